@@ -1,0 +1,204 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Overrides;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  everything that was received is settled
+   2  the command line is wrong
+  66  a file given to a command cannot be read
+  69  the queue or the store cannot be reached
+  70  a bug
+  75  some messages were requeued because of an outage
+  78  the configuration is wrong";
+
+/// Drains at most N messages from a queue into a database, exactly and safely, and ends.
+///
+/// Without a command it does one run: it takes messages until N are taken, the queue is empty or time is up, checks that each is a JSON object,
+/// stores it, and tells the queue what became of it. What cannot be stored goes to the dead letter.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, args_conflicts_with_subcommands = false, max_term_width = 100)]
+#[command(after_long_help = format!("{EXIT_CODES}
+
+Examples:
+  x-msrv                                 one run by /etc/x-msrv/x-msrv.yml
+  x-msrv -c orders.yml --report json     one run, its report as JSON on standard output
+  x-msrv check --connect                 is everything set up?
+  X_MSRV__NSQ__TOPIC=orders x-msrv       every key can be set by the environment"))]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]
+    ///
+    /// The original's -cfg PATH and -cfg=PATH work as well.
+    #[arg(short, long, value_name = "PATH", global = true)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Take at most this many messages
+    #[arg(long, value_name = "N")]
+    max_messages: Option<String>,
+    /// Take no message after this long, for instance 2s
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
+    /// The queue counts as empty after this long without a message, for instance 10ms
+    #[arg(long, value_name = "DURATION")]
+    idle_timeout: Option<String>,
+    /// Show the run's report on standard output
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) report: Option<ReportFormat>,
+}
+
+/// How a report is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One JSON object on one line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// One bounded run; what happens without a command
+    #[command(after_help = "Example:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s")]
+    Run(RunArgs),
+    /// Publish lines to the configured queue, each as one message
+    #[command(after_help = "Examples:
+  x-msrv send -c orders.yml orders.ndjson
+  echo '{\"id\": 1}' | x-msrv send -c orders.yml --count 1000")]
+    Send(SendArgs),
+    /// Show records of the configured store, as NDJSON
+    #[command(after_help = "Example:\n  x-msrv records -c orders.yml --limit 5 | jq .id")]
+    Records(RecordsArgs),
+    /// Check the configuration and show the settings in force
+    #[command(after_help = "Examples:
+  x-msrv check -c orders.yml
+  x-msrv check --connect     also proves that queue and store answer; takes no message")]
+    Check(CheckArgs),
+    /// Publish dead letters to the configured queue again
+    #[command(after_help = "Each letter that went is marked in the file, so that a second replay does not send it again.
+
+Example:\n  x-msrv replay -c orders.yml /var/lib/x-msrv/dead-letter.ndjson")]
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// A file with one message a line; - is standard input
+    #[arg(default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// Send all lines this many times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) count: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordsArgs {
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Also prove that queue and store answer
+    #[arg(long)]
+    pub(crate) connect: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A file of dead letters
+    pub(crate) file: PathBuf,
+}
+
+impl RunArgs {
+    /// Flags by the keys that they stand for.
+    pub(crate) fn overrides(&self) -> Vec<(&'static str, &'static str, String)> {
+        let flags = [
+            ("--max-messages", "max-messages", &self.max_messages),
+            ("--timeout", "timeout", &self.timeout),
+            ("--idle-timeout", "idle-timeout", &self.idle_timeout),
+        ];
+        flags.into_iter().filter_map(|(flag, key, value)| value.clone().map(|value| (flag, key, value))).collect()
+    }
+
+    /// These flags, or those in front of the command where these say nothing.
+    pub(crate) fn or(self, before: Self) -> Self {
+        Self {
+            max_messages: self.max_messages.or(before.max_messages),
+            timeout: self.timeout.or(before.timeout),
+            idle_timeout: self.idle_timeout.or(before.idle_timeout),
+            report: self.report.or(before.report),
+        }
+    }
+}
+
+/// The command line with the original's `-cfg PATH` and `-cfg=PATH` as `--config`.
+pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    arguments
+        .map(|argument| match argument.to_str() {
+            Some("-cfg") => "--config".into(),
+            Some(text) if text.starts_with("-cfg=") => text.replacen("-cfg=", "--config=", 1).into(),
+            _ => argument,
+        })
+        .collect()
+}
+
+/// What the environment adds to a configuration.
+#[must_use]
+pub fn environment() -> Overrides {
+    // What is not UTF-8 can be neither a key nor a value of ours.
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Overrides {
+        environment: std::env::vars_os().filter_map(text).collect(),
+        flags: Vec::new(),
+        // systemd joins several directories by colons; the first is ours.
+        state_directory: std::env::var_os("STATE_DIRECTORY").and_then(|list| std::env::split_paths(&list).next()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(words: &[&str]) -> Cli {
+        Cli::try_parse_from(arguments(words.iter().map(OsString::from))).expect("a command line")
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_original_s_single_dash_works_in_both_forms() {
+        for words in
+            [&["x-msrv", "-cfg", "a.yml"][..], &["x-msrv", "-cfg=a.yml"], &["x-msrv", "-c", "a.yml"], &["x-msrv", "run", "--config=a.yml"]]
+        {
+            assert_eq!(parse(words).global.config, Some("a.yml".into()), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn run_is_what_happens_without_a_command_with_the_same_flags() {
+        let before = parse(&["x-msrv", "--max-messages", "7"]).run.overrides();
+        let Some(Command::Run(after)) = parse(&["x-msrv", "run", "--max-messages", "7"]).command else { panic!("a run") };
+        assert_eq!(before, after.overrides());
+        assert_eq!(before, [("--max-messages", "max-messages", "7".to_owned())]);
+    }
+}

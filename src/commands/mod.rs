@@ -1,0 +1,143 @@
+//! What each command does, and how an error becomes an exit code.
+
+mod check;
+mod records;
+mod replay;
+mod run;
+mod send;
+
+use std::{error::Error, io, process::ExitCode};
+
+use crate::{
+    cli::{Cli, Command},
+    config::{self, ConfigError, Settings},
+    decode::SchemaError,
+    exit::Exit,
+    logging::{self, LoggingError},
+    source::SourceError,
+    store::StoreError,
+};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// So is the schema that it names.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The log can't be opened.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The queue can't be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file that the command was given can't be used.
+    #[error("cannot use {name}: {attempt}")]
+    File {
+        /// Which file.
+        name: String,
+        /// What was attempted.
+        attempt: &'static str,
+        /// What happened.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// Something stopped half way.
+    #[error("{done}, then it failed")]
+    Partly {
+        /// What was done until then.
+        done: String,
+        /// What happened.
+        #[source]
+        cause: Box<CommandError>,
+    },
+    /// Standard output, the runtime or the signals: the system refuses what every program needs.
+    #[error("{attempt}")]
+    System {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What happened.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl CommandError {
+    fn output(cause: io::Error) -> Self {
+        Self::System { attempt: "cannot write to standard output", cause }
+    }
+
+    /// The exit code that this error deserves.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_)
+            | Self::Schema(_)
+            | Self::Logging(_)
+            | Self::Source(SourceError::Refused { .. })
+            | Self::Store(StoreError::Setup { .. }) => Exit::Configuration,
+            Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) => Exit::Unavailable,
+            Self::File { .. } => Exit::NoInput,
+            Self::Partly { cause, .. } => cause.exit(),
+            Self::System { .. } => Exit::Software,
+        }
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// See [`CommandError`].
+pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
+    let Cli { global, run: before, command } = cli;
+    let command = match command {
+        None => Command::Run(before),
+        Some(Command::Run(arguments)) => Command::Run(arguments.or(before)),
+        Some(other) => other,
+    };
+    let mut overrides = crate::cli::environment();
+    if let Command::Run(arguments) = &command {
+        overrides.flags = arguments.overrides();
+    }
+    let settings = config::load(global.config.as_deref(), &overrides)?;
+    logging::start(settings.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| CommandError::System { attempt: "cannot start the runtime", cause })?;
+    let exit = runtime.block_on(dispatch(command, settings))?;
+    // What is left are the client's own tasks, which may hang on a server that does.
+    runtime.shutdown_background();
+    Ok(exit.into())
+}
+
+async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandError> {
+    match command {
+        Command::Run(arguments) => run::run(&settings, arguments.report).await,
+        Command::Send(arguments) => send::send(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Replay(arguments) => replay::replay(&settings, &arguments).await.map(|()| Exit::Success),
+    }
+}
+
+/// The error and its causes on one line; a cause that only repeats what was said is left out.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,45 @@
+//! `x-msrv run`
+
+use std::{
+    io::{self, Write as _},
+    time::SystemTime,
+};
+
+use super::CommandError;
+use crate::{
+    cli::ReportFormat,
+    config::Settings,
+    exit::Exit,
+    run::{Parts, run as drain},
+    shutdown, wiring,
+};
+
+pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
+    let shutdown = shutdown::on_signal().map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
+    let decoder = wiring::decoder(settings)?;
+    let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
+    // Both at once; but the queue is not asked for a message before the store is there.
+    let connect = async { tokio::join!(wiring::store(&settings.store), wiring::source(&settings.source)) };
+    tokio::pin!(shutdown);
+    let (store, source) = tokio::select! {
+        connected = connect => connected,
+        () = &mut shutdown => return Ok(Exit::Success), // nothing was taken
+    };
+    let (store, source) = (store?, source?);
+    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now };
+    let outcome = drain(parts, settings.limits, shutdown).await?;
+    store.close().await;
+    outcome.log();
+    if let Some(fault) = &outcome.fault {
+        crate::logging::fatal(fault);
+    }
+    if report == Some(ReportFormat::Json) {
+        writeln!(io::stdout(), "{outcome}").map_err(CommandError::output)?;
+    }
+    Ok(outcome.exit())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: the run gets its time of day from here")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

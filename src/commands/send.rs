@@ -1,0 +1,101 @@
+//! `x-msrv send`
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::Path,
+};
+
+use bytes::Bytes;
+
+use super::CommandError;
+use crate::{cli::SendArgs, config::Settings, source::Publisher, wiring};
+
+/// Messages that are published in one go.
+const MESSAGES_AT_ONCE: usize = 100;
+
+/// Bytes that are published in one go; nsqd takes 5 MiB by default.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
+    let mut lines = open(&arguments.file)?;
+    let mut sender = Sender { publisher: wiring::publisher(&settings.source).await?, batch: Vec::new(), bytes: 0, sent: 0 };
+    // Standard input can be read once only, so lines that are to be sent again are kept.
+    let mut kept = Vec::new();
+    while let Some(line) = next_line(&mut *lines, &arguments.file)? {
+        if arguments.count > 1 {
+            kept.push(line.clone());
+        }
+        if arguments.count > 0 {
+            sender.add(line).await?;
+        }
+    }
+    for _ in 1..arguments.count {
+        for line in &kept {
+            sender.add(line.clone()).await?;
+        }
+    }
+    sender.flush().await?;
+    eprintln!("{} messages sent", sender.sent);
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>, CommandError> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path).map_err(|cause| file_error(path, "open", cause))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
+    CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
+}
+
+/// The next line that is not empty, without its end; it need not be UTF-8.
+fn next_line(lines: &mut dyn BufRead, path: &Path) -> Result<Option<Bytes>, CommandError> {
+    loop {
+        let mut line = Vec::new();
+        if lines.read_until(b'\n', &mut line).map_err(|cause| file_error(path, "read", cause))? == 0 {
+            return Ok(None);
+        }
+        while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            line.pop();
+        }
+        if !line.is_empty() {
+            return Ok(Some(line.into()));
+        }
+    }
+}
+
+struct Sender {
+    publisher: Box<dyn Publisher>,
+    batch: Vec<Bytes>,
+    bytes: usize,
+    sent: usize,
+}
+
+impl Sender {
+    async fn add(&mut self, message: Bytes) -> Result<(), CommandError> {
+        if self.batch.len() == MESSAGES_AT_ONCE || self.bytes + message.len() > BYTES_AT_ONCE {
+            self.flush().await?;
+        }
+        self.bytes += message.len();
+        self.batch.push(message);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), CommandError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.publisher
+            .publish(&self.batch)
+            .await
+            .map_err(|error| CommandError::Partly { done: format!("{} messages were sent", self.sent), cause: Box::new(error.into()) })?;
+        self.sent += self.batch.len();
+        self.batch.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! The shape of the configuration file. Names and nothing else: what they mean is decided in `settings`.
+
+use serde::Deserialize;
+
+use super::scalar::{Flag, List, Parsed, Size, Span, Whole};
+use crate::{
+    address::HostPort,
+    decode::BigIntegers,
+    nsq::name::{ChannelName, TopicName},
+    store::{
+        aerospike::{Exists, Name},
+        sqlite::TableName,
+    },
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct FileShape {
+    pub(super) timeout: Option<Span>,
+    pub(super) idle_timeout: Option<Span>,
+    pub(super) connect_timeout: Option<Span>,
+    pub(super) shutdown_timeout: Option<Span>,
+    pub(super) period: Option<Span>,
+    pub(super) max_messages: Option<Whole>,
+    pub(super) max_attempts: Option<Whole>,
+    pub(super) max_message_size: Option<Size>,
+    pub(super) big_integers: Option<BigIntegers>,
+    pub(super) schema: Option<String>,
+    pub(super) nsq: Option<NsqShape>,
+    pub(super) embedded_queue: Option<EmbeddedQueueShape>,
+    pub(super) aerospike: Option<AerospikeShape>,
+    pub(super) sqlite: Option<SqliteShape>,
+    pub(super) dead_letter: Option<DeadLetterShape>,
+    pub(super) log: Option<LogShape>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct NsqShape {
+    pub(super) nsqd_tcp_address: Option<List<HostPort>>,
+    pub(super) lookupd_http_address: Option<List<HostPort>>,
+    pub(super) topic: Parsed<TopicName>,
+    pub(super) channel: Option<Parsed<ChannelName>>,
+    pub(super) max_in_flight: Option<Whole>,
+    pub(super) max_messages: Option<Whole>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct EmbeddedQueueShape {
+    pub(super) path: String,
+    pub(super) lease_timeout: Option<Span>,
+    pub(super) max_in_flight: Option<Whole>,
+    pub(super) max_messages: Option<Whole>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct AerospikeShape {
+    pub(super) address: Option<AddressShape>,
+    pub(super) hosts: Option<List<HostPort>>,
+    pub(super) namespace: Parsed<Name<31>>,
+    pub(super) set: Parsed<Name<63>>,
+    pub(super) key: Option<KeyShape>,
+    pub(super) exists: Option<Exists>,
+    pub(super) ttl: Option<String>,
+    pub(super) send_key: Option<Flag>,
+    pub(super) timeout: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct AddressShape {
+    pub(super) host: String,
+    pub(super) port: Whole,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct SqliteShape {
+    pub(super) path: String,
+    pub(super) set: Parsed<TableName>,
+    pub(super) key: Option<KeyShape>,
+}
+
+/// `message`, `body-hash` or `field: /json/pointer`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum KeyShape {
+    Message,
+    BodyHash,
+    Field(String),
+}
+
+/// `log`, `file: …` or `nsq: …`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum DeadLetterShape {
+    Log,
+    File(DeadLetterFileShape),
+    Nsq(DeadLetterNsqShape),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct DeadLetterFileShape {
+    pub(super) path: Option<String>,
+    pub(super) max_size: Option<Size>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct DeadLetterNsqShape {
+    pub(super) nsqd_tcp_address: Option<List<HostPort>>,
+    pub(super) topic: Parsed<TopicName>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct LogShape {
+    pub(super) level: Option<LevelShape>,
+    pub(super) target: Option<super::LogTarget>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LevelShape {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}

@@ -1,0 +1,153 @@
+//! Finding the file, and laying environment and flags over it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, File, FileFormat};
+use serde_json::Value;
+
+use super::{
+    ConfigError,
+    error::{Fault, with_nearest},
+    file::FileShape,
+};
+
+/// Where a configuration is looked for when none is named.
+pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.yaml", "/etc/x-msrv/x-msrv.toml", "/etc/x-msrv/x-msrv.json"];
+
+const EXTENSIONS: [(&str, FileFormat); 4] =
+    [("yml", FileFormat::Yaml), ("yaml", FileFormat::Yaml), ("toml", FileFormat::Toml), ("json", FileFormat::Json)];
+
+/// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and `__` between them.
+const PREFIX: &str = "X_MSRV__";
+
+/// Values from outside the file, as text.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The environment; only what is ours is looked at.
+    pub environment: Vec<(String, String)>,
+    /// Flags: their names as typed, the paths of the keys that they set, and values.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+    /// The state directory that systemd made for us.
+    pub state_directory: Option<PathBuf>,
+}
+
+/// All layers as one tree, and where each override came from.
+pub(super) struct Layers {
+    path: PathBuf,
+    tree: Value,
+    origins: BTreeMap<String, String>,
+}
+
+pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers, ConfigError> {
+    let path = find(path)?;
+    let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Read { path: path.clone(), cause })?;
+    let mut tree = parse(&path, &text)?;
+    let mut origins = BTreeMap::new();
+    let environment = overrides.environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
+    let environment = environment.map(|(name, keys, value)| {
+        (format!("environment variable {name}"), keys.to_ascii_lowercase().replace("__", ".").replace('_', "-"), value)
+    });
+    let flags = overrides.flags.iter().map(|(flag, key, value)| ((*flag).to_owned(), (*key).to_owned(), value));
+    for (origin, key, value) in environment.chain(flags) {
+        set(&mut tree, &key, value).map_err(|fault| ConfigError::Value { origin: origin.clone(), key: key.clone(), fault })?;
+        origins.insert(key, origin);
+    }
+    Ok(Layers { path, tree, origins })
+}
+
+/// The named file, or one of another format beside it; or the first of those that are looked for.
+fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    let candidates: Vec<PathBuf> = match path {
+        None => SEARCHED.iter().map(PathBuf::from).collect(),
+        Some(path) => {
+            let known = path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|(known, _)| extension == *known));
+            let others = EXTENSIONS.iter().map(|(extension, _)| path.with_extension(extension)).filter(|other| known && other != path);
+            std::iter::once(path.to_owned()).chain(others).collect()
+        }
+    };
+    // One that can't be looked at is found, so that reading it says why.
+    let there = |path: &PathBuf| !matches!(path.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    candidates.iter().find(|path| there(path)).cloned().ok_or(ConfigError::Missing(candidates))
+}
+
+/// By the extension's format first, then by the others: the content decides. When none fits, the extension's error is shown.
+fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
+    let by_extension = EXTENSIONS.iter().find(|(extension, _)| path.extension().is_some_and(|other| other == *extension));
+    let first = by_extension.map_or(FileFormat::Yaml, |(_, format)| *format);
+    let formats = [FileFormat::Yaml, FileFormat::Toml, FileFormat::Json];
+    let mut failure = None;
+    for format in std::iter::once(first).chain(formats.into_iter().filter(|format| *format != first)) {
+        let read = Config::builder().add_source(File::from_str(text, format)).build();
+        match read.and_then(Config::try_deserialize::<Value>) {
+            Ok(tree @ Value::Object(_)) => return Ok(tree),
+            Ok(_) => {}
+            Err(error) => {
+                failure.get_or_insert(error.to_string());
+            }
+        }
+    }
+    let fault = failure.unwrap_or_else(|| "no keys".to_owned());
+    Err(ConfigError::Syntax { path: path.to_owned(), fault: format!("not a configuration in YAML, TOML or JSON: {fault}") })
+}
+
+/// Sets a value by the path of its key; the sections on the way are made.
+fn set(tree: &mut Value, key: &str, value: &str) -> Result<(), String> {
+    let mut place = tree;
+    let mut steps = key.split('.').peekable();
+    while let Some(step) = steps.next() {
+        if step.is_empty() {
+            return Err("names no key".to_owned());
+        }
+        // A section that stood there as a single word, such as `key: message`, gives way to the section.
+        if !place.is_object() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        let section = place.as_object_mut().expect("made an object just now");
+        if steps.peek().is_none() {
+            section.insert(step.to_owned(), Value::String(value.to_owned()));
+            return Ok(());
+        }
+        place = section.entry(step).or_insert(Value::Null);
+    }
+    Ok(())
+}
+
+impl Layers {
+    /// The folder that relative paths in the file begin at.
+    pub(super) fn folder(&self) -> PathBuf {
+        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        absolute.parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
+    }
+
+    /// The tree as the shape that is known.
+    pub(super) fn shape(&self) -> Result<FileShape, ConfigError> {
+        serde_path_to_error::deserialize(&self.tree).map_err(|error| {
+            let key = error.path().to_string();
+            let fault = with_nearest(error.inner().to_string());
+            // An unknown key is reported at its section; with the key itself the origin can be told.
+            let unknown = fault.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+            let full = match unknown {
+                Some(name) if key == "." => name.to_owned(),
+                // The path ends with the unknown key itself, or with its section.
+                Some(name) if key.rsplit('.').next() != Some(name) => format!("{key}.{name}"),
+                _ if key == "." => String::new(),
+                _ => key,
+            };
+            self.locate(Fault::new(full, fault))
+        })
+    }
+
+    /// Names the layer that a key comes from.
+    pub(super) fn locate(&self, Fault { key, fault }: Fault) -> ConfigError {
+        let from = self
+            .origins
+            .iter()
+            .find(|(other, _)| **other == key || key.starts_with(&format!("{other}.")) || key.starts_with(&format!("{other}[")));
+        let origin = from.map_or_else(|| self.path.display().to_string(), |(_, origin)| origin.clone());
+        ConfigError::Value { origin, key, fault }
+    }
+}

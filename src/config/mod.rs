@@ -1,0 +1,27 @@
+//! Configuration: a file, environment variables and flags, to typed settings.
+//!
+//! `file` is the shape on disk, [`Settings`] what the program works with; between them every value is parsed once, and nothing that is not known
+//! is let through.
+
+mod error;
+mod file;
+mod layers;
+mod scalar;
+mod settings;
+mod show;
+
+pub use error::ConfigError;
+pub use layers::{Overrides, SEARCHED};
+pub use settings::{DeadLetterSettings, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
+
+use std::path::Path;
+
+/// Reads the configuration: `path`, or the first of [`SEARCHED`] that exists; over that the environment, over that the flags.
+///
+/// # Errors
+/// No file, a file that can't be read, or anything in it that is not known or not possible.
+pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, ConfigError> {
+    let layers = layers::load(path, overrides)?;
+    let shape = layers.shape()?;
+    settings::parse(shape, &layers.folder(), overrides).map_err(|fault| layers.locate(fault))
+}

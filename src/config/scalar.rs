@@ -1,0 +1,183 @@
+//! Values as people write them. Environment variables and flags are text, so numbers and lists are read from text as well.
+
+use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer},
+};
+
+/// A whole number that is not negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Whole(pub(super) u64);
+
+/// A duration such as `2s` or `1m 30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+/// A number of bytes, such as `1048576`, `512KiB`, `1MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// A truth value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flag(pub(super) bool);
+
+/// A list; as text its elements are separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+/// What is read from text by its own parser, which says what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parsed<T>(pub(super) T);
+
+struct Scalar<T> {
+    expected: &'static str,
+    number: Option<fn(u64) -> T>,
+    boolean: Option<fn(bool) -> T>,
+    text: fn(&str) -> Option<T>,
+}
+
+impl<T> Visitor<'_> for Scalar<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<T, E> {
+        self.boolean.map(|make| make(value)).ok_or_else(|| E::invalid_type(Unexpected::Bool(value), &self))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
+        self.number.map(|make| make(value)).ok_or_else(|| E::invalid_type(Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<T, E> {
+        let make = self.number.zip(u64::try_from(value).ok());
+        make.map(|(make, value)| make(value)).ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.text)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = |text: &str| text.parse().ok().map(Self);
+        deserializer.deserialize_any(Scalar { expected: "a whole number", number: Some(Self), boolean: None, text })
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = |text: &str| humantime::parse_duration(text).ok().map(Self);
+        deserializer.deserialize_any(Scalar {
+            expected: "a duration with its unit, such as 2s, 500ms or 1m 30s",
+            number: None,
+            boolean: None,
+            text,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar {
+            expected: "a number of bytes, such as 1048576, 512KiB or 1MiB",
+            number: Some(Self),
+            boolean: None,
+            text: |text| bytes(text).map(Self),
+        })
+    }
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
+    let factor = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar {
+            expected: "true or false",
+            number: None,
+            boolean: Some(Self),
+            text: |text| text.parse().ok().map(Self),
+        })
+    }
+}
+
+impl<'de, T: FromStr<Err = String>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl<'de, T: FromStr<Err = String>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<T>(PhantomData<T>);
+
+        impl<'de, T: FromStr<Err = String>> Visitor<'de> for Elements<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<List<T>, E> {
+                let elements = text.split(',').map(|element| element.trim().parse().map_err(E::custom));
+                elements.collect::<Result<_, _>>().map(List)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<List<T>, A::Error> {
+                let elements = Vec::<Parsed<T>>::deserialize(SeqAccessDeserializer::new(sequence))?;
+                Ok(List(elements.into_iter().map(|Parsed(element)| element).collect()))
+            }
+        }
+
+        deserializer.deserialize_any(Elements(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json};
+
+    #[test]
+    fn values_are_read_as_people_and_environments_write_them() {
+        assert_eq!(from_value::<Whole>(json!(10)).expect("a number").0, 10);
+        assert_eq!(from_value::<Whole>(json!("10")).expect("text").0, 10);
+        assert_eq!(from_value::<Span>(json!("1m 30s")).expect("a duration").0, Duration::from_secs(90));
+        assert_eq!(from_value::<Flag>(json!("true")).expect("text"), Flag(true));
+        for (text, size) in [("7", 7), ("1KiB", 1024), ("2 MiB", 2 << 20), ("1g", 1 << 30)] {
+            assert_eq!(from_value::<Size>(json!(text)).expect(text).0, size);
+        }
+        let list = from_value::<List<crate::address::HostPort>>(json!("a:1, b:2")).expect("a list").0;
+        assert_eq!(list.len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_meant_that_way_is_refused() {
+        for value in [json!(-1), json!(1.5), json!("ten"), json!(true)] {
+            assert!(from_value::<Whole>(value.clone()).is_err(), "{value}");
+        }
+        for value in [json!(2), json!("2"), json!("soon")] {
+            let error = from_value::<Span>(value.clone()).expect_err("no unit").to_string();
+            assert!(error.contains("with its unit"), "{error}");
+        }
+        for value in [json!("1TiB"), json!("MiB"), json!("99999999999999GiB"), json!("1.5MiB")] {
+            assert!(from_value::<Size>(value.clone()).is_err(), "{value}");
+        }
+        assert!(from_value::<List<crate::address::HostPort>>(json!(["a:1", "b"])).is_err());
+    }
+}

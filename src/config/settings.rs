@@ -1,0 +1,356 @@
+//! What the program works with: every value parsed, every default filled in.
+
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use log::LevelFilter;
+use serde::Deserialize;
+
+use super::{
+    Overrides,
+    error::Fault,
+    file::{AerospikeShape, DeadLetterShape, EmbeddedQueueShape, FileShape, KeyShape, LevelShape, LogShape, NsqShape, SqliteShape},
+    scalar::{List, Parsed, Span, Whole},
+};
+use crate::{
+    address::HostPort,
+    dead_letter,
+    decode::{BigIntegers, KeyRule},
+    nsq::name::ChannelName,
+    run::Limits,
+    source, store,
+};
+
+/// Where state lives when the configuration is a system's and systemd did not make a directory.
+const SYSTEM_STATE: &str = "/var/lib/x-msrv";
+
+/// Everything that a run needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// N and the bounds of time.
+    pub limits: Limits,
+    /// How often the timer starts a run: M. Read by packaging.
+    pub period: Duration,
+    /// How long connecting to queue and store may take.
+    pub connect_timeout: Duration,
+    /// Bytes of the largest body that is stored.
+    pub max_message_size: usize,
+    /// What becomes of integers over 64 bits.
+    pub big_integers: BigIntegers,
+    /// What records' keys are made of.
+    pub key: KeyRule,
+    /// A JSON Schema.
+    pub schema: Option<PathBuf>,
+    /// Where messages come from.
+    pub source: SourceSettings,
+    /// Where records go.
+    pub store: StoreSettings,
+    /// Where messages go that can't be stored.
+    pub dead_letter: DeadLetterSettings,
+    /// What is logged, and where.
+    pub log: LogSettings,
+}
+
+/// The configured queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSettings {
+    /// `nsq`
+    Nsq(source::nsq::Settings),
+    /// `embedded-queue`
+    Sqlite(source::sqlite::Settings),
+}
+
+/// The configured database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// `aerospike`
+    Aerospike(store::aerospike::Settings),
+    /// `sqlite`
+    Sqlite(store::sqlite::Settings),
+}
+
+/// The configured dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadLetterSettings {
+    /// `file`
+    File(dead_letter::file::Settings),
+    /// `nsq`
+    Nsq(dead_letter::nsq::Settings),
+    /// `log`
+    Log,
+}
+
+/// What is logged, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least important level that is logged.
+    pub level: LevelFilter,
+    /// Where to.
+    pub target: LogTarget,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    /// Standard error; with priorities where that is the journal.
+    Stderr,
+    /// The local syslog socket.
+    Syslog,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn parse(shape: FileShape, folder: &Path, overrides: &Overrides) -> Result<Settings, Fault> {
+    let paths = Paths::new(folder, overrides);
+    let section_limit = shape.nsq.as_ref().map(|nsq| ("nsq.max-messages", nsq.max_messages));
+    let section_limit = section_limit.or(shape.embedded_queue.as_ref().map(|queue| ("embedded-queue.max-messages", queue.max_messages)));
+    let max_messages = max_messages(shape.max_messages, section_limit)?;
+    let span = |key: &str, value: Option<Span>, default: Duration| positive(key, value.map_or(default, |Span(value)| value));
+    let limits = Limits {
+        max_messages,
+        timeout: span("timeout", shape.timeout, 2 * SECOND)?,
+        idle_timeout: span("idle-timeout", shape.idle_timeout, Duration::from_millis(10))?,
+        shutdown_timeout: span("shutdown-timeout", shape.shutdown_timeout, 5 * SECOND)?,
+        max_attempts: shape.max_attempts.map_or(Ok(5), |Whole(value)| small("max-attempts", value))?,
+    };
+    let connect_timeout = span("connect-timeout", shape.connect_timeout, 2 * SECOND)?;
+    let max_message_size = shape.max_message_size.map_or(1 << 20, |size| size.0);
+    let max_message_size = usize::try_from(max_message_size)
+        .ok()
+        .filter(|size| (1..=1 << 30).contains(size))
+        .ok_or_else(|| Fault::new("max-message-size", format!("{max_message_size} bytes, 1 to 1GiB are allowed")))?;
+    let common = Common { limits, connect_timeout, max_message_size };
+    let source = match (shape.nsq, shape.embedded_queue) {
+        (Some(nsq), None) => SourceSettings::Nsq(nsq_source(nsq, &common)?),
+        (None, Some(queue)) => SourceSettings::Sqlite(embedded_queue(&queue, &common, &paths)?),
+        (None, None) => return Err(Fault::new("", "no queue: one of the sections `nsq` and `embedded-queue` is needed")),
+        _ => return Err(Fault::new("embedded-queue", "there is a section `nsq` as well: only one queue can be read")),
+    };
+    let (store, key) = match (shape.aerospike, shape.sqlite) {
+        (Some(aerospike), None) => aerospike_store(aerospike, connect_timeout)?,
+        (None, Some(sqlite)) => sqlite_store(sqlite, &paths)?,
+        (None, None) => return Err(Fault::new("", "no store: one of the sections `aerospike` and `sqlite` is needed")),
+        _ => return Err(Fault::new("sqlite", "there is a section `aerospike` as well: only one store can be written")),
+    };
+    Ok(Settings {
+        limits,
+        period: span("period", shape.period, 10 * SECOND)?,
+        connect_timeout,
+        max_message_size,
+        big_integers: shape.big_integers.unwrap_or(BigIntegers::Reject),
+        key,
+        schema: shape.schema.map(|path| folder.join(path)),
+        dead_letter: dead_letter_settings(shape.dead_letter, &source, connect_timeout, &paths)?,
+        source,
+        store,
+        log: log_settings(&shape.log.unwrap_or_default()),
+    })
+}
+
+/// What sections need from the top level.
+struct Common {
+    limits: Limits,
+    connect_timeout: Duration,
+    max_message_size: usize,
+}
+
+/// Where relative paths begin: state in the state directory, anything else beside the configuration.
+struct Paths {
+    state: PathBuf,
+}
+
+impl Paths {
+    fn new(folder: &Path, overrides: &Overrides) -> Self {
+        let state = match &overrides.state_directory {
+            Some(directory) => directory.clone(),
+            None if folder.starts_with("/etc") => PathBuf::from(SYSTEM_STATE),
+            None => folder.to_owned(),
+        };
+        Self { state }
+    }
+
+    fn state(&self, key: &str, path: &str) -> Result<PathBuf, Fault> {
+        if path.is_empty() || path.ends_with('/') {
+            return Err(Fault::new(key, format!("`{path}` is not the name of a file")));
+        }
+        Ok(self.state.join(path))
+    }
+}
+
+fn positive(key: &str, value: Duration) -> Result<Duration, Fault> {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    if value.is_zero() || value > LONGEST {
+        return Err(Fault::new(key, format!("`{}` is out of range: more than 0s and at most 365days", humantime::format_duration(value))));
+    }
+    Ok(value)
+}
+
+fn small(key: &str, value: u64) -> Result<u32, Fault> {
+    u32::try_from(value).map_err(|_| Fault::new(key, format!("{value} is too large, {} is the largest", u32::MAX)))
+}
+
+fn not_zero(key: &str, value: u64) -> Result<NonZeroU64, Fault> {
+    NonZeroU64::new(value).ok_or_else(|| Fault::new(key, "0 is not allowed, at least 1 is needed"))
+}
+
+/// N stands at the top level or in the queue's section, as in the original; twice only if it is the same.
+fn max_messages(top: Option<Whole>, section: Option<(&str, Option<Whole>)>) -> Result<NonZeroU64, Fault> {
+    let (key, value) = match (top, section) {
+        (Some(Whole(top)), Some((key, Some(Whole(inner))))) if top != inner => {
+            return Err(Fault::new("max-messages", format!("{top} here, but {inner} at {key}: say it once")));
+        }
+        (Some(Whole(top)), _) => ("max-messages", top),
+        (None, Some((key, Some(Whole(inner))))) => (key, inner),
+        _ => ("max-messages", 10),
+    };
+    not_zero(key, value)
+}
+
+fn max_in_flight(key: &str, value: Option<Whole>, limits: &Limits) -> Result<NonZeroU64, Fault> {
+    // As many as nsqd allows on one connection by default; more brings nothing to a run of N.
+    const DEFAULT_MOST: u64 = 2_500;
+    value.map_or(Ok(limits.max_messages.min(NonZeroU64::new(DEFAULT_MOST).expect("not zero"))), |Whole(value)| not_zero(key, value))
+}
+
+fn addresses(key: &str, list: List<HostPort>) -> Result<Vec<HostPort>, Fault> {
+    let List(mut addresses) = list;
+    if addresses.is_empty() {
+        return Err(Fault::new(key, "the list is empty, at least one HOST:PORT is needed"));
+    }
+    // One nsqd named twice would be consumed by two connections with one share each.
+    let mut seen = std::collections::BTreeSet::new();
+    addresses.retain(|address| seen.insert(address.clone()));
+    Ok(addresses)
+}
+
+fn nsq_source(shape: NsqShape, common: &Common) -> Result<source::nsq::Settings, Fault> {
+    use source::nsq::Servers;
+    let servers = match (shape.nsqd_tcp_address, shape.lookupd_http_address) {
+        (Some(nsqd), None) => Servers::Nsqd(addresses("nsq.nsqd-tcp-address", nsqd)?),
+        (None, Some(lookupd)) => Servers::Lookupd(addresses("nsq.lookupd-http-address", lookupd)?),
+        (None, None) => return Err(Fault::new("nsq", "one of `nsqd-tcp-address` and `lookupd-http-address` is needed")),
+        _ => return Err(Fault::new("nsq", "only one of `nsqd-tcp-address` and `lookupd-http-address` is allowed")),
+    };
+    Ok(source::nsq::Settings {
+        servers,
+        topic: shape.topic.0,
+        channel: shape.channel.map_or_else(ChannelName::ephemeral, |Parsed(channel)| channel),
+        max_in_flight: max_in_flight("nsq.max-in-flight", shape.max_in_flight, &common.limits)?,
+        max_message_size: common.max_message_size,
+        connect_timeout: common.connect_timeout,
+        longest_run: common.limits.timeout + common.limits.shutdown_timeout,
+    })
+}
+
+fn embedded_queue(shape: &EmbeddedQueueShape, common: &Common, paths: &Paths) -> Result<source::sqlite::Settings, Fault> {
+    let lease_timeout = shape.lease_timeout.map_or(60 * SECOND, |Span(value)| value);
+    Ok(source::sqlite::Settings {
+        path: paths.state("embedded-queue.path", &shape.path)?,
+        max_in_flight: max_in_flight("embedded-queue.max-in-flight", shape.max_in_flight, &common.limits)?,
+        lease_timeout: positive("embedded-queue.lease-timeout", lease_timeout)?,
+    })
+}
+
+fn key_rule(key: &str, shape: Option<KeyShape>) -> Result<KeyRule, Fault> {
+    match shape {
+        None | Some(KeyShape::Message) => Ok(KeyRule::Message),
+        Some(KeyShape::BodyHash) => Ok(KeyRule::BodyHash),
+        Some(KeyShape::Field(pointer)) if pointer.starts_with('/') => Ok(KeyRule::Field(pointer)),
+        Some(KeyShape::Field(pointer)) => {
+            Err(Fault::new(format!("{key}.field"), format!("`{pointer}` is not a JSON pointer such as /id or /order/id")))
+        }
+    }
+}
+
+fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration) -> Result<(StoreSettings, KeyRule), Fault> {
+    use store::aerospike::{Exists, Settings};
+    let hosts = match (shape.address, shape.hosts) {
+        (Some(address), None) => vec![host_port("aerospike.address", &address.host, address.port.0)?],
+        (None, Some(hosts)) => addresses("aerospike.hosts", hosts)?,
+        (None, None) => {
+            return Err(Fault::new("aerospike", "one of `address` (host and port) and `hosts` (a list of HOST:PORT) is needed"));
+        }
+        _ => return Err(Fault::new("aerospike", "only one of `address` and `hosts` is allowed")),
+    };
+    let settings = Settings {
+        hosts,
+        namespace: shape.namespace.0,
+        set: shape.set.0,
+        exists: shape.exists.unwrap_or(Exists::Replace),
+        ttl: ttl(shape.ttl.as_deref())?,
+        send_key: shape.send_key.is_some_and(|flag| flag.0),
+        timeout: positive("aerospike.timeout", shape.timeout.map_or(SECOND, |Span(value)| value))?,
+        connect_timeout,
+    };
+    Ok((StoreSettings::Aerospike(settings), key_rule("aerospike.key", shape.key)?))
+}
+
+fn host_port(key: &str, host: &str, port: u64) -> Result<HostPort, Fault> {
+    let bracketed = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    format!("{bracketed}:{port}").parse().map_err(|fault| Fault::new(key, fault))
+}
+
+fn ttl(text: Option<&str>) -> Result<store::aerospike::Ttl, Fault> {
+    use store::aerospike::Ttl;
+    match text {
+        None | Some("namespace") => Ok(Ttl::Namespace),
+        Some("never") => Ok(Ttl::Never),
+        Some(text) => {
+            let seconds = humantime::parse_duration(text).ok().and_then(|ttl| u32::try_from(ttl.as_secs()).ok()).and_then(NonZeroU32::new);
+            // Above ten years the server refuses every record (`as/src/base/transaction_policy.c` holds MAX_ALLOWED_TTL).
+            let allowed = seconds.filter(|seconds| seconds.get() <= 10 * 365 * 24 * 3600);
+            allowed.map(Ttl::Seconds).ok_or_else(|| {
+                Fault::new("aerospike.ttl", format!("`{text}` is not `namespace`, `never` or a duration from 1s to ten years"))
+            })
+        }
+    }
+}
+
+fn sqlite_store(shape: SqliteShape, paths: &Paths) -> Result<(StoreSettings, KeyRule), Fault> {
+    let settings = store::sqlite::Settings { path: paths.state("sqlite.path", &shape.path)?, set: shape.set.0 };
+    Ok((StoreSettings::Sqlite(settings), key_rule("sqlite.key", shape.key)?))
+}
+
+fn dead_letter_settings(
+    shape: Option<DeadLetterShape>,
+    source: &SourceSettings,
+    timeout: Duration,
+    paths: &Paths,
+) -> Result<DeadLetterSettings, Fault> {
+    match shape.unwrap_or(DeadLetterShape::File(super::file::DeadLetterFileShape::default())) {
+        DeadLetterShape::Log => Ok(DeadLetterSettings::Log),
+        DeadLetterShape::File(file) => Ok(DeadLetterSettings::File(dead_letter::file::Settings {
+            path: paths.state("dead-letter.file.path", file.path.as_deref().unwrap_or("dead-letter.ndjson"))?,
+            max_size: file.max_size.map_or(100 << 20, |size| size.0).max(1),
+        })),
+        DeadLetterShape::Nsq(nsq) => {
+            let configured = match source {
+                SourceSettings::Nsq(source::nsq::Settings { servers: source::nsq::Servers::Nsqd(addresses), .. }) => {
+                    Some(addresses.clone())
+                }
+                _ => None,
+            };
+            let nsqd = match nsq.nsqd_tcp_address {
+                Some(list) => addresses("dead-letter.nsq.nsqd-tcp-address", list)?,
+                None => configured.ok_or_else(|| {
+                    Fault::new("dead-letter.nsq", "`nsqd-tcp-address` is needed, for the queue's own section names no nsqd")
+                })?,
+            };
+            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, timeout }))
+        }
+    }
+}
+
+fn log_settings(shape: &LogShape) -> LogSettings {
+    let level = match shape.level.unwrap_or(LevelShape::Info) {
+        LevelShape::Error => LevelFilter::Error,
+        LevelShape::Warn => LevelFilter::Warn,
+        LevelShape::Info => LevelFilter::Info,
+        LevelShape::Debug => LevelFilter::Debug,
+    };
+    LogSettings { level, target: shape.target.unwrap_or(LogTarget::Stderr) }
+}

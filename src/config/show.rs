@@ -1,0 +1,131 @@
+//! Effective settings as text, one `key: value` a line, in the words of the configuration file.
+
+use std::fmt;
+
+use humantime::format_duration;
+
+use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings};
+use crate::{
+    address::HostPort,
+    decode::{BigIntegers, KeyRule},
+    source::nsq::Servers,
+    store::aerospike::{Exists, Ttl},
+};
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |key: &str, value: &dyn fmt::Display| writeln!(f, "{key}: {value}");
+        line("max-messages", &self.limits.max_messages)?;
+        line("timeout", &format_duration(self.limits.timeout))?;
+        line("idle-timeout", &format_duration(self.limits.idle_timeout))?;
+        line("connect-timeout", &format_duration(self.connect_timeout))?;
+        line("shutdown-timeout", &format_duration(self.limits.shutdown_timeout))?;
+        line("period", &format_duration(self.period))?;
+        line("max-attempts", &self.limits.max_attempts)?;
+        line("max-message-size", &self.max_message_size)?;
+        line(
+            "big-integers",
+            &match self.big_integers {
+                BigIntegers::Reject => "reject",
+                BigIntegers::Text => "text",
+            },
+        )?;
+        if let Some(schema) = &self.schema {
+            line("schema", &schema.display())?;
+        }
+        for (key, value) in self.source.lines().into_iter().chain(self.store.lines(&self.key)).chain(self.dead_letter.lines()) {
+            line(key, &value)?;
+        }
+        line("log.level", &self.log.level.as_str().to_ascii_lowercase())?;
+        line(
+            "log.target",
+            &match self.log.target {
+                LogTarget::Stderr => "stderr",
+                LogTarget::Syslog => "syslog",
+            },
+        )
+    }
+}
+
+type Lines = Vec<(&'static str, String)>;
+
+fn list(addresses: &[HostPort]) -> String {
+    format!("[{}]", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+impl SourceSettings {
+    fn lines(&self) -> Lines {
+        match self {
+            Self::Nsq(nsq) => vec![
+                match &nsq.servers {
+                    Servers::Nsqd(addresses) => ("nsq.nsqd-tcp-address", list(addresses)),
+                    Servers::Lookupd(addresses) => ("nsq.lookupd-http-address", list(addresses)),
+                },
+                ("nsq.topic", nsq.topic.to_string()),
+                ("nsq.channel", nsq.channel.to_string()),
+                ("nsq.max-in-flight", nsq.max_in_flight.to_string()),
+            ],
+            Self::Sqlite(queue) => vec![
+                ("embedded-queue.path", queue.path.display().to_string()),
+                ("embedded-queue.max-in-flight", queue.max_in_flight.to_string()),
+                ("embedded-queue.lease-timeout", format_duration(queue.lease_timeout).to_string()),
+            ],
+        }
+    }
+}
+
+impl StoreSettings {
+    fn lines(&self, key: &KeyRule) -> Lines {
+        match self {
+            Self::Aerospike(aerospike) => vec![
+                ("aerospike.hosts", list(&aerospike.hosts)),
+                ("aerospike.namespace", aerospike.namespace.to_string()),
+                ("aerospike.set", aerospike.set.to_string()),
+                ("aerospike.key", key_text(key)),
+                (
+                    "aerospike.exists",
+                    match aerospike.exists {
+                        Exists::Replace => "replace".to_owned(),
+                        Exists::CreateOnly => "create-only".to_owned(),
+                        Exists::Update => "update".to_owned(),
+                    },
+                ),
+                (
+                    "aerospike.ttl",
+                    match aerospike.ttl {
+                        Ttl::Namespace => "namespace".to_owned(),
+                        Ttl::Never => "never".to_owned(),
+                        Ttl::Seconds(seconds) => format!("{seconds}s"),
+                    },
+                ),
+                ("aerospike.send-key", aerospike.send_key.to_string()),
+                ("aerospike.timeout", format_duration(aerospike.timeout).to_string()),
+            ],
+            Self::Sqlite(sqlite) => vec![
+                ("sqlite.path", sqlite.path.display().to_string()),
+                ("sqlite.set", sqlite.set.to_string()),
+                ("sqlite.key", key_text(key)),
+            ],
+        }
+    }
+}
+
+fn key_text(key: &KeyRule) -> String {
+    match key {
+        KeyRule::Message => "message".to_owned(),
+        KeyRule::BodyHash => "body-hash".to_owned(),
+        KeyRule::Field(pointer) => format!("{{field: {pointer}}}"),
+    }
+}
+
+impl DeadLetterSettings {
+    fn lines(&self) -> Lines {
+        match self {
+            Self::Log => vec![("dead-letter", "log".to_owned())],
+            Self::File(file) => {
+                vec![("dead-letter.file.path", file.path.display().to_string()), ("dead-letter.file.max-size", file.max_size.to_string())]
+            }
+            Self::Nsq(nsq) => vec![("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)), ("dead-letter.nsq.topic", nsq.topic.to_string())],
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Letters in a file, one JSON object a line, on the disk before the message is finished.
+//!
+//! Several processes may append to the same file: each write is one `write` under an exclusive lock, and what a failed write left behind is cut
+//! off again. A file that has grown too large is renamed; nothing is ever deleted here.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{DeadLetter, DeadLetterError, Letter};
+use crate::{BoxFuture, sqlite::create_parent};
+
+/// How long the lock on the file is waited for.
+const LOCK_BOUND: Duration = Duration::from_secs(2);
+
+/// How often it is asked for meanwhile: the standard library has no wait with a bound.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// How dead letters in a file are set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; its folder is created with mode 0750, itself with 0640.
+    pub path: PathBuf,
+    /// A file of at least this many bytes is renamed before more is written.
+    pub max_size: u64,
+}
+
+/// A file as a [`DeadLetter`].
+#[derive(Debug, Clone)]
+pub struct FileDeadLetter {
+    settings: Settings,
+}
+
+impl FileDeadLetter {
+    /// A file that is created when the first letter comes.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    async fn write(&self, letters: &[Letter]) -> io::Result<()> {
+        let path = &self.settings.path;
+        create_parent(path)?;
+        let mut file = open_locked(path).await?;
+        if file.metadata()?.len() >= self.settings.max_size {
+            std::fs::rename(path, free_name(path))?;
+            file = open_locked(path).await?;
+        }
+        append(&mut file, letters)
+    }
+}
+
+/// Opens the file that has this name at the moment at which it is locked: another process may rename it in between.
+async fn open_locked(path: &Path) -> io::Result<File> {
+    loop {
+        let file = open_no_follow(path, OpenOptions::new().read(true).append(true).create(true))?;
+        lock_within(&file, LOCK_BOUND).await?;
+        match std::fs::symlink_metadata(path) {
+            Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Opens a file, created with mode 0640 where `options` allow it; a symlink in the way is an error, not a way to write elsewhere.
+pub(crate) fn open_no_follow(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.mode(0o640).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// Takes the exclusive lock, which others hold for one write at a time.
+pub(crate) async fn lock_within(file: &File, bound: Duration) -> io::Result<()> {
+    let until = Instant::now() + bound;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds the lock"));
+            }
+            Err(TryLockError::WouldBlock) => sleep(LOCK_POLL).await,
+        }
+    }
+}
+
+fn append(file: &mut File, letters: &[Letter]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    let mut lines = String::new();
+    if before > 0 && last_byte(file)? != b'\n' {
+        lines.push('\n'); // somebody was killed in the middle of a line: ours begin on a new one
+    }
+    lines.extend(letters.iter().map(Letter::to_line));
+    file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
+        if let Err(error) = file.set_len(before) {
+            log::warn!(cause = error.to_string(); "half a dead letter stays in the file");
+        }
+    })
+}
+
+fn last_byte(file: &mut File) -> io::Result<u8> {
+    let mut byte = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+/// The first of `FILE.1`, `FILE.2`, … that is not taken.
+fn free_name(path: &Path) -> PathBuf {
+    let mut number = 1_u64;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        if !Path::new(&name).exists() {
+            return name.into();
+        }
+        number += 1;
+    }
+}
+
+impl DeadLetter for FileDeadLetter {
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>> {
+        Box::pin(async move {
+            let kept = self.write(letters).await.map(|()| letters.len());
+            kept.map_err(|cause| DeadLetterError { place: self.settings.path.display().to_string(), cause: cause.into() })
+        })
+    }
+}

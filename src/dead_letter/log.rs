@@ -1,0 +1,14 @@
+//! The original's behaviour, only when asked for: the warning that every rejection gives anyway, and nothing is kept.
+
+use super::{DeadLetter, DeadLetterError, Letter};
+use crate::BoxFuture;
+
+/// Keeps nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct LogOnly;
+
+impl DeadLetter for LogOnly {
+    fn keep<'a>(&'a mut self, _letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+}

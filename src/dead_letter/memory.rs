@@ -1,0 +1,39 @@
+//! Letters in memory, for tests of what stands above dead letters.
+
+use std::{cell::RefCell, rc::Rc};
+
+use super::{DeadLetter, DeadLetterError, Letter};
+use crate::BoxFuture;
+
+/// Letters that several handles share.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryDeadLetter {
+    letters: Rc<RefCell<Vec<Letter>>>,
+    broken: bool,
+}
+
+impl MemoryDeadLetter {
+    /// One that keeps nothing and says so.
+    #[must_use]
+    pub fn broken() -> Self {
+        Self { broken: true, ..Self::default() }
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn letters(&self) -> Vec<Letter> {
+        self.letters.borrow().clone()
+    }
+}
+
+impl DeadLetter for MemoryDeadLetter {
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>> {
+        let kept = if self.broken {
+            Err(DeadLetterError { place: "memory".into(), cause: "told to fail".into() })
+        } else {
+            self.letters.borrow_mut().extend_from_slice(letters);
+            Ok(letters.len())
+        };
+        Box::pin(std::future::ready(kept))
+    }
+}

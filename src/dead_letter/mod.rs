@@ -1,0 +1,140 @@
+//! Where messages go that can't be stored: the contract that every adapter keeps, and the form of a letter.
+
+pub mod file;
+pub mod log;
+pub mod memory;
+pub mod nsq;
+
+use std::time::SystemTime;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Serialize};
+
+use crate::{BoxFuture, decode::Rejection, message::Message};
+
+/// A place for messages that can't be stored.
+pub trait DeadLetter {
+    /// Keeps letters, and brings how many of them are durable: all, or none where that is what was asked for.
+    ///
+    /// # Errors
+    /// Not all of them could be kept; each may have been or not.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the letters may have been kept.
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>>;
+}
+
+/// Why letters could not be kept: what was attempted, on what, and the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep dead letters in {place}")]
+pub struct DeadLetterError {
+    /// Which file or topic.
+    pub place: String,
+    /// What happened.
+    #[source]
+    pub cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// How every line begins, and what takes its place, of the same length, once the letter was replayed.
+pub const REPLAYED_MARK: (&[u8], &[u8]) = (br#"{"replayed":false"#, br#"{"replayed":true "#);
+
+/// One message that could not be stored. As JSON it is one line; `replayed` comes first and has a fixed width, so that `replay` can mark it in
+/// place while others append to the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Whether it was published again.
+    pub replayed: bool,
+    /// When it was rejected, RFC 3339 in UTC.
+    pub time: String,
+    /// Where the message came from.
+    pub source: String,
+    /// The message's id there.
+    pub id: String,
+    /// Deliveries until then.
+    pub attempts: u32,
+    /// A fixed word, see [`Rejection::reason`].
+    pub reason: String,
+    /// The reason in full.
+    pub detail: String,
+    /// The body as published.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// A body in a letter: as text, or in base64 (RFC 4648 section 4) where it is not UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Body {
+    /// UTF-8.
+    Body(String),
+    /// Anything else.
+    BodyBase64(String),
+}
+
+impl Letter {
+    /// The letter for a message that was rejected at `time`.
+    #[must_use]
+    pub fn new(message: &Message, rejection: &Rejection, time: SystemTime) -> Self {
+        Self {
+            replayed: false,
+            time: humantime::format_rfc3339_millis(time).to_string(),
+            source: message.origin.to_string(),
+            id: message.id.to_string(),
+            attempts: message.attempts,
+            reason: rejection.reason().to_owned(),
+            detail: rejection.to_string(),
+            body: match std::str::from_utf8(&message.body) {
+                Ok(text) => Body::Body(text.to_owned()),
+                Err(_) => Body::BodyBase64(BASE64.encode(&message.body)),
+            },
+        }
+    }
+
+    /// The letter as one line of JSON, its end included.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut line = serde_json::to_string(self).expect("a letter has text keys and finite numbers");
+        line.push('\n');
+        line
+    }
+}
+
+impl Body {
+    /// The body as it was published.
+    ///
+    /// # Errors
+    /// The base64 is damaged.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, base64::DecodeError> {
+        match self {
+            Self::Body(text) => Ok(text.clone().into_bytes()),
+            Self::BodyBase64(text) => BASE64.decode(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Origin;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_letter_brings_the_whole_body_back_whatever_its_bytes() {
+        for (body, shape) in [(&b"{a: \"\n\"}"[..], r#""body":"{a: \"\n\"}"}"#), (b"\xff\x00", r#""body-base64":"/wA="}"#)] {
+            let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 2 };
+            let letter = Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH);
+            let line = letter.to_line();
+            assert!(
+                line.starts_with(r#"{"replayed":false,"time":"1970-01-01T00:00:00.000Z","source":"t@h:1","id":"0a","attempts":2,"#),
+                "{line}"
+            );
+            assert!(line.trim_end().ends_with(shape) && line.matches('\n').count() == 1, "{line}");
+            let back: Letter = serde_json::from_str(&line).expect("a letter");
+            assert_eq!(back.body.to_bytes().expect("not damaged"), body);
+            assert_eq!(back, letter);
+            let marked = [REPLAYED_MARK.1, line.as_bytes().strip_prefix(REPLAYED_MARK.0).expect("the mark")].concat();
+            assert_eq!(marked.len(), line.len());
+            assert!(serde_json::from_slice::<Letter>(&marked).expect("a letter").replayed);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! JSON text to fields, losing nothing: integers stay integers, a name that stands twice is an error.
+
+use std::{cell::RefCell, fmt};
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+
+use super::{BigIntegers, Rejection};
+use crate::record::{Fields, Value};
+
+/// How deep arrays and objects may be nested; the document itself is level 1.
+pub const MAX_DEPTH: usize = 128;
+
+/// Up to this many names, comparing each with each is cheaper than sorting them.
+const FEW_NAMES: usize = 16;
+
+/// Reads `body` as one JSON object and nothing behind it.
+///
+/// # Errors
+/// It is not JSON, not an object, or holds something that would be lost.
+pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Rejection> {
+    let walk = Walk { body, big_integers, state: RefCell::default() };
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    deserializer.disable_recursion_limit(); // `Walk` counts, so that the limit is exact and its error names the place
+    let parsed = Node { walk: &walk, depth: 1 }.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    match (parsed, walk.state.into_inner().rejection) {
+        (_, Some(rejection)) => Err(rejection),
+        (Ok(Value::Map(fields)), None) => Ok(fields),
+        (Ok(other), None) => Err(Rejection::NotObject(name_of(&other))),
+        (Err(cause), None) => Err(Rejection::NotJson(cause.to_string())),
+    }
+}
+
+fn name_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Int(_) | Value::Float(_) => "a number",
+        Value::Text(_) => "a string",
+        Value::List(_) => "an array",
+        Value::Map(_) => "an object",
+    }
+}
+
+struct Walk<'a> {
+    body: &'a [u8],
+    big_integers: BigIntegers,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Steps to the value being read, for messages.
+    path: Vec<Step>,
+    /// Numbers read so far: the ordinal of the next one in the text.
+    numbers: usize,
+    /// The numbers of the text as written; filled when the first doubtful one is met.
+    literals: Option<Vec<String>>,
+    /// Why the document is refused, when it is not the syntax.
+    rejection: Option<Rejection>,
+}
+
+enum Step {
+    Field(String),
+    Element(usize),
+}
+
+impl State {
+    /// The current place as a JSON pointer (RFC 6901).
+    fn pointer(&self) -> String {
+        use fmt::Write as _;
+        self.path.iter().fold(String::new(), |mut text, step| {
+            match step {
+                Step::Field(name) => write!(text, "/{}", name.replace('~', "~0").replace('/', "~1")),
+                Step::Element(index) => write!(text, "/{index}"),
+            }
+            .expect("writing to a String does not fail");
+            text
+        })
+    }
+}
+
+impl Walk<'_> {
+    fn reject<E: serde::de::Error>(&self, rejection: Rejection) -> E {
+        self.state.borrow_mut().rejection = Some(rejection);
+        E::custom("rejected") // never shown: the rejection stands in its place
+    }
+
+    fn count_number(&self) {
+        self.state.borrow_mut().numbers += 1;
+    }
+
+    /// A float, or an integer that `serde_json` made a float of: `-0` and everything beyond 64 bits.
+    fn float<E: serde::de::Error>(&self, value: f64) -> Result<Value, E> {
+        const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
+        let doubtful = value.abs() >= BEYOND_I64 || (value == 0.0 && value.is_sign_negative());
+        if !doubtful {
+            self.count_number();
+            return Ok(Value::Float(value));
+        }
+        let literal = {
+            let mut state = self.state.borrow_mut();
+            let index = state.numbers;
+            state.literals.get_or_insert_with(|| number_literals(self.body)).get(index).cloned().unwrap_or_default()
+        };
+        if literal.contains(['.', 'e', 'E']) {
+            self.count_number();
+            Ok(Value::Float(value))
+        } else if literal == "-0" {
+            self.count_number();
+            Ok(Value::Int(0))
+        } else {
+            self.big_integer(literal)
+        }
+    }
+
+    fn big_integer<E: serde::de::Error>(&self, literal: String) -> Result<Value, E> {
+        self.count_number();
+        match self.big_integers {
+            BigIntegers::Text => Ok(Value::Text(literal)),
+            BigIntegers::Reject => {
+                let path = self.state.borrow().pointer();
+                Err(self.reject(Rejection::BigInteger { path, literal }))
+            }
+        }
+    }
+
+    fn step_in(&self, step: Step) {
+        self.state.borrow_mut().path.push(step);
+    }
+
+    fn step_out(&self) {
+        self.state.borrow_mut().path.pop();
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Node<'w, 'b> {
+    walk: &'w Walk<'b>,
+    depth: usize,
+}
+
+impl Node<'_, '_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth > MAX_DEPTH {
+            let path = self.walk.state.borrow().pointer();
+            return Err(self.walk.reject(Rejection::TooDeep { path }));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        self.walk.count_number();
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => self.walk.big_integer(value.to_string()),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        self.walk.float(value)
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut values = Vec::new();
+        loop {
+            self.walk.step_in(Step::Element(values.len()));
+            let Some(value) = sequence.next_element_seed(inner)? else { break };
+            self.walk.step_out();
+            values.push(value);
+        }
+        self.walk.step_out();
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut fields = Fields::new();
+        while let Some(name) = map.next_key::<String>()? {
+            self.walk.step_in(Step::Field(name));
+            let value = map.next_value_seed(inner)?;
+            let Some(Step::Field(name)) = self.walk.state.borrow_mut().path.pop() else {
+                return Err(A::Error::custom("the path lost its last step"));
+            };
+            fields.push((name, value));
+        }
+        if let Some(name) = repeated_name(&fields) {
+            self.walk.step_in(Step::Field(name.to_owned()));
+            let path = self.walk.state.borrow().pointer();
+            return Err(self.walk.reject(Rejection::DuplicateField(path)));
+        }
+        Ok(Value::Map(fields))
+    }
+}
+
+fn repeated_name(fields: &Fields) -> Option<&str> {
+    if fields.len() <= FEW_NAMES {
+        let repeated =
+            |(index, (name, _)): (usize, &(String, Value))| fields[..index].iter().any(|(other, _)| other == name).then_some(index);
+        return fields.iter().enumerate().find_map(repeated).map(|index| fields[index].0.as_str());
+    }
+    let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// Every number of a JSON text as it is written, in order. The text may be faulty behind the numbers that matter to the caller.
+fn number_literals(text: &[u8]) -> Vec<String> {
+    let mut literals = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => at = end_of_string(text, at),
+            b'-' | b'0'..=b'9' => {
+                let rest = &text[at..];
+                let length = rest.iter().take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')).count();
+                literals.push(String::from_utf8_lossy(&rest[..length]).into_owned());
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    literals
+}
+
+/// The place behind the closing quote of the string that opens at `at`.
+fn end_of_string(text: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Fields, Rejection> {
+        parse_object(text.as_bytes(), BigIntegers::Reject)
+    }
+
+    fn only(text: &str) -> Value {
+        parse(text).expect(text).remove(0).1
+    }
+
+    /// The original turned every number into a float and so rounded integers above 2^53.
+    #[test]
+    fn integers_stay_integers_up_to_the_edge_of_64_bits() {
+        for (literal, value) in
+            [("9007199254740993", 9_007_199_254_740_993), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN), ("-0", 0)]
+        {
+            assert_eq!(only(&format!("{{\"a\":{literal}}}")), Value::Int(value), "{literal}");
+        }
+    }
+
+    #[test]
+    fn an_integer_beyond_64_bits_is_refused_by_name_or_kept_as_text() {
+        for literal in ["9223372036854775808", "-9223372036854775809", "18446744073709551616", "123456789012345678901234567890"] {
+            let text = format!(r#"{{"x":"1\" 2","y":[1e300,3.5,{{"z":{literal}}}]}}"#);
+            let rejection = Rejection::BigInteger { path: "/y/2/z".into(), literal: literal.into() };
+            assert_eq!(parse(&text), Err(rejection));
+            let fields = parse_object(text.as_bytes(), BigIntegers::Text).expect("kept as text");
+            let Value::List(values) = &fields[1].1 else { panic!("y is a list") };
+            assert_eq!(values[2], Value::Map(vec![("z".into(), Value::Text(literal.into()))]));
+        }
+    }
+
+    #[test]
+    fn floats_are_read_to_the_last_bit() {
+        for (literal, value) in [("1e19", 1e19), ("-1.5E300", -1.5e300), ("0.1", 0.1), ("2.0", 2.0), ("5e-324", 5e-324)] {
+            assert_eq!(only(&format!("{{\"a\":{literal}}}")), Value::Float(value), "{literal}");
+        }
+    }
+
+    /// The original dropped arrays, numbers and strings, and stored `null` as an empty record.
+    #[test]
+    fn what_is_not_an_object_is_named() {
+        for (text, name) in
+            [("null", "null"), ("[]", "an array"), ("1", "a number"), ("1.5", "a number"), ("\"a\"", "a string"), ("true", "a boolean")]
+        {
+            assert_eq!(parse(text), Err(Rejection::NotObject(name)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_says_where() {
+        for text in
+            ["", "{", "{a:1}", r#"{"ext2", 42}"#, "{} {}", r#"{"a":1,}"#, "\u{feff}{}", r#"{"a":"\ud800"}"#, "{\"a\":01}", "{\"a\":1e400}"]
+        {
+            let rejection = parse(text).expect_err(text);
+            assert_eq!(rejection.reason(), "not-json", "{text}");
+            assert!(rejection.to_string().contains("line 1"), "{rejection}");
+        }
+        assert_eq!(parse_object(b"{\"a\":\"\xff\"}", BigIntegers::Reject).expect_err("not UTF-8").reason(), "not-json");
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_however_many_there_are() {
+        assert_eq!(parse(r#"{"b":{"a/":1,"c":2,"a\/":3}}"#), Err(Rejection::DuplicateField("/b/a~1".into())));
+        let many: Vec<String> = (0..40_000).map(|n| format!("\"f{n}\":{n}")).collect();
+        assert_eq!(parse(&format!("{{{}}}", many.join(","))).expect("all differ").len(), 40_000);
+        assert_eq!(parse(&format!("{{{},\"f7\":0}}", many.join(","))), Err(Rejection::DuplicateField("/f7".into())));
+    }
+
+    #[test]
+    fn the_depth_limit_is_exact_and_no_depth_overflows_the_stack() {
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        parse(&nested(MAX_DEPTH)).expect("the limit itself is allowed");
+        assert_eq!(parse(&nested(MAX_DEPTH + 1)).expect_err("one more is not").reason(), "too-deep");
+        assert_eq!(parse(&format!("{{\"a\":{}", "[".repeat(500_000))).expect_err("far more is not").reason(), "too-deep");
+    }
+}

@@ -1,0 +1,252 @@
+//! Bytes to a [`Record`], or the reason why not. Pure: no clock, no I/O, and no input makes it panic.
+
+mod json;
+mod schema;
+
+pub use json::{MAX_DEPTH, parse_object};
+pub use schema::{Schema, SchemaError};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    message::Message,
+    record::{Fields, KEY_FIELD, Key, Record, Value},
+};
+
+/// Why a message can't be stored, now or ever. Its text is for the person who looks at the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The body is over the configured size.
+    #[error("the body has {size} bytes, {limit} are allowed")]
+    TooLarge {
+        /// Bytes of the body.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The body is not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// The body is JSON, but an array, a number, a string, a boolean or null.
+    #[error("a JSON object is wanted, this is {0}")]
+    NotObject(&'static str),
+    /// An object names a field twice, so that one of the two would be lost.
+    #[error("field {0} stands twice")]
+    DuplicateField(String),
+    /// Arrays and objects are nested too deeply.
+    #[error("field {path} is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep {
+        /// Where the limit was passed.
+        path: String,
+    },
+    /// An integer does not fit 64 bits with sign.
+    #[error("field {path} holds the integer {literal}, which does not fit 64 bits with sign")]
+    BigInteger {
+        /// Which field.
+        path: String,
+        /// As written.
+        literal: String,
+    },
+    /// A field has the name that is kept for the record's key.
+    #[error("field `{KEY_FIELD}` is kept for the record's key")]
+    ReservedField,
+    /// The field that is to be the key is not there, or is neither text nor an integer.
+    #[error("the key field {pointer} {fault}")]
+    NoKey {
+        /// The configured JSON pointer.
+        pointer: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// The document does not fit the configured schema.
+    #[error("schema: {path}: {fault}")]
+    Schema {
+        /// JSON pointer to the failing place.
+        path: String,
+        /// What the schema says about it.
+        fault: String,
+    },
+    /// The store says that it will never take this record.
+    #[error("refused by the store: {0}")]
+    Refused(String),
+    /// The message was put off more often than allowed.
+    #[error("attempt {attempts} of at most {limit} failed: {cause}")]
+    TooManyAttempts {
+        /// Deliveries so far.
+        attempts: u32,
+        /// The configured limit.
+        limit: u32,
+        /// What failed the last time.
+        cause: String,
+    },
+}
+
+impl Rejection {
+    /// A short fixed word, for logs, counters and filters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too-large",
+            Self::NotJson(_) => "not-json",
+            Self::NotObject(_) => "not-object",
+            Self::DuplicateField(_) => "duplicate-field",
+            Self::TooDeep { .. } => "too-deep",
+            Self::BigInteger { .. } => "big-integer",
+            Self::ReservedField => "reserved-field",
+            Self::NoKey { .. } => "no-key",
+            Self::Schema { .. } => "schema",
+            Self::Refused(_) => "refused",
+            Self::TooManyAttempts { .. } => "too-many-attempts",
+        }
+    }
+}
+
+/// What a record's key is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRule {
+    /// The message's origin and id: a redelivery hits the same record, two equal documents are two records.
+    Message,
+    /// A field of the document, by JSON pointer (RFC 6901).
+    Field(String),
+    /// SHA-256 of the body in hexadecimal: equal bodies are one record.
+    BodyHash,
+}
+
+/// What becomes of an integer that does not fit 64 bits with sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BigIntegers {
+    /// The message is rejected.
+    Reject,
+    /// The integer is stored as text, digit by digit.
+    Text,
+}
+
+/// Turns bodies into records.
+#[derive(Debug)]
+pub struct Decoder {
+    /// Bytes a body may have.
+    pub max_size: usize,
+    /// What the key is made of.
+    pub key: KeyRule,
+    /// What becomes of too large integers.
+    pub big_integers: BigIntegers,
+    /// What every document has to fit.
+    pub schema: Option<Schema>,
+}
+
+impl Decoder {
+    /// The record that `message` is to be stored as.
+    ///
+    /// # Errors
+    /// The message is at fault and will be as wrong the next time.
+    pub fn decode(&self, message: &Message) -> Result<Record, Rejection> {
+        let body = &message.body;
+        if body.len() > self.max_size {
+            return Err(Rejection::TooLarge { size: body.len(), limit: self.max_size });
+        }
+        let fields = json::parse_object(body, self.big_integers)?;
+        if let Some(schema) = &self.schema {
+            schema.check(&fields)?;
+        }
+        let key = self.key(message, &fields)?;
+        // A field of that name would be overwritten by the key, that is, lost; unless it is the key.
+        if fields.iter().any(|(name, value)| name == KEY_FIELD && *value != Value::from(&key)) {
+            return Err(Rejection::ReservedField);
+        }
+        Ok(Record { key, fields, size: body.len() })
+    }
+
+    fn key(&self, message: &Message, fields: &Fields) -> Result<Key, Rejection> {
+        match &self.key {
+            KeyRule::Message => Ok(Key::Text(format!("{}/{}", message.origin, message.id))),
+            KeyRule::BodyHash => Ok(Key::Text(hex(&Sha256::digest(&message.body)))),
+            KeyRule::Field(pointer) => {
+                let fault = |fault| Rejection::NoKey { pointer: pointer.clone(), fault };
+                match find(fields, pointer).ok_or_else(|| fault("is missing"))? {
+                    Value::Int(number) => Ok(Key::Int(*number)),
+                    Value::Text(text) if text.is_empty() => Err(fault("is empty")),
+                    Value::Text(text) => Ok(Key::Text(text.clone())),
+                    _ => Err(fault("is neither text nor an integer")),
+                }
+            }
+        }
+    }
+}
+
+/// The value at a JSON pointer (RFC 6901) that starts with `/`.
+fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
+    let field = |fields: &'a Fields, name: &str| fields.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+    let mut steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
+    let first = field(fields, &steps.next()?)?;
+    steps.try_fold(first, |value, step| match value {
+        Value::Map(fields) => field(fields, &step),
+        Value::List(values) => values.get(step.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String does not fail");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Origin;
+    use bytes::Bytes;
+
+    fn message(body: &str) -> Message {
+        Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body.as_bytes()), attempts: 1 }
+    }
+
+    fn decoder(key: KeyRule) -> Decoder {
+        Decoder { max_size: 1 << 20, key, big_integers: BigIntegers::Reject, schema: None }
+    }
+
+    fn field(pointer: &str) -> KeyRule {
+        KeyRule::Field(pointer.to_owned())
+    }
+
+    #[test]
+    fn the_key_follows_its_rule() {
+        let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"; // printf '{}' | sha256sum
+        let cases = [
+            (KeyRule::Message, "{}", Key::Text("t@h:1/0a".into())),
+            (KeyRule::BodyHash, "{}", Key::Text(hash.into())),
+            (field("/id"), r#"{"id":7}"#, Key::Int(7)),
+            (field("/a/1/b~1c~0"), r#"{"a":[0,{"b/c~":"x"}]}"#, Key::Text("x".into())),
+            (field("/gid"), r#"{"gid":7}"#, Key::Int(7)),
+        ];
+        for (rule, body, key) in cases {
+            assert_eq!(decoder(rule).decode(&message(body)).expect(body).key, key, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_its_key_is_rejected() {
+        for (pointer, body) in
+            [("/id", "{}"), ("/id", r#"{"id":null}"#), ("/id", r#"{"id":""}"#), ("/id/x", r#"{"id":1}"#), ("/l/9", r#"{"l":[]}"#)]
+        {
+            let rejection = decoder(field(pointer)).decode(&message(body)).expect_err(body);
+            assert_eq!(rejection.reason(), "no-key", "{body}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_the_key_would_overwrite_is_rejected() {
+        let rejection = decoder(KeyRule::Message).decode(&message(r#"{"gid":1}"#)).expect_err("gid is reserved");
+        assert_eq!(rejection, Rejection::ReservedField);
+    }
+
+    #[test]
+    fn the_size_limit_is_the_last_allowed_size() {
+        let decoder = Decoder { max_size: 2, ..decoder(KeyRule::Message) };
+        decoder.decode(&message("{}")).expect("two bytes are allowed");
+        assert_eq!(decoder.decode(&message("{} ")), Err(Rejection::TooLarge { size: 3, limit: 2 }));
+    }
+}

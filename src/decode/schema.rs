@@ -1,0 +1,108 @@
+//! An optional JSON Schema that every document has to fit.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::Rejection;
+use crate::record::Fields;
+
+/// A compiled JSON Schema. References to other files or hosts are not followed.
+#[derive(Debug)]
+pub struct Schema(jsonschema::Validator);
+
+/// The schema itself can't be used; the configuration is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// The file can't be read.
+    #[error("cannot read the schema {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file is not JSON.
+    #[error("the schema {path} is not JSON")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// The file is JSON, but no schema.
+    #[error("the schema {path} is not a valid JSON Schema: {fault}")]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+impl Schema {
+    /// Reads and compiles the schema at `path`.
+    ///
+    /// # Errors
+    /// The file can't be read, is not JSON or is no schema.
+    pub fn load(path: &Path) -> Result<Self, SchemaError> {
+        let path = path.to_owned();
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(cause) => return Err(SchemaError::Read { path, cause }),
+        };
+        let schema = match serde_json::from_slice(&text) {
+            Ok(schema) => schema,
+            Err(cause) => return Err(SchemaError::Parse { path, cause }),
+        };
+        jsonschema::validator_for(&schema).map(Self).map_err(|fault| SchemaError::Invalid { path, fault: fault.to_string() })
+    }
+
+    /// Checks a document.
+    pub(super) fn check(&self, fields: &Fields) -> Result<(), Rejection> {
+        let document = serde_json::Value::Object(fields.iter().map(|(name, value)| (name.clone(), serde_json::json!(value))).collect());
+        let Some(fault) = self.0.iter_errors(&document).next() else { return Ok(()) };
+        let path = match fault.instance_path().to_string() {
+            path if path.is_empty() => "/".to_owned(),
+            path => path,
+        };
+        Err(Rejection::Schema { path, fault: fault.masked().to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Schema, SchemaError> {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("written");
+        Schema::load(file.path())
+    }
+
+    fn fields(text: &str) -> Fields {
+        crate::decode::json::parse_object(text.as_bytes(), crate::decode::BigIntegers::Reject).expect("an object")
+    }
+
+    #[test]
+    fn a_document_that_does_not_fit_names_the_place_but_not_the_value() {
+        let schema = load(r#"{"properties":{"a":{"items":{"type":"integer"}}},"required":["id"]}"#).expect("a schema");
+        schema.check(&fields(r#"{"id":1,"a":[1]}"#)).expect("fits");
+        let Err(Rejection::Schema { path, fault }) = schema.check(&fields(r#"{"id":1,"a":[1,"secret"]}"#)) else { panic!("does not fit") };
+        assert_eq!(path, "/a/1");
+        assert!(fault.contains("integer") && !fault.contains("secret"), "{fault}");
+        let Err(Rejection::Schema { path, fault }) = schema.check(&fields("{}")) else { panic!("does not fit") };
+        assert!(path == "/" && fault.contains("id"), "{path} {fault}");
+    }
+
+    #[test]
+    fn a_schema_that_is_none_is_a_configuration_error() {
+        assert!(matches!(load("{"), Err(SchemaError::Parse { .. })));
+        assert!(matches!(load(r#"{"type":"intger"}"#), Err(SchemaError::Invalid { .. })));
+        assert!(matches!(load(r#"{"$ref":"http://127.0.0.1:1/other"}"#), Err(SchemaError::Invalid { .. })));
+        assert!(matches!(Schema::load(Path::new("/no/such/file")), Err(SchemaError::Read { .. })));
+    }
+}

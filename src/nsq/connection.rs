@@ -1,0 +1,257 @@
+//! One TCP connection to nsqd: reading and writing without ever losing a byte to a cancelled future.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::Deserialize;
+use tokio::{io::AsyncWrite, net::TcpStream, time::timeout};
+use tokio_util::{codec::Decoder, io::poll_read_buf};
+
+use super::{
+    name::TopicName,
+    wire::{self, Frame, FrameDecoder},
+};
+use crate::address::HostPort;
+
+/// Frames that are read in one go before others get their turn.
+const FRAMES_AT_ONCE: usize = 2_500;
+
+/// Bytes that the read buffer starts with.
+const READ_BUFFER: usize = 64 << 10;
+
+/// Why a connection can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NsqError {
+    /// The network, the server or the peer's protocol. Blame: not ours; it may work later.
+    #[error("connection to nsqd at {address} failed")]
+    Io {
+        /// Which nsqd.
+        address: HostPort,
+        /// What happened.
+        #[source]
+        cause: io::Error,
+    },
+    /// nsqd answered with an error frame. Blame: what it was asked for.
+    #[error("nsqd at {address} refuses: {fault}")]
+    Refused {
+        /// Which nsqd.
+        address: HostPort,
+        /// The frame's text.
+        fault: String,
+    },
+}
+
+/// What we tell nsqd about ourselves with IDENTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// How long nsqd is to wait for a settlement; `None` leaves it at its own default.
+    pub msg_timeout: Option<Duration>,
+    /// Bytes of the largest body that is read.
+    pub max_body: usize,
+}
+
+/// What nsqd told about itself in return.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ServerLimits {
+    /// The largest RDY that does not end the connection.
+    pub max_rdy_count: u32,
+    /// How long nsqd waits for a settlement on this connection, in milliseconds.
+    pub msg_timeout: u64,
+    /// nsqd's version.
+    #[serde(default)]
+    pub version: String,
+    /// Whether AUTH is wanted before anything else.
+    #[serde(default)]
+    pub auth_required: bool,
+}
+
+/// A connection on which both sides have said who they are.
+pub struct Connection {
+    address: HostPort,
+    stream: TcpStream,
+    decoder: FrameDecoder,
+    read: BytesMut,
+    written: BytesMut,
+    /// Set once reading failed; frames that were read before are handed out first.
+    broken: Option<io::Error>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects and identifies, all of it within `bound`.
+    ///
+    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then the wish is dropped and nsqd's
+    /// default holds.
+    ///
+    /// # Errors
+    /// nsqd can't be reached in time, or refuses.
+    pub async fn open(address: &HostPort, identity: Identity, bound: Duration) -> Result<(Self, ServerLimits), NsqError> {
+        let attempt = async {
+            match Self::identify(address, identity).await {
+                Err(NsqError::Refused { fault, .. }) if identity.msg_timeout.is_some() && fault.contains("msg timeout") => {
+                    Self::identify(address, Identity { msg_timeout: None, ..identity }).await
+                }
+                other => other,
+            }
+        };
+        timeout(bound, attempt).await.unwrap_or_else(|_| {
+            let cause = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(bound)));
+            Err(NsqError::Io { address: address.clone(), cause })
+        })
+    }
+
+    async fn identify(address: &HostPort, identity: Identity) -> Result<(Self, ServerLimits), NsqError> {
+        let io_error = |cause| NsqError::Io { address: address.clone(), cause };
+        let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(io_error)?;
+        stream.set_nodelay(true).map_err(io_error)?;
+        let mut connection = Self {
+            address: address.clone(),
+            stream,
+            decoder: FrameDecoder::new(identity.max_body),
+            read: BytesMut::with_capacity(READ_BUFFER),
+            written: BytesMut::new(),
+            broken: None,
+        };
+        let mut wishes = serde_json::json!({
+            "feature_negotiation": true,
+            "user_agent": concat!("x-msrv/", env!("CARGO_PKG_VERSION")),
+        });
+        if let Some(msg_timeout) = identity.msg_timeout {
+            wishes["msg_timeout"] = serde_json::json!(u64::try_from(msg_timeout.as_millis()).unwrap_or(u64::MAX));
+        }
+        connection.written.extend_from_slice(wire::MAGIC);
+        wire::put_identify(&mut connection.written, wishes.to_string().as_bytes());
+        let answer = connection.response().await?;
+        let limits = serde_json::from_slice(&answer).map_err(|cause| io_error(io::Error::new(io::ErrorKind::InvalidData, cause)))?;
+        Ok((connection, limits))
+    }
+
+    /// The address as it was configured or discovered: the name of this nsqd in keys and logs.
+    #[must_use]
+    pub fn address(&self) -> &HostPort {
+        &self.address
+    }
+
+    /// Where commands are put; they are sent by the next flush.
+    pub fn commands(&mut self) -> &mut BytesMut {
+        &mut self.written
+    }
+
+    /// Publishes all of `bodies` or nothing.
+    ///
+    /// # Errors
+    /// The connection broke, and the bodies may have been published; or nsqd refused, and they were not.
+    pub async fn publish(&mut self, topic: &TopicName, bodies: &[Bytes]) -> Result<(), NsqError> {
+        wire::put_mpub(&mut self.written, topic, bodies);
+        self.response().await.map(drop)
+    }
+
+    /// Sends what is waiting and brings the next response that is not a heartbeat; not for use once messages may come.
+    ///
+    /// # Errors
+    /// The connection broke, or nsqd answered with an error frame.
+    pub async fn response(&mut self) -> Result<Bytes, NsqError> {
+        let mut frames = Vec::new();
+        loop {
+            std::future::poll_fn(|cx| {
+                if let Poll::Ready(Err(cause)) = self.poll_flush(cx) {
+                    return Poll::Ready(Err(cause));
+                }
+                self.poll_frames(cx, &mut frames)
+            })
+            .await
+            .map_err(|cause| self.io_error(cause))?;
+            for frame in frames.drain(..) {
+                match frame {
+                    Frame::Response(data) if data == wire::HEARTBEAT => wire::put_nop(&mut self.written),
+                    Frame::Response(data) => return Ok(data),
+                    Frame::Error(text) => {
+                        return Err(NsqError::Refused {
+                            address: self.address.clone(),
+                            fault: String::from_utf8_lossy(&text).into_owned(),
+                        });
+                    }
+                    Frame::Message(_) => return Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "a message came unasked"))),
+                }
+            }
+        }
+    }
+
+    fn io_error(&self, cause: io::Error) -> NsqError {
+        NsqError::Io { address: self.address.clone(), cause }
+    }
+
+    /// Reads whole frames, as many as are there.
+    ///
+    /// # Errors
+    /// The peer closed, the network failed or the bytes are not the protocol; every frame before that was handed out by an earlier call.
+    ///
+    /// # Cancel safety
+    /// A part of a frame stays in the buffer.
+    pub fn poll_frames(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<io::Result<()>> {
+        let before = frames.len();
+        while self.broken.is_none() && frames.len() - before < FRAMES_AT_ONCE {
+            match self.decoder.decode(&mut self.read) {
+                Ok(Some(frame)) => frames.push(frame),
+                Err(cause) => self.broken = Some(cause),
+                Ok(None) => {
+                    if self.read.capacity() - self.read.len() < READ_BUFFER / 4 {
+                        self.read.reserve(READ_BUFFER);
+                    }
+                    match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read) {
+                        Poll::Ready(Ok(0)) => self.broken = Some(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by nsqd")),
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(cause)) => self.broken = Some(cause),
+                        Poll::Pending => break,
+                    }
+                }
+            }
+        }
+        if frames.len() > before {
+            return Poll::Ready(Ok(()));
+        }
+        match self.broken.take() {
+            Some(cause) => {
+                self.broken = Some(io::Error::new(cause.kind(), "broken before"));
+                Poll::Ready(Err(cause))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// Sends the waiting commands.
+    ///
+    /// # Errors
+    /// The network failed.
+    ///
+    /// # Cancel safety
+    /// What was not sent stays in the buffer.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.written.is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.written))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written.advance(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells nsqd that no more commands follow; nsqd processes all that were sent, and then closes.
+    ///
+    /// # Errors
+    /// The network failed.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,310 @@
+//! Frames from nsqd and commands to it, as bytes.
+
+use std::fmt;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio_util::codec::Decoder;
+
+use super::name::{ChannelName, TopicName};
+
+/// What a client sends first.
+pub const MAGIC: &[u8] = b"  V2";
+
+/// The data of a response frame that wants a NOP in return.
+pub const HEARTBEAT: &[u8] = b"_heartbeat_";
+
+/// The data of the response to [`put_cls`].
+pub const CLOSE_WAIT: &[u8] = b"CLOSE_WAIT";
+
+/// Bytes in front of a message's body: timestamp, attempts, id.
+const MESSAGE_HEADER: usize = 8 + 2 + 16;
+
+/// A message's id: 16 bytes of hexadecimal digits (`nsqd/message.go`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct WireId(pub [u8; 16]);
+
+impl fmt::Debug for WireId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+/// One frame from nsqd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// Type 0: an answer or a heartbeat.
+    Response(Bytes),
+    /// Type 1: a code such as `E_FIN_FAILED`, with text behind it.
+    Error(Bytes),
+    /// Type 2.
+    Message(WireMessage),
+}
+
+/// A message as it stands on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireMessage {
+    /// When it was published, in nanoseconds since the epoch by nsqd's clock.
+    pub timestamp: i64,
+    /// Deliveries so far, this one included; nsqd lets it wrap at 65,535.
+    pub attempts: u16,
+    /// Unique on its nsqd.
+    pub id: WireId,
+    /// The body as published.
+    pub body: Bytes,
+}
+
+/// The peer does not speak the protocol; the connection is of no more use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// A size that no frame can have, or one over the limit.
+    #[error("a frame of {size} bytes was announced, 4 to {limit} are allowed")]
+    Size {
+        /// As announced.
+        size: i32,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// A type that does not exist.
+    #[error("a frame of the unknown type {0}")]
+    Type(i32),
+    /// A message frame that is too short for its header, or whose id is not text.
+    #[error("a message frame without a valid header")]
+    Message,
+}
+
+/// Splits the stream into frames: size (4 bytes, big endian, counting what follows), type (4 bytes), data.
+#[derive(Debug, Clone)]
+pub struct FrameDecoder {
+    max_size: usize,
+}
+
+impl FrameDecoder {
+    /// A decoder that refuses bodies over `max_body` bytes, before it takes memory for them.
+    #[must_use]
+    pub fn new(max_body: usize) -> Self {
+        Self { max_size: max_body.saturating_add(4 + MESSAGE_HEADER) }
+    }
+}
+
+impl Decoder for FrameDecoder {
+    type Item = Frame;
+    type Error = std::io::Error;
+
+    fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Frame>, Self::Error> {
+        let Some(announced) = source.first_chunk::<4>() else { return Ok(None) };
+        let announced = i32::from_be_bytes(*announced);
+        let size = usize::try_from(announced)
+            .ok()
+            .filter(|size| (4..=self.max_size).contains(size))
+            .ok_or_else(|| invalid(WireError::Size { size: announced, limit: self.max_size }))?;
+        if source.len() < 4 + size {
+            source.reserve(4 + size - source.len());
+            return Ok(None);
+        }
+        source.advance(4);
+        let mut frame = source.split_to(size).freeze();
+        match frame.get_i32() {
+            0 => Ok(Some(Frame::Response(frame))),
+            1 => Ok(Some(Frame::Error(frame))),
+            2 => message(frame).map(|message| Some(Frame::Message(message))).ok_or_else(|| invalid(WireError::Message)),
+            other => Err(invalid(WireError::Type(other))),
+        }
+    }
+}
+
+fn invalid(error: WireError) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error)
+}
+
+fn message(mut frame: Bytes) -> Option<WireMessage> {
+    if frame.len() < MESSAGE_HEADER {
+        return None;
+    }
+    let timestamp = frame.get_i64();
+    let attempts = frame.get_u16();
+    let mut id = [0; 16];
+    frame.copy_to_slice(&mut id);
+    // The id is sent back within a line of text, and it becomes part of keys: nothing but visible ASCII may stand in it.
+    id.iter().all(u8::is_ascii_graphic).then_some(WireMessage { timestamp, attempts, id: WireId(id), body: frame })
+}
+
+/// `RDY`: how many messages may be in flight on this connection.
+pub fn put_rdy(out: &mut BytesMut, count: u32) {
+    put_line(out, format_args!("RDY {count}"));
+}
+
+/// `FIN`: the message is done with.
+pub fn put_fin(out: &mut BytesMut, id: &str) {
+    put_words(out, &["FIN ", id]);
+}
+
+/// `REQ`: the message is to come again after `delay_ms` milliseconds.
+pub fn put_req(out: &mut BytesMut, id: &str, delay_ms: u128) {
+    put_line(out, format_args!("REQ {id} {delay_ms}"));
+}
+
+/// `TOUCH`: the message's time starts anew.
+pub fn put_touch(out: &mut BytesMut, id: &str) {
+    put_words(out, &["TOUCH ", id]);
+}
+
+/// `NOP`: the answer to a heartbeat.
+pub fn put_nop(out: &mut BytesMut) {
+    put_words(out, &["NOP"]);
+}
+
+/// `CLS`: no more messages; answered by [`CLOSE_WAIT`] after everything that was sent before.
+pub fn put_cls(out: &mut BytesMut) {
+    put_words(out, &["CLS"]);
+}
+
+/// `SUB`: messages of this topic and channel are wanted.
+pub fn put_sub(out: &mut BytesMut, topic: &TopicName, channel: &ChannelName) {
+    put_line(out, format_args!("SUB {topic} {channel}"));
+}
+
+/// `IDENTIFY` with its JSON body.
+pub fn put_identify(out: &mut BytesMut, body: &[u8]) {
+    put_words(out, &["IDENTIFY"]);
+    put_sized(out, body);
+}
+
+/// `MPUB`: all of these bodies, or none.
+pub fn put_mpub(out: &mut BytesMut, topic: &TopicName, bodies: &[Bytes]) {
+    put_line(out, format_args!("MPUB {topic}"));
+    let size: usize = 4 + bodies.iter().map(|body| 4 + body.len()).sum::<usize>();
+    out.put_u32(length(size));
+    out.put_u32(length(bodies.len()));
+    for body in bodies {
+        put_sized(out, body);
+    }
+}
+
+fn put_sized(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u32(length(bytes.len()));
+    out.put_slice(bytes);
+}
+
+fn length(length: usize) -> u32 {
+    u32::try_from(length).expect("batches are bounded far below 4 GiB")
+}
+
+fn put_words(out: &mut BytesMut, words: &[&str]) {
+    for word in words {
+        out.put_slice(word.as_bytes());
+    }
+    out.put_u8(b'\n');
+}
+
+fn put_line(out: &mut BytesMut, line: fmt::Arguments<'_>) {
+    use fmt::Write as _;
+    writeln!(out, "{line}").expect("a BytesMut grows");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encode(frame: &Frame) -> Vec<u8> {
+        let (kind, data) = match frame {
+            Frame::Response(data) => (0_u32, data.to_vec()),
+            Frame::Error(data) => (1, data.to_vec()),
+            Frame::Message(message) => {
+                let mut data = message.timestamp.to_be_bytes().to_vec();
+                data.extend(message.attempts.to_be_bytes());
+                data.extend(message.id.0);
+                data.extend(&message.body);
+                (2, data)
+            }
+        };
+        [&length(data.len() + 4).to_be_bytes()[..], &kind.to_be_bytes(), &data].concat()
+    }
+
+    fn decode_in_pieces(bytes: &[u8], cuts: &[usize]) -> Vec<Frame> {
+        let mut decoder = FrameDecoder::new(1 << 10);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]).collect();
+        cuts.sort_unstable();
+        let (mut read, mut from, mut frames) = (BytesMut::new(), 0, Vec::new());
+        for cut in cuts {
+            read.extend_from_slice(&bytes[from..cut]);
+            from = cut;
+            while let Some(frame) = decoder.decode(&mut read).expect("valid frames") {
+                frames.push(frame);
+            }
+        }
+        assert!(read.is_empty(), "nothing is left over");
+        frames
+    }
+
+    fn any_frame() -> impl Strategy<Value = Frame> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+        let id = proptest::array::uniform16(b'0'..=b'f').prop_map(WireId);
+        prop_oneof![
+            bytes().prop_map(Frame::Response),
+            bytes().prop_map(Frame::Error),
+            (any::<i64>(), any::<u16>(), id, bytes()).prop_map(|(timestamp, attempts, id, body)| Frame::Message(WireMessage {
+                timestamp,
+                attempts,
+                id,
+                body
+            })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_any_frames_decodes_the_same(
+            frames in proptest::collection::vec(any_frame(), 1..20),
+            cuts in proptest::collection::vec(any::<usize>(), 0..60),
+        ) {
+            let bytes: Vec<u8> = frames.iter().flat_map(encode).collect();
+            prop_assert_eq!(decode_in_pieces(&bytes, &cuts), frames);
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic_or_grow_without_bound(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let mut decoder = FrameDecoder::new(64);
+            let mut read = BytesMut::from(&bytes[..]);
+            while let Ok(Some(_)) = decoder.decode(&mut read) {}
+            prop_assert!(read.capacity() < 2_000);
+        }
+    }
+
+    #[test]
+    fn a_frame_is_refused_by_its_announced_size_before_memory_is_taken() {
+        for size in [i32::MIN, -1, 0, 3, 64 + 31, i32::MAX] {
+            let mut read = BytesMut::from(&size.to_be_bytes()[..]);
+            assert!(FrameDecoder::new(64).decode(&mut read).is_err(), "{size}");
+            assert!(read.capacity() < 1_000);
+        }
+        let mut read = BytesMut::from(&(64_i32 + 30).to_be_bytes()[..]);
+        assert!(FrameDecoder::new(64).decode(&mut read).expect("the largest allowed").is_none());
+    }
+
+    #[test]
+    fn unknown_types_and_broken_messages_are_errors() {
+        let frame =
+            |kind: u8, data: &[u8]| BytesMut::from(&[&length(data.len() + 4).to_be_bytes()[..], &[0, 0, 0, kind], data].concat()[..]);
+        for mut read in [frame(3, b""), frame(2, &[b'0'; 25]), frame(2, b"TIMESTAMATid\nwith line end")] {
+            assert!(FrameDecoder::new(64).decode(&mut read).is_err());
+        }
+    }
+
+    #[test]
+    fn commands_are_written_as_the_specification_shows_them() {
+        let mut out = BytesMut::new();
+        put_rdy(&mut out, 10);
+        put_fin(&mut out, "0123456789abcdef");
+        put_req(&mut out, "0123456789abcdef", 1_500);
+        put_touch(&mut out, "0123456789abcdef");
+        put_nop(&mut out);
+        put_cls(&mut out);
+        put_sub(&mut out, &"t".parse().expect("a name"), &"c".parse().expect("a name"));
+        put_identify(&mut out, b"{}");
+        put_mpub(&mut out, &"t".parse().expect("a name"), &[Bytes::from_static(b"a"), Bytes::from_static(b"bc")]);
+        let expected = b"RDY 10\nFIN 0123456789abcdef\nREQ 0123456789abcdef 1500\nTOUCH 0123456789abcdef\nNOP\nCLS\nSUB t c\n\
+            IDENTIFY\n\0\0\0\x02{}MPUB t\n\0\0\0\x0f\0\0\0\x02\0\0\0\x01a\0\0\0\x02bc";
+        assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+    }
+}

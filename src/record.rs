@@ -1,0 +1,80 @@
+//! What is stored: a key and the fields of one JSON object. Knows no store.
+
+use std::fmt;
+
+/// The bin or column that holds a record's key beside its fields.
+pub const KEY_FIELD: &str = "gid";
+
+/// Identifies a record: the same message always gives the same key, so that a redelivery or a write in doubt hits the same record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// A key that was an integer in the document.
+    Int(i64),
+    /// Any other key.
+    Text(String),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<&Key> for Value {
+    fn from(key: &Key) -> Self {
+        match key {
+            Key::Int(number) => Self::Int(*number),
+            Key::Text(text) => Self::Text(text.clone()),
+        }
+    }
+}
+
+/// The fields of an object in the order in which they were written; names are unique.
+pub type Fields = Vec<(String, Value)>;
+
+/// A JSON value with integers kept apart from floats.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// A number written without fraction and exponent.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string.
+    Text(String),
+    /// An array.
+    List(Vec<Value>),
+    /// An object.
+    Map(Fields),
+}
+
+impl serde::Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::Text(value) => serializer.serialize_str(value),
+            Self::List(values) => serializer.collect_seq(values),
+            Self::Map(fields) => serializer.collect_map(fields.iter().map(|(name, value)| (name, value))),
+        }
+    }
+}
+
+/// One message, ready to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// What it is stored under.
+    pub key: Key,
+    /// The top-level fields of the document.
+    pub fields: Fields,
+    /// The length of the document as it came, in bytes: what a store sizes its batches by.
+    pub size: usize,
+}

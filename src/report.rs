@@ -1,0 +1,165 @@
+//! What a run did: counters that add up, and how they are shown.
+
+use std::{fmt, time::Duration};
+
+use log::info;
+use serde::Serialize;
+
+use crate::{budget::StopReason, exit::Exit, message::Settlement, outcome::Outcome, source::Closing};
+
+/// Messages by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Counters {
+    /// Deliveries that reached us.
+    pub received: u64,
+    /// Written to the store.
+    pub stored: u64,
+    /// Found in the store, and left alone.
+    pub duplicate: u64,
+    /// Can't be stored; in the dead letter, or logged only where that was asked for.
+    pub rejected: u64,
+    /// Given back to the queue.
+    pub requeued: u64,
+    /// Letters that the dead letter has acknowledged.
+    pub dead_lettered: u64,
+    /// Of the requeued: those that the store or the dead letter failed on.
+    pub deferred: u64,
+    /// Settlements that the queue did not take, so that the message comes again.
+    pub unconfirmed: u64,
+}
+
+impl Counters {
+    /// Counts one message that was received and has its outcome.
+    pub fn count(&mut self, outcome: &Outcome) {
+        self.received += 1;
+        match outcome {
+            Outcome::Stored => self.stored += 1,
+            Outcome::Duplicate => self.duplicate += 1,
+            Outcome::Rejected(_) => self.rejected += 1,
+            Outcome::Deferred { .. } | Outcome::NotStarted => {
+                debug_assert_ne!(outcome.settlement(), Settlement::Finish, "what is not safe is not finished");
+                self.requeued += 1;
+                self.deferred += u64::from(matches!(outcome, Outcome::Deferred { .. }));
+            }
+        }
+    }
+
+    /// Counts what the source did while it closed.
+    pub fn count_closing(&mut self, closing: Closing) {
+        self.received += closing.requeued;
+        self.requeued += closing.requeued;
+        self.unconfirmed += closing.unconfirmed;
+    }
+
+    /// Whether every message that was received is accounted for.
+    #[must_use]
+    pub fn add_up(&self) -> bool {
+        self.received == self.stored + self.duplicate + self.rejected + self.requeued && self.deferred <= self.requeued
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunReport {
+    /// Why it stopped taking messages.
+    pub stop_reason: StopReason,
+    /// What became of the messages.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// From the first message asked for to the last one settled.
+    #[serde(rename = "elapsed-seconds", serialize_with = "seconds")]
+    pub elapsed: Duration,
+    /// Messages received per second of that.
+    pub messages_per_second: u64,
+    /// What is wrong with the set-up, where that stopped the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+impl RunReport {
+    /// A report; in debug builds the counters have to add up.
+    #[must_use]
+    pub fn new(stop_reason: StopReason, counters: Counters, elapsed: Duration, fault: Option<String>) -> Self {
+        debug_assert!(counters.add_up(), "{counters:?}");
+        let per_second = u128::from(counters.received) * 1_000_000 / elapsed.as_micros().max(1);
+        let messages_per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
+        Self { stop_reason, counters, elapsed, messages_per_second, fault }
+    }
+
+    /// The exit code that the run deserves.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self.stop_reason {
+            StopReason::StoreSetup => Exit::Configuration,
+            StopReason::QueueClosed => Exit::Unavailable,
+            _ if self.counters.deferred > 0 => Exit::TemporaryFailure,
+            _ => Exit::Success,
+        }
+    }
+
+    /// The one line that a run leaves in the log.
+    pub fn log(&self) {
+        let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, unconfirmed, .. } = self.counters;
+        info!(
+            stop_reason = self.stop_reason.as_str(), received, stored, duplicate, rejected, requeued, dead_lettered, unconfirmed,
+            elapsed_ms = format!("{:.1}", self.elapsed.as_secs_f64() * 1e3), per_second = self.messages_per_second;
+            "run finished"
+        );
+    }
+}
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).expect("a report has text keys and finite numbers"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Rejection;
+
+    fn report(stop_reason: StopReason, deferred: u64) -> RunReport {
+        let counters = Counters { received: deferred, requeued: deferred, deferred, ..Counters::default() };
+        RunReport::new(stop_reason, counters, Duration::from_millis(2), None)
+    }
+
+    #[test]
+    fn every_outcome_is_counted_once_and_the_sum_holds() {
+        let mut counters = Counters::default();
+        let deferred = Outcome::Deferred { attempts: 1, cause: "down".into() };
+        for outcome in [Outcome::Stored, Outcome::Duplicate, Outcome::Rejected(Rejection::ReservedField), deferred, Outcome::NotStarted] {
+            counters.count(&outcome);
+            assert!(counters.add_up(), "{counters:?}");
+        }
+        counters.count_closing(Closing { requeued: 2, unconfirmed: 1 });
+        assert!(counters.add_up(), "{counters:?}");
+        assert_eq!((counters.received, counters.requeued, counters.deferred, counters.unconfirmed), (7, 4, 1, 1));
+    }
+
+    #[test]
+    fn the_exit_code_follows_the_stop_reason_and_the_outage() {
+        use StopReason::{Deadline, LimitReached, QueueClosed, QueueEmpty, Signal, StoreSetup};
+        for reason in [Deadline, LimitReached, QueueEmpty, Signal] {
+            assert_eq!(report(reason, 0).exit(), Exit::Success, "{reason:?}");
+            assert_eq!(report(reason, 1).exit(), Exit::TemporaryFailure, "{reason:?}");
+        }
+        assert_eq!(report(QueueClosed, 1).exit(), Exit::Unavailable);
+        assert_eq!(report(StoreSetup, 1).exit(), Exit::Configuration);
+    }
+
+    #[test]
+    fn as_json_a_report_is_one_flat_object() {
+        let json: serde_json::Value = serde_json::from_str(&report(StopReason::QueueEmpty, 3).to_string()).expect("JSON");
+        assert_eq!(json["stop-reason"], "queue-empty");
+        assert_eq!(json["dead-lettered"], 0);
+        assert_eq!(json["elapsed-seconds"], 0.002);
+        assert_eq!(json["messages-per-second"], 1_500);
+    }
+}

@@ -1,0 +1,314 @@
+//! One bounded run: receive, decode, put, settle, drain.
+//!
+//! Everything happens in one task. Batches are written while others are received; what a batch became is settled as soon as it is known. A
+//! delivery is in one of three places until then: waiting to be written, in a batch that is being written, or on its way to the dead letter.
+
+use std::{
+    collections::BTreeMap,
+    future::{Future, pending},
+    num::NonZeroU64,
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use log::{debug, warn};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    BoxFuture,
+    budget::{Budget, StopReason},
+    dead_letter::{DeadLetter, Letter},
+    decode::{Decoder, Rejection},
+    message::{Delivery, Settlement},
+    outcome::Outcome,
+    record::Record,
+    report::{Counters, RunReport},
+    source::{Demand, Received, Source, SourceError},
+    store::{Put, PutError, Store},
+};
+
+/// Records that are given to the store in one go; it splits them further as it likes.
+const RECORDS_AT_ONCE: usize = 400;
+
+/// Batches that are being written at once.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// What a run works with.
+pub struct Parts<'a> {
+    /// Where messages come from.
+    pub source: Box<dyn Source + 'a>,
+    /// Where records go.
+    pub store: &'a dyn Store,
+    /// Where messages go that can't be stored.
+    pub dead_letter: &'a mut dyn DeadLetter,
+    /// Makes records of messages.
+    pub decoder: &'a Decoder,
+    /// The time of day, for dead letters.
+    pub clock: fn() -> SystemTime,
+}
+
+/// The bounds of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages at most: N.
+    pub max_messages: NonZeroU64,
+    /// No message is taken after this long.
+    pub timeout: Duration,
+    /// See [`Demand::idle_timeout`].
+    pub idle_timeout: Duration,
+    /// What is under way then has this long to end.
+    pub shutdown_timeout: Duration,
+    /// A message that was put off this often is rejected; 0 means never.
+    pub max_attempts: u32,
+}
+
+/// Runs until N is reached, the queue is empty or gone, time is up, or `shutdown` is ready; then drains, and closes the source.
+///
+/// # Errors
+/// The source can't be started. Whatever goes wrong later is in the report.
+pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output = ()>) -> Result<RunReport, SourceError> {
+    let started = Instant::now();
+    let mut drain = Drain {
+        parts,
+        limits,
+        budget: Budget::new(limits.max_messages),
+        counters: Counters::default(),
+        waiting: Vec::new(),
+        under_way: BTreeMap::new(),
+        next_batch: 0,
+        stop: None,
+        until: started + limits.timeout,
+        fault: None,
+    };
+    let demand = Demand { max_messages: limits.max_messages, idle_timeout: limits.idle_timeout };
+    drain.parts.source.start(demand).await?;
+    drain.work(Box::pin(shutdown)).await;
+    let Drain { parts, mut counters, stop, fault, .. } = drain;
+    counters.count_closing(parts.source.close().await);
+    let reason = stop.expect("work ends only after a reason to stop");
+    Ok(RunReport::new(reason, counters, started.elapsed(), fault))
+}
+
+struct Drain<'a> {
+    parts: Parts<'a>,
+    limits: Limits,
+    budget: Budget,
+    counters: Counters,
+    /// Decoded, and not given to the store yet.
+    waiting: Vec<(Delivery, Record)>,
+    /// The deliveries of each batch that the store is writing.
+    under_way: BTreeMap<u64, Vec<Delivery>>,
+    next_batch: u64,
+    stop: Option<StopReason>,
+    /// Before a stop: the deadline. After it: when what is under way is given up.
+    until: Instant,
+    fault: Option<String>,
+}
+
+/// A batch that the store has answered.
+type Written = (u64, Vec<Result<Put, PutError>>);
+
+impl<'a> Drain<'a> {
+    async fn work(&mut self, mut shutdown: Pin<Box<impl Future<Output = ()>>>) {
+        let mut batches = FuturesUnordered::new();
+        let touch_period = self.parts.source.lease() / 3;
+        let mut touch_at = Instant::now() + touch_period;
+        let (mut told, mut closed) = (false, false);
+        loop {
+            while batches.len() < BATCHES_AT_ONCE && !self.waiting.is_empty() {
+                batches.push(self.next_batch());
+            }
+            if self.stop.is_some() && batches.is_empty() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = &mut shutdown, if !told => {
+                    told = true;
+                    self.stop(StopReason::Signal).await;
+                    self.until = self.until.min(Instant::now() + self.limits.shutdown_timeout);
+                }
+                Some(written) = batches.next(), if !batches.is_empty() => self.settle_batch(written).await,
+                () = sleep_until(self.until) => {
+                    if self.stop.is_some() {
+                        batches.clear();
+                        return self.give_up().await;
+                    }
+                    self.stop(StopReason::Deadline).await;
+                }
+                () = sleep_until(touch_at), if !batches.is_empty() => {
+                    self.touch().await;
+                    touch_at = Instant::now() + touch_period;
+                }
+                received = Self::receive(&mut self.parts.source, closed) => match received {
+                    Received::Deliveries(deliveries) => self.take(deliveries).await,
+                    Received::Empty => self.stop(StopReason::QueueEmpty).await,
+                    Received::Closed => {
+                        closed = true;
+                        self.stop(StopReason::QueueClosed).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Also polled when no more is wanted: it answers the queue's heartbeats.
+    async fn receive(source: &mut Box<dyn Source + 'a>, closed: bool) -> Received {
+        if closed { pending().await } else { source.receive().await }
+    }
+
+    fn next_batch(&mut self) -> BoxFuture<'a, Written> {
+        let rest = self.waiting.split_off(RECORDS_AT_ONCE.min(self.waiting.len()));
+        let (deliveries, records): (Vec<_>, Vec<_>) = std::mem::replace(&mut self.waiting, rest).into_iter().unzip();
+        let number = self.next_batch;
+        self.next_batch += 1;
+        self.under_way.insert(number, deliveries);
+        let store = self.parts.store;
+        Box::pin(async move { (number, store.put(&records).await) })
+    }
+
+    /// Decides about deliveries that just came.
+    async fn take(&mut self, deliveries: Vec<Delivery>) {
+        let (mut over, mut rejected) = (Vec::new(), Vec::new());
+        for delivery in deliveries {
+            if self.stop.is_some() || !self.budget.take() {
+                over.push((delivery, Outcome::NotStarted));
+                continue;
+            }
+            match self.parts.decoder.decode(&delivery.message) {
+                Ok(record) => self.waiting.push((delivery, record)),
+                Err(rejection) => rejected.push((delivery, rejection)),
+            }
+        }
+        let mut decided = self.reject(rejected).await;
+        decided.append(&mut over);
+        self.settle(decided).await;
+        if self.budget.is_spent() {
+            self.stop(StopReason::LimitReached).await;
+        }
+    }
+
+    /// The dead letter first; what it did not take is put off.
+    async fn reject(&mut self, rejected: Vec<(Delivery, Rejection)>) -> Vec<(Delivery, Outcome)> {
+        if rejected.is_empty() {
+            return Vec::new();
+        }
+        let time = (self.parts.clock)();
+        let letters: Vec<_> = rejected.iter().map(|(delivery, rejection)| Letter::new(&delivery.message, rejection, time)).collect();
+        let kept = self.parts.dead_letter.keep(&letters).await;
+        match &kept {
+            Ok(count) => {
+                self.counters.dead_lettered += *count as u64;
+                for letter in &letters {
+                    warn!(
+                        reason = letter.reason.as_str(), detail = letter.detail.as_str(), source = letter.source.as_str(),
+                        id = letter.id.as_str(), attempts = letter.attempts;
+                        "message rejected"
+                    );
+                }
+            }
+            Err(error) => {
+                let cause = error.cause.to_string();
+                warn!(place = error.place.as_str(), cause = cause, messages = letters.len(); "dead letters cannot be kept");
+            }
+        }
+        let outcome = |(delivery, rejection): (Delivery, Rejection)| {
+            let attempts = delivery.message.attempts;
+            let outcome = match &kept {
+                Ok(_) => Outcome::Rejected(rejection),
+                Err(error) => Outcome::Deferred { attempts, cause: error.to_string() },
+            };
+            (delivery, outcome)
+        };
+        rejected.into_iter().map(outcome).collect()
+    }
+
+    async fn settle_batch(&mut self, (number, results): Written) {
+        let deliveries = self.under_way.remove(&number).expect("a batch is answered once");
+        debug_assert_eq!(deliveries.len(), results.len(), "the store answers for every record");
+        let (mut decided, mut rejected, mut fault) = (Vec::with_capacity(deliveries.len()), Vec::new(), None);
+        for (delivery, result) in deliveries.into_iter().zip(results) {
+            let outcome = match result {
+                Ok(Put::Stored) => Outcome::Stored,
+                Ok(Put::Duplicate) => Outcome::Duplicate,
+                Err(error) => {
+                    if let PutError::Setup(text) = &error {
+                        fault.get_or_insert_with(|| text.clone());
+                    }
+                    Outcome::of_failure(error, delivery.message.attempts, self.limits.max_attempts)
+                }
+            };
+            match outcome {
+                Outcome::Rejected(rejection) => rejected.push((delivery, rejection)),
+                outcome => decided.push((delivery, outcome)),
+            }
+        }
+        decided.append(&mut self.reject(rejected).await);
+        self.settle(decided).await;
+        if let Some(fault) = fault {
+            self.fault.get_or_insert(fault);
+            self.stop(StopReason::StoreSetup).await;
+        }
+    }
+
+    async fn settle(&mut self, decided: Vec<(Delivery, Outcome)>) {
+        if decided.is_empty() {
+            return;
+        }
+        let deferred = decided.iter().filter_map(|(_, outcome)| match outcome {
+            Outcome::Deferred { cause, .. } => Some(cause),
+            _ => None,
+        });
+        if let (count @ 1.., Some(cause)) = (deferred.clone().count(), deferred.clone().next()) {
+            warn!(messages = count, cause = cause.as_str(); "messages are put off");
+        }
+        let settlements: Vec<(Delivery, Settlement)> = decided
+            .into_iter()
+            .map(|(delivery, outcome)| {
+                self.counters.count(&outcome);
+                (delivery, outcome.settlement())
+            })
+            .collect();
+        self.parts.source.settle(settlements).await;
+    }
+
+    async fn touch(&mut self) {
+        let waiting = self.waiting.iter().map(|(delivery, _)| delivery);
+        let deliveries: Vec<_> = self.under_way.values().flatten().chain(waiting).collect();
+        debug!(messages = deliveries.len(); "the store is slow, the queue is asked for more time");
+        self.parts.source.touch(deliveries).await;
+    }
+
+    /// No message is taken from here on. The first reason counts, but for a fault in the set-up, which is the cause of whatever came before.
+    async fn stop(&mut self, reason: StopReason) {
+        if self.stop.is_none() {
+            self.until = match reason {
+                StopReason::Deadline => Instant::now() + self.limits.shutdown_timeout,
+                _ => self.until + self.limits.shutdown_timeout,
+            };
+            self.stop = Some(reason);
+            if reason != StopReason::QueueClosed {
+                self.parts.source.pause().await;
+            }
+        } else if reason == StopReason::StoreSetup {
+            self.stop = Some(reason);
+        }
+        // N reached, or an empty queue: what is here is finished. Otherwise what was not started goes back.
+        if !matches!(reason, StopReason::LimitReached | StopReason::QueueEmpty) {
+            let not_started = self.waiting.drain(..).map(|(delivery, _)| (delivery, Outcome::NotStarted)).collect();
+            self.settle(not_started).await;
+        }
+    }
+
+    /// The store did not answer in time: what it was given is in doubt, comes again, and hits the same records.
+    async fn give_up(&mut self) {
+        let in_doubt = std::mem::take(&mut self.under_way).into_values().flatten().map(|delivery| {
+            let attempts = delivery.message.attempts;
+            (delivery, Outcome::Deferred { attempts, cause: "the store did not answer within the shutdown timeout".to_owned() })
+        });
+        let not_started = self.waiting.drain(..).map(|(delivery, _)| (delivery, Outcome::NotStarted));
+        let decided = in_doubt.chain(not_started).collect();
+        self.settle(decided).await;
+    }
+}

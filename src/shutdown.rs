@@ -1,0 +1,36 @@
+//! SIGTERM and SIGINT: the first drains, the second ends at once with 128 + its number.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+    low_level::pipe,
+};
+
+/// Takes both signals from here on. The future is ready after the first of either.
+///
+/// # Errors
+/// The system refuses a handler.
+pub fn on_signal() -> io::Result<impl Future<Output = ()>> {
+    let (read, write) = UnixStream::pair()?;
+    let second = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: the first signal finds the flag down, and raises it for the second.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
+        flag::register(signal, Arc::clone(&second))?;
+        pipe::register(signal, write.try_clone()?)?;
+    }
+    read.set_nonblocking(true)?;
+    let read = tokio::net::UnixStream::from_std(read)?;
+    Ok(async move {
+        if let Err(error) = read.readable().await {
+            log::warn!(cause = error.to_string(); "signals cannot be waited for");
+            std::future::pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,127 @@
+//! The queue that messages come from: the contract that every adapter keeps.
+//!
+//! An adapter is one file (or folder) beside this one, with its own settings. `tests/it/contracts/source.rs` holds the suite that each of
+//! them passes.
+
+pub mod memory;
+pub mod nsq;
+pub mod sqlite;
+
+use std::{error::Error, num::NonZeroU64, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    BoxFuture,
+    message::{Delivery, Settlement},
+};
+
+/// How much a run wants, told to the source once, before the first message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// Messages that the run takes at most: N.
+    pub max_messages: NonZeroU64,
+    /// After this long without a message the queue counts as empty, provided that the source has made sure that nothing is held back.
+    pub idle_timeout: Duration,
+}
+
+/// What [`Source::receive`] brings.
+#[derive(Debug)]
+pub enum Received {
+    /// At least one delivery.
+    Deliveries(Vec<Delivery>),
+    /// Nothing waits, and that is known and not guessed. A later call may bring something again.
+    Empty,
+    /// The queue is gone; nothing will come any more, and what is in flight can't be settled.
+    Closed,
+}
+
+/// What a source did on its own account while it closed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Closing {
+    /// Messages that had been received, but not handed out: they were requeued with no delay.
+    pub requeued: u64,
+    /// Settlements that the queue refused or that could not be delivered to it: these messages will come again.
+    pub unconfirmed: u64,
+}
+
+/// A queue, connected and able to answer; it gives nothing before [`start`](Self::start).
+///
+/// Between `start` and [`close`](Self::close) a source never hands out more than [`Demand::max_messages`], save for a stray that was under way
+/// while it moved a share from one server to another, and never has more unsettled than its own in-flight limit.
+pub trait Source {
+    /// Asks for messages. Called once.
+    ///
+    /// # Errors
+    /// The queue can't be reached any more.
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>>;
+
+    /// Waits for messages, for the certainty that there are none, or for the end of the queue. Keeps the connection alive meanwhile, so it is
+    /// to be called again and again as long as anything is unsettled, also when no more messages are wanted.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what was read is handed out by the next call.
+    fn receive(&mut self) -> BoxFuture<'_, Received>;
+
+    /// Tells the queue what became of deliveries, in order. A failure is counted in [`Closing::unconfirmed`]: the message will come again,
+    /// and its key makes that harmless.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe; bounded in time by the adapter.
+    fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()>;
+
+    /// Starts the time anew that the queue gives us for these deliveries; called at least every [`lease`](Self::lease) / 3.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe; bounded in time by the adapter.
+    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()>;
+
+    /// How long the queue waits for a settlement before it delivers again.
+    fn lease(&self) -> Duration;
+
+    /// Asks for no more messages. What was under way may still be received.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe; bounded in time by the adapter.
+    fn pause(&mut self) -> BoxFuture<'_, ()>;
+
+    /// Requeues what was received and not handed out, makes sure that the queue has processed every settlement, and disconnects.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe; bounded in time by the adapter.
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closing>;
+}
+
+/// The other end of a queue: for `send` and `replay`.
+pub trait Publisher {
+    /// Publishes a batch, all of it or nothing, and waits for the queue's acknowledgement.
+    ///
+    /// # Errors
+    /// The queue can't be reached, or refuses the batch.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: the batch may have been published.
+    fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>>;
+}
+
+/// Why a queue can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It does not answer, or not in time. Blame: the network or the server; the same may work later.
+    #[error("cannot reach {place}")]
+    Unreachable {
+        /// Which queue, as text for a person.
+        place: String,
+        /// What happened.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// It answers, and refuses what it was asked for. Blame: the configuration.
+    #[error("{place} refuses: {fault}")]
+    Refused {
+        /// Which queue.
+        place: String,
+        /// The server's own words.
+        fault: String,
+    },
+}

@@ -1,0 +1,466 @@
+//! Who may send how much: N and the in-flight limit shared out over the connections. Pure; time is passed in.
+//!
+//! RDY caps what is *in flight* on a connection, so every settlement admits another message. The books are therefore kept per lane (one
+//! connection) as `unsettled` (received, not settled) and `open` (what nsqd may still send), and RDY is always their sum. Two sums hold over
+//! all lanes: `received + open <= N`, and `unsettled + open <= max_in_flight`. A settlement turns into `open` again as long as N allows it, so
+//! RDY does not change in the middle of a run; where it has to sink, it sinks *before* the FIN that would admit a message too many.
+//!
+//! nsqd holds messages back in its output buffer as long as fewer are in flight than RDY allows. It flushes when its message pump finds the
+//! client "not ready", that is, in flight >= RDY (`nsqd/protocol_v2.go`, `messagePump`). So when nothing came for [`FILL_TIME`], the lane is
+//! *narrowed*: RDY goes down to one above what we know of. If anything is held back, in flight is at or above that, and nsqd flushes at once;
+//! if not, the one permit that is left lets the next message through without any delay, because it fills RDY. Nothing can be missed, and
+//! nothing is sent twice as with a switch to 0 and back.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Silence after which a lane is narrowed.
+const FILL_TIME: Duration = Duration::from_millis(1);
+
+/// The least silence on a narrowed lane that says that its nsqd has nothing.
+const LEAST_QUIET_TIME: Duration = Duration::from_millis(3);
+
+/// The books of all lanes.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// Messages of N that are neither received nor open on a lane.
+    left: u64,
+    max_in_flight: u64,
+    idle_timeout: Duration,
+    lanes: Vec<Lane>,
+    last_message: Instant,
+    /// The last message or settlement. While messages are worked on the machine is busy with us, and silence says little.
+    idle_since: Instant,
+    paused: bool,
+}
+
+#[derive(Debug)]
+struct Lane {
+    open: u64,
+    unsettled: u64,
+    /// What nsqd was told last.
+    rdy: u64,
+    /// The largest RDY that it takes.
+    max_rdy: u64,
+    /// How much waits there, where known; a lane is opened in proportion.
+    weight: u64,
+    /// How long a narrowed lane has to be silent.
+    quiet_time: Duration,
+    phase: Phase,
+    /// The last message, or the last change of phase.
+    since: Instant,
+    gone: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// RDY stands at all that is open.
+    Wide,
+    /// RDY admits one message more than is in flight, whatever is open.
+    Narrow,
+    /// Narrowed, and silent for long enough: nothing waits there. Holds the time of that certainty.
+    Dry(Instant),
+}
+
+/// What is known of a lane before the start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneStart {
+    pub(super) max_rdy: u32,
+    pub(super) round_trip: Duration,
+    /// How much waits there; `None` where nobody told.
+    pub(super) depth: Option<u64>,
+}
+
+impl Flow {
+    pub(super) fn new(max_messages: u64, max_in_flight: u64, idle_timeout: Duration, starts: &[LaneStart], now: Instant) -> Self {
+        let known = starts.iter().all(|start| start.depth.is_some());
+        let lanes = starts.iter().map(|start| Lane {
+            open: 0,
+            unsettled: 0,
+            rdy: 0,
+            max_rdy: u64::from(start.max_rdy),
+            // An empty queue may have got something since it was asked, so it is listened to as well.
+            weight: if known { start.depth.unwrap_or(0).max(1) } else { 1 },
+            quiet_time: LEAST_QUIET_TIME.max(start.round_trip * 2),
+            phase: Phase::Wide,
+            since: now,
+            gone: false,
+        });
+        let mut flow = Self {
+            left: max_messages,
+            max_in_flight,
+            idle_timeout,
+            lanes: lanes.collect(),
+            last_message: now,
+            idle_since: now,
+            paused: false,
+        };
+        flow.share_out(now);
+        flow
+    }
+
+    /// A message came. False if the lane had no right to send it: it is a stray, and not on the books.
+    pub(super) fn received(&mut self, lane: usize, now: Instant) -> bool {
+        self.last_message = now;
+        self.idle_since = now;
+        let lane = &mut self.lanes[lane];
+        lane.since = now;
+        lane.phase = Phase::Wide;
+        if lane.open == 0 {
+            // Taken from what is left of N, if anything is: a share that was moved away while the message was under way.
+            if self.left == 0 || self.paused {
+                return false;
+            }
+            self.left -= 1;
+        } else {
+            lane.open -= 1;
+        }
+        lane.unsettled += 1;
+        true
+    }
+
+    /// Settlements are about to be sent.
+    pub(super) fn settled(&mut self, lane: usize, count: u64, now: Instant) {
+        self.lanes[lane].unsettled -= count;
+        self.idle_since = now;
+        self.share_out(now);
+    }
+
+    /// Time went by: narrows what is silent, and moves shares away from lanes that have nothing.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.paused {
+            return;
+        }
+        for lane in self.lanes.iter_mut().filter(|lane| lane.is_open()) {
+            match lane.phase {
+                Phase::Wide if now - lane.since >= FILL_TIME => {
+                    lane.phase = Phase::Narrow;
+                    lane.since = now;
+                }
+                Phase::Narrow if now - lane.since >= lane.quiet_time => lane.phase = Phase::Dry(now),
+                _ => {}
+            }
+        }
+        self.share_out(now);
+    }
+
+    /// When [`tick`](Self::tick) or [`is_empty`](Self::is_empty) will say something new.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        if self.paused {
+            return None;
+        }
+        let lanes = self.lanes.iter().filter(|lane| lane.is_open()).filter_map(|lane| match lane.phase {
+            Phase::Wide => Some(lane.since + FILL_TIME),
+            Phase::Narrow => Some(lane.since + lane.quiet_time),
+            Phase::Dry(_) => None,
+        });
+        let idle = self.all_dry().then(|| self.idle_since + self.idle_timeout);
+        lanes.chain(idle).min()
+    }
+
+    /// Whether every lane was listened to, had nothing, and nothing came or was worked on for the idle timeout.
+    pub(super) fn is_empty(&self, now: Instant) -> bool {
+        self.all_dry() && now - self.idle_since >= self.idle_timeout
+    }
+
+    fn all_dry(&self) -> bool {
+        self.alive().all(|lane| match lane.phase {
+            _ if lane.unsettled > 0 => false,
+            // A lane that still listens would have heard; one that does not must have been asked after the last message.
+            Phase::Dry(checked) => lane.is_open() || checked >= self.last_message,
+            Phase::Wide | Phase::Narrow => false,
+        })
+    }
+
+    /// No more messages are wanted.
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+        for lane in &mut self.lanes {
+            self.left += std::mem::take(&mut lane.open);
+        }
+    }
+
+    /// The connection is lost; what was unsettled there will come again by itself.
+    pub(super) fn lost(&mut self, lane: usize, now: Instant) {
+        let lane = &mut self.lanes[lane];
+        lane.gone = true;
+        self.left += std::mem::take(&mut lane.open);
+        lane.unsettled = 0;
+        self.share_out(now);
+    }
+
+    /// The RDY that nsqd is to be told, if it differs from what it was told last; `None` also where the lane is lost.
+    pub(super) fn change_of_rdy(&mut self, lane: usize) -> Option<RdyChange> {
+        let lane = &mut self.lanes[lane];
+        let permits = if lane.phase == Phase::Wide { lane.open } else { lane.open.min(1) };
+        // Where nothing will be opened again, RDY 0 says the same as RDY = in flight, and saves a command with each settlement.
+        let no_more = permits == 0 && (self.left == 0 || self.paused);
+        let rdy = if no_more { 0 } else { (lane.unsettled + permits).min(lane.max_rdy) };
+        if lane.gone || rdy == lane.rdy {
+            return None;
+        }
+        let before = std::mem::replace(&mut lane.rdy, rdy);
+        Some(RdyChange { rdy: u32::try_from(rdy).unwrap_or(u32::MAX), sinks: rdy < before })
+    }
+
+    fn alive(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().filter(|lane| !lane.gone)
+    }
+
+    /// What may still be opened by both sums.
+    fn room(&self) -> u64 {
+        let in_flight: u64 = self.lanes.iter().map(|lane| lane.unsettled + lane.open).sum();
+        self.left.min(self.max_in_flight.saturating_sub(in_flight))
+    }
+
+    fn share_out(&mut self, now: Instant) {
+        if self.paused {
+            return;
+        }
+        self.take_back(now);
+        let room = self.room();
+        let wanting: Vec<usize> = (0..self.lanes.len()).filter(|&index| self.lanes[index].wants_more()).collect();
+        if room == 0 || wanting.is_empty() {
+            return;
+        }
+        let weights: Vec<u64> = wanting.iter().map(|&index| self.lanes[index].weight).collect();
+        for (&index, share) in wanting.iter().zip(shares(room, &weights)) {
+            let lane = &mut self.lanes[index];
+            let share = share.min(lane.max_rdy.saturating_sub(lane.unsettled + lane.open));
+            if share > 0 {
+                if !lane.is_open() {
+                    lane.since = now; // it is listened to from now on
+                }
+                lane.open += share;
+                self.left -= share;
+            }
+        }
+    }
+
+    /// Takes from lanes that have nothing what others can use, down to one permit to listen with, or to none where lanes wait for their turn.
+    fn take_back(&mut self, now: Instant) {
+        let last_message = self.last_message;
+        let stale = |lane: &Lane| matches!(lane.phase, Phase::Dry(checked) if !lane.is_open() && checked < last_message);
+        if self.alive().all(|lane| matches!(lane.phase, Phase::Dry(_))) {
+            // All were dry once, but some of them before the last message came elsewhere: they have their turn again.
+            for lane in self.lanes.iter_mut().filter(|lane| !lane.gone && stale(lane)) {
+                lane.phase = Phase::Wide;
+                lane.since = now;
+            }
+        }
+        if !self.lanes.iter().any(Lane::wants_more) {
+            return;
+        }
+        for lane in self.lanes.iter_mut().filter(|lane| matches!(lane.phase, Phase::Dry(_)) && lane.open > 1) {
+            self.left += lane.open - 1;
+            lane.open = 1;
+        }
+        let waiting = self.alive().any(|lane| lane.wants_more() && !lane.is_open());
+        if waiting
+            && self.room() == 0
+            && let Some(lane) = self.lanes.iter_mut().find(|lane| matches!(lane.phase, Phase::Dry(_)) && lane.is_open())
+        {
+            lane.open = 0;
+            self.left += 1;
+        }
+    }
+}
+
+/// A change of RDY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RdyChange {
+    pub(super) rdy: u32,
+    /// Whether it goes down, and so has to be sent before settlements.
+    pub(super) sinks: bool,
+}
+
+impl Lane {
+    fn is_open(&self) -> bool {
+        self.open > 0
+    }
+
+    fn wants_more(&self) -> bool {
+        !self.gone && !matches!(self.phase, Phase::Dry(_)) && self.unsettled + self.open < self.max_rdy
+    }
+}
+
+/// Splits `total` in proportion to `weights` (none of them 0); every share is at least 1 as long as there is enough.
+fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
+    let count = weights.len() as u64;
+    if total <= count {
+        return (0..count).map(|index| u64::from(index < total)).collect();
+    }
+    let sum: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
+    let spare = total - count;
+    let mut shares: Vec<u64> = weights
+        .iter()
+        .map(|&weight| 1 + u64::try_from(u128::from(spare) * u128::from(weight) / sum).expect("a share is no larger than the whole"))
+        .collect();
+    let given: u64 = shares.iter().sum();
+    let rest = usize::try_from(total - given).expect("fewer than there are lanes");
+    shares.iter_mut().take(rest).for_each(|share| *share += 1);
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn lanes(count: usize) -> Vec<LaneStart> {
+        vec![LaneStart { max_rdy: 2_500, round_trip: Duration::ZERO, depth: None }; count]
+    }
+
+    fn rdy(flow: &mut Flow, lane: usize) -> Option<u32> {
+        flow.change_of_rdy(lane).map(|change| change.rdy)
+    }
+
+    #[test]
+    fn rdy_stands_still_until_n_comes_near_and_then_sinks_with_each_finish() {
+        let now = Instant::now();
+        let mut flow = Flow::new(30, 10, 10 * MS, &lanes(1), now);
+        assert_eq!(rdy(&mut flow, 0), Some(10));
+        for _ in 0..20 {
+            assert!(flow.received(0, now));
+            flow.settled(0, 1, now);
+            assert_eq!(rdy(&mut flow, 0), None, "every finish admits another message, and that is wanted");
+        }
+        assert!(flow.received(0, now));
+        flow.settled(0, 1, now);
+        assert_eq!(flow.change_of_rdy(0), Some(RdyChange { rdy: 9, sinks: true }), "21 are in, 9 are left");
+        for _ in 0..9 {
+            assert!(flow.received(0, now));
+        }
+        assert!(!flow.received(0, now), "the 31st is a stray");
+        assert_eq!(rdy(&mut flow, 0), Some(0));
+    }
+
+    #[test]
+    fn a_silent_lane_is_narrowed_to_one_permit_and_widened_by_a_message() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, 10, 10 * MS, &lanes(1), now);
+        assert_eq!(rdy(&mut flow, 0), Some(10));
+        flow.tick(now + MS);
+        assert_eq!(rdy(&mut flow, 0), Some(1));
+        assert!(flow.received(0, now + 2 * MS));
+        assert_eq!(rdy(&mut flow, 0), Some(10), "one in flight and nine open");
+        flow.tick(now + 3 * MS);
+        assert_eq!(rdy(&mut flow, 0), Some(2), "one in flight and one to listen with");
+    }
+
+    #[test]
+    fn the_queue_is_empty_when_all_lanes_were_silent_and_the_idle_timeout_is_over() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, 10, 10 * MS, &lanes(2), now);
+        flow.tick(now + MS);
+        flow.tick(now + 4 * MS);
+        assert!(!flow.is_empty(now + 9 * MS) && flow.is_empty(now + 10 * MS));
+        assert!(flow.received(1, now + 9 * MS));
+        flow.settled(1, 1, now + 9 * MS);
+        assert!(!flow.is_empty(now + 19 * MS), "lane 1 has to be silent again first");
+        flow.tick(now + 19 * MS);
+        flow.tick(now + 22 * MS);
+        assert!(flow.is_empty(now + 22 * MS));
+    }
+
+    #[test]
+    fn every_lane_has_its_turn_when_n_is_smaller_than_their_number() {
+        let mut now = Instant::now();
+        let mut flow = Flow::new(2, 10, 10 * MS, &lanes(3), now);
+        assert_eq!((rdy(&mut flow, 0), rdy(&mut flow, 1), rdy(&mut flow, 2)), (Some(1), Some(1), None));
+        for _ in 0..8 {
+            now += MS;
+            flow.tick(now);
+        }
+        assert_eq!(rdy(&mut flow, 2), Some(1), "the first two have nothing");
+        assert!(flow.received(2, now));
+        flow.tick(now);
+        assert_eq!(rdy(&mut flow, 2), Some(2), "one in flight, and the rest of N is open where the messages are");
+    }
+
+    #[test]
+    fn a_lost_lane_gives_its_share_to_the_others_and_pausing_closes_all() {
+        let now = Instant::now();
+        let mut flow = Flow::new(100, 10, 10 * MS, &lanes(2), now);
+        assert_eq!((rdy(&mut flow, 0), rdy(&mut flow, 1)), (Some(5), Some(5)));
+        flow.lost(0, now);
+        assert_eq!((rdy(&mut flow, 0), rdy(&mut flow, 1)), (None, Some(10)));
+        assert!(flow.received(1, now));
+        flow.pause();
+        assert_eq!(rdy(&mut flow, 1), Some(0));
+        assert!(!flow.received(1, now), "what comes after the pause is a stray");
+        assert_eq!(flow.next_tick(), None);
+    }
+
+    #[test]
+    fn shares_follow_the_depth_and_leave_nobody_out() {
+        assert_eq!(shares(10, &[1, 1, 1]), [4, 3, 3]);
+        assert_eq!(shares(100, &[1_000_000, 1, 1]), [98, 1, 1]);
+        assert_eq!(shares(2, &[5, 5, 5]), [1, 1, 0]);
+        assert_eq!(shares(u64::MAX, &[u64::MAX, u64::MAX]).iter().sum::<u64>(), u64::MAX);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Receive(usize),
+        Settle(usize, u64),
+        Wait(u64),
+        Lose(usize),
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            8 => (0..3_usize).prop_map(Event::Receive),
+            4 => (0..3_usize, 1..4_u64).prop_map(|(lane, count)| Event::Settle(lane, count)),
+            3 => (0..6_u64).prop_map(Event::Wait),
+            1 => (0..3_usize).prop_map(Event::Lose),
+        ]
+    }
+
+    proptest! {
+        /// An nsqd that sends whenever its RDY allows, and others that stay silent, in any order of events.
+        #[test]
+        fn never_more_than_n_and_never_more_in_flight_than_allowed(
+            max_messages in 1..40_u64,
+            max_in_flight in 1..12_u64,
+            events in proptest::collection::vec(any_event(), 0..200),
+        ) {
+            let mut now = Instant::now();
+            let mut flow = Flow::new(max_messages, max_in_flight, 10 * MS, &lanes(3), now);
+            let (mut told, mut in_flight, mut total) = ([0_u64; 3], [0_u64; 3], 0);
+            for event in events {
+                for (lane, told) in told.iter_mut().enumerate() {
+                    if let Some(change) = flow.change_of_rdy(lane) {
+                        *told = u64::from(change.rdy);
+                    }
+                }
+                prop_assert!(told.iter().zip(in_flight).map(|(told, in_flight)| (*told).max(in_flight)).sum::<u64>() <= max_in_flight);
+                prop_assert!(told.iter().zip(in_flight).map(|(told, in_flight)| told.saturating_sub(in_flight)).sum::<u64>() + total <= max_messages);
+                match event {
+                    Event::Receive(lane) if !flow.lanes[lane].gone && in_flight[lane] < told[lane] => {
+                        prop_assert!(flow.received(lane, now), "a message within RDY is never a stray");
+                        in_flight[lane] += 1;
+                        total += 1;
+                    }
+                    Event::Settle(lane, count) if !flow.lanes[lane].gone && in_flight[lane] >= count => {
+                        flow.settled(lane, count, now);
+                        in_flight[lane] -= count;
+                    }
+                    Event::Wait(ms) => {
+                        now += Duration::from_millis(ms);
+                        flow.tick(now);
+                    }
+                    Event::Lose(lane) if !flow.lanes[lane].gone => {
+                        flow.lost(lane, now);
+                        (told[lane], in_flight[lane]) = (0, 0);
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert!(total <= max_messages);
+        }
+    }
+}

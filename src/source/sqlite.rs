@@ -1,0 +1,270 @@
+//! The embedded queue: a durable queue in one SQLite file, for a machine that has no other.
+//!
+//! A message is a row. To lease it is to move its `ready_at` into the future under our own lease number; whoever does not settle in time
+//! finds the row leased to somebody else, and its settlement changes nothing. Calls are short and local, and block: there is no network to
+//! wait for, and every wait for another process is bounded.
+
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use log::warn;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::{Closing, Demand, Publisher, Received, Source, SourceError};
+use crate::{
+    BoxFuture,
+    message::{Delivery, Message, Origin, Receipt, Settlement},
+    sqlite,
+};
+
+/// Messages that are leased in one go.
+const LEASE_AT_ONCE: u64 = 1_000;
+
+/// How the embedded queue is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; created if it is not there.
+    pub path: PathBuf,
+    /// Messages that are unsettled at most.
+    pub max_in_flight: NonZeroU64,
+    /// After this long without a settlement a message is delivered again.
+    pub lease_timeout: Duration,
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS queue (id TEXT NOT NULL) STRICT;
+    INSERT INTO queue SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM queue);
+    CREATE TABLE IF NOT EXISTS messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again, so that it can be part of a key
+        body BLOB NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        ready_at INTEGER NOT NULL DEFAULT 0,    -- milliseconds since the epoch; not to be delivered before
+        lease INTEGER                           -- whose it is until then
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at, id);
+";
+
+const LEASE: &str = "
+    UPDATE messages SET attempts = attempts + 1, ready_at = ?1 + ?2, lease = ?3
+    WHERE id IN (SELECT id FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?4)
+    RETURNING id, body, attempts";
+
+fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
+    SourceError::Unreachable { place: format!("the embedded queue {}", path.display()), cause: cause.into() }
+}
+
+fn open(path: &Path) -> Result<Connection, SourceError> {
+    let prepare = || {
+        let connection = sqlite::open(path)?;
+        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.commit()?;
+        Ok(connection)
+    };
+    prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| unreachable(path, cause))
+}
+
+#[expect(clippy::disallowed_methods, reason = "leases outlive the process, so they are kept in the time of day")]
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    millis(since_epoch)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Proves that the file can be opened and is a queue; takes nothing.
+///
+/// # Errors
+/// It can't.
+pub fn probe(settings: &Settings) -> Result<(), SourceError> {
+    open(&settings.path).map(drop)
+}
+
+/// The embedded queue as a [`Source`].
+pub struct SqliteSource {
+    connection: Connection,
+    path: PathBuf,
+    origin: Origin,
+    lease: i64,
+    lease_timeout: Duration,
+    max_in_flight: u64,
+    left: u64,
+    unsettled: u64,
+    paused: bool,
+    closing: Closing,
+}
+
+impl SqliteSource {
+    /// Opens the queue.
+    ///
+    /// # Errors
+    /// The file can't be opened or is no queue.
+    pub fn connect(settings: &Settings) -> Result<Self, SourceError> {
+        let connection = open(&settings.path)?;
+        let ask = |sql| connection.query_row(sql, [], |row| row.get(0)).map_err(|cause| unreachable(&settings.path, cause));
+        let queue: String =
+            connection.query_row("SELECT id FROM queue", [], |row| row.get(0)).map_err(|cause| unreachable(&settings.path, cause))?;
+        Ok(Self {
+            lease: ask("SELECT random()")?,
+            origin: Origin::new(&format!("queue-{queue}")),
+            path: settings.path.clone(),
+            lease_timeout: settings.lease_timeout,
+            max_in_flight: settings.max_in_flight.get(),
+            left: 0,
+            unsettled: 0,
+            paused: false,
+            closing: Closing::default(),
+            connection,
+        })
+    }
+
+    fn take(&mut self) -> rusqlite::Result<Vec<Delivery>> {
+        let room = self.left.min(self.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
+        let mut statement = self.connection.prepare(LEASE)?;
+        let rows = statement.query_map(params![now_ms(), millis(self.lease_timeout), self.lease, room.cast_signed()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?))
+        })?;
+        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+        rows.sort_unstable_by_key(|(id, ..)| *id);
+        let deliveries: Vec<_> = rows
+            .into_iter()
+            .map(|(id, body, attempts)| Delivery {
+                message: Message { origin: self.origin.clone(), id: id.to_string().into(), body: Bytes::from(body), attempts },
+                receipt: Receipt(id.cast_unsigned()),
+            })
+            .collect();
+        self.left -= deliveries.len() as u64;
+        self.unsettled += deliveries.len() as u64;
+        Ok(deliveries)
+    }
+
+    /// Runs one statement for each row in one transaction; brings how many rows were not ours any more.
+    fn settle_all<'a>(&self, rows: impl Iterator<Item = (&'a Delivery, Option<Duration>)>) -> rusqlite::Result<u64> {
+        let now = now_ms();
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let mut lost = 0;
+        {
+            let mut finish = transaction.prepare("DELETE FROM messages WHERE id = ?1 AND lease = ?2")?;
+            let mut move_to = transaction.prepare("UPDATE messages SET ready_at = ?3, lease = ?4 WHERE id = ?1 AND lease = ?2")?;
+            for (delivery, requeue) in rows {
+                let id = delivery.receipt.0.cast_signed();
+                let changed = match requeue {
+                    None => finish.execute(params![id, self.lease])?,
+                    Some(delay) => move_to.execute(params![id, self.lease, now.saturating_add(millis(delay)), None::<i64>])?,
+                };
+                lost += u64::from(changed == 0);
+            }
+        }
+        transaction.commit()?;
+        Ok(lost)
+    }
+
+    fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {
+        let until = now_ms().saturating_add(millis(self.lease_timeout));
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        for delivery in deliveries {
+            let id = delivery.receipt.0.cast_signed();
+            transaction.execute("UPDATE messages SET ready_at = ?3 WHERE id = ?1 AND lease = ?2", params![id, self.lease, until])?;
+        }
+        transaction.commit()
+    }
+}
+
+impl Source for SqliteSource {
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>> {
+        // What is ready now is all there is: a file that says "nothing" needs no time to be sure.
+        self.left = demand.max_messages.get();
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn receive(&mut self) -> BoxFuture<'_, Received> {
+        Box::pin(async move {
+            if self.paused || self.left == 0 || self.unsettled == self.max_in_flight {
+                // Nothing may come before something is settled, and that needs another call.
+                return std::future::pending().await;
+            }
+            match self.take() {
+                Ok(deliveries) if deliveries.is_empty() && self.unsettled > 0 => std::future::pending().await,
+                Ok(deliveries) if deliveries.is_empty() => Received::Empty,
+                Ok(deliveries) => Received::Deliveries(deliveries),
+                Err(cause) => {
+                    warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be read");
+                    Received::Closed
+                }
+            }
+        })
+    }
+
+    fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
+        self.unsettled -= settled.len() as u64;
+        let rows = settled.iter().map(|(delivery, settlement)| match settlement {
+            Settlement::Finish => (delivery, None),
+            Settlement::Requeue { delay } => (delivery, Some(*delay)),
+        });
+        self.closing.unconfirmed += self.settle_all(rows).unwrap_or_else(|cause| {
+            warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
+            settled.len() as u64
+        });
+        Box::pin(std::future::ready(()))
+    }
+
+    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+        if let Err(cause) = self.touch_all(&deliveries) {
+            warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
+        }
+        Box::pin(std::future::ready(()))
+    }
+
+    fn lease(&self) -> Duration {
+        self.lease_timeout
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, ()> {
+        self.paused = true;
+        Box::pin(std::future::ready(()))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
+        Box::pin(std::future::ready(self.closing))
+    }
+}
+
+/// The embedded queue as a [`Publisher`].
+pub struct SqlitePublisher {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl SqlitePublisher {
+    /// Opens the queue.
+    ///
+    /// # Errors
+    /// The file can't be opened or is no queue.
+    pub fn connect(settings: &Settings) -> Result<Self, SourceError> {
+        Ok(Self { connection: open(&settings.path)?, path: settings.path.clone() })
+    }
+
+    fn insert(&self, bodies: &[Bytes]) -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare("INSERT INTO messages (body) VALUES (?1)")?;
+            for body in bodies {
+                insert.execute(params![&body[..]])?;
+            }
+        }
+        transaction.commit()
+    }
+}
+
+impl Publisher for SqlitePublisher {
+    fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
+        let published = self.insert(bodies).map_err(|cause| unreachable(&self.path, cause));
+        Box::pin(std::future::ready(published))
+    }
+}

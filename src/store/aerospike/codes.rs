@@ -1,0 +1,66 @@
+//! Result codes: the one place that says what each means for a message.
+//!
+//! Codes of the server are those of `as/include/base/proto.h` in aerospike-server 8.1, negative ones are the client's
+//! (`ClientResultCode`). They were measured against a real server where they can be provoked.
+
+/// What an error means for the record that it came for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// `exists: create-only`, and the record is there.
+    AlreadyThere,
+    /// The record is at fault: dead letter.
+    Refuse,
+    /// The batch was too large; smaller ones may do.
+    Shrink,
+    /// The set-up is wrong: no record can be written.
+    Stop,
+    /// The store is in trouble, or it is unknown what became of the write.
+    Requeue,
+}
+
+/// The verdict on an error, by its code or, where that says nothing, by that of its causes.
+pub(super) fn verdict(error: &aerospike::Error) -> Verdict {
+    let causes = std::iter::successors(Some(error), |error| error.cause());
+    let verdicts = causes.filter_map(|error| of_code(error.result_code()));
+    // Unknown codes are requeued, and end at the limit on attempts.
+    verdicts.into_iter().next().unwrap_or(Verdict::Requeue)
+}
+
+/// `None` for a code that says nothing by itself.
+fn of_code(code: i32) -> Option<Verdict> {
+    Some(match code {
+        5 => Verdict::AlreadyThere,
+        // Parameter, record too big, incompatible type, bin name, forbidden element sizes, lost conflict, key mismatch; serialize error.
+        4 | 12 | 13 | 19 | 21 | 26 | 29 | 160 | -10 => Verdict::Refuse,
+        151 => Verdict::Shrink,
+        // Not in this edition or not supported, namespace unknown, forbidden, quota and everything about users, roles and privileges.
+        10 | 16 | 20 | 22 | 25 | 51..=56 | 60..=66 | 80..=82 | 150 => Verdict::Stop,
+        // Server error, memory, timeout, cluster not available, partition unavailable, key busy, device overload, and so on.
+        1 | 7 | 8 | 9 | 11 | 14 | 18 | 32 | 83 | 152 | -3 | -7 | -8 | -12 | -15 => Verdict::Requeue,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_that_is_known_has_the_verdict_of_the_design() {
+        let table: [(&[i32], Verdict); 5] = [
+            (&[5], Verdict::AlreadyThere),
+            (&[4, 12, 13, 19, 21, 26, 29, 160, -10], Verdict::Refuse),
+            (&[151], Verdict::Shrink),
+            (&[10, 16, 20, 22, 25, 51, 56, 60, 66, 80, 81, 82, 150], Verdict::Stop),
+            (&[1, 7, 8, 9, 11, 14, 18, 32, 83, 152, -3, -7, -8, -12, -15], Verdict::Requeue),
+        ];
+        for (codes, verdict) in table {
+            for &code in codes {
+                assert_eq!(of_code(code), Some(verdict), "{code}");
+            }
+        }
+        for code in [-1, -2, -11, 2, 57, 67, 99, 255] {
+            assert_eq!(of_code(code), None, "{code} is left to its cause, or requeued");
+        }
+    }
+}

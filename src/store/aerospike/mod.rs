@@ -1,0 +1,317 @@
+//! Records in an Aerospike cluster, by batch writes of the official client.
+
+mod codes;
+mod values;
+
+use std::{num::NonZeroU32, time::Duration};
+
+use aerospike::{
+    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, ClientPolicy, Expiration, Host, PartitionFilter, QueryPolicy,
+    RecordExistsAction, Statement, Value as AsValue, operations,
+};
+use futures_util::{StreamExt as _, stream};
+use tokio::time::timeout;
+
+use self::codes::Verdict;
+use super::{Put, PutError, Store, StoreError, StoredRecord};
+use crate::{
+    BoxFuture,
+    address::HostPort,
+    record::{KEY_FIELD, Key, Record},
+};
+
+/// Records in one batch. Larger batches were measured to gain nothing and to cost memory on both sides.
+const RECORDS_IN_BATCH: usize = 100;
+
+/// Bytes of the documents in one batch; from 120 MB on the server refuses all of it.
+const BYTES_IN_BATCH: usize = 4 << 20;
+
+/// Batches that are under way at once.
+const BATCHES_AT_ONCE: usize = 4;
+
+/// How the Aerospike store is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Nodes to begin with; the client finds the others.
+    pub hosts: Vec<HostPort>,
+    /// The namespace; it has to exist.
+    pub namespace: Name<31>,
+    /// The set; the server creates it.
+    pub set: Name<63>,
+    /// What happens to a record that is there already.
+    pub exists: Exists,
+    /// How long a record lives.
+    pub ttl: Ttl,
+    /// Whether the server keeps the key itself beside its digest.
+    pub send_key: bool,
+    /// How long one batch may take.
+    pub timeout: Duration,
+    /// How long connecting may take, with everything that belongs to it.
+    pub connect_timeout: Duration,
+}
+
+/// A name of 1 to `MAX` bytes without `:` and `;`, which separate names in the server's own language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name<const MAX: usize>(String);
+
+impl<const MAX: usize> std::str::FromStr for Name<MAX> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.len() > MAX || text.contains([':', ';']) || text.contains(char::is_control) {
+            return Err(format!("`{text}` is not a name that Aerospike takes here: 1 to {MAX} bytes without : and ;"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<const MAX: usize> std::fmt::Display for Name<MAX> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What happens to a record that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exists {
+    /// It is replaced as a whole.
+    Replace,
+    /// It is left alone, and the message counts as a duplicate.
+    CreateOnly,
+    /// Its other bins stay.
+    Update,
+}
+
+/// How long a record lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// As the namespace says.
+    Namespace,
+    /// For ever.
+    Never,
+    /// This many seconds.
+    Seconds(NonZeroU32),
+}
+
+/// Aerospike as a [`Store`].
+pub struct AerospikeStore {
+    client: Client,
+    settings: Settings,
+    batch: BatchPolicy,
+    write: BatchWritePolicy,
+}
+
+impl AerospikeStore {
+    /// Connects, and makes sure that the namespace exists.
+    ///
+    /// # Errors
+    /// No node answers within the connect timeout, all refuse us, or the namespace is not there.
+    pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
+        let place = place(settings);
+        let attempt = async {
+            let hosts: Vec<Host> = settings.hosts.iter().map(|host| Host::new(&host.host, host.port)).collect();
+            let client = Client::new(&client_policy(settings), &hosts).await?;
+            let answer = client.info(&AdminPolicy::default(), &["namespaces"]).await?;
+            Ok::<_, aerospike::Error>((client, answer))
+        };
+        // The client's own timeouts bound single requests, not the whole of connecting.
+        let (client, answer) = match timeout(settings.connect_timeout, attempt).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(error)) => return Err(connect_error(place, error)),
+            Err(_) => {
+                let cause = format!("no answer within {}", humantime::format_duration(settings.connect_timeout));
+                return Err(StoreError::Unreachable { place, cause: cause.into() });
+            }
+        };
+        let namespaces: Vec<&str> = answer.values().flat_map(|names| names.trim().split(';')).collect();
+        if !namespaces.contains(&settings.namespace.0.as_str()) {
+            let fault = format!("there is no namespace `{}`, only {}", settings.namespace, namespaces.join(", "));
+            return Err(StoreError::Setup { place, fault });
+        }
+        Ok(Self { client, batch: batch_policy(settings), write: write_policy(settings), settings: settings.clone() })
+    }
+
+    /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the record at fault stands alone.
+    fn put_chunk<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+        Box::pin(async move {
+            let mut operations = Vec::with_capacity(records.len());
+            let mut results: Vec<Option<Result<Put, PutError>>> = Vec::with_capacity(records.len());
+            for record in records {
+                let operation = self.operation(record);
+                results.push(operation.as_ref().err().map(|fault| Err(PutError::Refused(fault.clone()))));
+                operations.extend(operation);
+            }
+            if operations.is_empty() {
+                return results.into_iter().flatten().collect();
+            }
+            let call = self.client.batch(&self.batch, &mut operations).await;
+            if let Err(error) = &call
+                && records.len() > 1
+                && matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink)
+                && operations.iter().all(|operation| operation.record().is_none())
+            {
+                let (first, second) = records.split_at(records.len() / 2);
+                let mut results = self.put_chunk(first).await;
+                results.extend(self.put_chunk(second).await);
+                return results;
+            }
+            let mut answers = operations.iter().map(|operation| answer(operation, call.as_ref().err()));
+            results.into_iter().map(|result| result.or_else(|| answers.next()).unwrap_or_else(no_answer)).collect()
+        })
+    }
+
+    /// The write of one record, or why Aerospike can't hold it.
+    fn operation(&self, record: &Record) -> Result<BatchOperation, String> {
+        let bins = values::bins(record)?;
+        let key = match &record.key {
+            Key::Int(number) => AsValue::Int(*number),
+            Key::Text(text) => AsValue::String(text.clone()),
+        };
+        let key = aerospike::Key::new(self.settings.namespace.0.as_str(), self.settings.set.0.as_str(), key)
+            .map_err(|error| error.to_string())?;
+        Ok(BatchOperation::write(&self.write, key, bins.iter().map(operations::put).collect::<Vec<_>>()))
+    }
+
+    async fn read(&self, limit: usize) -> aerospike::Result<Vec<StoredRecord>> {
+        let mut policy = QueryPolicy::default();
+        policy.max_records = limit as u64;
+        let statement = Statement::new(&self.settings.namespace.0, &self.settings.set.0, Bins::All);
+        let mut found = self.client.query(&policy, PartitionFilter::all(), statement).await?.into_stream();
+        let mut records = Vec::new();
+        while let Some(record) = found.next().await {
+            let mut fields = values::fields(record?.bins);
+            let key = fields.iter().position(|(name, _)| name == KEY_FIELD).and_then(|index| values::key(fields.remove(index).1));
+            records.push(StoredRecord { key, fields });
+        }
+        Ok(records)
+    }
+}
+
+fn place(settings: &Settings) -> String {
+    let hosts: Vec<_> = settings.hosts.iter().map(ToString::to_string).collect();
+    format!("Aerospike at {}", hosts.join(", "))
+}
+
+fn connect_error(place: String, error: aerospike::Error) -> StoreError {
+    match codes::verdict(&error) {
+        Verdict::Stop => StoreError::Setup { place, fault: error.base_message() },
+        _ => StoreError::Unreachable { place, cause: Box::new(error) },
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn client_policy(settings: &Settings) -> ClientPolicy {
+    let mut policy = ClientPolicy::default();
+    policy.timeout = millis(settings.connect_timeout);
+    policy.max_conns_per_node = 2 * BATCHES_AT_ONCE;
+    // An empty pool is polled in steps of 5 ms when the first batch comes; these are opened while the queue connects.
+    policy.min_conns_per_node = 1;
+    policy
+}
+
+fn batch_policy(settings: &Settings) -> BatchPolicy {
+    let mut policy = BatchPolicy::write_default(); // does not repeat writes: the queue does, and sees it
+    policy.base_policy.total_timeout = millis(settings.timeout);
+    policy.base_policy.socket_timeout = millis(settings.timeout);
+    policy
+}
+
+fn write_policy(settings: &Settings) -> BatchWritePolicy {
+    BatchWritePolicy {
+        record_exists_action: match settings.exists {
+            Exists::Replace => RecordExistsAction::Replace,
+            Exists::CreateOnly => RecordExistsAction::CreateOnly,
+            Exists::Update => RecordExistsAction::Update,
+        },
+        expiration: match settings.ttl {
+            Ttl::Namespace => Expiration::NamespaceDefault,
+            Ttl::Never => Expiration::Never,
+            Ttl::Seconds(seconds) => Expiration::Seconds(seconds.get()),
+        },
+        send_key: settings.send_key,
+        ..BatchWritePolicy::default()
+    }
+}
+
+/// What became of one row, given the failure of the call that it was in.
+fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result<Put, PutError> {
+    if operation.record().is_some() {
+        return Ok(Put::Stored);
+    }
+    let Some(error) = operation.error().or(call) else { return no_answer() };
+    let text = || format!("Aerospike: {} (code {})", error.base_message(), error.result_code());
+    match codes::verdict(error) {
+        Verdict::AlreadyThere => Ok(Put::Duplicate),
+        Verdict::Refuse | Verdict::Shrink => Err(PutError::Refused(text())),
+        Verdict::Stop => Err(PutError::Setup(text())),
+        Verdict::Requeue => Err(PutError::Unavailable(text())),
+    }
+}
+
+fn no_answer() -> Result<Put, PutError> {
+    Err(PutError::Unavailable("Aerospike: no answer for this record".to_owned()))
+}
+
+/// Splits records into chunks that stay within both bounds; one record over the bound is a chunk of its own.
+fn chunks(records: &[Record]) -> Vec<&[Record]> {
+    let mut chunks = Vec::with_capacity(records.len() / RECORDS_IN_BATCH + 1);
+    let (mut from, mut bytes) = (0, 0);
+    for (at, record) in records.iter().enumerate() {
+        if at > from && (at - from == RECORDS_IN_BATCH || bytes + record.size > BYTES_IN_BATCH) {
+            chunks.push(&records[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += record.size;
+    }
+    if from < records.len() {
+        chunks.push(&records[from..]);
+    }
+    chunks
+}
+
+impl Store for AerospikeStore {
+    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+        Box::pin(async move { stream::iter(chunks(records)).map(|chunk| self.put_chunk(chunk)).buffered(BATCHES_AT_ONCE).concat().await })
+    }
+
+    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        Box::pin(async move { self.read(limit).await.map_err(|error| connect_error(place(&self.settings), error)) })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.client.close().await {
+                log::debug!(cause = error.to_string(); "Aerospike does not close the connection");
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_keep_to_count_and_bytes_and_lose_no_record() {
+        let record = |size| Record { key: Key::Int(0), fields: Vec::new(), size };
+        let lengths = |sizes: &[usize]| {
+            let records: Vec<_> = sizes.iter().map(|&size| record(size)).collect();
+            chunks(&records).iter().map(|chunk| chunk.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(&[]), [] as [usize; 0]);
+        assert_eq!(lengths(&[1; 250]), [100, 100, 50]);
+        assert_eq!(lengths(&[BYTES_IN_BATCH / 2, BYTES_IN_BATCH / 2, 1, BYTES_IN_BATCH + 1, 1]), [2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn names_keep_to_the_server_s_limits() {
+        "test".parse::<Name<31>>().expect("a name");
+        for name in [String::new(), "a:b".into(), "a;b".into(), "a\n".into(), "a".repeat(32)] {
+            assert!(name.parse::<Name<31>>().is_err(), "{name}");
+        }
+    }
+}

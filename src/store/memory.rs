@@ -1,0 +1,77 @@
+//! A store in memory, for tests of what stands above stores. It can be told to fail.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use super::{Put, PutError, Store, StoreError, StoredRecord};
+use crate::{
+    BoxFuture,
+    record::{Fields, Key, Record},
+};
+
+/// A store whose contents several handles share.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    records: Rc<RefCell<BTreeMap<Key, Fields>>>,
+    faults: Rc<RefCell<Vec<(Key, PutError)>>>,
+    create_only: bool,
+    delay: Duration,
+}
+
+impl MemoryStore {
+    /// A store that leaves alone what it already has.
+    #[must_use]
+    pub fn create_only() -> Self {
+        Self { create_only: true, ..Self::default() }
+    }
+
+    /// The same store, which takes this long for each batch.
+    #[must_use]
+    pub fn slow(&self, delay: Duration) -> Self {
+        Self { delay, ..self.clone() }
+    }
+
+    /// The next put of `key` fails with `error`.
+    pub fn fail_once(&self, key: Key, error: PutError) {
+        self.faults.borrow_mut().push((key, error));
+    }
+
+    /// What is stored.
+    #[must_use]
+    pub fn records(&self) -> BTreeMap<Key, Fields> {
+        self.records.borrow().clone()
+    }
+
+    fn put_one(&self, record: &Record) -> Result<Put, PutError> {
+        let mut faults = self.faults.borrow_mut();
+        if let Some(index) = faults.iter().position(|(key, _)| *key == record.key) {
+            return Err(faults.remove(index).1);
+        }
+        let mut records = self.records.borrow_mut();
+        if self.create_only && records.contains_key(&record.key) {
+            return Ok(Put::Duplicate);
+        }
+        records.insert(record.key.clone(), record.fields.clone());
+        Ok(Put::Stored)
+    }
+}
+
+impl Store for MemoryStore {
+    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+        Box::pin(async move {
+            if !self.delay.is_zero() {
+                tokio::time::sleep(self.delay).await;
+            }
+            records.iter().map(|record| self.put_one(record)).collect()
+        })
+    }
+
+    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        let records = self.records.borrow();
+        let some = records.iter().take(limit).map(|(key, fields)| StoredRecord { key: Some(key.clone()), fields: fields.clone() });
+        Box::pin(std::future::ready(Ok(some.collect())))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}

@@ -1,0 +1,93 @@
+//! The database that records go to: the contract that every adapter keeps.
+//!
+//! An adapter is one file (or folder) beside this one, with its own settings. `tests/it/contracts/store.rs` holds the suite that each of
+//! them passes.
+
+pub mod aerospike;
+pub mod memory;
+pub mod sqlite;
+
+use std::error::Error;
+
+use crate::{
+    BoxFuture,
+    record::{Fields, Key, Record},
+};
+
+/// A database, connected and checked.
+pub trait Store {
+    /// Writes records; one result for each, in order. The same record may be put any number of times.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the records in doubt: each may have been written or not.
+    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>>;
+
+    /// At most `limit` records, in no particular order.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>>;
+
+    /// Disconnects.
+    ///
+    /// # Cancel safety
+    /// Nothing is left to lose.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// A record as the store has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRecord {
+    /// Its key, where the store keeps it.
+    pub key: Option<Key>,
+    /// Its fields; those that were null may be missing, and their order may differ.
+    pub fields: Fields,
+}
+
+/// A record that is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// Written now.
+    Stored,
+    /// It was there already and was left alone (`exists: create-only`).
+    Duplicate,
+}
+
+/// Why a record was not written. The text is for a person and holds no part of the record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PutError {
+    /// The record is at fault and will be refused again. Blame: the message.
+    #[error("{0}")]
+    Refused(String),
+    /// The store is in trouble, or it is unknown whether the write arrived. Blame: the store or the network; it may work later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The set-up is wrong, and no record can be written. Blame: the configuration or the server's.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// Why a store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It does not answer, or not in time. Blame: the network or the server; the same may work later.
+    #[error("cannot reach {place}")]
+    Unreachable {
+        /// Which store, as text for a person.
+        place: String,
+        /// What happened.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// It answers, and can't do what is configured. Blame: the configuration.
+    #[error("{place}: {fault}")]
+    Setup {
+        /// Which store.
+        place: String,
+        /// What is wrong.
+        fault: String,
+    },
+}

@@ -1,0 +1,156 @@
+//! Records in a SQLite file: a table for each set, with the key and the document as JSON, to be queried from the `sqlite3` shell.
+
+use std::path::{Path, PathBuf};
+
+use log::debug;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params, types::Value as Column};
+
+use super::{Put, PutError, Store, StoreError, StoredRecord};
+use crate::{
+    BoxFuture,
+    decode::{BigIntegers, parse_object},
+    record::{KEY_FIELD, Key, Record, Value},
+    sqlite,
+};
+
+/// How the store is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; created if it is not there.
+    pub path: PathBuf,
+    /// The table.
+    pub set: TableName,
+}
+
+/// The name of a table: 1 to 63 of `a-zA-Z0-9_.-`, not one of SQLite's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableName(String);
+
+impl std::str::FromStr for TableName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if text.is_empty() || text.len() > 63 || !text.bytes().all(allowed) || text.to_ascii_lowercase().starts_with("sqlite_") {
+            return Err(format!("`{text}` is not a name for a table: 1 to 63 of a-zA-Z0-9_.- that do not begin with sqlite_"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for TableName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// SQLite as a [`Store`].
+pub struct SqliteStore {
+    connection: Connection,
+    settings: Settings,
+}
+
+impl SqliteStore {
+    /// Opens the file and creates the table if it is not there.
+    ///
+    /// # Errors
+    /// The file can't be opened or is no database.
+    pub fn connect(settings: &Settings) -> Result<Self, StoreError> {
+        let prepare = || {
+            let connection = sqlite::open(&settings.path)?;
+            let set = &settings.set;
+            connection.execute_batch(&format!(
+                "CREATE TABLE IF NOT EXISTS \"{set}\" ({KEY_FIELD} ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT"
+            ))?;
+            Ok(connection)
+        };
+        match prepare() {
+            Ok(connection) => Ok(Self { connection, settings: settings.clone() }),
+            Err(cause) => Err(connect_error(&settings.path, cause)),
+        }
+    }
+
+    fn write(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, PutError>>> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let mut results = Vec::with_capacity(records.len());
+        {
+            let mut upsert = transaction.prepare(&format!(
+                "INSERT INTO \"{}\" ({KEY_FIELD}, document) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET document = excluded.document",
+                self.settings.set
+            ))?;
+            for record in records {
+                let key = match &record.key {
+                    Key::Int(number) => Column::Integer(*number),
+                    Key::Text(text) => Column::Text(text.clone()),
+                };
+                let document = serde_json::to_string(&Document(&record.fields)).expect("a document has text keys and finite numbers");
+                match upsert.execute(params![key, document]) {
+                    Ok(_) => results.push(Ok(Put::Stored)),
+                    Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::TooBig) => {
+                        results.push(Err(PutError::Refused(cause.to_string())));
+                    }
+                    Err(cause) => return Err(cause),
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(results)
+    }
+
+    fn read(&self, limit: usize) -> rusqlite::Result<Vec<StoredRecord>> {
+        let sql = format!("SELECT {KEY_FIELD}, document FROM \"{}\" ORDER BY rowid LIMIT ?1", self.settings.set);
+        let mut statement = self.connection.prepare(&sql)?;
+        let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            let key = match row.get(0)? {
+                Column::Integer(number) => Some(Key::Int(number)),
+                Column::Text(text) => Some(Key::Text(text)),
+                _ => None,
+            };
+            let document: String = row.get(1)?;
+            let fields = parse_object(document.as_bytes(), BigIntegers::Text)
+                .unwrap_or_else(|fault| vec![("unreadable".into(), Value::Text(fault.to_string()))]);
+            Ok(StoredRecord { key, fields })
+        })?;
+        rows.collect()
+    }
+}
+
+struct Document<'a>(&'a crate::record::Fields);
+
+impl serde::Serialize for Document<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+fn connect_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    let place = format!("the database {}", path.display());
+    match cause.downcast_ref::<rusqlite::Error>() {
+        Some(error) if sqlite::is_setup_fault(error) => StoreError::Setup { place, fault: error.to_string() },
+        _ => StoreError::Unreachable { place, cause },
+    }
+}
+
+impl Store for SqliteStore {
+    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+        // One transaction: when it fails, nothing of it was written.
+        let results = self.write(records).unwrap_or_else(|cause| {
+            let text = format!("{}: {cause}", self.settings.path.display());
+            let error = if sqlite::is_setup_fault(&cause) { PutError::Setup(text) } else { PutError::Unavailable(text) };
+            vec![Err(error); records.len()]
+        });
+        Box::pin(std::future::ready(results))
+    }
+
+    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        let records = self.read(limit).map_err(|cause| connect_error(&self.settings.path, cause.into()));
+        Box::pin(std::future::ready(records))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        if let Err((_, cause)) = self.connection.close() {
+            debug!(cause = cause.to_string(); "the database does not close"); // every commit is on the disk already
+        }
+        Box::pin(std::future::ready(()))
+    }
+}

@@ -1,0 +1,80 @@
+//! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and nowhere above.
+
+use crate::{
+    config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings},
+    dead_letter::{DeadLetter, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
+    decode::{Decoder, Schema, SchemaError},
+    source::{
+        self, Publisher, Source, SourceError,
+        nsq::{NsqPublisher, NsqSource},
+        sqlite::{SqlitePublisher, SqliteSource},
+    },
+    store::{Store, StoreError, aerospike::AerospikeStore, sqlite::SqliteStore},
+};
+
+/// Connects to the configured queue; asks for no message.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn source(settings: &SourceSettings) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match settings {
+        SourceSettings::Nsq(settings) => Box::new(NsqSource::connect(settings).await?),
+        SourceSettings::Sqlite(settings) => Box::new(SqliteSource::connect(settings)?),
+    })
+}
+
+/// Proves that the configured queue answers; subscribes to nothing and takes nothing.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn probe_source(settings: &SourceSettings) -> Result<(), SourceError> {
+    match settings {
+        SourceSettings::Nsq(settings) => source::nsq::probe(settings).await,
+        SourceSettings::Sqlite(settings) => source::sqlite::probe(settings),
+    }
+}
+
+/// Connects to the configured queue to publish to it.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn publisher(settings: &SourceSettings) -> Result<Box<dyn Publisher>, SourceError> {
+    Ok(match settings {
+        SourceSettings::Nsq(settings) => Box::new(NsqPublisher::connect(settings).await?),
+        SourceSettings::Sqlite(settings) => Box::new(SqlitePublisher::connect(settings)?),
+    })
+}
+
+/// Connects to the configured database and checks it.
+///
+/// # Errors
+/// It can't be reached, or can't do what is configured.
+pub async fn store(settings: &StoreSettings) -> Result<Box<dyn Store>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Aerospike(settings) => Box::new(AerospikeStore::connect(settings).await?),
+        StoreSettings::Sqlite(settings) => Box::new(SqliteStore::connect(settings)?),
+    })
+}
+
+/// The configured dead letter; nothing is opened yet.
+#[must_use]
+pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
+    match settings {
+        DeadLetterSettings::File(settings) => Box::new(FileDeadLetter::new(settings.clone())),
+        DeadLetterSettings::Nsq(settings) => Box::new(NsqDeadLetter::new(settings.clone())),
+        DeadLetterSettings::Log => Box::new(LogOnly),
+    }
+}
+
+/// The decoder, with its schema compiled.
+///
+/// # Errors
+/// The schema can't be used.
+pub fn decoder(settings: &Settings) -> Result<Decoder, SchemaError> {
+    Ok(Decoder {
+        max_size: settings.max_message_size,
+        key: settings.key.clone(),
+        big_integers: settings.big_integers,
+        schema: settings.schema.as_deref().map(Schema::load).transpose()?,
+    })
+}

@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package tools names the commands that tests and demonstrations run, so that go.mod keeps them at one version.
+package tools
+
+import (
+	_ "github.com/nsqio/nsq/apps/nsqd"
+	_ "github.com/nsqio/nsq/apps/nsqlookupd"
+)
