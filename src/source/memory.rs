@@ -16,6 +16,7 @@ use crate::{
 pub struct MemoryQueue {
     rows: Rc<RefCell<Vec<Row>>>,
     next_id: Rc<RefCell<u64>>,
+    sources: Rc<RefCell<u64>>,
     closed: Rc<RefCell<bool>>,
     max_in_flight: u64,
     lease: Duration,
@@ -27,14 +28,22 @@ struct Row {
     body: Bytes,
     attempts: u32,
     ready_at: Instant,
-    leased: bool,
+    /// Which source has it, until then.
+    lease: Option<u64>,
 }
 
 impl MemoryQueue {
     /// An empty queue with these limits.
     #[must_use]
     pub fn new(max_in_flight: NonZeroU64, lease: Duration) -> Self {
-        Self { rows: Rc::default(), next_id: Rc::default(), closed: Rc::default(), max_in_flight: max_in_flight.get(), lease }
+        Self {
+            rows: Rc::default(),
+            next_id: Rc::default(),
+            sources: Rc::default(),
+            closed: Rc::default(),
+            max_in_flight: max_in_flight.get(),
+            lease,
+        }
     }
 
     /// Messages that could be delivered now.
@@ -46,7 +55,7 @@ impl MemoryQueue {
     /// Messages that are leased and not settled.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.rows.borrow().iter().filter(|row| row.leased && row.ready_at > Instant::now()).count()
+        self.rows.borrow().iter().filter(|row| row.lease.is_some() && row.ready_at > Instant::now()).count()
     }
 
     /// Messages in whatever state.
@@ -70,15 +79,18 @@ impl MemoryQueue {
     pub fn push(&self, body: &[u8]) {
         let mut id = self.next_id.borrow_mut();
         *id += 1;
-        let row = Row { id: *id, body: Bytes::copy_from_slice(body), attempts: 0, ready_at: Instant::now(), leased: false };
+        let row = Row { id: *id, body: Bytes::copy_from_slice(body), attempts: 0, ready_at: Instant::now(), lease: None };
         self.rows.borrow_mut().push(row);
     }
 
     /// A source that reads this queue.
     #[must_use]
     pub fn source(&self) -> MemorySource {
+        *self.sources.borrow_mut() += 1;
+        let number = *self.sources.borrow();
         MemorySource {
             queue: self.clone(),
+            number,
             left: 0,
             idle_timeout: Duration::ZERO,
             unsettled: 0,
@@ -101,6 +113,7 @@ impl Publisher for MemoryQueue {
 #[derive(Debug)]
 pub struct MemorySource {
     queue: MemoryQueue,
+    number: u64,
     left: u64,
     idle_timeout: Duration,
     unsettled: u64,
@@ -117,7 +130,7 @@ impl MemorySource {
         let deliveries: Vec<_> = ready
             .map(|row| {
                 row.attempts += 1;
-                row.leased = true;
+                row.lease = Some(self.number);
                 row.ready_at = now + self.queue.lease;
                 let message = Message {
                     origin: Origin::new("memory"),
@@ -136,14 +149,15 @@ impl MemorySource {
     fn apply(&mut self, delivery: &Delivery, settlement: Settlement) {
         let now = Instant::now();
         let mut rows = self.queue.rows.borrow_mut();
-        let Some(index) = rows.iter().position(|row| row.id == delivery.receipt.0 && row.leased && row.ready_at > now) else {
+        let Some(index) = rows.iter().position(|row| row.id == delivery.receipt.0 && row.lease == Some(self.number) && row.ready_at > now)
+        else {
             self.closing.unconfirmed += 1;
             return;
         };
         match settlement {
             Settlement::Finish => drop(rows.remove(index)),
             Settlement::Requeue { delay } => {
-                rows[index].leased = false;
+                rows[index].lease = None;
                 rows[index].ready_at = now + delay;
             }
         }
@@ -189,7 +203,7 @@ impl Source for MemorySource {
     fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
         let now = Instant::now();
         for row in self.queue.rows.borrow_mut().iter_mut() {
-            if row.leased && row.ready_at > now && deliveries.iter().any(|delivery| delivery.receipt.0 == row.id) {
+            if row.lease == Some(self.number) && row.ready_at > now && deliveries.iter().any(|delivery| delivery.receipt.0 == row.id) {
                 row.ready_at = now + self.queue.lease;
             }
         }

@@ -78,8 +78,8 @@ impl Settings {
     }
 
     fn identity(&self) -> Identity {
-        // Below nsqd's default of 60 s nothing is gained, above its maximum it is refused and the default holds.
-        let msg_timeout = (self.longest_run + Duration::from_secs(5)).max(Duration::from_secs(60));
+        // No longer than needed: after a crash, this is how long the messages wait. Above nsqd's maximum it is refused, and its default holds.
+        let msg_timeout = self.longest_run + Duration::from_secs(5);
         Identity { msg_timeout: Some(msg_timeout), max_body: self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY) }
     }
 }

@@ -1,0 +1,137 @@
+//! The contract of [`DeadLetter`].
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use x_msrv::{
+    dead_letter::{
+        DeadLetter, Letter,
+        file::{self, FileDeadLetter},
+        memory::MemoryDeadLetter,
+        nsq::{self, NsqDeadLetter},
+    },
+    decode::Rejection,
+    message::{Message, Origin},
+};
+
+use crate::support::{
+    PATIENCE, block_on,
+    nsqd::{Nsqd, nobody},
+    program::Program,
+};
+
+fn letter(body: &'static [u8]) -> Letter {
+    let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::from_static(body), attempts: 2 };
+    Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH)
+}
+
+fn letters() -> Vec<Letter> {
+    vec![letter(b"{a: 1}"), letter(b""), letter(b"\xff\n\x00"), letter("ä\n\"".as_bytes())]
+}
+
+fn read(path: &std::path::Path) -> Vec<Letter> {
+    let text = std::fs::read_to_string(path).expect("the file is there");
+    text.lines().map(|line| serde_json::from_str(line).expect("a letter")).collect()
+}
+
+#[test]
+fn memory_keeps_every_letter() {
+    let mut memory = MemoryDeadLetter::default();
+    assert_eq!(block_on(memory.keep(&letters())).expect("kept"), 4);
+    assert_eq!(memory.letters(), letters());
+    block_on(MemoryDeadLetter::broken().keep(&letters())).expect_err("told to fail");
+}
+
+#[test]
+fn a_file_keeps_every_letter_behind_those_that_were_there() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("a/b/dead.ndjson");
+    for _ in 0..2 {
+        let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 });
+        assert_eq!(block_on(file.keep(&letters())).expect("kept"), 4);
+    }
+    assert_eq!(read(&path), [letters(), letters()].concat());
+}
+
+#[test]
+fn a_file_and_its_folder_are_not_for_everybody() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("a/dead.ndjson");
+    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }).keep(&letters())).expect("kept");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&path) & 0o137, 0, "0640 or tighter");
+    assert_eq!(mode(&folder.path().join("a")) & 0o027, 0, "0750 or tighter");
+}
+
+#[test]
+fn a_file_that_has_grown_is_renamed_and_nothing_of_it_is_lost() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("dead.ndjson");
+    let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 500 });
+    for _ in 0..10 {
+        block_on(file.keep(&letters())).expect("kept");
+    }
+    let files: Vec<_> = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    assert!(files.len() > 2, "{files:?}");
+    assert_eq!(files.iter().flat_map(|path| read(path)).count(), 40);
+}
+
+#[test]
+fn a_line_that_somebody_left_half_written_does_not_spoil_the_next() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("dead.ndjson");
+    std::fs::write(&path, "{\"replayed\":fal").expect("written");
+    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }).keep(&letters())).expect("kept");
+    let text = std::fs::read_to_string(&path).expect("there");
+    assert_eq!(text.lines().filter(|line| serde_json::from_str::<Letter>(line).is_ok()).count(), 4);
+}
+
+#[test]
+fn many_writers_of_one_file_never_mix_their_lines() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("dead.ndjson");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 3_000 });
+                for _ in 0..25 {
+                    block_on(file.keep(&letters())).expect("kept");
+                }
+            });
+        }
+    });
+    let files = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    assert_eq!(files.map(|path| read(&path).len()).sum::<usize>(), 400);
+}
+
+#[test]
+fn a_symlink_in_the_way_is_not_followed() {
+    let folder = TempDir::new().expect("a folder");
+    let (path, elsewhere) = (folder.path().join("dead.ndjson"), folder.path().join("elsewhere"));
+    std::os::unix::fs::symlink(&elsewhere, &path).expect("a symlink");
+    block_on(FileDeadLetter::new(file::Settings { path, max_size: 1 << 20 }).keep(&letters())).expect_err("a symlink");
+    assert!(!elsewhere.exists());
+}
+
+#[test]
+fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
+    let nsqd = Nsqd::start();
+    let settings = nsq::Settings { nsqd: vec![nobody(), nsqd.tcp.clone()], topic: "dead".parse().expect("a topic"), timeout: PATIENCE };
+    let mut topic = NsqDeadLetter::new(settings.clone());
+    block_on(async {
+        assert_eq!(topic.keep(&letters()).await.expect("kept"), 4);
+        assert_eq!(topic.keep(&letters()).await.expect("kept"), 4);
+    });
+    // Letters are JSON objects, so that the program itself can drain them into a table.
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: dead, channel: c, max-messages: 100}}\nsqlite: {{path: store.db, set: letters}}",
+        nsqd.tcp
+    ));
+    assert_eq!(program.drain(&[])["stored"], 8);
+    let bodies: Vec<_> = program.rows("letters").into_iter().filter_map(|(_, letter)| letter["body"].as_str().map(str::to_owned)).collect();
+    assert_eq!(bodies.iter().filter(|body| *body == "{a: 1}").count(), 2);
+    let settings = nsq::Settings { nsqd: vec![nobody()], ..settings };
+    block_on(NsqDeadLetter::new(settings).keep(&letters())).expect_err("nobody listens");
+}

@@ -1,0 +1,375 @@
+//! The contract of [`Source`].
+
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use x_msrv::{
+    message::{Delivery, Settlement},
+    source::{
+        Demand, Publisher, Received, Source,
+        memory::MemoryQueue,
+        nsq::{self, NsqPublisher, NsqSource, Servers},
+        sqlite::{self, SqlitePublisher, SqliteSource},
+    },
+};
+
+use crate::support::{PATIENCE, nsqd::Nsqd};
+
+/// How long an unsettled message stays away in these tests.
+const LEASE: Duration = Duration::from_secs(1);
+
+fn nonzero(number: u64) -> NonZeroU64 {
+    NonZeroU64::new(number).expect("not zero")
+}
+
+/// A queue of one kind.
+trait Queue {
+    async fn open(max_in_flight: u64) -> Self;
+    async fn source(&self) -> Box<dyn Source>;
+    async fn publisher(&self) -> Box<dyn Publisher>;
+    /// Waiting and in flight.
+    async fn counts(&self) -> (u64, u64);
+}
+
+struct Memory(MemoryQueue);
+
+impl Queue for Memory {
+    async fn open(max_in_flight: u64) -> Self {
+        Self(MemoryQueue::new(nonzero(max_in_flight), LEASE))
+    }
+
+    async fn source(&self) -> Box<dyn Source> {
+        Box::new(self.0.source())
+    }
+
+    async fn publisher(&self) -> Box<dyn Publisher> {
+        Box::new(self.0.clone())
+    }
+
+    async fn counts(&self) -> (u64, u64) {
+        (self.0.depth() as u64, self.0.in_flight() as u64)
+    }
+}
+
+struct Embedded {
+    settings: sqlite::Settings,
+    _folder: TempDir,
+}
+
+impl Queue for Embedded {
+    async fn open(max_in_flight: u64) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("queue.db");
+        Self { settings: sqlite::Settings { path, max_in_flight: nonzero(max_in_flight), lease_timeout: LEASE }, _folder: folder }
+    }
+
+    async fn source(&self) -> Box<dyn Source> {
+        Box::new(SqliteSource::connect(&self.settings).expect("the queue opens"))
+    }
+
+    async fn publisher(&self) -> Box<dyn Publisher> {
+        Box::new(SqlitePublisher::connect(&self.settings).expect("the queue opens"))
+    }
+
+    async fn counts(&self) -> (u64, u64) {
+        let connection = rusqlite::Connection::open(&self.settings.path).expect("the queue opens");
+        let count = |condition: &str| {
+            let now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+            let sql = format!("SELECT count(*) FROM messages WHERE {}", condition.replace("now", now));
+            connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).expect("a count").cast_unsigned()
+        };
+        (count("ready_at <= now"), count("ready_at > now AND lease IS NOT NULL"))
+    }
+}
+
+struct Nsq {
+    server: Nsqd,
+    settings: nsq::Settings,
+}
+
+impl Queue for Nsq {
+    async fn open(max_in_flight: u64) -> Self {
+        // Starting a server and asking it blocks for a moment, and nothing else goes on in these tests.
+        let server = std::thread::spawn(Nsqd::impatient).join().expect("nsqd starts");
+        let settings = nsq::Settings {
+            servers: Servers::Nsqd(vec![server.tcp.clone()]),
+            topic: "contract".parse().expect("a topic"),
+            channel: "contract".parse().expect("a channel"),
+            max_in_flight: nonzero(max_in_flight),
+            max_message_size: 1 << 20,
+            connect_timeout: PATIENCE,
+            longest_run: Duration::from_secs(2),
+        };
+        Self { server, settings }
+    }
+
+    async fn source(&self) -> Box<dyn Source> {
+        Box::new(NsqSource::connect(&self.settings).await.expect("nsqd answers"))
+    }
+
+    async fn publisher(&self) -> Box<dyn Publisher> {
+        Box::new(NsqPublisher::connect(&self.settings).await.expect("nsqd answers"))
+    }
+
+    async fn counts(&self) -> (u64, u64) {
+        std::thread::scope(|scope| {
+            let depths = scope.spawn(|| self.server.depths("contract")).join().expect("statistics");
+            (depths.waiting, depths.in_flight)
+        })
+    }
+}
+
+async fn publish(queue: &impl Queue, count: usize) {
+    let bodies: Vec<Bytes> = (0..count).map(|number| Bytes::from(format!("{{\"n\":{number}}}"))).collect();
+    queue.publisher().await.publish(&bodies).await.expect("published");
+}
+
+async fn started(queue: &impl Queue, max_messages: u64) -> Box<dyn Source> {
+    let mut source = queue.source().await;
+    let idle_timeout = Duration::from_millis(20);
+    source.start(Demand { max_messages: nonzero(max_messages), idle_timeout }).await.expect("started");
+    source
+}
+
+async fn receive(source: &mut Box<dyn Source>) -> Received {
+    tokio::time::timeout(PATIENCE, source.receive()).await.expect("something is received")
+}
+
+/// Receives until `count` deliveries are there.
+async fn take(source: &mut Box<dyn Source>, count: usize) -> Vec<Delivery> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        match receive(source).await {
+            Received::Deliveries(mut deliveries) => {
+                assert!(!deliveries.is_empty(), "a batch has at least one delivery");
+                taken.append(&mut deliveries);
+            }
+            other => panic!("{count} deliveries were expected, {} came, then {other:?}", taken.len()),
+        }
+    }
+    assert_eq!(taken.len(), count);
+    taken
+}
+
+fn all(deliveries: Vec<Delivery>, settlement: Settlement) -> Vec<(Delivery, Settlement)> {
+    deliveries.into_iter().map(|delivery| (delivery, settlement)).collect()
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<String> {
+    let mut ids: Vec<_> = deliveries.iter().map(|delivery| format!("{}/{}", delivery.message.origin, delivery.message.id)).collect();
+    ids.sort_unstable();
+    ids
+}
+
+async fn an_empty_queue_says_so_and_soon(queue: &impl Queue) {
+    #[expect(clippy::disallowed_methods, reason = "the server lives in real time")]
+    let asked = Instant::now();
+    let mut source = started(queue, 10).await;
+    assert!(matches!(receive(&mut source).await, Received::Empty));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    source.close().await;
+}
+
+async fn what_is_published_is_delivered_once_and_finished(queue: &impl Queue) {
+    publish(queue, 25).await;
+    let mut source = started(queue, 100).await;
+    let deliveries = take(&mut source, 25).await;
+    let mut bodies: Vec<_> = deliveries.iter().map(|delivery| delivery.message.body.clone()).collect();
+    bodies.sort_unstable();
+    bodies.dedup();
+    assert_eq!(bodies.len(), 25);
+    assert!(deliveries.iter().all(|delivery| delivery.message.attempts == 1));
+    source.settle(all(deliveries, Settlement::Finish)).await;
+    assert!(matches!(receive(&mut source).await, Received::Empty));
+    assert_eq!(source.close().await.unconfirmed, 0);
+    assert_eq!(queue.counts().await, (0, 0));
+}
+
+/// Fewer messages than are asked for must not be taken for none: nsqd holds them back for 250 ms.
+async fn the_few_that_wait_come_at_once(queue: &impl Queue) {
+    publish(queue, 9).await;
+    #[expect(clippy::disallowed_methods, reason = "the server lives in real time")]
+    let asked = Instant::now();
+    let mut source = started(queue, 10).await;
+    let deliveries = take(&mut source, 9).await;
+    assert!(asked.elapsed() < Duration::from_millis(200), "{:?}", asked.elapsed());
+    source.settle(all(deliveries, Settlement::Finish)).await;
+    source.close().await;
+}
+
+async fn never_more_than_n_and_the_rest_stays(queue: &impl Queue) {
+    publish(queue, 50).await;
+    let mut source = started(queue, 20).await;
+    for _ in 0..20 {
+        // One by one, so that every settlement could admit another message.
+        let Received::Deliveries(deliveries) = receive(&mut source).await else { panic!("20 were allowed") };
+        source.settle(all(deliveries, Settlement::Finish)).await;
+        if queue.counts().await == (30, 0) {
+            break;
+        }
+    }
+    let closing = source.close().await;
+    assert_eq!((closing.requeued, closing.unconfirmed), (0, 0));
+    assert_eq!(queue.counts().await, (30, 0));
+}
+
+async fn never_more_unsettled_than_the_limit(queue: &impl Queue) {
+    publish(queue, 50).await;
+    let mut source = started(queue, 50).await;
+    let first = take(&mut source, 10).await;
+    let more = tokio::time::timeout(Duration::from_millis(100), source.receive()).await;
+    assert!(more.is_err(), "ten are unsettled, which is the limit: {more:?}");
+    source.settle(all(first, Settlement::Finish)).await;
+    let rest = take(&mut source, 10).await;
+    source.settle(all(rest, Settlement::REQUEUE_NOW)).await;
+    source.close().await;
+    assert_eq!(queue.counts().await, (40, 0));
+}
+
+async fn a_requeued_message_comes_again_as_the_same_and_one_attempt_on(queue: &impl Queue) {
+    publish(queue, 3).await;
+    let mut source = started(queue, 10).await;
+    let first = take(&mut source, 3).await;
+    let before = ids(&first);
+    source.settle(all(first, Settlement::REQUEUE_NOW)).await;
+    let again = take(&mut source, 3).await;
+    assert_eq!(ids(&again), before);
+    assert!(again.iter().all(|delivery| delivery.message.attempts == 2));
+    source.settle(all(again, Settlement::Finish)).await;
+    source.close().await;
+    assert_eq!(queue.counts().await, (0, 0));
+}
+
+async fn a_delay_keeps_a_message_away_for_so_long(queue: &impl Queue) {
+    publish(queue, 1).await;
+    let mut source = started(queue, 10).await;
+    let first = take(&mut source, 1).await;
+    source.settle(all(first, Settlement::Requeue { delay: Duration::from_millis(600) })).await;
+    assert!(matches!(receive(&mut source).await, Received::Empty), "it does not come before its time");
+    source.close().await;
+    let mut source = wait_for_another(queue).await;
+    let again = take(&mut source, 1).await;
+    source.settle(all(again, Settlement::Finish)).await;
+    source.close().await;
+}
+
+/// Sources until one of them finds something.
+async fn wait_for_another(queue: &impl Queue) -> Box<dyn Source> {
+    let waited = async {
+        while queue.counts().await.0 == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.expect("the message comes back");
+    started(queue, 10).await
+}
+
+/// What a crash leaves behind comes again: the fake has to show it as well, or tests above it would never see a redelivery.
+async fn what_was_never_settled_comes_again(queue: &impl Queue) {
+    publish(queue, 5).await;
+    let mut source = started(queue, 10).await;
+    let lost = take(&mut source, 5).await;
+    let before = ids(&lost);
+    drop((source, lost));
+    let waited = async {
+        while queue.counts().await.0 < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.expect("all of them come back");
+    let mut source = started(queue, 10).await;
+    let again = take(&mut source, 5).await;
+    assert_eq!(ids(&again), before);
+    source.settle(all(again, Settlement::Finish)).await;
+    assert_eq!(source.close().await.unconfirmed, 0);
+    assert_eq!(queue.counts().await, (0, 0));
+}
+
+async fn a_settlement_that_comes_too_late_is_told(queue: &impl Queue) {
+    publish(queue, 1).await;
+    let mut source = started(queue, 1).await; // so that it does not get the message again itself
+    let late = take(&mut source, 1).await;
+    let mut second = wait_for_another(queue).await;
+    let again = take(&mut second, 1).await;
+    source.settle(all(late, Settlement::Finish)).await;
+    assert_eq!(source.close().await.unconfirmed, 1);
+    second.settle(all(again, Settlement::Finish)).await;
+    assert_eq!(second.close().await.unconfirmed, 0);
+}
+
+async fn touching_keeps_a_message_ours(queue: &impl Queue) {
+    publish(queue, 1).await;
+    let mut source = started(queue, 10).await;
+    assert!(source.lease() <= LEASE);
+    let deliveries = take(&mut source, 1).await;
+    for _ in 0..6 {
+        tokio::time::sleep(LEASE / 3).await;
+        source.touch(deliveries.iter().collect()).await;
+    }
+    source.settle(all(deliveries, Settlement::Finish)).await;
+    assert_eq!(source.close().await.unconfirmed, 0, "it was ours for twice the lease");
+    assert_eq!(queue.counts().await, (0, 0));
+}
+
+async fn receiving_loses_nothing_when_it_is_cancelled(queue: &impl Queue) {
+    publish(queue, 200).await;
+    let mut source = started(queue, 200).await;
+    let mut seen = Vec::new();
+    while seen.len() < 200 {
+        // Dropped at once whenever nothing is there at this very moment.
+        let received = tokio::select! { biased; received = source.receive() => Some(received), () = tokio::task::yield_now() => None };
+        if let Some(Received::Deliveries(deliveries)) = received {
+            seen.extend(ids(&deliveries));
+            source.settle(all(deliveries, Settlement::Finish)).await;
+        } else if let Some(other) = received {
+            panic!("{} of 200, then {other:?}", seen.len());
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 200);
+    source.close().await;
+    assert_eq!(queue.counts().await, (0, 0));
+}
+
+async fn closing_leaves_nothing_in_flight(queue: &impl Queue) {
+    publish(queue, 50).await;
+    let mut source = started(queue, 50).await;
+    let Received::Deliveries(deliveries) = receive(&mut source).await else { panic!("fifty are waiting") };
+    source.pause().await;
+    source.settle(all(deliveries, Settlement::REQUEUE_NOW)).await;
+    source.close().await;
+    assert_eq!(queue.counts().await, (50, 0));
+}
+
+macro_rules! source_contract {
+    ($kind:ident, $queue:ty) => {
+        mod $kind {
+            use super::*;
+            source_contract!(@each $queue, [
+                an_empty_queue_says_so_and_soon, what_is_published_is_delivered_once_and_finished, the_few_that_wait_come_at_once,
+                never_more_than_n_and_the_rest_stays, never_more_unsettled_than_the_limit,
+                a_requeued_message_comes_again_as_the_same_and_one_attempt_on, a_delay_keeps_a_message_away_for_so_long,
+                what_was_never_settled_comes_again, a_settlement_that_comes_too_late_is_told, touching_keeps_a_message_ours,
+                receiving_loses_nothing_when_it_is_cancelled, closing_leaves_nothing_in_flight,
+            ]);
+        }
+    };
+    (@each $queue:ty, [$($claim:ident,)*]) => {
+        $(
+            #[tokio::test]
+            async fn $claim() {
+                let limit = if stringify!($claim) == "never_more_unsettled_than_the_limit" { 10 } else { 100 };
+                super::$claim(&<$queue>::open(limit).await).await;
+            }
+        )*
+    };
+}
+
+source_contract!(memory, Memory);
+source_contract!(embedded, Embedded);
+source_contract!(nsqd, Nsq);

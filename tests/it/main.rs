@@ -1,0 +1,5 @@
+//! Everything that needs more than one module: contracts of the traits, the run, the command line, real servers.
+
+mod contracts;
+mod stand_in;
+mod support;

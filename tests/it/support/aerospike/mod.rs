@@ -1,0 +1,225 @@
+//! A stand-in for an Aerospike server, for tests: one node on the loopback interface, namespace
+//! `test`, which the client crate talks to as it would to Aerospike CE 8.1, and which fails on
+//! request.
+//!
+//! ```ignore
+//! let server = StandIn::start().await;
+//! server.rule(Rule::once(When::Key("7".into()), Then::Answer(18)));
+//! // … let the program write to `server.address()` …
+//! assert_eq!(server.write_count(&digest), 2);
+//! assert_eq!(server.records("events")[0].bins["n"].value, Value::Int(7));
+//! ```
+//!
+//! It has a thread of its own, so it serves child processes too while the test itself waits.
+//!
+//! It knows single puts, gets, deletes, touches and existence checks, batches of them, queries without an index, truncation, and the info
+//! requests of the client. A request that needs more (filter expressions, operations on lists and maps, functions, transactions) is
+//! answered with `UNSUPPORTED_FEATURE` (16); compressed messages and TLS end the connection. Where it knowingly differs from a server:
+//! - Records do not expire: a TTL is kept and told, and that is all.
+//! - A truncation also takes what was written in the same millisecond, which a server spares.
+//! - Without `respond_all_keys` a failed row stops no answers; a server stops them at the end of the 128 KiB buffer that holds the row.
+//! - `Expiration::DontUpdate` holds for every row; a server forgets it for the rows that repeat one that made a record.
+//! - After a freeze every request is carried out; a server may drop those whose client has closed the connection meanwhile.
+
+#![allow(dead_code, unused_imports, reason = "the stand-in can do more than the tests of today ask of it")]
+
+mod batch;
+mod checks;
+mod info;
+mod log;
+mod message;
+mod protocol;
+mod requests;
+mod rules;
+mod scan;
+mod server;
+mod storage;
+mod value;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use tokio::net::TcpSocket;
+use tokio::sync::oneshot;
+
+pub(crate) use self::log::{BatchSize, Connections, Write};
+pub(crate) use self::rules::{Rule, Then, When};
+use self::server::Shared;
+use self::storage::Record;
+pub(crate) use self::value::{Particle, Value};
+
+/// A record as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoredRecord {
+    /// What the server addresses the record by.
+    pub(crate) digest: [u8; 20],
+    /// The user key, where a write sent it.
+    pub(crate) user_key: Option<Value>,
+    /// The bins by name.
+    pub(crate) bins: BTreeMap<String, Bin>,
+    /// How often the record has been written.
+    pub(crate) generation: u32,
+    /// Seconds until the record expires; `None` for never.
+    pub(crate) ttl: Option<u32>,
+}
+
+/// A stored value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bin {
+    /// As it came over the wire.
+    pub(crate) raw: Particle,
+    /// As a test reads it.
+    pub(crate) value: Value,
+}
+
+/// The handle on a stand-in. Dropping it stops the server.
+pub(crate) struct StandIn {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    running: Mutex<Option<Running>>,
+    /// Bound and never listening: keeps the port from others while the server is stopped.
+    _port: TcpSocket,
+}
+
+impl StandIn {
+    /// Starts a server without records on a free port of 127.0.0.1.
+    pub(crate) async fn start() -> Self {
+        let port = TcpSocket::new_v4().expect("a socket can be made");
+        port.set_reuseaddr(true).expect("the option exists");
+        port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port is free");
+        let address = port.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared::new(address));
+        let (running, ready) = Running::launch(address, &shared);
+        ready.await.expect("the stand-in's thread serves");
+        StandIn { address, shared, running: Mutex::new(Some(running)), _port: port }
+    }
+
+    /// Where it listens; the same after a restart.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Adds a rule behind those that are there.
+    pub(crate) fn rule(&self, rule: Rule) {
+        self.shared.state().rules.add(rule);
+    }
+
+    /// Removes all rules. Requests that already hang go on hanging.
+    pub(crate) fn clear_rules(&self) {
+        self.shared.state().rules.clear();
+    }
+
+    /// Stops all answers, as SIGSTOP does: connections are taken and requests wait.
+    pub(crate) fn freeze(&self) {
+        self.shared.freeze(true);
+    }
+
+    /// Ends a freeze. The requests that waited are carried out, wanted or not.
+    pub(crate) fn thaw(&self) {
+        self.shared.freeze(false);
+    }
+
+    /// Stops the server: its connections end, new ones are refused. Records, rules and log stay.
+    pub(crate) fn stop(&self) {
+        let running = self.running.lock().expect("stopping does not panic").take();
+        if let Some(running) = running {
+            running.stop();
+        }
+    }
+
+    /// Starts the server again on its port, stopping it first where it runs; it is not frozen.
+    pub(crate) fn restart(&self) {
+        self.stop();
+        self.thaw();
+        let (running, _ready) = Running::launch(self.address, &self.shared);
+        *self.running.lock().expect("stopping does not panic") = Some(running);
+    }
+
+    /// The records of a set, in the order of their digests.
+    pub(crate) fn records(&self, set: &str) -> Vec<StoredRecord> {
+        let state = self.shared.state();
+        let of_set = state.storage.iter().filter(|(_, record)| record.set == set);
+        of_set.map(|(digest, record)| StoredRecord::new(*digest, record)).collect()
+    }
+
+    /// The write rows that have arrived, in order, whatever became of them.
+    pub(crate) fn writes(&self) -> Vec<Write> {
+        self.shared.state().log.writes().to_vec()
+    }
+
+    /// How many write rows for this record have arrived.
+    pub(crate) fn write_count(&self, digest: &[u8; 20]) -> usize {
+        let state = self.shared.state();
+        state.log.writes().iter().filter(|write| write.digest == *digest).count()
+    }
+
+    /// Waits until this many write rows have arrived. Cancel safe.
+    pub(crate) async fn until_writes(&self, rows: usize) {
+        self.shared.until_arrived(rows).await;
+    }
+
+    /// The batches that have arrived, in order. A batch of one row is none: the client sends it as
+    /// a single command (`run_rows` in its `batch/batch_executor.rs`).
+    pub(crate) fn batches(&self) -> Vec<BatchSize> {
+        self.shared.state().log.batches().to_vec()
+    }
+
+    /// How many connections there are and have been.
+    pub(crate) fn connections(&self) -> Connections {
+        self.shared.state().log.connections()
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl StoredRecord {
+    fn new(digest: [u8; 20], record: &Record) -> Self {
+        let bin = |(name, raw): (&String, &Particle)| (name.clone(), Bin { raw: raw.clone(), value: raw.value() });
+        StoredRecord {
+            digest,
+            user_key: record.user_key.as_ref().map(Particle::value),
+            bins: record.bins.iter().map(bin).collect(),
+            generation: record.generation,
+            ttl: record.ttl(),
+        }
+    }
+}
+
+/// The server's thread.
+struct Running {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Listens from here on; the receiver tells when the thread serves.
+    fn launch(address: SocketAddr, shared: &Arc<Shared>) -> (Self, oneshot::Receiver<()>) {
+        let listener = TcpListener::bind(address).expect("the port is kept for the stand-in");
+        listener.set_nonblocking(true).expect("the option exists");
+        let shared = Arc::clone(shared);
+        let (ready, is_ready) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let serve = move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime can be made")
+                .block_on(server::run(listener, shared, ready, stopped));
+        };
+        let thread = thread::Builder::new().name("aerospike-stand-in".into()).spawn(serve).expect("a thread can be started");
+        (Running { stop, thread }, is_ready)
+    }
+
+    fn stop(self) {
+        drop(self.stop); // Told by the sender's going.
+        let served = self.thread.join().is_ok();
+        assert!(served || thread::panicking(), "the stand-in's thread panicked");
+    }
+}

@@ -1,0 +1,130 @@
+//! The listening half: connections, and one request after the other on each.
+
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::io::{self, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+
+use super::requests::{Received, Reply, State};
+use super::wire::{Frame, Malformed, read_frame};
+
+/// What connections and the test share.
+pub(super) struct Shared {
+    address: SocketAddr,
+    state: Mutex<State>,
+    frozen: watch::Sender<bool>,
+    /// How many write rows have arrived.
+    arrived: watch::Sender<usize>,
+}
+
+impl Shared {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Shared { address, state: Mutex::default(), frozen: watch::Sender::new(false), arrived: watch::Sender::new(0) }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while the stand-in's state was locked")
+    }
+
+    /// Reads a frame and logs what is in it.
+    fn receive(&self, frame: &Frame) -> Result<Received, Malformed> {
+        let mut state = self.state();
+        let received = Received::new(frame, &mut state)?;
+        self.arrived.send_replace(state.log.writes().len());
+        Ok(received)
+    }
+
+    fn carry_out(&self, received: &Received) -> Reply {
+        received.carry_out(&mut self.state(), self.address)
+    }
+
+    pub(super) fn freeze(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
+    }
+
+    pub(super) async fn until_thawed(&self) {
+        let mut frozen = self.frozen.subscribe();
+        frozen.wait_for(|frozen| !frozen).await.expect("the sender is in self");
+    }
+
+    pub(super) async fn until_arrived(&self, rows: usize) {
+        let mut arrived = self.arrived.subscribe();
+        arrived.wait_for(|arrived| *arrived >= rows).await.expect("the sender is in self");
+    }
+}
+
+/// Serves until `stop` comes (or its sender goes). All connections end with it.
+pub(super) async fn run(listener: StdTcpListener, shared: Arc<Shared>, ready: oneshot::Sender<()>, stop: oneshot::Receiver<()>) {
+    let listener = TcpListener::from_std(listener).expect("a listener is a listener");
+    ready.send(()).ok(); // Nobody waits for it on a restart.
+    tokio::select! {
+        () = accept(listener, shared) => {}
+        _ = stop => {}
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let (socket, _) = listener.accept().await.expect("loopback connections are accepted");
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let _open = Open::new(&shared);
+            // An error is the client closing its connection, or sending what is no request.
+            serve(socket, &shared).await.ok();
+        });
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Open<'a>(&'a Shared);
+
+impl<'a> Open<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.state().log.connection_opened();
+        Open(shared)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.state().log.connection_closed();
+    }
+}
+
+async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    loop {
+        let frame = read_frame(&mut socket).await?;
+        let received = shared.receive(&frame).map_err(|Malformed| io::ErrorKind::InvalidData)?;
+        shared.until_thawed().await;
+        let reply = loop {
+            match shared.carry_out(&received) {
+                Reply::Freeze => shared.freeze(true),
+                reply => break reply,
+            }
+            shared.until_thawed().await;
+        };
+        let (bytes, close) = match reply {
+            Reply::Send(bytes) => (bytes, false),
+            Reply::SendThenClose(bytes) => (bytes, true),
+            Reply::SendLate(bytes, delay) => {
+                tokio::time::sleep(delay).await;
+                (bytes, false)
+            }
+            Reply::Hang | Reply::Freeze => return until_closed(socket).await,
+        };
+        shared.until_thawed().await;
+        socket.write_all(&bytes).await?;
+        if close {
+            return socket.shutdown().await;
+        }
+    }
+}
+
+/// Keeps a connection open and says nothing, until the client closes it.
+async fn until_closed(mut socket: TcpStream) -> io::Result<()> {
+    while socket.read(&mut [0; 1024]).await? > 0 {}
+    Ok(())
+}

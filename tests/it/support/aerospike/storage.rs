@@ -1,0 +1,208 @@
+//! The records, and what a request does to one.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::checks::{self, reads_all, replaces};
+use super::message::{Answer, Digest, Request, Row};
+use super::protocol::{flag, operation, result};
+use super::value::{self, Particle};
+
+/// The one namespace.
+pub(super) const NAMESPACE: &str = "test";
+
+/// `max-record-size` as the server has it by default.
+pub(super) const MAX_RECORD_SIZE: usize = 1024 * 1024;
+/// The parts of a stored record that are always there: header and end mark.
+const RECORD_OVERHEAD: usize = 35 + 4;
+
+/// TTLs with a meaning of their own (`policy/expiration.rs`); up to ten years is a TTL in seconds.
+const TTL_DEFAULT: u32 = 0;
+const TTL_NEVER: u32 = u32::MAX;
+const TTL_KEEP: u32 = u32::MAX - 1;
+const TTL_MAX: u32 = 10 * 365 * 24 * 60 * 60;
+
+/// Void times count from 2010-01-01 (`citrusleaf_epoch` in the client's `record.rs`).
+const EPOCH: u64 = 1_262_304_000;
+
+/// A record. One that has no bins does not exist.
+#[derive(Clone, Default)]
+pub(super) struct Record {
+    pub(super) set: String,
+    pub(super) user_key: Option<Particle>,
+    pub(super) bins: BTreeMap<String, Particle>,
+    pub(super) generation: u32,
+    /// Second at which the record expires, counted from 2010; 0 for never.
+    pub(super) void_time: u32,
+}
+
+impl Record {
+    fn answer(&self, code: u8) -> Answer {
+        Answer { generation: self.generation, void_time: self.void_time, ..Answer::code(code) }
+    }
+
+    /// Seconds until the record expires; `None` for never.
+    pub(super) fn ttl(&self) -> Option<u32> {
+        (self.void_time != 0).then(|| self.void_time.saturating_sub(now()))
+    }
+
+    /// Bytes on the server's storage (its `storage/flat.c`).
+    fn stored_size(&self) -> usize {
+        let set = if self.set.is_empty() { 0 } else { 1 + self.set.len() };
+        let key = self.user_key.as_ref().map_or(0, |key| {
+            let size = 1 + key.bytes.len();
+            counter_size(size) + size
+        });
+        let bins = self.bins.iter().map(|(name, value)| 1 + name.len() + value.stored_size());
+        let void_time = if self.void_time == 0 { 0 } else { 4 };
+        RECORD_OVERHEAD + set + key + void_time + counter_size(self.bins.len()) + bins.sum::<usize>()
+    }
+
+    /// Carries the operations out, one after the other, and gives the results that the answer
+    /// carries. A write has a result (an empty one) only where the request asks for one from every
+    /// operation, as batch rows do.
+    fn apply(&mut self, request: &Request) -> Vec<(String, Option<Particle>)> {
+        let all_ops = request.has2(flag::INFO2_RESPOND_ALL_OPS);
+        let mut results = Vec::new();
+        for op in &request.ops {
+            match op.code {
+                operation::WRITE if op.particle.kind == value::NULL => drop(self.bins.remove(&op.name)),
+                operation::WRITE => drop(self.bins.insert(op.name.clone(), op.particle.clone())),
+                operation::DELETE => self.bins.clear(),
+                _ => {}
+            }
+            if reads_all(op, request) {
+                results.extend(self.all_bins());
+                continue;
+            }
+            let value = (op.code == operation::READ).then(|| self.bins.get(&op.name).cloned()).flatten();
+            if op.code != operation::TOUCH && (all_ops || value.is_some()) {
+                results.push((op.name.clone(), value));
+            }
+        }
+        results
+    }
+
+    fn all_bins(&self) -> impl Iterator<Item = (String, Option<Particle>)> {
+        self.bins.iter().map(|(name, value)| (name.clone(), Some(value.clone())))
+    }
+}
+
+/// Seven bits of a number go into a byte.
+fn counter_size(n: usize) -> usize {
+    1 + usize::from(n >= 1 << 7) + usize::from(n >= 1 << 14) + usize::from(n >= 1 << 21)
+}
+
+/// All records of the namespace.
+#[derive(Default)]
+pub(super) struct Storage {
+    records: BTreeMap<Digest, Record>,
+}
+
+impl Storage {
+    /// Carries out one request.
+    pub(super) fn carry_out(&mut self, row: &Row) -> Answer {
+        let request = &*row.request;
+        let done = if request.namespace != NAMESPACE {
+            Err(Answer::code(result::UNKNOWN_NAMESPACE))
+        } else if request.unsupported {
+            Err(Answer::code(result::UNSUPPORTED))
+        } else if !request.is_write() {
+            self.read(&row.digest, request)
+        } else if request.has2(flag::INFO2_DELETE) {
+            self.delete(&row.digest, request)
+        } else {
+            self.write(row.digest, request)
+        };
+        done.unwrap_or_else(|refusal| refusal)
+    }
+
+    /// The records, in the order of their digests.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Digest, &Record)> {
+        self.records.iter()
+    }
+
+    /// Removes the records of a set, or all of them.
+    pub(super) fn truncate(&mut self, set: Option<&str>) {
+        self.records.retain(|_, record| set.is_some_and(|set| record.set != set));
+    }
+
+    fn read(&self, digest: &Digest, request: &Request) -> Result<Answer, Answer> {
+        let record = self.records.get(digest).ok_or(Answer::code(result::NOT_FOUND))?;
+        let refuse = |code| record.answer(code);
+        checks::set(record, request).map_err(refuse)?;
+        checks::key(record, request).map_err(refuse)?;
+        let mut answer = record.answer(result::OK);
+        if request.has1(flag::INFO1_NOBINDATA) {
+            return Ok(answer);
+        }
+        if request.has1(flag::INFO1_GET_ALL) {
+            answer.bins = record.all_bins().collect();
+        } else {
+            checks::reads(request).map_err(refuse)?;
+            answer.bins = record.clone().apply(request);
+        }
+        Ok(answer)
+    }
+
+    fn delete(&mut self, digest: &Digest, request: &Request) -> Result<Answer, Answer> {
+        let record = self.records.get(digest).ok_or(Answer::code(result::NOT_FOUND))?;
+        // Refused deletes are answered without the record's generation, unlike refused writes.
+        checks::set(record, request).map_err(Answer::code)?;
+        checks::generation(record.generation, request).map_err(Answer::code)?;
+        checks::key(record, request).map_err(Answer::code)?;
+        self.records.remove(digest);
+        Ok(Answer::code(result::OK))
+    }
+
+    fn write(&mut self, digest: Digest, request: &Request) -> Result<Answer, Answer> {
+        checks::write_alone(request).map_err(Answer::code)?;
+        let old = self.records.get(&digest);
+        let refuse = |code| old.map_or(Answer::code(code), |old| old.answer(code));
+        let mut new = old.cloned().unwrap_or_default();
+        checks::existence(old, request).map_err(refuse)?;
+        checks::generation(new.generation, request).map_err(refuse)?;
+        checks::set_of_write(old, request).map_err(refuse)?;
+        checks::key(&new, request).map_err(refuse)?;
+        new.void_time = void_time(request.flags.ttl, new.void_time).map_err(refuse)?;
+
+        new.set.clone_from(&request.set);
+        new.user_key = new.user_key.or_else(|| request.user_key.clone());
+        if replaces(request) {
+            new.bins.clear();
+        }
+        let results = new.apply(request);
+        checks::bins(&new).map_err(refuse)?;
+        if new.bins.is_empty() {
+            // A record goes with its last bin; a replacement looks for none that could go.
+            if old.is_none() || replaces(request) {
+                return Err(refuse(result::NOT_FOUND));
+            }
+            self.records.remove(&digest);
+            return Ok(Answer { bins: results, ..Answer::code(result::OK) });
+        }
+        if new.stored_size() > MAX_RECORD_SIZE {
+            return Err(refuse(result::RECORD_TOO_BIG));
+        }
+        new.generation += 1;
+        let answer = Answer { bins: results, ..new.answer(result::OK) };
+        self.records.insert(digest, new);
+        Ok(answer)
+    }
+}
+
+fn void_time(ttl: u32, old: u32) -> Result<u32, u8> {
+    match ttl {
+        TTL_DEFAULT | TTL_NEVER => Ok(0),
+        TTL_KEEP => Ok(old),
+        1..=TTL_MAX => Ok(now() + ttl),
+        _ => Err(result::PARAMETER),
+    }
+}
+
+/// The current second, counted from 2010.
+#[allow(clippy::disallowed_methods, reason = "expiry times on the wire are wall-clock times")]
+fn now() -> u32 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
+    u32::try_from(since_1970.as_secs() - EPOCH).expect("32 bits of seconds last until 2146")
+}

@@ -1,0 +1,47 @@
+//! Real servers and the real program for tests. Everything listens on loopback, lives in its own temporary folder, and is stopped by its
+//! handle.
+
+pub(crate) mod aerospike;
+pub(crate) mod nsqd;
+pub(crate) mod program;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// How long a test waits for something that has to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The project's own folder.
+pub(crate) fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Waits until `condition` holds; `what` is for the message if it never does.
+#[expect(clippy::disallowed_methods, reason = "servers and child processes live in real time")]
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "did not happen within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Runs a future to its end, as the program does.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// The sample messages that come with the project.
+pub(crate) fn sample(name: &str) -> PathBuf {
+    project().join("test/samples").join(name)
+}
+
+/// The real Aerospike server that the environment names. The suites for it then run there, with the same assertions, and not against the
+/// stand-in: `make test` runs them both ways where it can.
+pub(crate) fn real_aerospike() -> Option<x_msrv::address::HostPort> {
+    let address = std::env::var("X_MSRV_TEST_AEROSPIKE").ok()?;
+    Some(address.parse().expect("X_MSRV_TEST_AEROSPIKE is HOST:PORT"))
+}

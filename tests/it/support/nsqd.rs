@@ -1,0 +1,226 @@
+//! The real nsqd and nsqlookupd.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tempfile::TempDir;
+use x_msrv::{
+    address::HostPort,
+    http::{Answer, get_json},
+    nsq::{Connection, Identity},
+};
+
+use super::{PATIENCE, block_on, project, wait_until};
+
+/// The folder with both programs.
+fn programs() -> &'static PathBuf {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let output = Command::new(project().join("test/servers")).arg("path").stderr(Stdio::inherit()).output().expect("test/servers runs");
+        assert!(output.status.success(), "test/servers finds or builds nsqd");
+        String::from_utf8(output.stdout).expect("a path").trim().into()
+    })
+}
+
+/// A child process that ends with its handle.
+#[derive(Debug)]
+struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    fn start(program: &str, folder: &TempDir, arguments: &[String]) -> Self {
+        let log = folder.path().join("log");
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        let child = Command::new(programs().join(program))
+            .args(arguments)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the server starts");
+        Self { child, log }
+    }
+
+    /// The last address that the log names for `kind`, once it is there.
+    fn address(&self, kind: &str, after: usize) -> HostPort {
+        let mark = format!("{kind}: listening on ");
+        let mut found = None;
+        wait_until("the server listens", || {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            found =
+                log.get(after..).and_then(|log| log.lines().find_map(|line| line.split_once(&mark))).map(|(_, address)| address.to_owned());
+            found.is_some()
+        });
+        found.and_then(|address| address.parse().ok()).expect("an address")
+    }
+
+    fn stop(&mut self) {
+        drop(self.child.kill());
+        self.child.wait().expect("the server ends");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// One nsqd with a data folder of its own.
+#[derive(Debug)]
+pub(crate) struct Nsqd {
+    server: Server,
+    folder: TempDir,
+    options: Vec<String>,
+    pub(crate) tcp: HostPort,
+    pub(crate) http: HostPort,
+}
+
+/// What nsqd says of one topic and its channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Depths {
+    /// Messages that wait, on the channel or on the topic if there is no channel yet.
+    pub(crate) waiting: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) deferred: u64,
+    pub(crate) requeued: u64,
+    pub(crate) timed_out: u64,
+}
+
+#[derive(Deserialize)]
+struct Stats {
+    topics: Vec<TopicStats>,
+}
+
+#[derive(Deserialize)]
+struct TopicStats {
+    depth: u64,
+    channels: Vec<ChannelStats>,
+}
+
+#[derive(Deserialize)]
+struct ChannelStats {
+    depth: u64,
+    in_flight_count: u64,
+    deferred_count: u64,
+    requeue_count: u64,
+    timeout_count: u64,
+}
+
+impl Nsqd {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// One that gives up on a message after a second and lets nobody ask for more: for tests of redelivery.
+    pub(crate) fn impatient() -> Self {
+        Self::with(&["-msg-timeout=1s", "-max-msg-timeout=1s"])
+    }
+
+    pub(crate) fn with(options: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let options: Vec<String> =
+            options.iter().map(ToString::to_string).chain(["-data-path=.".into(), "-broadcast-address=127.0.0.1".into()]).collect();
+        let any_port = ["-tcp-address=127.0.0.1:0".to_owned(), "-http-address=127.0.0.1:0".to_owned()];
+        let server = Server::start("nsqd", &folder, &[&options[..], &any_port].concat());
+        let (tcp, http) = (server.address("TCP", 0), server.address("HTTP", 0));
+        Self { server, folder, options, tcp, http }
+    }
+
+    /// Ends it the hard way; what it had in memory is lost.
+    pub(crate) fn kill(&mut self) {
+        self.server.stop();
+    }
+
+    /// Ends it as an administrator does; it writes to the disk what it had in memory.
+    pub(crate) fn stop(&mut self) {
+        super::program::signal(&self.server.child, "TERM");
+        self.server.child.wait().expect("nsqd ends");
+    }
+
+    /// The same nsqd again, on the same ports.
+    pub(crate) fn restart(&mut self) {
+        let ports = [format!("-tcp-address={}", self.tcp), format!("-http-address={}", self.http)];
+        let before = std::fs::read(&self.server.log).map_or(0, |log| log.len());
+        self.server = Server::start("nsqd", &self.folder, &[&self.options[..], &ports].concat());
+        assert_eq!(self.server.address("HTTP", before), self.http);
+    }
+
+    pub(crate) fn publish(&self, topic: &str, bodies: impl IntoIterator<Item = impl Into<Bytes>>) {
+        let bodies: Vec<Bytes> = bodies.into_iter().map(Into::into).collect();
+        block_on(async {
+            let identity = Identity { msg_timeout: None, max_body: 1 << 20 };
+            let (mut connection, _) = Connection::open(&self.tcp, identity, PATIENCE).await.expect("nsqd answers");
+            for batch in bodies.chunks(1_000) {
+                connection.publish(&topic.parse().expect("a topic"), batch).await.expect("published");
+            }
+        });
+    }
+
+    pub(crate) fn depths(&self, topic: &str) -> Depths {
+        let answer = block_on(get_json::<Stats>(&self.http, &format!("/stats?format=json&topic={topic}"), PATIENCE));
+        let Answer::Found(stats) = answer.expect("statistics") else { panic!("no statistics") };
+        stats.topics.iter().fold(Depths::default(), |mut depths, topic| {
+            depths.waiting += topic.depth;
+            for channel in &topic.channels {
+                depths.waiting += channel.depth;
+                depths.in_flight += channel.in_flight_count;
+                depths.deferred += channel.deferred_count;
+                depths.requeued += channel.requeue_count;
+                depths.timed_out += channel.timeout_count;
+            }
+            depths
+        })
+    }
+}
+
+/// One nsqlookupd.
+#[derive(Debug)]
+pub(crate) struct Lookupd {
+    _server: Server,
+    _folder: TempDir,
+    tcp: HostPort,
+    pub(crate) http: HostPort,
+}
+
+impl Lookupd {
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let arguments = ["-tcp-address=127.0.0.1:0", "-http-address=127.0.0.1:0"].map(str::to_owned);
+        let server = Server::start("nsqlookupd", &folder, &arguments);
+        let (tcp, http) = (server.address("TCP", 0), server.address("HTTP", 0));
+        Self { _server: server, _folder: folder, tcp, http }
+    }
+
+    /// An nsqd that registers here.
+    pub(crate) fn nsqd(&self) -> Nsqd {
+        Nsqd::with(&[&format!("-lookupd-tcp-address={}", self.tcp)])
+    }
+
+    /// Waits until `count` nsqd are known to have `topic`.
+    pub(crate) fn wait_for(&self, topic: &str, count: usize) {
+        #[derive(Deserialize)]
+        struct Lookup {
+            producers: Vec<serde_json::Value>,
+        }
+        wait_until("nsqlookupd knows the topic", || {
+            let answer = block_on(get_json::<Lookup>(&self.http, &format!("/lookup?topic={topic}"), PATIENCE)).expect("an answer");
+            matches!(answer, Answer::Found(lookup) if lookup.producers.len() == count)
+        });
+    }
+}
+
+/// An address on loopback at which nobody listens.
+pub(crate) fn nobody() -> HostPort {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    HostPort { host: "127.0.0.1".into(), port }
+}

@@ -1,0 +1,136 @@
+//! The program itself, run as a user runs it.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::wait_until;
+
+/// A folder with a configuration in it, and the program to run there.
+pub(crate) struct Program {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    /// With this configuration, in YAML.
+    pub(crate) fn new(configuration: &str) -> Self {
+        let program = Self { folder: TempDir::new().expect("a folder"), environment: Vec::new() };
+        program.write("x-msrv.yml", configuration);
+        program
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_x-msrv"));
+        let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("X_MSRV__"));
+        ours.for_each(|name| drop(command.env_remove(name)));
+        command.env_remove("STATE_DIRECTORY").env_remove("JOURNAL_STREAM").envs(self.environment.clone());
+        command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs to the end with these arguments and nothing else.
+    pub(crate) fn bare(&self, arguments: &[&str]) -> Ended {
+        ended(self.command(arguments).output().expect("the program starts"))
+    }
+
+    /// Runs to the end with the configuration and these arguments.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        self.bare(&[arguments, &["-c", "x-msrv.yml"]].concat())
+    }
+
+    /// The same, with text on standard input.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
+        let mut child =
+            self.command(&[arguments, &["-c", "x-msrv.yml"]].concat()).stdin(Stdio::piped()).spawn().expect("the program starts");
+        child.stdin.take().expect("piped").write_all(input).expect("the program reads its input");
+        ended(child.wait_with_output().expect("the program ends"))
+    }
+
+    /// Starts a run and leaves it to the caller.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(&[arguments, &["-c", "x-msrv.yml"]].concat()).spawn().expect("the program starts")
+    }
+
+    /// One run with its report; the exit code has to be 0.
+    #[track_caller]
+    pub(crate) fn drain(&self, arguments: &[&str]) -> Value {
+        let ended = self.run(&[&["run", "--report", "json"], arguments].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.report()
+    }
+
+    /// The rows of the SQLite store: keys and documents.
+    pub(crate) fn rows(&self, set: &str) -> Vec<(String, Value)> {
+        rows(&self.path("store.db"), set)
+    }
+
+    /// The dead letters in the default file.
+    pub(crate) fn letters(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path("dead-letter.ndjson")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a letter is JSON")).collect()
+    }
+}
+
+/// The rows of a table of the SQLite store.
+pub(crate) fn rows(path: &Path, set: &str) -> Vec<(String, Value)> {
+    let connection = rusqlite::Connection::open(path).expect("the store");
+    let mut statement =
+        connection.prepare(&format!("SELECT CAST(gid AS TEXT), document FROM \"{set}\" ORDER BY rowid")).expect("the table");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).expect("rows");
+    let parse = |(key, document): (String, String)| (key, serde_json::from_str(&document).expect("a document is JSON"));
+    rows.map(|row| parse(row.expect("a row"))).collect()
+}
+
+pub(crate) fn ended(output: Output) -> Ended {
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+impl Ended {
+    /// The report on standard output.
+    #[track_caller]
+    pub(crate) fn report(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no report: {} {}", self.stdout, self.stderr))
+    }
+}
+
+/// Sends a signal by its name.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill runs");
+    assert!(status.success(), "the process is there to be signalled");
+}
+
+/// Waits for the end of a run that was started by [`Program::spawn`].
+pub(crate) fn wait(mut child: Child) -> Ended {
+    wait_until("the run ends", || child.try_wait().expect("a child").is_some());
+    ended(child.wait_with_output().expect("the program ended"))
+}
