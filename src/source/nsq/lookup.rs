@@ -59,14 +59,14 @@ pub(super) async fn producers(
 
 #[derive(Deserialize)]
 struct Stats {
-    topics: Vec<TopicStats>,
+    /// Null where there are none.
+    topics: Option<Vec<TopicStats>>,
 }
 
 #[derive(Deserialize)]
 struct TopicStats {
     depth: u64,
-    #[serde(default)]
-    channels: Vec<ChannelStats>,
+    channels: Option<Vec<ChannelStats>>,
 }
 
 #[derive(Deserialize)]
@@ -86,9 +86,9 @@ pub(super) async fn depth(
     let Answer::Found(stats) = get_json::<Stats>(http, &path, bound).await? else { return Err("no statistics at this address".into()) };
     let channel = channel.to_string();
     let waiting = |topic: &TopicStats| {
-        topic.depth + topic.channels.iter().filter(|other| other.channel_name == channel).map(|other| other.depth).sum::<u64>()
+        topic.depth + topic.channels.iter().flatten().filter(|other| other.channel_name == channel).map(|other| other.depth).sum::<u64>()
     };
-    Ok(stats.topics.iter().map(waiting).sum())
+    Ok(stats.topics.iter().flatten().map(waiting).sum())
 }
 
 /// A topic's name holds one byte at most that a query may not: the `#` of `#ephemeral`.

@@ -98,7 +98,7 @@ pub(crate) struct Depths {
 
 #[derive(Deserialize)]
 struct Stats {
-    topics: Vec<TopicStats>,
+    topics: Option<Vec<TopicStats>>,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +169,7 @@ impl Nsqd {
     pub(crate) fn depths(&self, topic: &str) -> Depths {
         let answer = block_on(get_json::<Stats>(&self.http, &format!("/stats?format=json&topic={topic}"), PATIENCE));
         let Answer::Found(stats) = answer.expect("statistics") else { panic!("no statistics") };
-        stats.topics.iter().fold(Depths::default(), |mut depths, topic| {
+        stats.topics.iter().flatten().fold(Depths::default(), |mut depths, topic| {
             depths.waiting += topic.depth;
             for channel in &topic.channels {
                 depths.waiting += channel.depth;

@@ -51,7 +51,9 @@ impl Program {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_x-msrv"));
         let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("X_MSRV__"));
-        ours.for_each(|name| drop(command.env_remove(name)));
+        for name in ours {
+            command.env_remove(name);
+        }
         command.env_remove("STATE_DIRECTORY").env_remove("JOURNAL_STREAM").envs(self.environment.clone());
         command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -1,0 +1,277 @@
+//! The run with queues, stores and dead letters in memory, in paused time: an hour takes no time here.
+
+use std::{
+    num::NonZeroU64,
+    time::{Duration, SystemTime},
+};
+
+use x_msrv::{
+    budget::StopReason,
+    dead_letter::memory::MemoryDeadLetter,
+    decode::{BigIntegers, Decoder, KeyRule},
+    exit::Exit,
+    record::Key,
+    report::RunReport,
+    run::{Limits, Parts, run},
+    source::memory::MemoryQueue,
+    store::{PutError, memory::MemoryStore},
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+struct Scene {
+    queue: MemoryQueue,
+    store: MemoryStore,
+    dead_letter: MemoryDeadLetter,
+    limits: Limits,
+}
+
+impl Scene {
+    fn new(max_messages: u64, max_in_flight: u64) -> Self {
+        let nonzero = |number| NonZeroU64::new(number).expect("not zero");
+        let limits = Limits {
+            max_messages: nonzero(max_messages),
+            timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_millis(10),
+            shutdown_timeout: Duration::from_secs(5),
+            max_attempts: 5,
+        };
+        let queue = MemoryQueue::new(nonzero(max_in_flight), LEASE);
+        Self { queue, store: MemoryStore::default(), dead_letter: MemoryDeadLetter::default(), limits }
+    }
+
+    fn with(max_messages: u64, published: u64) -> Self {
+        let scene = Self::new(max_messages, 100);
+        scene.publish(published);
+        scene
+    }
+
+    fn publish(&self, count: u64) {
+        (0..count).for_each(|number| self.queue.push(format!("{{\"n\":{number}}}").as_bytes()));
+    }
+
+    async fn run(&mut self) -> RunReport {
+        self.run_until(std::future::pending()).await
+    }
+
+    async fn run_until(&mut self, shutdown: impl Future<Output = ()>) -> RunReport {
+        let decoder = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None };
+        let parts = Parts {
+            source: Box::new(self.queue.source()),
+            store: &self.store,
+            dead_letter: &mut self.dead_letter,
+            decoder: &decoder,
+            clock: || SystemTime::UNIX_EPOCH,
+        };
+        run(parts, self.limits, shutdown).await.expect("the queue in memory can be reached")
+    }
+}
+
+fn key(number: u64) -> Key {
+    Key::Text(format!("memory/{number}"))
+}
+
+#[track_caller]
+fn assert_counts(report: &RunReport, expected: [u64; 5]) {
+    let counters = report.counters;
+    let found = [counters.received, counters.stored, counters.duplicate, counters.rejected, counters.requeued];
+    assert_eq!(found, expected, "received, stored, duplicate, rejected, requeued: {report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn n_messages_are_stored_and_the_rest_is_not_touched() {
+    for (max_messages, published) in [(1, 5), (10, 10), (10, 11), (250, 1_000)] {
+        let mut scene = Scene::with(max_messages, published);
+        let report = scene.run().await;
+        assert_eq!(report.stop_reason, StopReason::LimitReached);
+        assert_counts(&report, [max_messages, max_messages, 0, 0, 0]);
+        assert_eq!(scene.store.records().len() as u64, max_messages);
+        assert_eq!((scene.queue.depth() as u64, scene.queue.in_flight()), (published - max_messages, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_queue_ends_the_run_after_the_idle_timeout() {
+    let mut scene = Scene::with(10, 3);
+    let report = scene.run().await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::QueueEmpty, Exit::Success));
+    assert_counts(&report, [3, 3, 0, 0, 0]);
+    assert!(report.elapsed < Duration::from_millis(50), "{:?}", report.elapsed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_cannot_be_stored_go_to_the_dead_letter_and_are_finished() {
+    let mut scene = Scene::new(10, 100);
+    for body in ["{}", "not JSON", "[1]", "{\"a\":1,\"a\":2}"] {
+        scene.queue.push(body.as_bytes());
+    }
+    let report = scene.run().await;
+    assert_counts(&report, [4, 1, 0, 3, 0]);
+    assert_eq!(report.counters.dead_lettered, 3);
+    let letters = scene.dead_letter.letters();
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    assert_eq!(reasons, ["not-json", "not-object", "duplicate-field"]);
+    assert!(scene.queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_cannot_be_written_keeps_the_message_at_the_queue() {
+    let mut scene = Scene::with(10, 2);
+    scene.queue.push(b"not JSON");
+    scene.dead_letter = MemoryDeadLetter::broken();
+    let report = scene.run().await;
+    assert_counts(&report, [3, 2, 0, 0, 1]);
+    assert_eq!(report.exit(), Exit::TemporaryFailure);
+    assert_eq!(scene.queue.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_outage_requeues_with_a_delay_and_exits_75() {
+    let mut scene = Scene::with(10, 3);
+    scene.store.fail_once(key(2), PutError::Unavailable("down".into()));
+    let report = scene.run().await;
+    assert_counts(&report, [3, 2, 0, 0, 1]);
+    assert_eq!(report.exit(), Exit::TemporaryFailure);
+    assert_eq!((scene.queue.len(), scene.queue.depth()), (1, 0), "it is kept, and not to be had at once");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let report = scene.run().await;
+    assert_counts(&report, [1, 1, 0, 0, 0]);
+    assert_eq!(scene.store.records().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_put_off_too_often_goes_to_the_dead_letter() {
+    let mut scene = Scene::with(10, 1);
+    for attempt in 1..=5 {
+        assert!(scene.dead_letter.letters().is_empty(), "attempt {attempt}");
+        scene.store.fail_once(key(1), PutError::Unavailable("busy".into()));
+        scene.run().await;
+        tokio::time::advance(Duration::from_secs(300)).await;
+    }
+    let letters = scene.dead_letter.letters();
+    assert_eq!((letters.len(), letters[0].reason.as_str(), letters[0].attempts), (1, "too-many-attempts", 5));
+    assert!(letters[0].detail.contains("busy"), "{}", letters[0].detail);
+    assert!(scene.queue.is_empty());
+}
+
+/// Runs that are killed cost attempts, but say nothing against the message.
+#[tokio::test(start_paused = true)]
+async fn a_valid_message_is_stored_however_often_it_was_delivered_in_vain() {
+    let mut scene = Scene::with(10, 1);
+    for _ in 0..20 {
+        let killed = tokio::time::timeout(Duration::from_millis(5), async {
+            scene.store = scene.store.slow(Duration::from_secs(1));
+            scene.run().await
+        });
+        killed.await.expect_err("killed in the middle");
+        tokio::time::advance(LEASE).await;
+    }
+    scene.store = scene.store.slow(Duration::ZERO);
+    let report = scene.run().await;
+    assert_counts(&report, [1, 1, 0, 0, 0]);
+    assert!(scene.dead_letter.letters().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_refuses_goes_to_the_dead_letter_with_its_words() {
+    let mut scene = Scene::with(10, 2);
+    scene.store.fail_once(key(1), PutError::Refused("record too big".into()));
+    let report = scene.run().await;
+    assert_counts(&report, [2, 1, 0, 1, 0]);
+    assert_eq!(scene.dead_letter.letters()[0].detail, "refused by the store: record too big");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_set_up_stops_the_run_costs_no_attempt_more_and_exits_78() {
+    let mut scene = Scene::with(1_000, 1_000);
+    for number in 1..=100 {
+        scene.store.fail_once(key(number), PutError::Setup("no such namespace".into()));
+    }
+    let report = scene.run().await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::StoreSetup, Exit::Configuration));
+    assert_eq!(report.fault.as_deref(), Some("no such namespace"));
+    assert!(report.counters.received < 1_000 && report.counters.stored == 0, "{report}");
+    assert_eq!((scene.queue.depth(), scene.queue.in_flight()), (1_000, 0), "all of it waits, with no delay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_already_is_finished_and_counted_as_duplicate() {
+    let mut scene = Scene::with(10, 3);
+    scene.store = MemoryStore::create_only();
+    let dead = tokio::time::timeout(Duration::from_millis(5), async {
+        scene.store = scene.store.slow(Duration::from_millis(1));
+        scene.queue.push(b"{}");
+        scene.run().await
+    });
+    // Ended after storing and before the end: what was not settled comes again.
+    drop(dead.await);
+    tokio::time::advance(LEASE).await;
+    let report = scene.run().await;
+    assert_eq!(report.counters.stored + report.counters.duplicate, report.counters.received);
+    assert_eq!(scene.store.records().len(), 4);
+    assert!(scene.queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_stops_taking_and_what_is_under_way_is_finished() {
+    let mut scene = Scene::new(1_000_000, 10);
+    scene.publish(10_000);
+    scene.store = scene.store.slow(Duration::from_millis(100));
+    let report = scene.run().await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::Deadline, Exit::Success));
+    assert!(report.elapsed >= Duration::from_secs(2) && report.elapsed < Duration::from_millis(2_200), "{:?}", report.elapsed);
+    assert_eq!(scene.store.records().len() as u64, report.counters.stored);
+    assert_eq!(scene.queue.len() as u64, 10_000 - report.counters.stored);
+    assert_eq!(scene.queue.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_drains_and_requeues_what_was_not_started() {
+    let mut scene = Scene::new(10_000, 5_000);
+    scene.publish(5_000);
+    scene.store = scene.store.slow(Duration::from_secs(1));
+    let report = scene.run_until(tokio::time::sleep(Duration::from_millis(10))).await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::Signal, Exit::Success));
+    assert_eq!(report.counters.stored + report.counters.requeued, report.counters.received);
+    assert_eq!(scene.store.records().len() as u64, report.counters.stored);
+    assert!(report.counters.stored > 0 && report.counters.requeued > 0, "{report}");
+    assert_eq!((scene.queue.in_flight(), scene.queue.len() as u64), (0, 5_000 - report.counters.stored));
+    assert!(report.elapsed < Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_is_given_up_after_the_shutdown_timeout() {
+    let mut scene = Scene::with(11, 10);
+    scene.store = scene.store.slow(Duration::from_secs(3_600));
+    let report = scene.run_until(tokio::time::sleep(Duration::from_millis(500))).await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::Signal, Exit::TemporaryFailure));
+    assert_counts(&report, [10, 0, 0, 0, 10]);
+    assert_eq!(report.elapsed.as_millis() / 100, 55, "{:?}", report.elapsed);
+    assert_eq!((scene.queue.len(), scene.queue.in_flight()), (10, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_keeps_its_messages_by_touching_them() {
+    let mut scene = Scene::with(10, 10);
+    scene.limits.timeout = LEASE * 10;
+    scene.store = scene.store.slow(LEASE * 3);
+    let report = scene.run().await;
+    assert_counts(&report, [10, 10, 0, 0, 0]);
+    assert_eq!(report.counters.unconfirmed, 0, "the queue would have given them to others after a lease");
+    assert!(scene.queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_goes_away_ends_the_run_with_69() {
+    let mut scene = Scene::with(10, 3);
+    let queue = scene.queue.clone();
+    scene.store = scene.store.slow(Duration::from_millis(100));
+    let gone = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        queue.go_away();
+        std::future::pending::<()>().await;
+    };
+    let report = scene.run_until(gone).await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::QueueClosed, Exit::Unavailable));
+    assert!(report.counters.add_up());
+}
