@@ -101,6 +101,6 @@ mod tests {
         assert_eq!(Outcome::of_failure(down(), 5, 5), Outcome::Rejected(spent));
         assert_eq!(Outcome::of_failure(down(), u32::MAX, 0), deferred(u32::MAX), "0 is no limit");
         assert_eq!(Outcome::of_failure(PutError::Refused("big".into()), 1, 5), Outcome::Rejected(Rejection::Refused("big".into())));
-        assert_eq!(Outcome::of_failure(PutError::Setup("no such namespace".into()), 9, 5), Outcome::NotStarted);
+        assert_eq!(Outcome::of_failure(PutError::Setup("no such table".into()), 9, 5), Outcome::NotStarted);
     }
 }

@@ -2,13 +2,11 @@
 
 use std::io::{self, Write as _};
 
-use serde_json::{Map, Value};
-
 use super::CommandError;
 use crate::{
     cli::RecordsArgs,
     config::Settings,
-    record::{KEY_FIELD, Value as Field},
+    record::{KEY_FIELD, Value},
     store::StoredRecord,
     wiring,
 };
@@ -26,8 +24,9 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
     }
 }
 
-fn line(StoredRecord { key, fields }: StoredRecord) -> Value {
-    let key = key.map(|key| (KEY_FIELD.to_owned(), serde_json::json!(Field::from(&key))));
-    let fields = fields.into_iter().map(|(name, value)| (name, serde_json::json!(value)));
-    Value::Object(key.into_iter().chain(fields).collect::<Map<_, _>>())
+/// The key first, then the fields in the store's order.
+fn line(StoredRecord { key, fields }: StoredRecord) -> String {
+    let key = key.map(|key| (KEY_FIELD.to_owned(), Value::from(&key)));
+    let document = Value::Map(key.into_iter().chain(fields).collect());
+    serde_json::to_string(&document).expect("a record has text keys and finite numbers")
 }

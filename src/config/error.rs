@@ -52,6 +52,9 @@ impl Fault {
 
 /// Adds the nearest known word to an error of serde's that names an unknown one: it lists the known ones in backticks behind the unknown.
 pub(super) fn with_nearest(text: String) -> String {
+    if text == "invalid type: unit variant, expected newtype variant" {
+        return "this choice needs something behind it, in a line of its own below: `choice: …`".to_owned();
+    }
     if !text.starts_with("unknown ") {
         return text;
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct FileShape {
     pub(super) timeout: Option<Span>,
     pub(super) idle_timeout: Option<Span>,
@@ -35,7 +35,7 @@ pub(super) struct FileShape {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct NsqShape {
     pub(super) nsqd_tcp_address: Option<List<HostPort>>,
     pub(super) lookupd_http_address: Option<List<HostPort>>,
@@ -46,7 +46,7 @@ pub(super) struct NsqShape {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct EmbeddedQueueShape {
     pub(super) path: String,
     pub(super) lease_timeout: Option<Span>,
@@ -55,7 +55,7 @@ pub(super) struct EmbeddedQueueShape {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct AerospikeShape {
     pub(super) address: Option<AddressShape>,
     pub(super) hosts: Option<List<HostPort>>,
@@ -69,14 +69,14 @@ pub(super) struct AerospikeShape {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct AddressShape {
     pub(super) host: String,
     pub(super) port: Whole,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct SqliteShape {
     pub(super) path: String,
     pub(super) set: Parsed<TableName>,
@@ -85,7 +85,7 @@ pub(super) struct SqliteShape {
 
 /// `message`, `body-hash` or `field: /json/pointer`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", expecting = "`message`, `body-hash` or `field: /json/pointer`")]
 pub(super) enum KeyShape {
     Message,
     BodyHash,
@@ -102,21 +102,21 @@ pub(super) enum DeadLetterShape {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct DeadLetterFileShape {
     pub(super) path: Option<String>,
     pub(super) max_size: Option<Size>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct DeadLetterNsqShape {
     pub(super) nsqd_tcp_address: Option<List<HostPort>>,
     pub(super) topic: Parsed<TopicName>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct LogShape {
     pub(super) level: Option<LevelShape>,
     pub(super) target: Option<super::LogTarget>,

@@ -1,7 +1,11 @@
 //! Everything that needs more than one module: contracts of the traits, the run, the command line, real servers.
 
+mod aerospike;
+mod cli;
 mod contracts;
+mod embedded;
 mod nsq;
+mod original;
 mod run;
 mod stand_in;
 mod support;

@@ -1,0 +1,369 @@
+//! The Aerospike store under faults, and the program with it. Faults need the stand-in; what they show was checked against a real server where
+//! one can be made to fail that way.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use x_msrv::{
+    decode::{BigIntegers, parse_object},
+    record::{Key, Record},
+    store::{
+        Put, PutError, Store as _, StoreError,
+        aerospike::{AerospikeStore, Exists, Settings, Ttl},
+    },
+};
+
+use crate::support::{
+    PATIENCE,
+    aerospike::{Rule, StandIn, Then, Value, When},
+    block_on,
+    nsqd::{Nsqd, nobody},
+    program::{Program, signal, wait},
+    wait_until,
+};
+
+fn settings(server: &StandIn) -> Settings {
+    Settings {
+        hosts: vec![server.address().to_string().parse().expect("an address")],
+        namespace: "test".parse().expect("a name"),
+        set: "s".parse().expect("a name"),
+        exists: Exists::Replace,
+        ttl: Ttl::Namespace,
+        send_key: false,
+        timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+    }
+}
+
+fn record(number: usize, document: &str) -> Record {
+    let fields = parse_object(document.as_bytes(), BigIntegers::Reject).expect("a document");
+    Record { key: Key::Text(number.to_string()), fields, size: document.len() }
+}
+
+fn records(count: usize) -> Vec<Record> {
+    (0..count).map(|number| record(number, &format!("{{\"n\":{number}}}"))).collect()
+}
+
+async fn connect(settings: &Settings) -> AerospikeStore {
+    AerospikeStore::connect(settings).await.expect("the server answers")
+}
+
+/// Whatever the code, it is the row's own: its neighbours are stored, and it gets the verdict of the table.
+#[tokio::test]
+async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
+    let server = StandIn::start().await;
+    let store = connect(&settings(&server)).await;
+    let refused = [4, 12, 13, 19, 21, 26, 29, 160];
+    let setup = [10, 16, 20, 22, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
+    let unavailable = [1, 7, 8, 9, 11, 14, 18, 32, 83, 99, 152, 255];
+    for (codes, verdict) in [(&refused[..], "refused"), (&setup[..], "setup"), (&unavailable[..], "unavailable"), (&[5][..], "duplicate")] {
+        for &code in codes {
+            server.rule(Rule::once(When::Key("3".into()), Then::Answer(code)));
+            let results = store.put(&records(7)).await;
+            let found = match &results[3] {
+                Err(PutError::Refused(_)) => "refused",
+                Err(PutError::Setup(_)) => "setup",
+                Err(PutError::Unavailable(_)) => "unavailable",
+                Ok(Put::Duplicate) => "duplicate",
+                Ok(Put::Stored) => "stored",
+            };
+            assert_eq!(found, verdict, "code {code}: {:?}", results[3]);
+            let others = results.iter().enumerate().filter(|(index, _)| *index != 3);
+            assert!(others.into_iter().all(|(_, result)| *result == Ok(Put::Stored)), "code {code}: {results:?}");
+            server.clear_rules();
+        }
+    }
+}
+
+/// A batch of one row is sent as a single command, whose errors fail the call and not the row.
+#[tokio::test]
+async fn every_result_code_means_the_same_for_a_record_alone() {
+    let server = StandIn::start().await;
+    let store = connect(&settings(&server)).await;
+    for (code, expected) in [(13, "refused"), (20, "setup"), (18, "unavailable"), (9, "unavailable"), (14, "unavailable"), (5, "duplicate")]
+    {
+        server.rule(Rule::once(When::Any, Then::Answer(code)));
+        let found = match &store.put(&records(1)).await[..] {
+            [Err(PutError::Refused(_))] => "refused",
+            [Err(PutError::Setup(_))] => "setup",
+            [Err(PutError::Unavailable(_))] => "unavailable",
+            [Ok(Put::Duplicate)] => "duplicate",
+            _ => "something else",
+        };
+        assert_eq!(found, expected, "code {code}");
+        server.clear_rules();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_in_the_middle_of_a_batch_leaves_the_rest_in_doubt_and_nothing_wrong() {
+    for then in [Then::CloseMidBatch, Then::CloseBeforeAnswer, Then::StoreThenClose] {
+        let server = StandIn::start().await;
+        let store = connect(&settings(&server)).await;
+        let shown = format!("{then:?}");
+        server.rule(Rule::once(When::Key("5".into()), then));
+        let results = store.put(&records(10)).await;
+        assert_eq!(results.len(), 10);
+        let unavailable = results.iter().filter(|result| matches!(result, Err(PutError::Unavailable(_)))).count();
+        let done = results.iter().filter(|result| **result == Ok(Put::Stored)).count();
+        assert!(unavailable > 0 && unavailable + done == 10, "{shown}: {results:?}");
+        // The same records again, as a redelivery brings them.
+        assert!(store.put(&records(10)).await.iter().all(|result| *result == Ok(Put::Stored)), "{shown}");
+        assert_eq!(server.records("s").len(), 10, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_server_is_given_up_after_the_timeout_and_its_records_are_in_doubt() {
+    let server = StandIn::start().await;
+    let store = connect(&Settings { timeout: Duration::from_millis(200), ..settings(&server) }).await;
+    server.freeze();
+    #[expect(clippy::disallowed_methods, reason = "the server lives in real time")]
+    let started = Instant::now();
+    let results = store.put(&records(250)).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(results.len() == 250 && results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))), "{results:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn a_server_that_went_away_and_came_back_takes_records_again() {
+    let server = StandIn::start().await;
+    let store = connect(&Settings { timeout: Duration::from_millis(300), ..settings(&server) }).await;
+    server.stop();
+    let results = store.put(&records(3)).await;
+    assert!(results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))), "{results:?}");
+    server.restart();
+    let back = async { while store.put(&records(3)).await.iter().any(Result::is_err) {} };
+    tokio::time::timeout(PATIENCE, back).await.expect("the client finds it again");
+}
+
+#[tokio::test]
+async fn create_only_leaves_what_is_there_alone_and_says_so() {
+    let server = StandIn::start().await;
+    let store = connect(&Settings { exists: Exists::CreateOnly, ..settings(&server) }).await;
+    assert_eq!(store.put(&[record(1, r#"{"a":1}"#), record(2, "{}")]).await, [Ok(Put::Stored), Ok(Put::Stored)]);
+    assert_eq!(store.put(&[record(1, r#"{"a":2}"#), record(3, "{}")]).await, [Ok(Put::Duplicate), Ok(Put::Stored)]);
+    let values: Vec<_> = server.records("s").iter().filter_map(|record| record.bins.get("a").map(|bin| bin.value.clone())).collect();
+    assert_eq!(values, [Value::Int(1)]);
+}
+
+#[tokio::test]
+async fn update_keeps_other_bins_and_replace_does_not() {
+    for (exists, bins) in [(Exists::Update, vec!["a", "b", "gid"]), (Exists::Replace, vec!["b", "gid"])] {
+        let server = StandIn::start().await;
+        let store = connect(&Settings { exists, ..settings(&server) }).await;
+        for document in [r#"{"a":1}"#, r#"{"b":2,"none":null}"#] {
+            assert_eq!(store.put(&[record(1, document)]).await, [Ok(Put::Stored)]);
+        }
+        assert_eq!(server.records("s")[0].bins.keys().collect::<Vec<_>>(), bins, "{exists:?}");
+    }
+}
+
+#[tokio::test]
+async fn ttl_and_key_reach_the_server_as_configured() {
+    let server = StandIn::start().await;
+    for (number, ttl, send_key) in [(1, Ttl::Namespace, false), (2, Ttl::Never, false), (3, Ttl::Seconds(NonZeroU32::MIN), true)] {
+        let store = connect(&Settings { ttl, send_key, ..settings(&server) }).await;
+        assert_eq!(store.put(&[record(number, "{}")]).await, [Ok(Put::Stored)]);
+    }
+    let mut found: Vec<_> = server
+        .records("s")
+        .into_iter()
+        .map(|record| (format!("{:?}", record.bins["gid"].value), record.ttl.is_some(), record.user_key))
+        .collect();
+    found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let text = |text: &str| Value::Text(text.to_owned());
+    assert_eq!(
+        found,
+        [
+            (format!("{:?}", text("1")), false, None),
+            (format!("{:?}", text("2")), false, None),
+            (format!("{:?}", text("3")), true, Some(text("3"))),
+        ]
+    );
+}
+
+/// In a batch with others, a record that can't be a record must not take them with it.
+#[tokio::test]
+async fn a_record_at_fault_is_refused_alone_with_a_reason_for_people() {
+    let server = StandIn::start().await;
+    let store = connect(&settings(&server)).await;
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20));
+    let documents = ["{}", r#"{"a_name_of_16_byt":1}"#, r#"{"":1}"#, &large, r#"{"a_name_of_15_by":1}"#];
+    let records: Vec<_> = documents.iter().enumerate().map(|(number, document)| record(number, document)).collect();
+    let reasons: Vec<_> = store
+        .put(&records)
+        .await
+        .into_iter()
+        .map(|result| match result {
+            Ok(_) => "stored".to_owned(),
+            Err(PutError::Refused(reason)) => reason,
+            Err(other) => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(reasons[0], "stored");
+    assert!(reasons[1].contains("`a_name_of_16_byt` has 16 bytes"), "{}", reasons[1]);
+    assert!(reasons[2].contains("without a name"), "{}", reasons[2]);
+    assert!(reasons[3].contains("code 13"), "{}", reasons[3]);
+    assert_eq!(reasons[4], "stored");
+}
+
+#[tokio::test]
+async fn records_are_written_in_batches_of_a_bounded_size() {
+    let server = StandIn::start().await;
+    let store = connect(&settings(&server)).await;
+    assert!(store.put(&records(1_050)).await.iter().all(Result::is_ok));
+    let rows: Vec<_> = server.batches().iter().map(|batch| batch.rows).collect();
+    assert_eq!(rows.iter().sum::<usize>(), 1_050);
+    assert!(rows.iter().all(|rows| *rows <= 100), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_and_a_server_that_is_not_there_are_told_apart() {
+    let server = StandIn::start().await;
+    let wrong = Settings { namespace: "nonesuch".parse().expect("a name"), ..settings(&server) };
+    let Err(StoreError::Setup { fault, .. }) = AerospikeStore::connect(&wrong).await else { panic!("no such namespace") };
+    assert!(fault.contains("`nonesuch`") && fault.contains("test"), "{fault}");
+    let gone = Settings { hosts: vec![nobody()], connect_timeout: Duration::from_secs(1), ..settings(&server) };
+    assert!(matches!(AerospikeStore::connect(&gone).await, Err(StoreError::Unreachable { .. })));
+    let one_of_two = Settings { hosts: vec![nobody(), settings(&server).hosts[0].clone()], ..settings(&server) };
+    connect(&one_of_two).await;
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_ends_with_the_connect_timeout() {
+    let server = StandIn::start().await;
+    server.freeze();
+    #[expect(clippy::disallowed_methods, reason = "the server lives in real time")]
+    let started = Instant::now();
+    let slow = Settings { connect_timeout: Duration::from_millis(500), ..settings(&server) };
+    assert!(matches!(AerospikeStore::connect(&slow).await, Err(StoreError::Unreachable { .. })));
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    server.thaw();
+}
+
+/// nsqd, the stand-in and a configuration in the original's own words.
+fn scene(more: &str) -> (Nsqd, StandIn, Program) {
+    let (nsqd, server) = (Nsqd::start(), block_on(StandIn::start()));
+    let program = Program::new(&format!(
+        "timeout: 2s\nnsq:\n  nsqd-tcp-address: ['{}']\n  topic: testtopic\n  channel: testchannel\n  max-in-flight: 10\n  max-messages: 10\n\
+         aerospike:\n  address:\n    host: 127.0.0.1\n    port: {}\n  namespace: test\n  set: testset\n{more}",
+        nsqd.tcp,
+        server.address().port()
+    ));
+    (nsqd, server, program)
+}
+
+fn lines(name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(crate::support::sample(name)).expect("the samples");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_original_s_configuration_and_samples_work() {
+    let (nsqd, server, program) = scene("");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(10), Some("limit-reached")));
+    nsqd.publish("testtopic", lines("invalid.ndjson"));
+    assert_eq!(program.drain(&[])["rejected"], 3);
+    let records = server.records("testset");
+    assert_eq!(records.len(), 10);
+    let record = records.iter().find(|record| record.bins["id"].value == Value::Int(4)).expect("i = 4");
+    assert_eq!(record.bins.keys().collect::<Vec<_>>(), ["ext", "gid", "id", "msg"]);
+    assert_eq!(record.bins["msg"].value, Value::Text("Some message-4".into()));
+    let Value::Text(key) = &record.bins["gid"].value else { panic!("the key is text") };
+    assert!(key.starts_with(&format!("testtopic@{}/", nsqd.tcp)), "{key}");
+    assert_eq!(program.letters().len(), 3);
+}
+
+#[test]
+fn a_store_that_is_down_takes_no_message_from_the_queue_and_exits_69() {
+    let (nsqd, server, program) = scene("connect-timeout: 500ms\n");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.stop();
+    let ended = program.run(&[]);
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot reach Aerospike at 127.0.0.1:"), "{}", ended.stderr);
+    let depths = nsqd.depths("testtopic");
+    assert_eq!((depths.waiting, depths.in_flight, depths.requeued), (10, 0, 0));
+    server.restart();
+    assert_eq!(program.drain(&[])["stored"], 10);
+}
+
+#[test]
+fn a_set_up_that_is_wrong_at_the_server_requeues_all_and_exits_78() {
+    let (nsqd, server, program) = scene("");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.rule(Rule::always(When::Write, Then::Answer(22)));
+    let ended = program.run(&["run", "--report", "json"]);
+    assert_eq!((ended.code, ended.report()["stop-reason"].as_str()), (Some(78), Some("store-setup")), "{}", ended.stderr);
+    let depths = nsqd.depths("testtopic");
+    assert_eq!((depths.waiting, depths.in_flight, depths.deferred), (10, 0, 0));
+    assert!(program.letters().is_empty());
+}
+
+#[test]
+fn a_store_outage_in_the_middle_puts_off_what_it_hit_and_exits_75() {
+    let (nsqd, server, program) = scene("");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.rule(Rule::once(When::BinInt("id", 7), Then::Answer(18)));
+    let ended = program.run(&["run", "--report", "json"]);
+    let report = ended.report();
+    assert_eq!((ended.code, report["stored"].as_u64(), report["requeued"].as_u64()), (Some(75), Some(9), Some(1)), "{}", ended.stderr);
+    assert_eq!(nsqd.depths("testtopic").deferred, 1);
+    wait_until("the delay is over", || nsqd.depths("testtopic").waiting == 1);
+    assert_eq!(program.drain(&[])["stored"], 1);
+    assert_eq!(server.records("testset").len(), 10);
+}
+
+/// TOUCH: nsqd would give the messages to others after a second.
+#[test]
+fn a_slow_store_does_not_lose_its_messages_to_the_queue_s_timeout() {
+    let server = block_on(StandIn::start());
+    let nsqd = Nsqd::impatient();
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\ntimeout: 20s\n\
+         aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 10s}}\n",
+        nsqd.tcp,
+        server.address()
+    ));
+    nsqd.publish("t", lines("valid.ndjson"));
+    server.rule(Rule::always(When::Write, Then::Delay(Duration::from_millis(2_500))));
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["unconfirmed"].as_u64()), (Some(10), Some(0)));
+    let depths = nsqd.depths("t");
+    assert_eq!((depths.waiting, depths.in_flight, depths.timed_out, depths.requeued), (0, 0, 0, 0));
+}
+
+#[test]
+fn the_first_signal_drains_and_the_second_ends_at_once_with_its_number() {
+    let (nsqd, server, program) = scene("max-messages: 10\n");
+    let program = program.env("X_MSRV__AEROSPIKE__TIMEOUT", "1h").env("X_MSRV__SHUTDOWN_TIMEOUT", "1h");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.rule(Rule::always(When::Write, Then::Hang));
+    let child = program.spawn(&["run"]);
+    block_on(server.until_writes(1));
+    signal(&child, "TERM");
+    // The first was taken when RDY 0 has reached nsqd; from then on the run waits for the store.
+    wait_until("nothing more is wanted", || nsqd.depths("testtopic").in_flight == 10);
+    signal(&child, "TERM");
+    assert_eq!(wait(child).code, Some(128 + 15));
+}
+
+#[test]
+fn a_hanging_store_is_given_up_within_the_shutdown_timeout() {
+    let (nsqd, server, program) = scene("");
+    let program = program.env("X_MSRV__AEROSPIKE__TIMEOUT", "1h").env("X_MSRV__SHUTDOWN_TIMEOUT", "500ms");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.rule(Rule::always(When::Write, Then::Hang));
+    let child = program.spawn(&["run", "--report", "json"]);
+    block_on(server.until_writes(1));
+    signal(&child, "TERM");
+    let ended = wait(child);
+    assert_eq!((ended.code, ended.report()["requeued"].as_u64()), (Some(75), Some(10)), "{}", ended.stderr);
+    assert_eq!(nsqd.depths("testtopic").in_flight, 0);
+}

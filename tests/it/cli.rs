@@ -1,0 +1,219 @@
+//! What a user meets on the command line: help, configuration, and what is wrong with it.
+
+use std::time::{Duration, Instant};
+
+use x_msrv::address::HostPort;
+
+use crate::support::{
+    nsqd::{Nsqd, nobody},
+    program::Program,
+};
+
+const GOOD: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n";
+
+#[test]
+fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
+    let program = Program::new("not a configuration");
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["--version"],
+        &["run", "--help"],
+        &["send", "--help"],
+        &["records", "--help"],
+        &["check", "--help"],
+        &["replay", "--help"],
+    ] {
+        let ended = program.bare(arguments);
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
+        assert!(!ended.stdout.is_empty());
+    }
+    let help = program.bare(&["--help"]).stdout;
+    for word in ["Exit codes:", "69", "75", "78", "--config", "replay", "Examples:"] {
+        assert!(help.contains(word), "{word} in {help}");
+    }
+    for command in ["run", "send", "records", "check", "replay"] {
+        assert!(program.bare(&[command, "--help"]).stdout.contains("Example"), "{command}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_2() {
+    let program = Program::new(GOOD);
+    for arguments in [&["nonesuch"][..], &["--nonesuch"], &["records", "--limit", "many"], &["replay"], &["run", "--report", "xml"]] {
+        assert_eq!(program.run(arguments).code, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_original_s_flag_and_no_command_are_a_run() {
+    let program = Program::new(GOOD);
+    for arguments in [&["-cfg", "x-msrv.yml"][..], &["-cfg=x-msrv.yml"], &["--config=x-msrv.yml"], &["run", "-c", "x-msrv.yml"]] {
+        let ended = program.bare(arguments);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("run finished stop-reason=queue-empty received=0"), "{}", ended.stderr);
+        assert!(ended.stdout.is_empty());
+    }
+}
+
+#[test]
+fn yaml_toml_and_json_are_found_beside_each_other_by_name_or_content() {
+    let toml = "max-messages = 7\n[embedded-queue]\npath = \"queue.db\"\n[sqlite]\npath = \"store.db\"\nset = \"s\"\n";
+    let json = r#"{"max-messages": 7, "embedded-queue": {"path": "queue.db"}, "sqlite": {"path": "store.db", "set": "s"}}"#;
+    let yaml = format!("{GOOD}max-messages: 7\n");
+    for (name, text) in [("a.toml", toml), ("a.json", json), ("a.yaml", &yaml), ("a.yml", toml), ("a.conf", json)] {
+        let program = Program::new("");
+        program.write(name, text);
+        let asked = if name == "a.conf" { name } else { "a.yml" };
+        let ended = program.bare(&["check", "-c", asked]);
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+        assert!(ended.stdout.starts_with("max-messages: 7\n"), "{name}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let program = Program::new(&format!("{GOOD}max-messages: 7\n")).env("X_MSRV__MAX_MESSAGES", "8").env("X_MSRV__SQLITE__SET", "t");
+    assert!(program.run(&["check"]).stdout.starts_with("max-messages: 8\n"));
+    program.run_with_input(&["send"], "{}\n".repeat(20).as_bytes());
+    assert_eq!(program.drain(&[])["stored"], 8);
+    assert_eq!(program.drain(&["--max-messages", "9"])["stored"], 9);
+    assert_eq!(program.rows("t").len(), 17);
+}
+
+/// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known key.
+#[test]
+fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
+    let cases: [(&str, &[&str]); 18] = [
+        ("", &["x-msrv.yml", "no queue"]),
+        ("a: [", &["x-msrv.yml", "line"]),
+        ("embedded-queue: {path: q}", &["x-msrv.yml", "no store", "`aerospike`", "`sqlite`"]),
+        ("sqlite: {path: s, set: s}", &["x-msrv.yml", "no queue", "`nsq`", "`embedded-queue`"]),
+        ("timeot: 2s", &["x-msrv.yml: timeot: unknown field `timeot`", "did you mean `timeout`?"]),
+        ("timeout: 2", &["x-msrv.yml: timeout: ", "integer `2`", "a duration with its unit"]),
+        ("timeout: 0s", &["x-msrv.yml: timeout: ", "more than 0s"]),
+        ("max-messages: 0", &["x-msrv.yml: max-messages: ", "at least 1"]),
+        ("max-messages: -1", &["x-msrv.yml: max-messages: ", "`-1`", "a whole number"]),
+        ("max-messages: 2.5", &["x-msrv.yml: max-messages: ", "2.5", "a whole number"]),
+        ("period: soon", &["x-msrv.yml: period: ", "\"soon\"", "duration"]),
+        ("big-integers: rejct", &["x-msrv.yml: big-integers: unknown variant `rejct`", "did you mean `reject`?"]),
+        ("nsq: {topic: t, nsqd-tcp-adress: [a:1]}", &["x-msrv.yml: nsq.nsqd-tcp-adress: ", "did you mean `nsqd-tcp-address`?"]),
+        ("nsq: {topic: 'a b', nsqd-tcp-address: [a:1]}", &["x-msrv.yml: nsq.topic: ", "`a b`", "1 to 64"]),
+        ("nsq: {topic: 7, nsqd-tcp-address: [a:1]}", &["x-msrv.yml: nsq.topic: ", "integer `7`", "a string"]),
+        ("nsq: {topic: t, nsqd-tcp-address: [a]}", &["x-msrv.yml: nsq.nsqd-tcp-address", "`a` is not HOST:PORT"]),
+        ("nsq: {topic: t}", &["x-msrv.yml: nsq: one of `nsqd-tcp-address` and `lookupd-http-address`"]),
+        ("dead-letter: fil", &["x-msrv.yml: dead-letter: unknown variant `fil`", "did you mean `file`?"]),
+    ];
+    for (text, expected) in cases {
+        let rest = if text.is_empty() || text.contains("embedded-queue") || text.starts_with("sqlite") || text == "a: [" {
+            ""
+        } else if text.starts_with("nsq") {
+            "\nsqlite: {path: s, set: s}\n"
+        } else {
+            "\nsqlite: {path: s, set: s}\nembedded-queue: {path: q}\n"
+        };
+        let ended = Program::new(&format!("{text}{rest}")).run(&["check"]);
+        assert_eq!(ended.code, Some(78), "{text}: {} {}", ended.stdout, ended.stderr);
+        assert_eq!(ended.stderr.trim_end().lines().count(), 1, "{text}: {}", ended.stderr);
+        for word in expected {
+            assert!(ended.stderr.contains(word), "{text}: `{word}` in {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_value_is_traced_to_the_variable_or_flag_that_brought_it() {
+    let program = Program::new(GOOD).env("X_MSRV__EMBEDDED_QUEUE__MAX_IN_FLIGHT", "many");
+    let ended = program.run(&["check"]);
+    assert_eq!(ended.code, Some(78));
+    assert!(
+        ended.stderr.contains("environment variable X_MSRV__EMBEDDED_QUEUE__MAX_IN_FLIGHT: embedded-queue.max-in-flight: "),
+        "{}",
+        ended.stderr
+    );
+    let program = Program::new(GOOD).env("X_MSRV__NSQ__TOPC", "t");
+    let ended = program.run(&["check"]);
+    assert!(
+        ended.stderr.contains("environment variable X_MSRV__NSQ__TOPC: nsq.topc: ") && ended.stderr.contains("did you mean `topic`?"),
+        "{}",
+        ended.stderr
+    );
+    let ended = Program::new(GOOD).run(&["run", "--timeout", "2"]);
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.stderr.contains("--timeout: timeout: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_missing_file_names_the_paths_that_were_looked_at() {
+    let ended = Program::new("").bare(&["check", "-c", "nonesuch.yml"]);
+    assert_eq!(ended.code, Some(78));
+    for name in ["nonesuch.yml", "nonesuch.yaml", "nonesuch.toml", "nonesuch.json"] {
+        assert!(ended.stderr.contains(name), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn two_queues_or_two_stores_are_refused() {
+    for text in ["nsq: {topic: t, nsqd-tcp-address: [a:1]}\n", "aerospike: {hosts: [a:1], namespace: test, set: s}\n"] {
+        let ended = Program::new(&format!("{GOOD}{text}")).run(&["check"]);
+        assert_eq!(ended.code, Some(78), "{text}");
+        assert!(ended.stderr.contains("only one"), "{}", ended.stderr);
+    }
+}
+
+fn configuration(nsqd: &HostPort) -> String {
+    format!("nsq: {{nsqd-tcp-address: ['{nsqd}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n")
+}
+
+#[test]
+fn check_connect_proves_that_both_answer_and_takes_no_message() {
+    let nsqd = Nsqd::start();
+    nsqd.publish("t", ["{}"]);
+    let ended = Program::new(&configuration(&nsqd.tcp)).run(&["check", "--connect"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("nsq.topic: t\n") && ended.stdout.ends_with("# queue and store answer\n"), "{}", ended.stdout);
+    let depths = nsqd.depths("t");
+    assert_eq!((depths.waiting, depths.in_flight), (1, 0));
+    assert_eq!(Program::new(&configuration(&nobody())).run(&["check", "--connect"]).code, Some(69));
+    assert_eq!(Program::new(&configuration(&nobody())).run(&["check"]).code, Some(0), "without --connect nobody is asked");
+}
+
+/// The original's example names nsqlookupd's TCP port.
+#[test]
+fn lookupd_s_tcp_port_is_told_apart_from_its_http_port() {
+    let program = Program::new("nsq: {lookupd-http-address: ['127.0.0.1:4160'], topic: t}\nsqlite: {path: s.db, set: s}\n");
+    let ended = program.run(&[]);
+    assert_eq!(ended.code, Some(69));
+    assert!(ended.stderr.contains("its HTTP port is 4161 by default"), "{}", ended.stderr);
+}
+
+#[test]
+fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
+    let nsqd = Nsqd::start();
+    let program = Program::new(&configuration(&nsqd.tcp));
+    assert_eq!(program.run_with_input(&["send", "--count", "250"], b"{\"a\":1}\n").stderr, "250 messages sent\n");
+    assert_eq!(nsqd.depths("t").waiting, 250);
+    let program = Program::new(&configuration(&nobody()));
+    assert_eq!(program.run_with_input(&["send"], b"").code, Some(69));
+}
+
+#[test]
+fn help_is_instant() {
+    #[expect(clippy::disallowed_methods, reason = "the program lives in real time")]
+    let fastest = (0..10).map(|_| {
+        let started = Instant::now();
+        assert_eq!(Program::new("").bare(&["--version"]).code, Some(0));
+        started.elapsed()
+    });
+    assert!(fastest.min() < Some(Duration::from_millis(100)));
+}
+
+#[test]
+fn syslog_without_a_socket_is_an_error_and_not_a_silence() {
+    if std::path::Path::new("/dev/log").exists() {
+        return; // there is a socket here
+    }
+    let ended = Program::new(&format!("{GOOD}log: {{target: syslog}}\n")).run(&[]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot log to syslog"), "{}", ended.stderr);
+}

@@ -1,0 +1,175 @@
+//! The embedded queue and store: the program on a bare machine.
+
+use crate::support::{
+    program::{Program, signal, wait},
+    sample, wait_until,
+};
+
+const CONFIGURATION: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: orders}\nmax-messages: 10\n";
+
+fn sample_path(name: &str) -> String {
+    sample(name).to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn the_samples_are_sent_drained_in_bounded_runs_and_shown() {
+    let program = Program::new(CONFIGURATION);
+    let sent = program.run(&["send", "--count", "3", &sample_path("valid.ndjson")]);
+    assert_eq!((sent.code, sent.stderr.as_str()), (Some(0), "30 messages sent\n"));
+    assert_eq!(program.run(&["send", &sample_path("invalid.ndjson")]).stderr, "3 messages sent\n");
+    let stored: Vec<_> = (0..5).map(|_| program.drain(&[])["stored"].as_u64().expect("a count")).collect();
+    assert_eq!(stored, [10, 10, 10, 0, 0]);
+    let records = program.run(&["records", "--limit", "7"]);
+    let lines: Vec<serde_json::Value> = records.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 7);
+    assert_eq!((lines[3]["id"].as_u64(), lines[3]["msg"].as_str()), (Some(3), Some("Some message-3")));
+    assert!(lines.iter().all(|line| line["gid"].as_str().is_some_and(|key| key.starts_with("queue-"))));
+    assert_eq!(program.letters().len(), 3);
+}
+
+#[test]
+fn documents_can_be_asked_for_with_the_functions_of_the_sqlite3_shell() {
+    let program = Program::new(CONFIGURATION);
+    program.run_with_input(&["send"], b"{\"id\":1,\"ext\":[{\"a\":2}]}\n{\"id\":2}\n");
+    program.drain(&[]);
+    let connection = rusqlite::Connection::open(program.path("store.db")).expect("the store");
+    let sql = "SELECT document ->> '$.ext[0].a' FROM orders WHERE document ->> 'id' = 1";
+    assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a row"), 2);
+}
+
+#[test]
+fn standard_input_is_sent_line_by_line_whatever_its_bytes() {
+    let program = Program::new(CONFIGURATION);
+    let sent = program.run_with_input(&["send", "-", "--count", "2"], b"{\"a\":1}\r\n\n\xff\xfe\n{\"a\":2}");
+    assert_eq!(sent.stderr, "6 messages sent\n");
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(4), Some(2)));
+    assert_eq!(program.letters()[0]["body-base64"], "//4=");
+}
+
+#[test]
+fn a_key_from_the_document_makes_later_messages_replace_earlier_ones() {
+    let program = Program::new(CONFIGURATION).env("X_MSRV__SQLITE__KEY__FIELD", "/id");
+    program.run_with_input(&["send"], b"{\"id\":\"a\",\"n\":1}\n{\"id\":\"b\",\"n\":2}\n{\"id\":\"a\",\"n\":3}\n{\"n\":4}\n");
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(3), Some(1)));
+    let rows: Vec<_> = program.rows("orders").into_iter().map(|(key, document)| (key, document["n"].as_u64())).collect();
+    assert_eq!(rows, [("a".to_owned(), Some(3)), ("b".to_owned(), Some(2))]);
+    assert_eq!(program.letters()[0]["reason"], "no-key");
+}
+
+#[test]
+fn a_schema_decides_what_is_stored() {
+    let program = Program::new(&format!("{CONFIGURATION}schema: order.json\n"));
+    program.write("order.json", r#"{"required":["id"],"properties":{"id":{"type":"integer"}}}"#);
+    program.run_with_input(&["send"], b"{\"id\":1}\n{\"id\":\"x\"}\n{}\n");
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(1), Some(2)));
+    assert!(program.letters()[0]["detail"].as_str().is_some_and(|detail| detail.starts_with("schema: /id:")));
+    program.write("order.json", "{");
+    let ended = program.run(&[]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(ended.stderr.contains("order.json is not JSON"), "{}", ended.stderr);
+}
+
+#[test]
+fn replayed_letters_are_sent_once() {
+    let program = Program::new(CONFIGURATION);
+    program.run_with_input(&["send"], b"{\"id\":\"not yet\"}\n\xff\n{a\n");
+    program.drain(&[]);
+    let mended = program.letters().len();
+    assert_eq!(mended, 2);
+    let replay = |path: &str| program.run(&["replay", path]);
+    assert_eq!(replay("dead-letter.ndjson").stderr, "2 letters sent, 0 were sent before\n");
+    assert_eq!(replay("dead-letter.ndjson").stderr, "0 letters sent, 2 were sent before\n");
+    let report = program.drain(&[]);
+    assert_eq!(report["rejected"], 2, "they are as invalid as before, and new letters");
+    assert_eq!(replay("dead-letter.ndjson").stderr, "2 letters sent, 2 were sent before\n");
+    let letters = program.letters();
+    assert!(letters.iter().all(|letter| letter["replayed"] == true));
+    assert_eq!(letters.iter().filter(|letter| letter["body-base64"] == "/w==").count(), 2, "bytes that are no text survive the way");
+}
+
+#[test]
+fn replay_refuses_what_holds_no_letters_and_sends_the_rest_past_a_broken_line() {
+    let program = Program::new(CONFIGURATION);
+    program.write("notes.txt", "these are\nno letters\n");
+    let ended = program.run(&["replay", "notes.txt"]);
+    assert_eq!(ended.code, Some(66), "{}", ended.stderr);
+    assert_eq!(program.run(&["replay", "nonesuch"]).code, Some(66));
+    program.run_with_input(&["send"], b"{a\n");
+    program.drain(&[]);
+    let letter = std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("a letter");
+    program.write("torn.ndjson", &format!("{{\"replayed\":fal\n{letter}"));
+    let ended = program.run(&["replay", "torn.ndjson"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("a line is no dead letter") && ended.stderr.ends_with("1 letters sent, 0 were sent before\n"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn with_dead_letter_log_a_rejected_message_is_a_warning_and_gone() {
+    let program = Program::new(&format!("{CONFIGURATION}dead-letter: log\n"));
+    program.run_with_input(&["send"], b"{a\n{}\n");
+    let ended = program.run(&["run", "--report", "json"]);
+    let report = ended.report();
+    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64(), report["dead-lettered"].as_u64()), (Some(1), Some(1), Some(0)));
+    assert!(ended.stderr.contains("message rejected reason=not-json"), "{}", ended.stderr);
+    assert_eq!(program.drain(&[])["received"], 0);
+}
+
+#[test]
+fn a_dead_letter_that_cannot_be_written_requeues_and_exits_75() {
+    let program = Program::new(&format!("{CONFIGURATION}dead-letter: {{file: {{path: /proc/nonesuch/dead.ndjson}}}}\n"));
+    program.run_with_input(&["send"], b"{a\n{}\n");
+    let ended = program.run(&["run", "--report", "json"]);
+    assert_eq!((ended.code, ended.report()["requeued"].as_u64(), ended.report()["stored"].as_u64()), (Some(75), Some(1), Some(1)));
+    assert!(ended.stderr.contains("dead letters cannot be kept"), "{}", ended.stderr);
+}
+
+#[test]
+fn kill_9_at_any_moment_loses_and_doubles_nothing() {
+    const COUNT: u64 = 20_000;
+    let program = Program::new(CONFIGURATION).env("X_MSRV__EMBEDDED_QUEUE__LEASE_TIMEOUT", "500ms");
+    let lines: String = (0..COUNT).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+    program.run_with_input(&["send"], lines.as_bytes());
+    let rows = || {
+        rusqlite::Connection::open(program.path("store.db"))
+            .ok()?
+            .query_row("SELECT count(*) FROM orders", [], |row| row.get::<_, i64>(0))
+            .ok()
+    };
+    for kills in 1..=5 {
+        let mut child = program.spawn(&["run", "--max-messages", "20000", "--timeout", "1m"]);
+        wait_until("it is in the middle", || rows().is_some_and(|rows| rows > kills * 2_000));
+        child.kill().expect("kill -9");
+        child.wait().expect("it ends");
+    }
+    let mut count = 0;
+    wait_until("the leases are over, and runs drain the rest", || {
+        count += program.drain(&["--max-messages", "20000", "--timeout", "1m"])["stored"].as_u64().expect("a count");
+        program.rows("orders").len() as u64 == COUNT && program.drain(&[])["received"] == 0
+    });
+    assert!(count >= COUNT - 20_000 && count > 0);
+}
+
+#[test]
+fn sigterm_in_the_middle_leaves_nothing_leased() {
+    let program = Program::new(CONFIGURATION);
+    let lines: String = (0..20_000).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+    program.run_with_input(&["send"], lines.as_bytes());
+    let child = program.spawn(&["run", "--max-messages", "20000", "--timeout", "1m", "--report", "json"]);
+    wait_until("it has begun", || program.path("store.db-wal").exists());
+    signal(&child, "TERM");
+    let ended = wait(child);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");
+    let count = |condition: &str| {
+        queue.query_row(&format!("SELECT count(*) FROM messages WHERE {condition}"), [], |row| row.get::<_, i64>(0)).expect("a count")
+    };
+    assert_eq!(count("lease IS NOT NULL"), 0);
+    assert_eq!(count("true"), 20_000 - ended.report()["stored"].as_i64().expect("a count"));
+}
