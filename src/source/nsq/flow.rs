@@ -21,6 +21,9 @@ const FILL_TIME: Duration = Duration::from_millis(1);
 /// The least silence on a narrowed lane that says that its nsqd has nothing.
 const LEAST_QUIET_TIME: Duration = Duration::from_millis(3);
 
+/// The longest silence that is ever waited for, however long messages were flowing.
+const LONGEST_SILENCE: Duration = Duration::from_millis(250);
+
 /// The books of all lanes.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -29,6 +32,7 @@ pub(super) struct Flow {
     max_in_flight: u64,
     idle_timeout: Duration,
     lanes: Vec<Lane>,
+    started: Instant,
     last_message: Instant,
     /// The last message or settlement. While messages are worked on the machine is busy with us, and silence says little.
     idle_since: Instant,
@@ -92,6 +96,7 @@ impl Flow {
             max_in_flight,
             idle_timeout,
             lanes: lanes.collect(),
+            started: now,
             last_message: now,
             idle_since: now,
             paused: false,
@@ -155,13 +160,31 @@ impl Flow {
             Phase::Narrow => Some(lane.since + lane.quiet_time),
             Phase::Dry(_) => None,
         });
-        let idle = self.all_dry().then(|| self.idle_since + self.idle_timeout);
+        let idle = self.all_dry().then(|| self.idle_since + self.needed_silence());
         lanes.chain(idle).min()
     }
 
-    /// Whether every lane was listened to, had nothing, and nothing came or was worked on for the idle timeout.
+    /// Whether every lane was listened to, had nothing, and nothing came or was worked on for long enough.
     pub(super) fn is_empty(&self, now: Instant) -> bool {
-        self.all_dry() && now - self.idle_since >= self.idle_timeout
+        self.all_dry() && now - self.idle_since >= self.needed_silence()
+    }
+
+    /// Somebody knows better: there is more. It is listened for anew.
+    pub(super) fn is_not_empty(&mut self, now: Instant) {
+        self.idle_since = now;
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.gone) {
+            lane.phase = Phase::Wide;
+            lane.since = now;
+        }
+        self.share_out(now);
+    }
+
+    /// The idle timeout; more after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages
+    /// (`nsqd/options.go`, `SyncEvery`), which takes tens of milliseconds on a slow disk. Half of the time that messages were flowing costs
+    /// little in comparison, and a queue that was empty from the beginning costs no more than the idle timeout.
+    fn needed_silence(&self) -> Duration {
+        let flow = self.last_message - self.started;
+        self.idle_timeout.max((flow / 2).min(LONGEST_SILENCE))
     }
 
     fn all_dry(&self) -> bool {
@@ -364,6 +387,22 @@ mod tests {
         flow.tick(now + 19 * MS);
         flow.tick(now + 22 * MS);
         assert!(flow.is_empty(now + 22 * MS));
+    }
+
+    #[test]
+    fn after_a_long_flow_a_longer_silence_is_needed() {
+        let now = Instant::now();
+        let mut flow = Flow::new(100, 10, 10 * MS, &lanes(1), now);
+        for (last, silence) in [(100, 50), (10_000, 250)] {
+            let last = now + last * MS;
+            assert!(flow.received(0, last));
+            flow.settled(0, 1, last);
+            flow.tick(last + MS);
+            flow.tick(last + 4 * MS);
+            assert!(!flow.is_empty(last + (silence - 1) * MS) && flow.is_empty(last + silence * MS));
+        }
+        flow.is_not_empty(now + 20_000 * MS);
+        assert!(!flow.is_empty(now + 30_000 * MS), "it has to be listened to again");
     }
 
     #[test]

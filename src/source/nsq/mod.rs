@@ -168,6 +168,8 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
 /// A subscribed connection.
 struct Lane {
     connection: Connection,
+    /// Where its statistics are, if that is known.
+    http: Option<HostPort>,
     origin: Origin,
     start: LaneStart,
     lease: Duration,
@@ -208,6 +210,7 @@ impl Lane {
         Ok(Self {
             origin: Origin::new(&format!("{}@{address}", settings.topic)),
             connection,
+            http: place.http.clone(),
             start: LaneStart { max_rdy: limits.max_rdy_count, round_trip, depth },
             lease: Duration::from_millis(limits.msg_timeout),
             closing: CloseState::Open,
@@ -217,8 +220,12 @@ impl Lane {
 
 /// nsqd as a [`Source`].
 pub struct NsqSource {
+    settings: Settings,
     lanes: Vec<Lane>,
-    max_in_flight: NonZeroU64,
+    /// What nsqd's statistics say about how much waits, once the flow calls the queue empty.
+    second_opinion: Option<BoxFuture<'static, u64>>,
+    /// How often they have contradicted.
+    contradictions: u32,
     /// The books; there from the start on.
     flow: Option<Flow>,
     /// Received, on the books and not handed out.
@@ -240,8 +247,10 @@ impl NsqSource {
         shuffle(&mut places); // so that over many runs nobody is always first where N is smaller than the number of nsqd
         let lanes = connect_all(settings, &places).await?;
         Ok(Self {
+            settings: settings.clone(),
             lanes,
-            max_in_flight: settings.max_in_flight,
+            second_opinion: None,
+            contradictions: 0,
             flow: None,
             ready: VecDeque::new(),
             closing: Closing::default(),
@@ -358,22 +367,56 @@ impl NsqSource {
                 return Received::Closed;
             }
             flow.tick(now);
-            if flow.is_empty(now) {
-                return Received::Empty;
+            let silent = flow.is_empty(now);
+            let tick = if silent { None } else { flow.next_tick() };
+            if silent && self.second_opinion.is_none() {
+                match self.ask_statistics() {
+                    Some(opinion) => self.second_opinion = Some(opinion),
+                    None => return Received::Empty,
+                }
             }
-            let tick = flow.next_tick();
             let wake = async {
                 match tick {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
+            let mut second_opinion = self.second_opinion.take();
+            let opinion = poll_fn(|cx| match &mut second_opinion {
+                Some(opinion) => opinion.as_mut().poll(cx),
+                None => Poll::Pending,
+            });
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| self.poll_lanes(cx)) => {}
                 () = wake => {}
+                waiting = opinion => {
+                    if waiting == 0 {
+                        return Received::Empty;
+                    }
+                    self.contradictions += 1;
+                    if let Some(flow) = &mut self.flow {
+                        flow.is_not_empty(Instant::now());
+                    }
+                }
             }
         }
+    }
+
+    /// How much waits by nsqd's own statistics; `None` where they are not to be had, or have been wrong for us several times: a channel that is
+    /// paused, or that others consume, has messages that do not come to us.
+    fn ask_statistics(&self) -> Option<BoxFuture<'static, u64>> {
+        const MOST_CONTRADICTIONS: u32 = 3;
+        let places: Vec<HostPort> =
+            self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost).filter_map(|lane| lane.http.clone()).collect();
+        if places.is_empty() || self.contradictions >= MOST_CONTRADICTIONS {
+            return None;
+        }
+        let settings = self.settings.clone();
+        Some(Box::pin(async move {
+            let ask = |place| lookup::depth(place, &settings.topic, &settings.channel, settings.connect_timeout);
+            join_all(places.iter().map(ask)).await.into_iter().filter_map(Result::ok).sum()
+        }))
     }
 
     async fn close(mut self) -> Closing {
@@ -472,7 +515,7 @@ impl Source for NsqSource {
         Box::pin(async move {
             let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
             let max_messages = demand.max_messages.get();
-            self.flow = Some(Flow::new(max_messages, self.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
+            self.flow = Some(Flow::new(max_messages, self.settings.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
             Ok(())
         })
     }
