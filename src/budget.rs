@@ -6,8 +6,7 @@ use std::{
 };
 
 /// Why a run stopped taking messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
     /// N messages were taken.
     LimitReached,
@@ -35,6 +34,12 @@ impl StopReason {
             Self::QueueClosed => "queue-closed",
             Self::StoreSetup => "store-setup",
         }
+    }
+}
+
+impl serde::Serialize for StopReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -108,8 +108,8 @@ pub(crate) struct SendArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RecordsArgs {
     /// Show at most this many
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) limit: usize,
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) limit: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@
 //! - [`run`]: receive, decode, put, settle, drain; knows the traits [`source`], [`store`] and [`dead_letter`] and no adapter.
 //! - adapters, one file or folder each beside the trait that they implement: they know that trait, their own settings and the small clients
 //!   [`nsq`], [`http`] and [`sqlite`] below them.
-//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`exit`].
+//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`error_chain`], [`exit`].
 //!
 //! What never happens: an adapter that names another adapter or the run; a client crate or a socket above the adapters; the shape of the
 //! configuration file outside `config`. `.ci/layers` checks it.
@@ -19,6 +19,7 @@ pub mod commands;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;
+pub mod error_chain;
 pub mod exit;
 pub mod http;
 pub mod logging;

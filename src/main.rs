@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use x_msrv::{
     cli::{Cli, arguments},
-    commands, logging,
+    commands, error_chain, logging,
 };
 
 fn main() -> ExitCode {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match commands::execute(cli) {
         Ok(exit) => exit,
         Err(error) => {
-            logging::fatal(&commands::chain(&error));
+            logging::fatal(&error_chain::text(&error));
             error.exit().into()
         }
     }

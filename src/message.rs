@@ -17,12 +17,6 @@ impl Origin {
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
-
-    /// The origin as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Display for Origin {

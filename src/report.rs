@@ -25,7 +25,7 @@ pub struct Counters {
     pub dead_lettered: u64,
     /// Of the requeued: those that the store or the dead letter failed on.
     pub deferred: u64,
-    /// Settlements that the queue did not take, so that the message comes again.
+    /// Settlements that the queue did not take, or that are not known to have reached it, so that the message may come again.
     pub unconfirmed: u64,
 }
 
@@ -98,16 +98,16 @@ impl RunReport {
         match self.stop_reason {
             StopReason::StoreSetup => Exit::Configuration,
             StopReason::QueueClosed => Exit::Unavailable,
-            _ if self.counters.deferred > 0 => Exit::TemporaryFailure,
+            _ if self.counters.deferred > 0 || self.counters.unconfirmed > 0 => Exit::TemporaryFailure,
             _ => Exit::Success,
         }
     }
 
     /// The one line that a run leaves in the log.
     pub fn log(&self) {
-        let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, unconfirmed, .. } = self.counters;
+        let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed } = self.counters;
         info!(
-            stop_reason = self.stop_reason.as_str(), received, stored, duplicate, rejected, requeued, dead_lettered, unconfirmed,
+            stop_reason = self.stop_reason.as_str(), received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed,
             elapsed_ms = format!("{:.1}", self.elapsed.as_secs_f64() * 1e3), per_second = self.messages_per_second;
             "run finished"
         );

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     BoxFuture,
     budget::{Budget, StopReason},
-    dead_letter::{DeadLetter, Letter},
+    dead_letter::{DeadLetter, DeadLetterError, Kept, Letter},
     decode::{Decoder, Rejection},
     message::{Delivery, Settlement},
     outcome::Outcome,
@@ -31,8 +31,8 @@ use crate::{
 /// Records that are given to the store in one go; it splits them further as it likes.
 const RECORDS_AT_ONCE: usize = 400;
 
-/// Batches that are being written at once.
-const BATCHES_AT_ONCE: usize = 4;
+/// Batches that are with the store at once: while one is answered, the next is on its way.
+const BATCHES_AT_ONCE: usize = 2;
 
 /// What a run works with.
 pub struct Parts<'a> {
@@ -196,32 +196,27 @@ impl<'a> Drain<'a> {
         }
         let time = (self.parts.clock)();
         let letters: Vec<_> = rejected.iter().map(|(delivery, rejection)| Letter::new(&delivery.message, rejection, time)).collect();
-        let kept = self.parts.dead_letter.keep(&letters).await;
-        match &kept {
-            Ok(count) => {
-                self.counters.dead_lettered += *count as u64;
-                for letter in &letters {
-                    warn!(
-                        reason = letter.reason.as_str(), detail = letter.detail.as_str(), source = letter.source.as_str(),
-                        id = letter.id.as_str(), attempts = letter.attempts;
-                        "message rejected"
-                    );
-                }
-            }
-            Err(error) => {
-                let cause = error.cause.to_string();
-                warn!(place = error.place.as_str(), cause = cause, messages = letters.len(); "dead letters cannot be kept");
-            }
+        let results = self.parts.dead_letter.keep(&letters).await;
+        debug_assert_eq!(results.len(), letters.len(), "the dead letter answers for every letter");
+        for (letter, _) in letters.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
+            warn!(
+                reason = letter.reason.as_str(), detail = letter.detail.as_str(), source = letter.source.as_str(), id = letter.id.as_str(),
+                attempts = letter.attempts;
+                "message rejected"
+            );
         }
-        let outcome = |(delivery, rejection): (Delivery, Rejection)| {
+        let outcome = |((delivery, rejection), result): ((Delivery, Rejection), Result<Kept, DeadLetterError>)| {
             let attempts = delivery.message.attempts;
-            let outcome = match &kept {
-                Ok(_) => Outcome::Rejected(rejection),
+            let outcome = match result {
+                Ok(kept) => {
+                    self.counters.dead_lettered += u64::from(kept == Kept::Durably);
+                    Outcome::Rejected(rejection)
+                }
                 Err(error) => Outcome::Deferred { attempts, cause: error.to_string() },
             };
             (delivery, outcome)
         };
-        rejected.into_iter().map(outcome).collect()
+        rejected.into_iter().zip(results).map(outcome).collect()
     }
 
     async fn settle_batch(&mut self, (number, results): Written) {

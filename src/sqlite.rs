@@ -39,13 +39,15 @@ pub fn open(path: &Path) -> Result<Connection, Box<dyn std::error::Error + Send 
     Ok(connection)
 }
 
-/// Whether an error can't pass by itself: the file is no database, damaged or not ours to write.
+/// Whether an error can't pass by itself: the file is no database, damaged, not ours to write, or a table in it has another shape (SQLite's
+/// general error).
 #[must_use]
 pub fn is_setup_fault(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(
-            ErrorCode::ReadOnly
+            ErrorCode::Unknown
+                | ErrorCode::ReadOnly
                 | ErrorCode::CannotOpen
                 | ErrorCode::NotADatabase
                 | ErrorCode::DatabaseCorrupt

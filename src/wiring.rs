@@ -2,7 +2,7 @@
 
 use crate::{
     config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings},
-    dead_letter::{DeadLetter, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
+    dead_letter::{DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
     decode::{Decoder, Schema, SchemaError},
     source::{
         self, Publisher, Source, SourceError,
@@ -56,12 +56,26 @@ pub async fn store(settings: &StoreSettings) -> Result<Box<dyn Store>, StoreErro
     })
 }
 
+/// Proves that the configured database answers and can do what is configured; writes nothing.
+///
+/// # Errors
+/// It can't be reached, or can't do what is configured.
+pub async fn probe_store(settings: &StoreSettings) -> Result<(), StoreError> {
+    match settings {
+        StoreSettings::Aerospike(settings) => Box::new(AerospikeStore::connect(settings).await?).close().await,
+        StoreSettings::Sqlite(settings) => SqliteStore::probe(settings)?,
+    }
+    Ok(())
+}
+
 /// The configured dead letter; nothing is opened yet.
 #[must_use]
 pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
     match settings {
         DeadLetterSettings::File(settings) => Box::new(FileDeadLetter::new(settings.clone())),
-        DeadLetterSettings::Nsq(settings) => Box::new(NsqDeadLetter::new(settings.clone())),
+        DeadLetterSettings::Nsq(topic, file) => {
+            Box::new(Fallback { first: Box::new(NsqDeadLetter::new(topic.clone())), second: Box::new(FileDeadLetter::new(file.clone())) })
+        }
         DeadLetterSettings::Log => Box::new(LogOnly),
     }
 }

@@ -10,9 +10,9 @@ pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<
     let mut output = io::stdout();
     write!(output, "{settings}").map_err(CommandError::output)?;
     if arguments.connect {
-        let (source, store) = tokio::join!(wiring::probe_source(&settings.source), wiring::store(&settings.store));
+        let (source, store) = tokio::join!(wiring::probe_source(&settings.source), wiring::probe_store(&settings.store));
         source?;
-        store?.close().await;
+        store?;
         writeln!(output, "# queue and store answer").map_err(CommandError::output)?;
     }
     Ok(())

@@ -6,7 +6,11 @@ mod replay;
 mod run;
 mod send;
 
-use std::{error::Error, io, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use crate::{
     cli::{Cli, Command},
@@ -95,25 +99,31 @@ impl CommandError {
 /// See [`CommandError`].
 pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
     let Cli { global, run: before, command } = cli;
-    let command = match command {
-        None => Command::Run(before),
-        Some(Command::Run(arguments)) => Command::Run(arguments.or(before)),
-        Some(other) => other,
+    let (flags, command) = match command {
+        None => (before.overrides(), Command::Run(before)),
+        Some(Command::Run(arguments)) => {
+            let arguments = arguments.or(before);
+            (arguments.overrides(), Command::Run(arguments))
+        }
+        Some(other) => (before.overrides(), other),
     };
     let mut overrides = crate::cli::environment();
-    if let Command::Run(arguments) = &command {
-        overrides.flags = arguments.overrides();
-    }
+    overrides.flags = flags;
     let settings = config::load(global.config.as_deref(), &overrides)?;
     logging::start(settings.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|cause| CommandError::System { attempt: "cannot start the runtime", cause })?;
-    let exit = runtime.block_on(dispatch(command, settings))?;
-    // What is left are the client's own tasks, which may hang on a server that does.
+    let exit = runtime.block_on(dispatch(command, settings));
+    // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that does.
     runtime.shutdown_background();
-    Ok(exit.into())
+    exit.map(ExitCode::from)
+}
+
+/// Tells the user what was done. Where standard error is closed there is nobody to tell, and it was done nevertheless.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
 }
 
 async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandError> {
@@ -124,20 +134,4 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandE
         Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Replay(arguments) => replay::replay(&settings, &arguments).await.map(|()| Exit::Success),
     }
-}
-
-/// The error and its causes on one line; a cause that only repeats what was said is left out.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Result<(), CommandError> {
     let store = wiring::store(&settings.store).await?;
-    let records = store.scan(arguments.limit).await?;
+    let records = store.scan(arguments.limit.get()).await?;
     store.close().await;
     let mut output = io::BufWriter::new(io::stdout().lock());
     let written = records.into_iter().try_for_each(|record| writeln!(output, "{}", line(record))).and_then(|()| output.flush());

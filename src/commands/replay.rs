@@ -6,7 +6,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{self, BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Read as _},
     os::unix::fs::FileExt as _,
     path::Path,
 };
@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use log::warn;
 
-use super::CommandError;
+use super::{CommandError, say};
 use crate::{
     cli::ReplayArgs,
     config::Settings,
@@ -36,7 +36,9 @@ pub(super) async fn replay(settings: &Settings, arguments: &ReplayArgs) -> Resul
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(file_error("open"))?;
     let _one_at_a_time = lock_folder(path).map_err(file_error("lock its folder"))?;
     let mut replay = Replay { publisher: wiring::publisher(&settings.source).await?, file: &file, batch: Batch::default(), sent: 0 };
-    let mut lines = BufReader::new(&file);
+    // Only what is there now: a run may be writing new letters meanwhile, of these very messages.
+    let length = file.metadata().map_err(file_error("look at"))?.len();
+    let mut lines = BufReader::new((&file).take(length));
     let (mut offset, mut number, mut marked, mut unreadable) = (0, 0_u64, 0_u64, 0_u64);
     loop {
         let mut line = Vec::new();
@@ -60,7 +62,7 @@ pub(super) async fn replay(settings: &Settings, arguments: &ReplayArgs) -> Resul
         let cause = "none of its lines is a dead letter".into();
         return Err(CommandError::File { name: path.display().to_string(), attempt: "read", cause });
     }
-    eprintln!("{} letters sent, {marked} were sent before", replay.sent);
+    say(&format!("{} letters sent, {marked} were sent before", replay.sent));
     Ok(())
 }
 

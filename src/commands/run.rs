@@ -2,14 +2,16 @@
 
 use std::{
     io::{self, Write as _},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::CommandError;
 use crate::{
+    budget::StopReason,
     cli::ReportFormat,
     config::Settings,
     exit::Exit,
+    report::{Counters, RunReport},
     run::{Parts, run as drain},
     shutdown, wiring,
 };
@@ -21,20 +23,30 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
     // Both at once; but the queue is not asked for a message before the store is there.
     let connect = async { tokio::join!(wiring::store(&settings.store), wiring::source(&settings.source)) };
     tokio::pin!(shutdown);
-    let (store, source) = tokio::select! {
-        connected = connect => connected,
-        () = &mut shutdown => return Ok(Exit::Success), // nothing was taken
+    let connected = tokio::select! {
+        connected = connect => Some(connected),
+        () = &mut shutdown => None,
     };
-    let (store, source) = (store?, source?);
-    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now };
-    let outcome = drain(parts, settings.limits, shutdown).await?;
-    store.close().await;
+    let outcome = match connected {
+        Some((store, source)) => {
+            let (store, source) = (store?, source?);
+            let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now };
+            let outcome = drain(parts, settings.limits, shutdown).await?;
+            store.close().await;
+            outcome
+        }
+        // Nothing was taken.
+        None => RunReport::new(StopReason::Signal, Counters::default(), Duration::ZERO, None),
+    };
     outcome.log();
     if let Some(fault) = &outcome.fault {
         crate::logging::fatal(fault);
     }
-    if report == Some(ReportFormat::Json) {
-        writeln!(io::stdout(), "{outcome}").map_err(CommandError::output)?;
+    if report == Some(ReportFormat::Json)
+        && let Err(cause) = writeln!(io::stdout(), "{outcome}")
+    {
+        // The run is over, and its exit code says how it went, whether anybody reads the report or not.
+        log::warn!(cause = cause.to_string(); "the report cannot be written");
     }
     Ok(outcome.exit())
 }

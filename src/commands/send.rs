@@ -2,13 +2,13 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead as _, BufReader, Read},
     path::Path,
 };
 
 use bytes::Bytes;
 
-use super::CommandError;
+use super::{CommandError, say};
 use crate::{cli::SendArgs, config::Settings, source::Publisher, wiring};
 
 /// Messages that are published in one go.
@@ -22,12 +22,16 @@ pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<()
     let mut sender = Sender { publisher: wiring::publisher(&settings.source).await?, batch: Vec::new(), bytes: 0, sent: 0 };
     // Standard input can be read once only, so lines that are to be sent again are kept.
     let mut kept = Vec::new();
-    while let Some(line) = next_line(&mut *lines, &arguments.file)? {
+    // Whoever writes slowly, such as `tail -f`, sees each line go as soon as it is there: what is complete is sent before the next read.
+    while let Some(line) = next_line(&mut lines, &arguments.file)? {
         if arguments.count > 1 {
             kept.push(line.clone());
         }
         if arguments.count > 0 {
             sender.add(line).await?;
+            if !lines.buffer().contains(&b'\n') {
+                sender.flush().await?;
+            }
         }
     }
     for _ in 1..arguments.count {
@@ -36,16 +40,19 @@ pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<()
         }
     }
     sender.flush().await?;
-    eprintln!("{} messages sent", sender.sent);
+    say(&format!("{} messages sent", sender.sent));
     Ok(())
 }
 
-fn open(path: &Path) -> Result<Box<dyn BufRead>, CommandError> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin().lock()));
-    }
-    let file = File::open(path).map_err(|cause| file_error(path, "open", cause))?;
-    Ok(Box::new(BufReader::new(file)))
+type Lines = BufReader<Box<dyn Read>>;
+
+fn open(path: &Path) -> Result<Lines, CommandError> {
+    let file: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).map_err(|cause| file_error(path, "open", cause))?)
+    };
+    Ok(BufReader::with_capacity(1 << 16, file))
 }
 
 fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
@@ -53,7 +60,7 @@ fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandEr
 }
 
 /// The next line that is not empty, without its end; it need not be UTF-8.
-fn next_line(lines: &mut dyn BufRead, path: &Path) -> Result<Option<Bytes>, CommandError> {
+fn next_line(lines: &mut Lines, path: &Path) -> Result<Option<Bytes>, CommandError> {
     loop {
         let mut line = Vec::new();
         if lines.read_until(b'\n', &mut line).map_err(|cause| file_error(path, "read", cause))? == 0 {

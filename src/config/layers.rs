@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Config, File, FileFormat};
 use serde_json::Value;
 
 use super::{
@@ -18,8 +17,27 @@ use super::{
 /// Where a configuration is looked for when none is named.
 pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.yaml", "/etc/x-msrv/x-msrv.toml", "/etc/x-msrv/x-msrv.json"];
 
-const EXTENSIONS: [(&str, FileFormat); 4] =
-    [("yml", FileFormat::Yaml), ("yaml", FileFormat::Yaml), ("toml", FileFormat::Toml), ("json", FileFormat::Json)];
+const EXTENSIONS: [(&str, Format); 4] = [("yml", Format::Yaml), ("yaml", Format::Yaml), ("toml", Format::Toml), ("json", Format::Json)];
+
+/// The places at which N may stand. An override of one of them is meant for all.
+const MAX_MESSAGES: [&str; 3] = ["max-messages", "nsq.max-messages", "embedded-queue.max-messages"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Yaml,
+    Toml,
+    Json,
+}
+
+impl Format {
+    fn parse(self, text: &str) -> Result<Value, String> {
+        match self {
+            Self::Yaml => serde_saphyr::from_str(text).map_err(|error| without_snippet(&error.to_string())),
+            Self::Toml => toml::from_str(text).map_err(|error| error.to_string()),
+            Self::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
+        }
+    }
+}
 
 /// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and `__` between them.
 const PREFIX: &str = "X_MSRV__";
@@ -47,12 +65,19 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers,
     let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Read { path: path.clone(), cause })?;
     let mut tree = parse(&path, &text)?;
     let mut origins = BTreeMap::new();
-    let environment = overrides.environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
-    let environment = environment.map(|(name, keys, value)| {
-        (format!("environment variable {name}"), keys.to_ascii_lowercase().replace("__", ".").replace('_', "-"), value)
+    // In the order of their names, so that of `…__KEY` and `…__KEY__FIELD` the second always counts.
+    let environment: BTreeMap<_, _> =
+        overrides.environment.iter().filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value))).collect();
+    let environment = environment.into_iter().map(|(keys, value)| {
+        (format!("environment variable {PREFIX}{keys}"), keys.to_ascii_lowercase().replace("__", ".").replace('_', "-"), value)
     });
     let flags = overrides.flags.iter().map(|(flag, key, value)| ((*flag).to_owned(), (*key).to_owned(), value));
     for (origin, key, value) in environment.chain(flags) {
+        if MAX_MESSAGES.contains(&key.as_str()) {
+            for place in MAX_MESSAGES {
+                remove(&mut tree, place);
+            }
+        }
         set(&mut tree, &key, value).map_err(|fault| ConfigError::Value { origin: origin.clone(), key: key.clone(), fault })?;
         origins.insert(key, origin);
     }
@@ -77,21 +102,26 @@ fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
 /// By the extension's format first, then by the others: the content decides. When none fits, the extension's error is shown.
 fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
     let by_extension = EXTENSIONS.iter().find(|(extension, _)| path.extension().is_some_and(|other| other == *extension));
-    let first = by_extension.map_or(FileFormat::Yaml, |(_, format)| *format);
-    let formats = [FileFormat::Yaml, FileFormat::Toml, FileFormat::Json];
+    let first = by_extension.map_or(Format::Yaml, |(_, format)| *format);
+    let formats = [Format::Yaml, Format::Toml, Format::Json];
     let mut failure = None;
     for format in std::iter::once(first).chain(formats.into_iter().filter(|format| *format != first)) {
-        let read = Config::builder().add_source(File::from_str(text, format)).build();
-        match read.and_then(Config::try_deserialize::<Value>) {
+        match format.parse(text) {
             Ok(tree @ Value::Object(_)) => return Ok(tree),
-            Ok(_) => {}
-            Err(error) => {
-                failure.get_or_insert(error.to_string());
-            }
+            Ok(Value::Null) => return Ok(Value::Object(serde_json::Map::new())), // comments only
+            Ok(_) => drop(failure.get_or_insert_with(|| "keys and values are wanted".to_owned())),
+            Err(error) => drop(failure.get_or_insert(error)),
         }
     }
-    let fault = failure.unwrap_or_else(|| "no keys".to_owned());
+    let fault = failure.unwrap_or_default();
+    // The parsers draw their errors over several lines; ours are one line.
+    let fault = fault.split_whitespace().collect::<Vec<_>>().join(" ");
     Err(ConfigError::Syntax { path: path.to_owned(), fault: format!("not a configuration in YAML, TOML or JSON: {fault}") })
+}
+
+/// The YAML parser's words and the place, without the drawing of the text around it.
+fn without_snippet(error: &str) -> String {
+    error.split("-->").next().unwrap_or(error).trim_start_matches("error: ").to_owned()
 }
 
 /// Sets a value by the path of its key; the sections on the way are made.
@@ -116,6 +146,15 @@ fn set(tree: &mut Value, key: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Removes a value by the path of its key, if it is there.
+fn remove(tree: &mut Value, key: &str) {
+    let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let pointer = if sections.is_empty() { String::new() } else { format!("/{}", sections.replace('.', "/")) };
+    if let Some(Value::Object(section)) = tree.pointer_mut(&pointer) {
+        section.remove(name);
+    }
+}
+
 impl Layers {
     /// The folder that relative paths in the file begin at.
     pub(super) fn folder(&self) -> PathBuf {
@@ -133,7 +172,7 @@ impl Layers {
             let full = match unknown {
                 Some(name) if key == "." => name.to_owned(),
                 // The path ends with the unknown key itself, or with its section.
-                Some(name) if key.rsplit('.').next() != Some(name) => format!("{key}.{name}"),
+                Some(name) if key != name && !key.ends_with(&format!(".{name}")) => format!("{key}.{name}"),
                 _ if key == "." => String::new(),
                 _ => key,
             };

@@ -12,7 +12,10 @@ use serde::Deserialize;
 use super::{
     Overrides,
     error::Fault,
-    file::{AerospikeShape, DeadLetterShape, EmbeddedQueueShape, FileShape, KeyShape, LevelShape, LogShape, NsqShape, SqliteShape},
+    file::{
+        AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, KeyShape, LevelShape, LogShape, NsqShape,
+        SqliteShape,
+    },
     scalar::{List, Parsed, Span, Whole},
 };
 use crate::{
@@ -77,8 +80,8 @@ pub enum StoreSettings {
 pub enum DeadLetterSettings {
     /// `file`
     File(dead_letter::file::Settings),
-    /// `nsq`
-    Nsq(dead_letter::nsq::Settings),
+    /// `nsq`, and the file that takes what the topic does not.
+    Nsq(dead_letter::nsq::Settings, dead_letter::file::Settings),
     /// `log`
     Log,
 }
@@ -321,12 +324,15 @@ fn dead_letter_settings(
     timeout: Duration,
     paths: &Paths,
 ) -> Result<DeadLetterSettings, Fault> {
-    match shape.unwrap_or(DeadLetterShape::File(super::file::DeadLetterFileShape::default())) {
-        DeadLetterShape::Log => Ok(DeadLetterSettings::Log),
-        DeadLetterShape::File(file) => Ok(DeadLetterSettings::File(dead_letter::file::Settings {
+    let file_settings = |file: DeadLetterFileShape| {
+        Ok(dead_letter::file::Settings {
             path: paths.state("dead-letter.file.path", file.path.as_deref().unwrap_or("dead-letter.ndjson"))?,
-            max_size: file.max_size.map_or(100 << 20, |size| size.0).max(1),
-        })),
+            max_size: not_zero("dead-letter.file.max-size", file.max_size.map_or(100 << 20, |size| size.0))?.get(),
+        })
+    };
+    match shape.unwrap_or(DeadLetterShape::File(DeadLetterFileShape::default())) {
+        DeadLetterShape::Log => Ok(DeadLetterSettings::Log),
+        DeadLetterShape::File(file) => Ok(DeadLetterSettings::File(file_settings(file)?)),
         DeadLetterShape::Nsq(nsq) => {
             let configured = match source {
                 SourceSettings::Nsq(source::nsq::Settings { servers: source::nsq::Servers::Nsqd(addresses), .. }) => {
@@ -340,7 +346,8 @@ fn dead_letter_settings(
                     Fault::new("dead-letter.nsq", "`nsqd-tcp-address` is needed, for the queue's own section names no nsqd")
                 })?,
             };
-            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, timeout }))
+            let fallback = file_settings(DeadLetterFileShape::default())?;
+            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, timeout }, fallback))
         }
     }
 }

@@ -125,7 +125,9 @@ impl DeadLetterSettings {
             Self::File(file) => {
                 vec![("dead-letter.file.path", file.path.display().to_string()), ("dead-letter.file.max-size", file.max_size.to_string())]
             }
-            Self::Nsq(nsq) => vec![("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)), ("dead-letter.nsq.topic", nsq.topic.to_string())],
+            Self::Nsq(nsq, _) => {
+                vec![("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)), ("dead-letter.nsq.topic", nsq.topic.to_string())]
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{DeadLetter, DeadLetterError, Letter};
+use super::{DeadLetter, DeadLetterError, Kept, Letter};
 use crate::{BoxFuture, sqlite::create_parent};
 
 /// How long the lock on the file is waited for.
@@ -52,7 +52,14 @@ impl FileDeadLetter {
             std::fs::rename(path, free_name(path))?;
             file = open_locked(path).await?;
         }
-        append(&mut file, letters)
+        let is_new = file.metadata()?.len() == 0;
+        append(&mut file, letters)?;
+        if is_new {
+            // A new file is durable only when its name is.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     }
 }
 
@@ -71,12 +78,12 @@ async fn open_locked(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file, created with mode 0640 where `options` allow it; a symlink in the way is an error, not a way to write elsewhere.
-pub(crate) fn open_no_follow(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+fn open_no_follow(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.mode(0o640).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 /// Takes the exclusive lock, which others hold for one write at a time.
-pub(crate) async fn lock_within(file: &File, bound: Duration) -> io::Result<()> {
+async fn lock_within(file: &File, bound: Duration) -> io::Result<()> {
     let until = Instant::now() + bound;
     loop {
         match file.try_lock() {
@@ -125,10 +132,12 @@ fn free_name(path: &Path) -> PathBuf {
 }
 
 impl DeadLetter for FileDeadLetter {
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>> {
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         Box::pin(async move {
-            let kept = self.write(letters).await.map(|()| letters.len());
-            kept.map_err(|cause| DeadLetterError { place: self.settings.path.display().to_string(), cause: cause.into() })
+            // One write for all of them: they are all on the disk, or none is.
+            let kept = self.write(letters).await.map(|()| Kept::Durably);
+            let kept = kept.map_err(|cause| DeadLetterError { place: self.settings.path.display().to_string(), cause: cause.to_string() });
+            vec![kept; letters.len()]
         })
     }
 }

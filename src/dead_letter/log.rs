@@ -1,6 +1,6 @@
 //! The original's behaviour, only when asked for: the warning that every rejection gives anyway, and nothing is kept.
 
-use super::{DeadLetter, DeadLetterError, Letter};
+use super::{DeadLetter, DeadLetterError, Kept, Letter};
 use crate::BoxFuture;
 
 /// Keeps nothing.
@@ -8,7 +8,7 @@ use crate::BoxFuture;
 pub struct LogOnly;
 
 impl DeadLetter for LogOnly {
-    fn keep<'a>(&'a mut self, _letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>> {
-        Box::pin(std::future::ready(Ok(0)))
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+        Box::pin(std::future::ready(vec![Ok(Kept::NotAtAll); letters.len()]))
     }
 }

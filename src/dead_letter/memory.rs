@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use super::{DeadLetter, DeadLetterError, Letter};
+use super::{DeadLetter, DeadLetterError, Kept, Letter};
 use crate::BoxFuture;
 
 /// Letters that several handles share.
@@ -27,13 +27,13 @@ impl MemoryDeadLetter {
 }
 
 impl DeadLetter for MemoryDeadLetter {
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>> {
-        let kept = if self.broken {
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+        let result = if self.broken {
             Err(DeadLetterError { place: "memory".into(), cause: "told to fail".into() })
         } else {
             self.letters.borrow_mut().extend_from_slice(letters);
-            Ok(letters.len())
+            Ok(Kept::Durably)
         };
-        Box::pin(std::future::ready(kept))
+        Box::pin(std::future::ready(vec![result; letters.len()]))
     }
 }

@@ -1,5 +1,6 @@
 //! Where messages go that can't be stored: the contract that every adapter keeps, and the form of a letter.
 
+pub mod fallback;
 pub mod file;
 pub mod log;
 pub mod memory;
@@ -14,25 +15,30 @@ use crate::{BoxFuture, decode::Rejection, message::Message};
 
 /// A place for messages that can't be stored.
 pub trait DeadLetter {
-    /// Keeps letters, and brings how many of them are durable: all, or none where that is what was asked for.
-    ///
-    /// # Errors
-    /// Not all of them could be kept; each may have been or not.
+    /// Keeps letters; one result for each, in order. One that could not be kept may be there nevertheless: it is kept again the next time.
     ///
     /// # Cancel safety
-    /// Not cancel safe: the letters may have been kept.
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>>;
+    /// Not cancel safe: the letters may have been kept. Bounded in time by the adapter.
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>>;
 }
 
-/// Why letters could not be kept: what was attempted, on what, and the cause.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot keep dead letters in {place}")]
+/// What became of a letter that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is on a disk, or wherever it is safe.
+    Durably,
+    /// It is not kept, and that is what was asked for.
+    NotAtAll,
+}
+
+/// Why a letter could not be kept. Blame: the disk, the network or the server; for one that is too large for a topic, the letter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot keep dead letters in {place}: {cause}")]
 pub struct DeadLetterError {
     /// Which file or topic.
     pub place: String,
     /// What happened.
-    #[source]
-    pub cause: Box<dyn std::error::Error + Send + Sync>,
+    pub cause: String,
 }
 
 /// How every line begins, and what takes its place, of the same length, once the letter was replayed.

@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
 
-use super::{DeadLetter, DeadLetterError, Letter};
+use super::{DeadLetter, DeadLetterError, Kept, Letter};
 use crate::{
     BoxFuture,
     address::HostPort,
+    error_chain,
     nsq::{Connection, Identity, NsqError, name::TopicName},
 };
+
+/// Letters in one batch.
+const LETTERS_AT_ONCE: usize = 100;
+
+/// Bytes of the letters in one batch; nsqd takes 5 MiB by default.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Bytes of the largest frame that nsqd sends a publisher: answers are short.
 const MAX_ANSWER: usize = 1 << 20;
@@ -22,7 +28,7 @@ pub struct Settings {
     pub nsqd: Vec<HostPort>,
     /// The topic.
     pub topic: TopicName,
-    /// How long connecting to one nsqd, and publishing, may take.
+    /// How long connecting to one nsqd, and publishing a batch, may take.
     pub timeout: Duration,
 }
 
@@ -52,23 +58,54 @@ impl NsqDeadLetter {
         Err(failure.expect("the configuration names at least one nsqd"))
     }
 
-    async fn publish(&mut self, letters: &[Letter]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let bodies: Vec<_> = letters.iter().map(|letter| Bytes::from(letter.to_line().trim_end().to_owned())).collect();
+    async fn publish(&mut self, bodies: &[Bytes]) -> Result<(), NsqError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        timeout(self.settings.timeout, connection.publish(&self.settings.topic, &bodies)).await??;
+        connection.publish(&self.settings.topic, bodies, self.settings.timeout).await?;
         self.connection = Some(connection); // one that failed is not used again
         Ok(())
+    }
+
+    /// Publishes a batch. What nsqd refuses as a whole, as too large for instance, is halved until the letter at fault stands alone.
+    fn keep_batch<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+        Box::pin(async move {
+            match self.publish(bodies).await {
+                Ok(()) => vec![Ok(Kept::Durably); bodies.len()],
+                Err(NsqError::Refused { .. }) if bodies.len() > 1 => {
+                    let (first, second) = bodies.split_at(bodies.len() / 2);
+                    let mut results = self.keep_batch(first).await;
+                    results.extend(self.keep_batch(second).await);
+                    results
+                }
+                Err(error) => {
+                    let error = DeadLetterError { place: format!("the topic {}", self.settings.topic), cause: error_chain::text(&error) };
+                    vec![Err(error); bodies.len()]
+                }
+            }
+        })
     }
 }
 
 impl DeadLetter for NsqDeadLetter {
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Result<usize, DeadLetterError>> {
+    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         Box::pin(async move {
-            let kept = self.publish(letters).await.map(|()| letters.len());
-            kept.map_err(|cause| DeadLetterError { place: format!("the topic {}", self.settings.topic), cause })
+            let bodies: Vec<_> = letters.iter().map(|letter| Bytes::from(letter.to_line().trim_end().to_owned())).collect();
+            let mut results = Vec::with_capacity(letters.len());
+            let mut rest = &bodies[..];
+            while !rest.is_empty() {
+                let mut bytes = 0;
+                let fits = |body: &&Bytes| {
+                    bytes += body.len();
+                    bytes <= BYTES_AT_ONCE
+                };
+                let count = rest.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
+                let (batch, others) = rest.split_at(count);
+                results.extend(self.keep_batch(batch).await);
+                rest = others;
+            }
+            results
         })
     }
 }

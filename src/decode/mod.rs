@@ -31,21 +31,19 @@ pub enum Rejection {
     #[error("a JSON object is wanted, this is {0}")]
     NotObject(&'static str),
     /// An object names a field twice, so that one of the two would be lost.
-    #[error("field {0} stands twice")]
+    #[error("field {} stands twice", short(.0))]
     DuplicateField(String),
     /// Arrays and objects are nested too deeply.
-    #[error("field {path} is nested deeper than {MAX_DEPTH} levels")]
+    #[error("field {} is nested deeper than {MAX_DEPTH} levels", short(path))]
     TooDeep {
         /// Where the limit was passed.
         path: String,
     },
     /// An integer does not fit 64 bits with sign.
-    #[error("field {path} holds the integer {literal}, which does not fit 64 bits with sign")]
+    #[error("field {} holds an integer that does not fit 64 bits with sign", short(path))]
     BigInteger {
         /// Which field.
         path: String,
-        /// As written.
-        literal: String,
     },
     /// A field has the name that is kept for the record's key.
     #[error("field `{KEY_FIELD}` is kept for the record's key")]
@@ -59,7 +57,7 @@ pub enum Rejection {
         fault: &'static str,
     },
     /// The document does not fit the configured schema.
-    #[error("schema: {path}: {fault}")]
+    #[error("schema: {}: {}", short(path), short(fault))]
     Schema {
         /// JSON pointer to the failing place.
         path: String,
@@ -67,7 +65,7 @@ pub enum Rejection {
         fault: String,
     },
     /// The store says that it will never take this record.
-    #[error("refused by the store: {0}")]
+    #[error("refused by the store: {}", short(.0))]
     Refused(String),
     /// The message was put off more often than allowed.
     #[error("attempt {attempts} of at most {limit} failed: {cause}")]
@@ -79,6 +77,15 @@ pub enum Rejection {
         /// What failed the last time.
         cause: String,
     },
+}
+
+/// Names come from the message and may be of any length; reasons go to the log.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 160;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 impl Rejection {

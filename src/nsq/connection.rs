@@ -49,7 +49,8 @@ pub enum NsqError {
 /// What we tell nsqd about ourselves with IDENTIFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    /// How long nsqd is to wait for a settlement; `None` leaves it at its own default.
+    /// How long nsqd is to wait for a settlement; `None` for one who only publishes, who wants no heartbeats either: there may be hours between two
+    /// batches.
     pub msg_timeout: Option<Duration>,
     /// Bytes of the largest body that is read.
     pub max_body: usize,
@@ -62,12 +63,6 @@ pub struct ServerLimits {
     pub max_rdy_count: u32,
     /// How long nsqd waits for a settlement on this connection, in milliseconds.
     pub msg_timeout: u64,
-    /// nsqd's version.
-    #[serde(default)]
-    pub version: String,
-    /// Whether AUTH is wanted before anything else.
-    #[serde(default)]
-    pub auth_required: bool,
 }
 
 /// A connection on which both sides have said who they are.
@@ -87,11 +82,14 @@ impl fmt::Debug for Connection {
     }
 }
 
+fn late(bound: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(bound)))
+}
+
 impl Connection {
     /// Connects and identifies, all of it within `bound`.
     ///
-    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then the wish is dropped and nsqd's
-    /// default holds.
+    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then nsqd's default is asked for.
     ///
     /// # Errors
     /// nsqd can't be reached in time, or refuses.
@@ -99,15 +97,12 @@ impl Connection {
         let attempt = async {
             match Self::identify(address, identity).await {
                 Err(NsqError::Refused { fault, .. }) if identity.msg_timeout.is_some() && fault.contains("msg timeout") => {
-                    Self::identify(address, Identity { msg_timeout: None, ..identity }).await
+                    Self::identify(address, Identity { msg_timeout: Some(Duration::ZERO), ..identity }).await
                 }
                 other => other,
             }
         };
-        timeout(bound, attempt).await.unwrap_or_else(|_| {
-            let cause = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(bound)));
-            Err(NsqError::Io { address: address.clone(), cause })
-        })
+        timeout(bound, attempt).await.unwrap_or_else(|_| Err(NsqError::Io { address: address.clone(), cause: late(bound) }))
     }
 
     async fn identify(address: &HostPort, identity: Identity) -> Result<(Self, ServerLimits), NsqError> {
@@ -126,8 +121,9 @@ impl Connection {
             "feature_negotiation": true,
             "user_agent": concat!("x-msrv/", env!("CARGO_PKG_VERSION")),
         });
-        if let Some(msg_timeout) = identity.msg_timeout {
-            wishes["msg_timeout"] = serde_json::json!(u64::try_from(msg_timeout.as_millis()).unwrap_or(u64::MAX));
+        match identity.msg_timeout {
+            Some(msg_timeout) => wishes["msg_timeout"] = serde_json::json!(u64::try_from(msg_timeout.as_millis()).unwrap_or(u64::MAX)),
+            None => wishes["heartbeat_interval"] = serde_json::json!(-1),
         }
         connection.written.extend_from_slice(wire::MAGIC);
         wire::put_identify(&mut connection.written, wishes.to_string().as_bytes());
@@ -147,13 +143,15 @@ impl Connection {
         &mut self.written
     }
 
-    /// Publishes all of `bodies` or nothing.
+    /// Publishes all of `bodies` or nothing, within `bound`.
     ///
     /// # Errors
-    /// The connection broke, and the bodies may have been published; or nsqd refused, and they were not.
-    pub async fn publish(&mut self, topic: &TopicName, bodies: &[Bytes]) -> Result<(), NsqError> {
+    /// The connection broke or the time is over, and the bodies may have been published; or nsqd refused, and they were not. The connection is
+    /// of no more use either way: nsqd ends it when it refuses.
+    pub async fn publish(&mut self, topic: &TopicName, bodies: &[Bytes], bound: Duration) -> Result<(), NsqError> {
         wire::put_mpub(&mut self.written, topic, bodies);
-        self.response().await.map(drop)
+        let answer = timeout(bound, self.response()).await;
+        answer.unwrap_or_else(|_| Err(self.io_error(late(bound)))).map(drop)
     }
 
     /// Sends what is waiting and brings the next response that is not a heartbeat; not for use once messages may come.

@@ -30,7 +30,8 @@ pub struct Demand {
 pub enum Received {
     /// At least one delivery.
     Deliveries(Vec<Delivery>),
-    /// Nothing waits, and that is known and not guessed. A later call may bring something again.
+    /// Nothing waits, and that is known and not guessed. A later call may bring something again. Never after [`Source::pause`]: a caller that
+    /// drains would be told again and again, and never wait for anything else.
     Empty,
     /// The queue is gone; nothing will come any more, and what is in flight can't be settled.
     Closed,
@@ -41,7 +42,7 @@ pub enum Received {
 pub struct Closing {
     /// Messages that had been received, but not handed out: they were requeued with no delay.
     pub requeued: u64,
-    /// Settlements that the queue refused or that could not be delivered to it: these messages will come again.
+    /// Settlements that the queue refused, or that are not known to have reached it: these messages come again, or may.
     pub unconfirmed: u64,
 }
 

@@ -78,12 +78,12 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Proves that the file can be opened and is a queue; takes nothing.
+/// Proves that the file, if it is there, can be opened and is a queue; takes and creates nothing.
 ///
 /// # Errors
 /// It can't.
 pub fn probe(settings: &Settings) -> Result<(), SourceError> {
-    open(&settings.path).map(drop)
+    if settings.path.exists() { open(&settings.path).map(drop) } else { Ok(()) }
 }
 
 /// The embedded queue as a [`Source`].

@@ -62,6 +62,8 @@ impl SqliteStore {
             connection.execute_batch(&format!(
                 "CREATE TABLE IF NOT EXISTS \"{set}\" ({KEY_FIELD} ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT"
             ))?;
+            // A table of that name may have been there, of another shape.
+            connection.prepare(&upsert(set))?;
             Ok(connection)
         };
         match prepare() {
@@ -70,14 +72,19 @@ impl SqliteStore {
         }
     }
 
+    /// Proves that the file, if it is there, can be opened and has a table of the right shape, or none; creates no file.
+    ///
+    /// # Errors
+    /// It can't.
+    pub fn probe(settings: &Settings) -> Result<(), StoreError> {
+        if settings.path.exists() { Self::connect(settings).map(drop) } else { Ok(()) }
+    }
+
     fn write(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, PutError>>> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(records.len());
         {
-            let mut upsert = transaction.prepare(&format!(
-                "INSERT INTO \"{}\" ({KEY_FIELD}, document) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET document = excluded.document",
-                self.settings.set
-            ))?;
+            let mut upsert = transaction.prepare(&upsert(&self.settings.set))?;
             for record in records {
                 let key = match &record.key {
                     Key::Int(number) => Column::Integer(*number),
@@ -113,6 +120,10 @@ impl SqliteStore {
         })?;
         rows.collect()
     }
+}
+
+fn upsert(set: &TableName) -> String {
+    format!("INSERT INTO \"{set}\" ({KEY_FIELD}, document) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET document = excluded.document")
 }
 
 struct Document<'a>(&'a crate::record::Fields);

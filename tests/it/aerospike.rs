@@ -367,3 +367,39 @@ fn a_hanging_store_is_given_up_within_the_shutdown_timeout() {
     assert_eq!((ended.code, ended.report()["requeued"].as_u64()), (Some(75), Some(10)), "{}", ended.stderr);
     assert_eq!(nsqd.depths("testtopic").in_flight, 0);
 }
+
+/// A run that is told "empty" while it waits for the store must go on waiting for the store, and for signals.
+#[test]
+fn an_nsqd_that_dies_while_its_messages_are_at_the_store_does_not_hang_the_run() {
+    let server = block_on(StandIn::start());
+    let (mut dying, silent) = (Nsqd::start(), Nsqd::start());
+    dying.publish("t", lines("valid.ndjson"));
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}', '{}'], topic: t, channel: c, max-messages: 100}}\ntimeout: 10s\n\
+         aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 10s}}\n",
+        dying.tcp,
+        silent.tcp,
+        server.address()
+    ));
+    server.rule(Rule::always(When::Write, Then::Delay(Duration::from_millis(1_500))));
+    let child = program.spawn(&["run", "--report", "json"]);
+    block_on(server.until_writes(10));
+    dying.kill();
+    let ended = wait(child);
+    let report = ended.report();
+    assert_eq!((ended.code, report["stored"].as_u64(), report["unconfirmed"].as_u64()), (Some(75), Some(10), Some(10)), "{}", ended.stderr);
+}
+
+/// What nsqd has not confirmed is not settled, whatever was written to the socket.
+#[test]
+fn settlements_that_nsqd_does_not_confirm_are_reported_and_exit_75() {
+    let (nsqd, server, program) = scene("");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.rule(Rule::always(When::Write, Then::Delay(Duration::from_millis(300))));
+    let child = program.spawn(&["run", "--report", "json"]);
+    block_on(server.until_writes(10));
+    nsqd.freeze();
+    let ended = wait(child);
+    let report = ended.report();
+    assert_eq!((ended.code, report["stored"].as_u64(), report["unconfirmed"].as_u64()), (Some(75), Some(10), Some(10)), "{}", ended.stderr);
+}

@@ -81,15 +81,27 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(program.rows("t").len(), 17);
 }
 
+/// The original has N in the queue's section; whoever overrides it means that one.
+#[test]
+fn an_override_of_n_wins_wherever_the_file_has_it() {
+    let program = Program::new("embedded-queue: {path: queue.db, max-messages: 7}\nsqlite: {path: store.db, set: s}\n");
+    assert!(program.run(&["check"]).stdout.starts_with("max-messages: 7\n"));
+    assert!(program.run(&["--max-messages", "5", "check"]).stdout.starts_with("max-messages: 5\n"));
+    let program = program.env("X_MSRV__EMBEDDED_QUEUE__MAX_MESSAGES", "6");
+    assert!(program.run(&["check"]).stdout.starts_with("max-messages: 6\n"));
+}
+
 /// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known key.
 #[test]
 fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("", &["x-msrv.yml", "no queue"]),
         ("a: [", &["x-msrv.yml", "line"]),
         ("embedded-queue: {path: q}", &["x-msrv.yml", "no store", "`aerospike`", "`sqlite`"]),
         ("sqlite: {path: s, set: s}", &["x-msrv.yml", "no queue", "`nsq`", "`embedded-queue`"]),
         ("timeot: 2s", &["x-msrv.yml: timeot: unknown field `timeot`", "did you mean `timeout`?"]),
+        ("nsq.topic: t", &["x-msrv.yml: nsq.topic: unknown field `nsq.topic`"]),
+        ("timeout: 1s\ntimeout: 2s", &["x-msrv.yml: ", "line 2", "duplicate"]),
         ("timeout: 2", &["x-msrv.yml: timeout: ", "integer `2`", "a duration with its unit"]),
         ("timeout: 0s", &["x-msrv.yml: timeout: ", "more than 0s"]),
         ("max-messages: 0", &["x-msrv.yml: max-messages: ", "at least 1"]),
@@ -107,7 +119,7 @@ fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
     for (text, expected) in cases {
         let rest = if text.is_empty() || text.contains("embedded-queue") || text.starts_with("sqlite") || text == "a: [" {
             ""
-        } else if text.starts_with("nsq") {
+        } else if text.starts_with("nsq:") {
             "\nsqlite: {path: s, set: s}\n"
         } else {
             "\nsqlite: {path: s, set: s}\nembedded-queue: {path: q}\n"

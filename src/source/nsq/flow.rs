@@ -166,7 +166,7 @@ impl Flow {
 
     /// Whether every lane was listened to, had nothing, and nothing came or was worked on for long enough.
     pub(super) fn is_empty(&self, now: Instant) -> bool {
-        self.all_dry() && now - self.idle_since >= self.needed_silence()
+        !self.paused && self.all_dry() && now - self.idle_since >= self.needed_silence()
     }
 
     /// Somebody knows better: there is more. It is listened for anew.
@@ -202,6 +202,10 @@ impl Flow {
         for lane in &mut self.lanes {
             self.left += std::mem::take(&mut lane.open);
         }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// The connection is lost; what was unsettled there will come again by itself.
@@ -432,6 +436,7 @@ mod tests {
         assert_eq!(rdy(&mut flow, 1), Some(0));
         assert!(!flow.received(1, now), "what comes after the pause is a stray");
         assert_eq!(flow.next_tick(), None);
+        assert!(!flow.is_empty(now + 10_000 * MS), "nobody listens any more, so nobody knows");
     }
 
     #[test]

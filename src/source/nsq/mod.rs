@@ -88,6 +88,11 @@ fn list(addresses: &[HostPort]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// The part of the connect timeout that is left: it bounds finding nsqd, connecting and subscribing together.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
 /// An nsqd to connect to, with its HTTP address where it is known.
 struct Place {
     tcp: HostPort,
@@ -95,12 +100,12 @@ struct Place {
 }
 
 /// Which nsqd there are. At least one nsqlookupd has to answer; the dead ones are warned of.
-async fn discover(settings: &Settings) -> Result<Vec<Place>, SourceError> {
+async fn discover(settings: &Settings, until: Instant) -> Result<Vec<Place>, SourceError> {
     let lookupds = match &settings.servers {
         Servers::Nsqd(addresses) => return Ok(addresses.iter().map(|tcp| Place { tcp: tcp.clone(), http: None }).collect()),
         Servers::Lookupd(addresses) => addresses,
     };
-    let ask = |lookupd| lookup::producers(lookupd, &settings.topic, settings.connect_timeout);
+    let ask = |lookupd| lookup::producers(lookupd, &settings.topic, left(until));
     let (mut places, mut failure, mut answered) = (Vec::<Place>::new(), None, false);
     for (lookupd, answer) in lookupds.iter().zip(join_all(lookupds.iter().map(ask)).await) {
         match answer {
@@ -125,8 +130,8 @@ async fn discover(settings: &Settings) -> Result<Vec<Place>, SourceError> {
 }
 
 /// Connects to every place at once and warns of those that don't answer.
-async fn connect_all(settings: &Settings, places: &[Place]) -> Result<Vec<Lane>, SourceError> {
-    let attempts = join_all(places.iter().map(|place| Lane::open(settings, place))).await;
+async fn connect_all(settings: &Settings, places: &[Place], until: Instant) -> Result<Vec<Lane>, SourceError> {
+    let attempts = join_all(places.iter().map(|place| Lane::open(settings, place, until))).await;
     let (mut lanes, mut failure) = (Vec::new(), None);
     for (place, attempt) in places.iter().zip(attempts) {
         match attempt {
@@ -156,8 +161,9 @@ fn connect_error(error: NsqError) -> SourceError {
 /// # Errors
 /// None of them answers, or nsqd refuses us.
 pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
-    let places = discover(settings).await?;
-    let attempts = places.iter().map(|place| Connection::open(&place.tcp, settings.identity(), settings.connect_timeout));
+    let until = Instant::now() + settings.connect_timeout;
+    let places = discover(settings, until).await?;
+    let attempts = places.iter().map(|place| Connection::open(&place.tcp, settings.identity(), left(until)));
     let (answers, failures): (Vec<_>, Vec<_>) = join_all(attempts).await.into_iter().partition(Result::is_ok);
     match failures.into_iter().find_map(Result::err) {
         Some(error) if answers.is_empty() => Err(connect_error(error)),
@@ -173,6 +179,8 @@ struct Lane {
     origin: Origin,
     start: LaneStart,
     lease: Duration,
+    /// Settlements that were put since SUB, and not refused: proven to have arrived by `CLOSE_WAIT` only.
+    unproven: u64,
     closing: CloseState,
 }
 
@@ -189,20 +197,20 @@ enum CloseState {
 }
 
 impl Lane {
-    async fn open(settings: &Settings, place: &Place) -> Result<Self, NsqError> {
+    async fn open(settings: &Settings, place: &Place, until: Instant) -> Result<Self, NsqError> {
         let address = &place.tcp;
         let late = || NsqError::Io { address: address.clone(), cause: io::ErrorKind::TimedOut.into() };
         let depth = async {
             match &place.http {
-                Some(http) => lookup::depth(http, &settings.topic, &settings.channel, settings.connect_timeout).await.ok(),
+                Some(http) => lookup::depth(http, &settings.topic, &settings.channel, left(until)).await.ok(),
                 None => None,
             }
         };
         let subscribe = async {
-            let (mut connection, limits) = Connection::open(address, settings.identity(), settings.connect_timeout).await?;
+            let (mut connection, limits) = Connection::open(address, settings.identity(), left(until)).await?;
             let asked = Instant::now();
             wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
-            timeout(settings.connect_timeout, connection.response()).await.map_err(|_| late())??;
+            timeout(left(until), connection.response()).await.map_err(|_| late())??;
             Ok::<_, NsqError>((connection, limits, asked.elapsed()))
         };
         let (subscribed, depth) = tokio::join!(subscribe, depth);
@@ -213,6 +221,7 @@ impl Lane {
             http: place.http.clone(),
             start: LaneStart { max_rdy: limits.max_rdy_count, round_trip, depth },
             lease: Duration::from_millis(limits.msg_timeout),
+            unproven: 0,
             closing: CloseState::Open,
         })
     }
@@ -243,9 +252,10 @@ impl NsqSource {
         if settings.channel.is_ephemeral() {
             warn!(channel = settings.channel.to_string(); "the channel is ephemeral: what is published between runs is not kept for it");
         }
-        let mut places = discover(settings).await?;
+        let until = Instant::now() + settings.connect_timeout;
+        let mut places = discover(settings, until).await?;
         shuffle(&mut places); // so that over many runs nobody is always first where N is smaller than the number of nsqd
-        let lanes = connect_all(settings, &places).await?;
+        let lanes = connect_all(settings, &places, until).await?;
         Ok(Self {
             settings: settings.clone(),
             lanes,
@@ -299,13 +309,19 @@ impl NsqSource {
         match frame {
             Frame::Message(message) => self.take_message(lane, message),
             Frame::Response(data) if data == wire::HEARTBEAT => wire::put_nop(self.lanes[lane].connection.commands()),
-            Frame::Response(data) if data == wire::CLOSE_WAIT => self.lanes[lane].closing = CloseState::Confirmed,
+            Frame::Response(data) if data == wire::CLOSE_WAIT => {
+                self.lanes[lane].closing = CloseState::Confirmed;
+                self.lanes[lane].unproven = 0;
+            }
             Frame::Response(_) => {}
             Frame::Error(text) => {
                 let text = String::from_utf8_lossy(&text);
                 let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED"].iter().any(|code| text.starts_with(code));
                 // Neither these two nor E_TOUCH_FAILED end the connection: the message had timed out, and comes again. Anything else does.
-                self.closing.unconfirmed += u64::from(timed_out);
+                if timed_out {
+                    self.closing.unconfirmed += 1;
+                    self.lanes[lane].unproven = self.lanes[lane].unproven.saturating_sub(1);
+                }
                 let address = self.lanes[lane].connection.address().to_string();
                 warn!(address = address, answer = text.as_ref(); "nsqd refuses a command");
             }
@@ -332,6 +348,7 @@ impl NsqSource {
             warn!(address = lost.connection.address().to_string(), cause = cause.to_string(); "connection to nsqd lost");
         }
         lost.closing = CloseState::Lost;
+        self.closing.unconfirmed += std::mem::take(&mut lost.unproven);
         if let Some(flow) = &mut self.flow {
             flow.lost(lane, Instant::now());
         }
@@ -359,11 +376,11 @@ impl NsqSource {
                 return Received::Deliveries(self.ready.drain(..).collect());
             }
             let now = Instant::now();
-            let Some(flow) = &mut self.flow else { return Received::Empty };
-            if self.lanes.is_empty() {
+            let flow = self.flow.as_mut().expect("start comes first");
+            if self.lanes.is_empty() && !flow.is_paused() {
                 return Received::Empty; // no nsqd has the topic yet
             }
-            if self.lanes.iter().all(|lane| lane.closing == CloseState::Lost) {
+            if !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.closing == CloseState::Lost) {
                 return Received::Closed;
             }
             flow.tick(now);
@@ -426,6 +443,7 @@ impl NsqSource {
             let lane = &mut self.lanes[lane_of(&delivery.receipt)];
             if lane.closing == CloseState::Open {
                 wire::put_req(lane.connection.commands(), &delivery.message.id, 0);
+                lane.unproven += 1;
             } else {
                 self.closing.unconfirmed += 1;
             }
@@ -451,6 +469,7 @@ impl NsqSource {
             unreachable!("a future that is never ready");
         }
         self.hang_up().await;
+        self.closing.unconfirmed += self.lanes.iter().map(|lane| lane.unproven).sum::<u64>();
         self.closing
     }
 
@@ -492,6 +511,7 @@ impl NsqSource {
                 continue;
             }
             flow.settled(index, count, Instant::now());
+            lane.unproven += count;
             let change = flow.change_of_rdy(index);
             let commands = lane.connection.commands();
             if let Some(change) = change.filter(|change| change.sinks) {
@@ -535,7 +555,9 @@ impl Source for NsqSource {
         Box::pin(async move {
             for delivery in deliveries {
                 let lane = &mut self.lanes[lane_of(&delivery.receipt)];
-                wire::put_touch(lane.connection.commands(), &delivery.message.id);
+                if lane.closing != CloseState::Lost {
+                    wire::put_touch(lane.connection.commands(), &delivery.message.id);
+                }
             }
             self.flush().await;
         })

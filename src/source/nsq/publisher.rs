@@ -1,11 +1,14 @@
 //! Publishing to the configured nsqd.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{Settings, connect_error, discover};
 use crate::{
     BoxFuture,
-    nsq::{Connection, name::TopicName},
+    nsq::{Connection, Identity, name::TopicName},
     source::{Publisher, SourceError},
 };
 
@@ -13,6 +16,7 @@ use crate::{
 pub struct NsqPublisher {
     connection: Connection,
     topic: TopicName,
+    timeout: Duration,
 }
 
 impl NsqPublisher {
@@ -21,14 +25,17 @@ impl NsqPublisher {
     /// # Errors
     /// None does.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
-        let places = discover(settings).await?;
+        let places = discover(settings, Instant::now() + settings.connect_timeout).await?;
         let mut failure = SourceError::Refused {
             place: settings.place(),
             fault: format!("no nsqd has the topic {} yet, so it is unknown where to publish", settings.topic),
         };
         for place in places {
-            match Connection::open(&place.tcp, settings.identity(), settings.connect_timeout).await {
-                Ok((connection, _)) => return Ok(Self { connection, topic: settings.topic.clone() }),
+            let identity = Identity { msg_timeout: None, ..settings.identity() };
+            match Connection::open(&place.tcp, identity, settings.connect_timeout).await {
+                Ok((connection, _)) => {
+                    return Ok(Self { connection, topic: settings.topic.clone(), timeout: settings.connect_timeout });
+                }
                 Err(error) => failure = connect_error(error),
             }
         }
@@ -38,6 +45,6 @@ impl NsqPublisher {
 
 impl Publisher for NsqPublisher {
     fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move { self.connection.publish(&self.topic, bodies).await.map_err(connect_error) })
+        Box::pin(async move { self.connection.publish(&self.topic, bodies, self.timeout).await.map_err(connect_error) })
     }
 }

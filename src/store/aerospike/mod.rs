@@ -149,8 +149,8 @@ impl AerospikeStore {
             if let Err(error) = &call
                 && records.len() > 1
                 && matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink)
-                && operations.iter().all(|operation| operation.record().is_none())
             {
+                // What another node of the cluster has stored meanwhile is written once more, as the same record.
                 let (first, second) = records.split_at(records.len() / 2);
                 let mut results = self.put_chunk(first).await;
                 results.extend(self.put_chunk(second).await);
@@ -239,10 +239,11 @@ fn write_policy(settings: &Settings) -> BatchWritePolicy {
 
 /// What became of one row, given the failure of the call that it was in.
 fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result<Put, PutError> {
-    if operation.record().is_some() {
-        return Ok(Put::Stored);
-    }
-    let Some(error) = operation.error().or(call) else { return no_answer() };
+    let error = match (operation.error(), operation.record()) {
+        (None, Some(_)) => return Ok(Put::Stored),
+        (error, _) => error.or(call),
+    };
+    let Some(error) = error else { return no_answer() };
     let text = || format!("Aerospike: {} (code {})", error.base_message(), error.result_code());
     match codes::verdict(error) {
         Verdict::AlreadyThere => Ok(Put::Duplicate),

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use x_msrv::{
     dead_letter::{
-        DeadLetter, Letter,
+        DeadLetter, Kept, Letter,
+        fallback::Fallback,
         file::{self, FileDeadLetter},
         memory::MemoryDeadLetter,
         nsq::{self, NsqDeadLetter},
@@ -20,6 +21,18 @@ use crate::support::{
     nsqd::{Nsqd, nobody},
     program::Program,
 };
+
+/// Keeps letters, all of them.
+async fn keep(dead_letter: &mut dyn DeadLetter, letters: &[Letter]) {
+    let results = dead_letter.keep(letters).await;
+    assert_eq!(results, vec![Ok(Kept::Durably); letters.len()]);
+}
+
+/// Tries to keep letters, and none of them is.
+async fn keep_none(dead_letter: &mut dyn DeadLetter) {
+    let results = dead_letter.keep(&letters()).await;
+    assert!(results.len() == 4 && results.iter().all(Result::is_err), "{results:?}");
+}
 
 fn letter(body: &'static [u8]) -> Letter {
     let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::from_static(body), attempts: 2 };
@@ -38,9 +51,9 @@ fn read(path: &std::path::Path) -> Vec<Letter> {
 #[test]
 fn memory_keeps_every_letter() {
     let mut memory = MemoryDeadLetter::default();
-    assert_eq!(block_on(memory.keep(&letters())).expect("kept"), 4);
+    block_on(keep(&mut memory, &letters()));
     assert_eq!(memory.letters(), letters());
-    block_on(MemoryDeadLetter::broken().keep(&letters())).expect_err("told to fail");
+    block_on(keep_none(&mut MemoryDeadLetter::broken()));
 }
 
 #[test]
@@ -49,7 +62,7 @@ fn a_file_keeps_every_letter_behind_those_that_were_there() {
     let path = folder.path().join("a/b/dead.ndjson");
     for _ in 0..2 {
         let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 });
-        assert_eq!(block_on(file.keep(&letters())).expect("kept"), 4);
+        block_on(keep(&mut file, &letters()));
     }
     assert_eq!(read(&path), [letters(), letters()].concat());
 }
@@ -59,7 +72,7 @@ fn a_file_and_its_folder_are_not_for_everybody() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/dead.ndjson");
-    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }).keep(&letters())).expect("kept");
+    block_on(keep(&mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }), &letters()));
     let mode = |path: &std::path::Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&path) & 0o137, 0, "0640 or tighter");
     assert_eq!(mode(&folder.path().join("a")) & 0o027, 0, "0750 or tighter");
@@ -71,7 +84,7 @@ fn a_file_that_has_grown_is_renamed_and_nothing_of_it_is_lost() {
     let path = folder.path().join("dead.ndjson");
     let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 500 });
     for _ in 0..10 {
-        block_on(file.keep(&letters())).expect("kept");
+        block_on(keep(&mut file, &letters()));
     }
     let files: Vec<_> = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     assert!(files.len() > 2, "{files:?}");
@@ -83,7 +96,7 @@ fn a_line_that_somebody_left_half_written_does_not_spoil_the_next() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
     std::fs::write(&path, "{\"replayed\":fal").expect("written");
-    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }).keep(&letters())).expect("kept");
+    block_on(keep(&mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }), &letters()));
     let text = std::fs::read_to_string(&path).expect("there");
     assert_eq!(text.lines().filter(|line| serde_json::from_str::<Letter>(line).is_ok()).count(), 4);
 }
@@ -97,7 +110,7 @@ fn many_writers_of_one_file_never_mix_their_lines() {
             scope.spawn(|| {
                 let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 3_000 });
                 for _ in 0..25 {
-                    block_on(file.keep(&letters())).expect("kept");
+                    block_on(keep(&mut file, &letters()));
                 }
             });
         }
@@ -111,7 +124,7 @@ fn a_symlink_in_the_way_is_not_followed() {
     let folder = TempDir::new().expect("a folder");
     let (path, elsewhere) = (folder.path().join("dead.ndjson"), folder.path().join("elsewhere"));
     std::os::unix::fs::symlink(&elsewhere, &path).expect("a symlink");
-    block_on(FileDeadLetter::new(file::Settings { path, max_size: 1 << 20 }).keep(&letters())).expect_err("a symlink");
+    block_on(keep_none(&mut FileDeadLetter::new(file::Settings { path, max_size: 1 << 20 })));
     assert!(!elsewhere.exists());
 }
 
@@ -121,8 +134,8 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     let settings = nsq::Settings { nsqd: vec![nobody(), nsqd.tcp.clone()], topic: "dead".parse().expect("a topic"), timeout: PATIENCE };
     let mut topic = NsqDeadLetter::new(settings.clone());
     block_on(async {
-        assert_eq!(topic.keep(&letters()).await.expect("kept"), 4);
-        assert_eq!(topic.keep(&letters()).await.expect("kept"), 4);
+        keep(&mut topic, &letters()).await;
+        keep(&mut topic, &letters()).await;
     });
     // Letters are JSON objects, so that the program itself can drain them into a table.
     let program = Program::new(&format!(
@@ -133,5 +146,24 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     let bodies: Vec<_> = program.rows("letters").into_iter().filter_map(|(_, letter)| letter["body"].as_str().map(str::to_owned)).collect();
     assert_eq!(bodies.iter().filter(|body| *body == "{a: 1}").count(), 2);
     let settings = nsq::Settings { nsqd: vec![nobody()], ..settings };
-    block_on(NsqDeadLetter::new(settings).keep(&letters())).expect_err("nobody listens");
+    block_on(keep_none(&mut NsqDeadLetter::new(settings)));
+}
+
+/// A letter is larger than its message, so the largest messages make letters that nsqd does not take.
+#[test]
+fn letters_that_a_topic_refuses_take_no_others_with_them_and_go_to_the_file() {
+    let nsqd = Nsqd::start();
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("dead.ndjson");
+    let settings = nsq::Settings { nsqd: vec![nsqd.tcp.clone()], topic: "dead".parse().expect("a topic"), timeout: PATIENCE };
+    let mut both = Fallback {
+        first: Box::new(NsqDeadLetter::new(settings)),
+        second: Box::new(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 30 })),
+    };
+    let large = Letter { detail: "x".repeat(1 << 20), ..letter(b"large") };
+    let mut many = vec![letter(b"{a: 1}"); 2_500];
+    many[1_234] = large.clone();
+    block_on(keep(&mut both, &many));
+    assert_eq!(nsqd.depths("dead").waiting, 2_499);
+    assert_eq!(read(&path), [large]);
 }

@@ -54,9 +54,10 @@ impl Database for Sqlite {
 }
 
 /// A set of its own in the namespace `test` of a stand-in, or of a real server where the environment names one.
-pub(crate) struct Aerospike {
-    pub(crate) settings: aerospike::Settings,
-    pub(crate) stand_in: Option<StandIn>,
+struct Aerospike {
+    settings: aerospike::Settings,
+    /// Kept for as long as it is needed.
+    _stand_in: Option<StandIn>,
 }
 
 impl Database for Aerospike {
@@ -71,12 +72,11 @@ impl Database for Aerospike {
 
 impl Aerospike {
     async fn named(set: &str) -> Self {
-        let (host, stand_in) = match real_aerospike() {
-            Some(host) => (host, None),
-            None => {
-                let server = StandIn::start().await;
-                (server.address().to_string().parse().expect("an address"), Some(server))
-            }
+        let (host, stand_in) = if let Some(host) = real_aerospike() {
+            (host, None)
+        } else {
+            let server = StandIn::start().await;
+            (server.address().to_string().parse().expect("an address"), Some(server))
         };
         let settings = aerospike::Settings {
             hosts: vec![host],
@@ -88,7 +88,7 @@ impl Aerospike {
             timeout: PATIENCE,
             connect_timeout: PATIENCE,
         };
-        Self { settings, stand_in }
+        Self { settings, _stand_in: stand_in }
     }
 }
 

@@ -147,6 +147,11 @@ impl Nsqd {
         self.server.child.wait().expect("nsqd ends");
     }
 
+    /// Stops it from doing anything, without ending it.
+    pub(crate) fn freeze(&self) {
+        super::program::signal(&self.server.child, "STOP");
+    }
+
     /// The same nsqd again, on the same ports.
     pub(crate) fn restart(&mut self) {
         let ports = [format!("-tcp-address={}", self.tcp), format!("-http-address={}", self.http)];
@@ -161,7 +166,7 @@ impl Nsqd {
             let identity = Identity { msg_timeout: None, max_body: 1 << 20 };
             let (mut connection, _) = Connection::open(&self.tcp, identity, PATIENCE).await.expect("nsqd answers");
             for batch in bodies.chunks(1_000) {
-                connection.publish(&topic.parse().expect("a topic"), batch).await.expect("published");
+                connection.publish(&topic.parse().expect("a topic"), batch, PATIENCE).await.expect("published");
             }
         });
     }
