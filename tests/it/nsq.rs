@@ -254,6 +254,21 @@ fn consumers(nsqd: &Nsqd) -> usize {
     stats["topics"][0]["channels"][0]["clients"].as_array().map_or(0, Vec::len)
 }
 
+/// nsqd ends connections that leave two heartbeats without an answer.
+#[test]
+fn heartbeats_keep_a_run_alive_that_has_nothing_to_say() {
+    let nsqd = Nsqd::with(&["-client-timeout=1s"]);
+    let program = program(&[&nsqd], ", max-messages: 1");
+    let child = program.spawn(&["run", "--idle-timeout", "1h", "--timeout", "2h"]);
+    wait_until("it listens", || consumers(&nsqd) == 1);
+    #[expect(clippy::disallowed_methods, reason = "nsqd's heartbeats come in real time")]
+    std::thread::sleep(Duration::from_millis(2_500)); // the time itself is what is tested: five heartbeats
+    nsqd.publish("t", bodies(0..1));
+    let ended = wait(child);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(stored(&program).len(), 1);
+}
+
 #[test]
 fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
     const COUNT: u64 = 30_000;

@@ -72,6 +72,22 @@ fn what_is_no_json_object_is_kept_as_a_dead_letter() {
     assert_eq!(program.rows("s").len(), 1);
 }
 
+/// One field name longer than 15 bytes made the original's consumer back off for 2 s, and the message die after five tries.
+#[test]
+fn a_field_name_that_aerospike_cannot_take_is_a_dead_letter_and_delays_nobody() {
+    let (nsqd, server) = (Nsqd::start(), block_on(StandIn::start()));
+    nsqd.publish("t", ["{\"a\":1}", "{\"a_name_of_16_byt\":1}", "{\"a\":2}"]);
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\naerospike: {{hosts: ['{}'], namespace: test, set: s}}\n",
+        nsqd.tcp,
+        server.address()
+    ));
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["dead-lettered"].as_u64()), (Some(2), Some(1)));
+    assert!(report["elapsed-seconds"].as_f64().expect("a number") < 1.0, "{report}");
+    assert!(program.letters()[0]["detail"].as_str().is_some_and(|detail| detail.contains("`a_name_of_16_byt` has 16 bytes")));
+}
+
 /// The original made every number a float.
 #[test]
 fn integers_above_2_to_the_53_keep_every_digit() {
