@@ -196,12 +196,12 @@ impl Flow {
         })
     }
 
-    /// No more messages are wanted.
-    pub(super) fn pause(&mut self) {
+    /// No more messages are wanted. True if nsqd had the right to send some.
+    pub(super) fn pause(&mut self) -> bool {
         self.paused = true;
-        for lane in &mut self.lanes {
-            self.left += std::mem::take(&mut lane.open);
-        }
+        let open: u64 = self.lanes.iter_mut().map(|lane| std::mem::take(&mut lane.open)).sum();
+        self.left += open;
+        open > 0
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -432,7 +432,7 @@ mod tests {
         flow.lost(0, now);
         assert_eq!((rdy(&mut flow, 0), rdy(&mut flow, 1)), (None, Some(10)));
         assert!(flow.received(1, now));
-        flow.pause();
+        assert!(flow.pause() && !flow.pause(), "nine were open");
         assert_eq!(rdy(&mut flow, 1), Some(0));
         assert!(!flow.received(1, now), "what comes after the pause is a stray");
         assert_eq!(flow.next_tick(), None);

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Settings, connect_error, discover};
+use super::{
+    Settings,
+    connect::{connect_error, discover},
+};
 use crate::{
     BoxFuture,
     nsq::{Connection, Identity, name::TopicName},

@@ -1,0 +1,165 @@
+//! Finding nsqd, connecting and subscribing.
+
+use std::{io, time::Duration};
+
+use futures_util::future::join_all;
+use log::warn;
+use tokio::time::{Instant, timeout};
+
+use super::{Servers, Settings, flow::LaneStart, lookup};
+use crate::{
+    address::HostPort,
+    error_chain,
+    message::Origin,
+    nsq::{Connection, NsqError, wire},
+    source::SourceError,
+};
+
+/// The part of the connect timeout that is left: it bounds finding nsqd, connecting and subscribing together.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+/// An nsqd to connect to, with its HTTP address where it is known.
+pub(super) struct Place {
+    pub(super) tcp: HostPort,
+    http: Option<HostPort>,
+}
+
+/// Which nsqd there are. At least one nsqlookupd has to answer; the dead ones are warned of.
+pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<Place>, SourceError> {
+    let lookupds = match &settings.servers {
+        Servers::Nsqd(addresses) => return Ok(addresses.iter().map(|tcp| Place { tcp: tcp.clone(), http: None }).collect()),
+        Servers::Lookupd(addresses) => addresses,
+    };
+    let ask = |lookupd| lookup::producers(lookupd, &settings.topic, left(until));
+    let (mut places, mut failure, mut answered) = (Vec::<Place>::new(), None, false);
+    for (lookupd, answer) in lookupds.iter().zip(join_all(lookupds.iter().map(ask)).await) {
+        match answer {
+            Ok(producers) => {
+                answered = true;
+                for producer in producers {
+                    if places.iter().all(|place| place.tcp != producer.tcp) {
+                        places.push(Place { tcp: producer.tcp, http: Some(producer.http) });
+                    }
+                }
+            }
+            Err(cause) => {
+                warn!(address = lookupd.to_string(), cause = error_chain::text(&*cause); "nsqlookupd does not answer");
+                failure = Some(cause);
+            }
+        }
+    }
+    match failure {
+        Some(cause) if !answered => Err(SourceError::Unreachable { place: settings.place(), cause }),
+        _ => Ok(places),
+    }
+}
+
+/// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer.
+pub(super) async fn connect(settings: &Settings) -> Result<Vec<Lane>, SourceError> {
+    let until = Instant::now() + settings.connect_timeout;
+    let mut places = discover(settings, until).await?;
+    shuffle(&mut places);
+    let attempts = join_all(places.iter().map(|place| Lane::open(settings, place, until))).await;
+    let (mut lanes, mut failure) = (Vec::new(), None);
+    for (place, attempt) in places.iter().zip(attempts) {
+        match attempt {
+            Ok(lane) => lanes.push(lane),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                warn!(address = place.tcp.to_string(), cause = cause; "nsqd does not answer");
+                failure = Some(error);
+            }
+        }
+    }
+    match failure {
+        Some(error) if lanes.is_empty() => Err(connect_error(error)),
+        _ => Ok(lanes),
+    }
+}
+
+pub(super) fn connect_error(error: NsqError) -> SourceError {
+    match error {
+        NsqError::Io { address, cause } => SourceError::Unreachable { place: format!("nsqd at {address}"), cause: cause.into() },
+        NsqError::Refused { address, fault } => SourceError::Refused { place: format!("nsqd at {address}"), fault },
+    }
+}
+
+/// Proves that nsqd, and nsqlookupd where it is configured, answer; subscribes to nothing.
+///
+/// # Errors
+/// None of them answers, or nsqd refuses us.
+pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
+    let until = Instant::now() + settings.connect_timeout;
+    let places = discover(settings, until).await?;
+    let attempts = places.iter().map(|place| Connection::open(&place.tcp, settings.identity(), left(until)));
+    let (answers, failures): (Vec<_>, Vec<_>) = join_all(attempts).await.into_iter().partition(Result::is_ok);
+    match failures.into_iter().find_map(Result::err) {
+        Some(error) if answers.is_empty() => Err(connect_error(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A subscribed connection.
+pub(super) struct Lane {
+    pub(super) connection: Connection,
+    /// Where its statistics are, if that is known.
+    pub(super) http: Option<HostPort>,
+    pub(super) origin: Origin,
+    pub(super) start: LaneStart,
+    pub(super) lease: Duration,
+    /// Settlements that were put since SUB, and not refused: proven to have arrived by `CLOSE_WAIT` only.
+    pub(super) unproven: u64,
+    pub(super) closing: CloseState,
+}
+
+/// How far a lane's orderly end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CloseState {
+    Open,
+    /// CLS was sent.
+    Asked,
+    /// `CLOSE_WAIT` came: nsqd has processed every settlement before it.
+    Confirmed,
+    /// The connection is lost.
+    Lost,
+}
+
+impl Lane {
+    async fn open(settings: &Settings, place: &Place, until: Instant) -> Result<Self, NsqError> {
+        let address = &place.tcp;
+        let late = || NsqError::Io { address: address.clone(), cause: io::ErrorKind::TimedOut.into() };
+        let depth = async {
+            match &place.http {
+                Some(http) => lookup::depth(http, &settings.topic, &settings.channel, left(until)).await.ok(),
+                None => None,
+            }
+        };
+        let subscribe = async {
+            let (mut connection, limits) = Connection::open(address, settings.identity(), left(until)).await?;
+            let asked = Instant::now();
+            wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
+            timeout(left(until), connection.response()).await.map_err(|_| late())??;
+            Ok::<_, NsqError>((connection, limits, asked.elapsed()))
+        };
+        let (subscribed, depth) = tokio::join!(subscribe, depth);
+        let (connection, limits, round_trip) = subscribed?;
+        Ok(Self {
+            origin: Origin::new(&format!("{}@{address}", settings.topic)),
+            connection,
+            http: place.http.clone(),
+            start: LaneStart { max_rdy: limits.max_rdy_count, round_trip, depth },
+            lease: Duration::from_millis(limits.msg_timeout),
+            unproven: 0,
+            closing: CloseState::Open,
+        })
+    }
+}
+
+/// Brings the places into an order that differs from run to run, so that nobody is always first where N is smaller than their number.
+fn shuffle(places: &mut [Place]) {
+    use std::hash::BuildHasher as _;
+    let seed = std::collections::hash_map::RandomState::new();
+    places.sort_by_cached_key(|place| seed.hash_one(&place.tcp));
+}

@@ -1,0 +1,388 @@
+//! Receiving from, and settling with, all nsqd at once.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use log::{debug, warn};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{
+    Settings,
+    connect::{self, CloseState, Lane},
+    flow::{Flow, LaneStart},
+    lookup,
+};
+use crate::{
+    BoxFuture,
+    address::HostPort,
+    message::{Delivery, Message, Receipt, Settlement},
+    nsq::wire::{self, Frame, WireMessage},
+    source::{Closing, Demand, Received, Source, SourceError},
+};
+
+/// How long a write or the orderly end of a connection may take before the connection counts as lost.
+const SEND_BOUND: Duration = Duration::from_secs(1);
+
+/// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
+const STRAY_TIME: Duration = Duration::from_millis(1);
+
+/// nsqd as a [`Source`].
+pub struct NsqSource {
+    settings: Settings,
+    lanes: Vec<Lane>,
+    /// How often nsqd's statistics have contradicted when the flow called the queue empty.
+    contradictions: u32,
+    /// Whether nsqd had the right to send more when it was told to stop.
+    may_stray: bool,
+    /// The books; there from the start on.
+    flow: Option<Flow>,
+    /// Received, on the books and not handed out.
+    ready: VecDeque<Delivery>,
+    closing: Closing,
+    frames: Vec<Frame>,
+}
+
+impl NsqSource {
+    /// Finds nsqd, connects and subscribes, but asks for no message.
+    ///
+    /// # Errors
+    /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not answer is warned of.
+    pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
+        if settings.channel.is_ephemeral() {
+            warn!(channel = settings.channel.to_string(); "the channel is ephemeral: what is published between runs is not kept for it");
+        }
+        let lanes = connect::connect(settings).await?;
+        Ok(Self {
+            settings: settings.clone(),
+            lanes,
+            contradictions: 0,
+            may_stray: false,
+            flow: None,
+            ready: VecDeque::new(),
+            closing: Closing::default(),
+            frames: Vec::new(),
+        })
+    }
+
+    /// Reads what came on every lane, and tries to send what is waiting.
+    fn poll_lanes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut progress = Poll::Pending;
+        for lane in 0..self.lanes.len() {
+            if self.lanes[lane].closing == CloseState::Lost {
+                continue;
+            }
+            let mut frames = std::mem::take(&mut self.frames);
+            let read = self.lanes[lane].connection.poll_frames(cx, &mut frames);
+            for frame in frames.drain(..) {
+                self.take(lane, frame);
+            }
+            self.frames = frames;
+            match read {
+                Poll::Ready(Ok(())) => progress = Poll::Ready(()),
+                Poll::Ready(Err(cause)) => {
+                    self.lose(lane, &cause);
+                    progress = Poll::Ready(());
+                    continue;
+                }
+                Poll::Pending => {}
+            }
+            self.put_change_of_rdy(lane);
+            if let Poll::Ready(Err(cause)) = self.lanes[lane].connection.poll_flush(cx) {
+                self.lose(lane, &cause);
+                progress = Poll::Ready(());
+            }
+        }
+        progress
+    }
+
+    fn put_change_of_rdy(&mut self, lane: usize) {
+        if let Some(change) = self.flow.as_mut().and_then(|flow| flow.change_of_rdy(lane)) {
+            wire::put_rdy(self.lanes[lane].connection.commands(), change.rdy);
+        }
+    }
+
+    fn take(&mut self, lane: usize, frame: Frame) {
+        match frame {
+            Frame::Message(message) => self.take_message(lane, message),
+            Frame::Response(data) if data == wire::HEARTBEAT => wire::put_nop(self.lanes[lane].connection.commands()),
+            Frame::Response(data) if data == wire::CLOSE_WAIT => {
+                self.lanes[lane].closing = CloseState::Confirmed;
+                self.lanes[lane].unproven = 0;
+            }
+            Frame::Response(_) => {}
+            Frame::Error(text) => {
+                let text = String::from_utf8_lossy(&text);
+                let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED"].iter().any(|code| text.starts_with(code));
+                // Neither these two nor E_TOUCH_FAILED end the connection: the message had timed out, and comes again. Anything else does.
+                if timed_out {
+                    self.closing.unconfirmed += 1;
+                    self.lanes[lane].unproven = self.lanes[lane].unproven.saturating_sub(1);
+                }
+                let address = self.lanes[lane].connection.address().to_string();
+                warn!(address = address, answer = text.as_ref(); "nsqd refuses a command");
+            }
+        }
+    }
+
+    fn take_message(&mut self, lane: usize, message: WireMessage) {
+        let on_the_books = self.flow.as_mut().is_some_and(|flow| flow.received(lane, Instant::now()));
+        let WireMessage { attempts, id, body, .. } = message;
+        let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
+        if on_the_books && self.lanes[lane].closing == CloseState::Open {
+            let message = Message { origin: self.lanes[lane].origin.clone(), id: text.into(), body, attempts: attempts.into() };
+            self.ready.push_back(Delivery { message, receipt: Receipt(lane as u64) });
+        } else {
+            debug!(id = text; "a message over N is requeued");
+            wire::put_req(self.lanes[lane].connection.commands(), text, 0);
+            self.closing.requeued += 1;
+        }
+    }
+
+    fn lose(&mut self, lane: usize, cause: &io::Error) {
+        let lost = &mut self.lanes[lane];
+        if lost.closing != CloseState::Confirmed {
+            warn!(address = lost.connection.address().to_string(), cause = cause.to_string(); "connection to nsqd lost");
+        }
+        lost.closing = CloseState::Lost;
+        self.closing.unconfirmed += std::mem::take(&mut lost.unproven);
+        if let Some(flow) = &mut self.flow {
+            flow.lost(lane, Instant::now());
+        }
+    }
+
+    /// Sends everything that waits, within a bound; reads meanwhile, so that neither side blocks the other.
+    async fn flush(&mut self) {
+        let flushed = poll_fn(|cx| {
+            let _progress: Poll<()> = self.poll_lanes(cx);
+            let waiting = self.lanes.iter_mut().any(|lane| lane.closing != CloseState::Lost && !lane.connection.commands().is_empty());
+            if waiting { Poll::Pending } else { Poll::Ready(()) }
+        });
+        if timeout(SEND_BOUND, flushed).await.is_err() {
+            for lane in 0..self.lanes.len() {
+                if !self.lanes[lane].connection.commands().is_empty() {
+                    self.lose(lane, &io::ErrorKind::TimedOut.into());
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Received {
+        loop {
+            if !self.ready.is_empty() {
+                return Received::Deliveries(self.ready.drain(..).collect());
+            }
+            let now = Instant::now();
+            let flow = self.flow.as_mut().expect("start comes first");
+            if self.lanes.is_empty() && !flow.is_paused() {
+                return Received::Empty; // no nsqd has the topic yet
+            }
+            if !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.closing == CloseState::Lost) {
+                return Received::Closed;
+            }
+            flow.tick(now);
+            if flow.is_empty(now) {
+                let Some(statistics) = self.statistics() else { return Received::Empty };
+                let waiting = tokio::select! {
+                    biased;
+                    () = poll_fn(|cx| self.poll_lanes(cx)) => continue,
+                    waiting = statistics => waiting,
+                };
+                if waiting == 0 {
+                    return Received::Empty;
+                }
+                self.contradictions += 1;
+                if let Some(flow) = &mut self.flow {
+                    flow.is_not_empty(Instant::now());
+                }
+                continue;
+            }
+            let tick = flow.next_tick();
+            let wake = async {
+                match tick {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = poll_fn(|cx| self.poll_lanes(cx)) => {}
+                () = wake => {}
+            }
+        }
+    }
+
+    /// How much waits by nsqd's own statistics; `None` where they are not to be had, or have been wrong for us several times: a channel that is
+    /// paused, or that others consume, has messages that do not come to us.
+    fn statistics(&self) -> Option<BoxFuture<'static, u64>> {
+        const MOST_CONTRADICTIONS: u32 = 3;
+        let places: Vec<HostPort> =
+            self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost).filter_map(|lane| lane.http.clone()).collect();
+        if places.is_empty() || self.contradictions >= MOST_CONTRADICTIONS {
+            return None;
+        }
+        let settings = self.settings.clone();
+        Some(Box::pin(async move {
+            let ask = |place| lookup::depth(place, &settings.topic, &settings.channel, settings.connect_timeout);
+            join_all(places.iter().map(ask)).await.into_iter().filter_map(Result::ok).sum()
+        }))
+    }
+
+    async fn close(mut self) -> Closing {
+        self.pause_flow();
+        let open = |lane: &&mut Lane| lane.closing == CloseState::Open;
+        for delivery in std::mem::take(&mut self.ready) {
+            let lane = &mut self.lanes[lane_of(&delivery.receipt)];
+            if lane.closing == CloseState::Open {
+                wire::put_req(lane.connection.commands(), &delivery.message.id, 0);
+                lane.unproven += 1;
+            } else {
+                self.closing.unconfirmed += 1;
+            }
+            self.closing.requeued += 1;
+        }
+        for lane in self.lanes.iter_mut().filter(open) {
+            lane.closing = CloseState::Asked;
+            wire::put_cls(lane.connection.commands());
+        }
+        let confirmed = poll_fn(|cx| {
+            while self.poll_lanes(cx).is_ready() {}
+            let waiting = self.lanes.iter().any(|lane| lane.closing == CloseState::Asked);
+            if waiting { Poll::Pending } else { Poll::Ready(()) }
+        });
+        if timeout(SEND_BOUND, confirmed).await.is_err() {
+            warn!("nsqd does not confirm the end of the connection");
+        }
+        if self.may_stray {
+            self.requeue_strays().await;
+        }
+        self.hang_up().await;
+        self.closing.unconfirmed += self.lanes.iter().map(|lane| lane.unproven).sum::<u64>();
+        self.closing
+    }
+
+    /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind `CLOSE_WAIT`.
+    async fn requeue_strays(&mut self) {
+        let until = sleep(STRAY_TIME);
+        tokio::pin!(until);
+        poll_fn(|cx| {
+            while self.poll_lanes(cx).is_ready() {}
+            until.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// The last barrier: nsqd reads all commands before it sees our end of the stream, and closes only then.
+    async fn hang_up(&mut self) {
+        let ended = poll_fn(|cx| {
+            let mut waiting = false;
+            for lane in self.lanes.iter_mut().filter(|lane| lane.closing == CloseState::Confirmed) {
+                waiting |= lane.connection.poll_flush(cx).is_pending() || lane.connection.poll_shutdown(cx).is_pending();
+            }
+            while self.poll_lanes(cx).is_ready() {}
+            waiting |= self.lanes.iter().any(|lane| lane.closing == CloseState::Confirmed);
+            if waiting { Poll::Pending } else { Poll::Ready(()) }
+        });
+        if timeout(SEND_BOUND, ended).await.is_err() {
+            debug!("nsqd does not close the connection");
+        }
+    }
+
+    fn pause_flow(&mut self) {
+        if let Some(flow) = &mut self.flow {
+            self.may_stray |= flow.pause();
+        }
+        for lane in 0..self.lanes.len() {
+            self.put_change_of_rdy(lane);
+        }
+    }
+
+    fn put_settlements(&mut self, settled: &[(Delivery, Settlement)]) {
+        let Some(flow) = &mut self.flow else { return };
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let here = || settled.iter().filter(|(delivery, _)| lane_of(&delivery.receipt) == index);
+            let count = here().count() as u64;
+            if count == 0 {
+                continue;
+            }
+            if lane.closing == CloseState::Lost {
+                self.closing.unconfirmed += count;
+                continue;
+            }
+            flow.settled(index, count, Instant::now());
+            lane.unproven += count;
+            let change = flow.change_of_rdy(index);
+            let commands = lane.connection.commands();
+            if let Some(change) = change.filter(|change| change.sinks) {
+                wire::put_rdy(commands, change.rdy);
+            }
+            for (delivery, settlement) in here() {
+                match settlement {
+                    Settlement::Finish => wire::put_fin(commands, &delivery.message.id),
+                    Settlement::Requeue { delay } => wire::put_req(commands, &delivery.message.id, delay.as_millis()),
+                }
+            }
+            if let Some(change) = change.filter(|change| !change.sinks) {
+                wire::put_rdy(commands, change.rdy);
+            }
+        }
+    }
+}
+
+impl Source for NsqSource {
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async move {
+            let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
+            let max_messages = demand.max_messages.get();
+            self.flow = Some(Flow::new(max_messages, self.settings.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
+            Ok(())
+        })
+    }
+
+    fn receive(&mut self) -> BoxFuture<'_, Received> {
+        Box::pin(self.next())
+    }
+
+    fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.put_settlements(&settled);
+            self.flush().await;
+        })
+    }
+
+    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            for delivery in deliveries {
+                let lane = &mut self.lanes[lane_of(&delivery.receipt)];
+                if lane.closing != CloseState::Lost {
+                    wire::put_touch(lane.connection.commands(), &delivery.message.id);
+                }
+            }
+            self.flush().await;
+        })
+    }
+
+    fn lease(&self) -> Duration {
+        self.lanes.iter().map(|lane| lane.lease).min().unwrap_or(Duration::from_secs(60))
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.pause_flow();
+            self.flush().await;
+        })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
+        Box::pin(Self::close(*self))
+    }
+}
+
+fn lane_of(receipt: &Receipt) -> usize {
+    usize::try_from(receipt.0).expect("receipts of this source are indexes of lanes")
+}
