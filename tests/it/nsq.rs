@@ -156,6 +156,23 @@ fn lookupd_finds_the_nsqd_and_one_that_was_killed_is_a_warning() {
 }
 
 #[test]
+fn n_is_shared_out_by_depth_where_lookupd_tells_it() {
+    let lookupd = Lookupd::start();
+    let nsqd = [lookupd.nsqd(), lookupd.nsqd()];
+    for (nsqd, count) in nsqd.iter().zip([90, 10]) {
+        nsqd.publish("t", bodies(0..count));
+    }
+    lookupd.wait_for("t", 2);
+    let program = Program::new(&format!(
+        "nsq: {{lookupd-http-address: ['{}'], topic: t, channel: c, max-messages: 50}}\nsqlite: {{path: store.db, set: s}}\n",
+        lookupd.http
+    ));
+    assert_eq!(program.drain(&[])["stored"], 50);
+    let left = nsqd.each_ref().map(|nsqd| nsqd.depths("t").waiting);
+    assert!(left == [45, 5] || left == [46, 4], "{left:?}: 45 and 5 were taken, and one in 50 may go either way");
+}
+
+#[test]
 fn a_topic_that_nobody_has_yet_is_empty_and_no_error() {
     let lookupd = Lookupd::start();
     let program = Program::new(&format!(
