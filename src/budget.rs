@@ -18,6 +18,8 @@ pub enum StopReason {
     Signal,
     /// The queue went away.
     QueueClosed,
+    /// The store took nothing of a whole batch: it is in trouble.
+    StoreUnavailable,
     /// The store says that the set-up is wrong: no message can be stored.
     StoreSetup,
 }
@@ -32,6 +34,7 @@ impl StopReason {
             Self::Deadline => "deadline",
             Self::Signal => "signal",
             Self::QueueClosed => "queue-closed",
+            Self::StoreUnavailable => "store-unavailable",
             Self::StoreSetup => "store-setup",
         }
     }

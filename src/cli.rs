@@ -10,11 +10,14 @@ const EXIT_CODES: &str = "\
 Exit codes:
    0  everything that was received is settled
    2  the command line is wrong
-  66  a file given to a command cannot be read
+  65  the queue refuses a message that was to be sent
+  66  a file given to a command cannot be used
   69  the queue or the store cannot be reached
   70  a bug
-  75  some messages were requeued because of an outage
-  78  the configuration is wrong";
+  74  standard output cannot be written
+  75  some messages were given back because of an outage, or are not known to be settled
+  78  the configuration is wrong, or the store is not set up for it
+ 130, 143  a second SIGINT or SIGTERM ended the run at once";
 
 /// Drains at most N messages from a queue into a database, exactly and safely, and ends.
 ///
@@ -89,9 +92,12 @@ pub(crate) enum Command {
   x-msrv check --connect     also proves that queue and store answer; takes no message")]
     Check(CheckArgs),
     /// Publish dead letters to the configured queue again
-    #[command(after_help = "Each letter that went is marked in the file, so that a second replay does not send it again.
+    #[command(
+        after_help = "Each letter that went is marked in the file, so that a second replay does not send it again. Whoever is killed in between
+may send one batch, of at most 100, twice.
 
-Example:\n  x-msrv replay -c orders.yml /var/lib/x-msrv/dead-letter.ndjson")]
+Example:\n  x-msrv replay -c orders.yml /var/lib/x-msrv/dead-letter.ndjson"
+    )]
     Replay(ReplayArgs),
 }
 
@@ -167,7 +173,9 @@ pub fn environment() -> Overrides {
         environment: std::env::vars_os().filter_map(text).collect(),
         flags: Vec::new(),
         // systemd joins several directories by colons; the first is ours.
-        state_directory: std::env::var_os("STATE_DIRECTORY").and_then(|list| std::env::split_paths(&list).next()),
+        state_directory: std::env::var_os("STATE_DIRECTORY")
+            .and_then(|list| std::env::split_paths(&list).next())
+            .filter(|path| path.is_absolute()),
     }
 }
 

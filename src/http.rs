@@ -18,8 +18,8 @@ const MAX_ANSWER: usize = 16 << 20;
 pub enum Answer<T> {
     /// 200, with a body of the expected shape.
     Found(T),
-    /// 404: the server knows nothing of what was asked for.
-    NotFound,
+    /// 404, with whatever body: the server knows nothing of what was asked for.
+    NotFound(Bytes),
 }
 
 /// Asks `address` for `path`; connecting, answer and all within `bound`.
@@ -31,8 +31,7 @@ pub async fn get_json<T: DeserializeOwned>(
     path: &str,
     bound: Duration,
 ) -> Result<Answer<T>, Box<dyn Error + Send + Sync>> {
-    let late = || format!("no answer within {}", humantime::format_duration(bound));
-    timeout(bound, get(address, path)).await.map_err(|_| late())?
+    timeout(bound, get(address, path)).await.map_err(|_| "no answer in time")?
 }
 
 async fn get<T: DeserializeOwned>(address: &HostPort, path: &str) -> Result<Answer<T>, Box<dyn Error + Send + Sync>> {
@@ -55,7 +54,7 @@ async fn get<T: DeserializeOwned>(address: &HostPort, path: &str) -> Result<Answ
     };
     match status {
         StatusCode::OK => Ok(Answer::Found(serde_json::from_slice(&body)?)),
-        StatusCode::NOT_FOUND => Ok(Answer::NotFound),
+        StatusCode::NOT_FOUND => Ok(Answer::NotFound(body)),
         other => Err(format!("the answer is HTTP status {other}").into()),
     }
 }

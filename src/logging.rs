@@ -57,6 +57,7 @@ pub fn start(settings: LogSettings) -> Result<(), LoggingError> {
 /// The last words of a run that failed: to standard error, and to the log if that is somewhere else.
 pub fn fatal(text: &str) {
     let prefix = if stderr_is_journal() { "<3>" } else { "" };
+    let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     write_stderr(&format!("{prefix}{}: {text}\n", env!("CARGO_PKG_NAME")));
     // The logger of standard error leaves this target to the line above.
     log::error!(target: FATAL, "{text}");
@@ -94,9 +95,9 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record) {
-        // Other crates log in their own words about their own affairs: only what is wrong with them is for our users.
+        // Other crates log in their own words what reaches us as an error anyway.
         let ours = record.target().starts_with("x_msrv") || record.target() == FATAL;
-        if !self.enabled(record.metadata()) || (!ours && record.level() > Level::Warn && log::max_level() < LevelFilter::Debug) {
+        if !self.enabled(record.metadata()) || (!ours && log::max_level() < LevelFilter::Debug) {
             return;
         }
         let text = line(record);

@@ -33,16 +33,16 @@ pub enum Outcome {
 impl Outcome {
     /// The outcome of a record that the store did not take, before the dead letter is asked.
     ///
-    /// The limit on attempts turns a message that is put off again and again into a rejection; 0 means no limit. It is looked at only after a
-    /// failure: a valid message that was delivered often because runs were killed is still stored.
+    /// The limit on attempts (0 means none) is for failures of which nobody knows whether the message is at fault. A store that is known to be in
+    /// trouble is no reason to give up a message, and neither is a message that was delivered often because runs were killed.
     #[must_use]
     pub fn of_failure(error: PutError, attempts: u32, max_attempts: u32) -> Self {
         match error {
             PutError::Refused(cause) => Self::Rejected(Rejection::Refused(cause)),
-            PutError::Unavailable(cause) if max_attempts > 0 && attempts >= max_attempts => {
+            PutError::Unknown(cause) if max_attempts > 0 && attempts >= max_attempts => {
                 Self::Rejected(Rejection::TooManyAttempts { attempts, limit: max_attempts, cause })
             }
-            PutError::Unavailable(cause) => Self::Deferred { attempts, cause },
+            PutError::Unavailable(cause) | PutError::Unknown(cause) => Self::Deferred { attempts, cause },
             // Not one attempt more is spent on a set-up that is wrong: the message waits at the queue.
             PutError::Setup(_) => Self::NotStarted,
         }
@@ -94,8 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_put_is_put_off_until_its_attempts_are_spent() {
-        let down = || PutError::Unavailable("down".into());
+    fn an_unknown_failure_is_put_off_until_its_attempts_are_spent_and_an_outage_for_ever() {
+        let down = || PutError::Unknown("down".into());
+        assert_eq!(Outcome::of_failure(PutError::Unavailable("down".into()), u32::MAX, 5), deferred(u32::MAX));
         assert_eq!(Outcome::of_failure(down(), 4, 5), deferred(4));
         let spent = Rejection::TooManyAttempts { attempts: 5, limit: 5, cause: "down".into() };
         assert_eq!(Outcome::of_failure(down(), 5, 5), Outcome::Rejected(spent));

@@ -222,6 +222,7 @@ impl<'a> Drain<'a> {
     async fn settle_batch(&mut self, (number, results): Written) {
         let deliveries = self.under_way.remove(&number).expect("a batch is answered once");
         debug_assert_eq!(deliveries.len(), results.len(), "the store answers for every record");
+        let outage = results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_))));
         let (mut decided, mut rejected, mut fault) = (Vec::with_capacity(deliveries.len()), Vec::new(), None);
         for (delivery, result) in deliveries.into_iter().zip(results) {
             let outcome = match result {
@@ -244,6 +245,8 @@ impl<'a> Drain<'a> {
         if let Some(fault) = fault {
             self.fault.get_or_insert(fault);
             self.stop(StopReason::StoreSetup).await;
+        } else if outage {
+            self.stop(StopReason::StoreUnavailable).await;
         }
     }
 

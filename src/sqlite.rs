@@ -39,6 +39,14 @@ pub fn open(path: &Path) -> Result<Connection, Box<dyn std::error::Error + Send 
     Ok(connection)
 }
 
+/// The same for an error of [`open`].
+#[must_use]
+pub fn is_open_fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(io, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::IsADirectory))
+        || error.downcast_ref::<rusqlite::Error>().is_some_and(is_setup_fault)
+}
+
 /// Whether an error can't pass by itself: the file is no database, damaged, not ours to write, or a table in it has another shape (SQLite's
 /// general error).
 #[must_use]

@@ -60,7 +60,16 @@ pub enum CommandError {
         #[source]
         cause: Box<CommandError>,
     },
-    /// Standard output, the runtime or the signals: the system refuses what every program needs.
+    /// Another process is at it.
+    #[error("another replay is under way in the folder of {name}")]
+    Busy {
+        /// Which file.
+        name: String,
+    },
+    /// Standard output can't be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// The runtime or the signals: the system refuses what every program needs.
     #[error("{attempt}")]
     System {
         /// What was attempted.
@@ -71,15 +80,20 @@ pub enum CommandError {
     },
 }
 
-impl CommandError {
-    fn output(cause: io::Error) -> Self {
-        Self::System { attempt: "cannot write to standard output", cause }
+/// What writing to standard output came to. A reader who has seen enough, as `head` does, is no error.
+fn written(result: io::Result<()>) -> Result<(), CommandError> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(CommandError::Output),
     }
+}
 
+impl CommandError {
     /// The exit code that this error deserves.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Config(ConfigError::Value { origin, .. }) if origin.starts_with("--") => Exit::Usage,
             Self::Config(_)
             | Self::Schema(_)
             | Self::Logging(_)
@@ -87,7 +101,11 @@ impl CommandError {
             | Self::Store(StoreError::Setup { .. }) => Exit::Configuration,
             Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) => Exit::Unavailable,
             Self::File { .. } => Exit::NoInput,
+            Self::Busy { .. } => Exit::TemporaryFailure,
+            // The queue took others, so it is this batch that it refuses.
+            Self::Partly { cause, .. } if matches!(**cause, Self::Source(SourceError::Refused { .. })) => Exit::DataError,
             Self::Partly { cause, .. } => cause.exit(),
+            Self::Output(_) => Exit::OutputFailed,
             Self::System { .. } => Exit::Software,
         }
     }

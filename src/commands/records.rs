@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use super::CommandError;
+use super::{CommandError, written};
 use crate::{
     cli::RecordsArgs,
     config::Settings,
@@ -16,12 +16,7 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
     let records = store.scan(arguments.limit.get()).await?;
     store.close().await;
     let mut output = io::BufWriter::new(io::stdout().lock());
-    let written = records.into_iter().try_for_each(|record| writeln!(output, "{}", line(record))).and_then(|()| output.flush());
-    match written {
-        // The reader has seen enough, as `head` does.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(CommandError::output),
-    }
+    written(records.into_iter().try_for_each(|record| writeln!(output, "{}", line(record))).and_then(|()| output.flush()))
 }
 
 /// The key first, then the fields in the store's order.

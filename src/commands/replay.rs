@@ -26,6 +26,9 @@ use crate::{
 /// Letters that are published, and then marked, in one go.
 const LETTERS_AT_ONCE: usize = 100;
 
+/// Lines that are no letters and are named one by one.
+const LINES_NAMED: u64 = 5;
+
 /// Bytes of bodies that are published in one go; nsqd takes 5 MiB by default.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
@@ -34,7 +37,7 @@ pub(super) async fn replay(settings: &Settings, arguments: &ReplayArgs) -> Resul
     let file_error =
         |attempt| move |cause: io::Error| CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() };
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(file_error("open"))?;
-    let _one_at_a_time = lock_folder(path).map_err(file_error("lock its folder"))?;
+    let _one_at_a_time = lock_folder(path)?;
     let mut replay = Replay { publisher: wiring::publisher(&settings.source).await?, file: &file, batch: Batch::default(), sent: 0 };
     // Only what is there now: a run may be writing new letters meanwhile, of these very messages.
     let length = file.metadata().map_err(file_error("look at"))?.len();
@@ -52,7 +55,9 @@ pub(super) async fn replay(settings: &Settings, arguments: &ReplayArgs) -> Resul
             Some((false, body)) if line.starts_with(REPLAYED_MARK.0) => replay.add(offset, body.into(), path).await?,
             _ => {
                 unreadable += 1;
-                warn!(path = path.display().to_string(), line = number; "a line is no dead letter");
+                if unreadable <= LINES_NAMED {
+                    warn!(path = path.display().to_string(), line = number; "a line is no dead letter");
+                }
             }
         }
         offset += length as u64;
@@ -62,19 +67,22 @@ pub(super) async fn replay(settings: &Settings, arguments: &ReplayArgs) -> Resul
         let cause = "none of its lines is a dead letter".into();
         return Err(CommandError::File { name: path.display().to_string(), attempt: "read", cause });
     }
-    say(&format!("{} letters sent, {marked} were sent before", replay.sent));
+    let skipped = if unreadable > 0 { format!(", {unreadable} lines are no letters") } else { String::new() };
+    say(&format!("letters sent: {}, sent before: {marked}{skipped}", replay.sent));
     Ok(())
 }
 
 /// Two replays of one file would send each letter twice. The file itself can't be locked for so long: runs append to it.
-fn lock_folder(path: &Path) -> io::Result<File> {
+fn lock_folder(path: &Path) -> Result<File, CommandError> {
+    let name = || path.display().to_string();
+    let error = |cause: io::Error| CommandError::File { name: name(), attempt: "lock its folder", cause: cause.into() };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = File::open(folder)?;
-    folder.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another replay is under way there"),
-        TryLockError::Error(error) => error,
-    })?;
-    Ok(folder)
+    let folder = File::open(folder).map_err(error)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => Err(CommandError::Busy { name: name() }),
+        Err(TryLockError::Error(cause)) => Err(error(cause)),
+    }
 }
 
 #[derive(Default)]

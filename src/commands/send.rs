@@ -40,7 +40,7 @@ pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<()
         }
     }
     sender.flush().await?;
-    say(&format!("{} messages sent", sender.sent));
+    say(&format!("messages sent: {}", sender.sent));
     Ok(())
 }
 

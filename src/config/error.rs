@@ -26,7 +26,7 @@ pub enum ConfigError {
         fault: String,
     },
     /// A key or a value is wrong.
-    #[error("{origin}: {}{fault}", if key.is_empty() { String::new() } else { format!("{key}: ") })]
+    #[error("{origin}: {}{fault}", if key.is_empty() || origin.starts_with("--") { String::new() } else { format!("{key}: ") })]
     Value {
         /// The file, the environment variable or the flag that it comes from.
         origin: String,

@@ -64,6 +64,7 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers,
     let path = find(path)?;
     let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Read { path: path.clone(), cause })?;
     let mut tree = parse(&path, &text)?;
+    refuse_near_misses(overrides)?;
     let mut origins = BTreeMap::new();
     // In the order of their names, so that of `…__KEY` and `…__KEY__FIELD` the second always counts.
     let environment: BTreeMap<_, _> =
@@ -82,6 +83,19 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers,
         origins.insert(key, origin);
     }
     Ok(Layers { path, tree, origins })
+}
+
+/// A variable that was meant for us and would be passed over.
+fn refuse_near_misses(overrides: &Overrides) -> Result<(), ConfigError> {
+    let near_miss = |name: &&String| name.starts_with("X_MSRV_") && !name.starts_with(PREFIX) && !name.starts_with("X_MSRV_TEST_");
+    match overrides.environment.iter().map(|(name, _)| name).find(near_miss) {
+        None => Ok(()),
+        Some(name) => Err(ConfigError::Value {
+            origin: format!("environment variable {name}"),
+            key: String::new(),
+            fault: format!("is not known; ours begin with {PREFIX}, with two underscores"),
+        }),
+    }
 }
 
 /// The named file, or one of another format beside it; or the first of those that are looked for.
@@ -121,7 +135,8 @@ fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
 
 /// The YAML parser's words and the place, without the drawing of the text around it.
 fn without_snippet(error: &str) -> String {
-    error.split("-->").next().unwrap_or(error).trim_start_matches("error: ").to_owned()
+    let words = error.split("-->").next().unwrap_or(error).trim_start_matches("error: ");
+    words.split(", set DuplicateKeyPolicy").next().unwrap_or(words).to_owned()
 }
 
 /// Sets a value by the path of its key; the sections on the way are made.

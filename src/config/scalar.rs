@@ -66,7 +66,7 @@ impl<T> Visitor<'_> for Scalar<T> {
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = |text: &str| text.parse().ok().map(Self);
-        deserializer.deserialize_any(Scalar { expected: "a whole number", number: Some(Self), boolean: None, text })
+        deserializer.deserialize_any(Scalar { expected: "a whole number that is not negative", number: Some(Self), boolean: None, text })
     }
 }
 

@@ -334,6 +334,10 @@ fn dead_letter_settings(
         DeadLetterShape::Log => Ok(DeadLetterSettings::Log),
         DeadLetterShape::File(file) => Ok(DeadLetterSettings::File(file_settings(file)?)),
         DeadLetterShape::Nsq(nsq) => {
+            if matches!(source, SourceSettings::Nsq(source) if source.topic == nsq.topic.0) {
+                let fault = format!("`{}` is the queue's own topic: dead letters would come back as messages", nsq.topic.0);
+                return Err(Fault::new("dead-letter.nsq.topic", fault));
+            }
             let configured = match source {
                 SourceSettings::Nsq(source::nsq::Settings { servers: source::nsq::Servers::Nsqd(addresses), .. }) => {
                     Some(addresses.clone())

@@ -82,8 +82,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-fn late(bound: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {}", humantime::format_duration(bound)))
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
 }
 
 impl Connection {
@@ -102,7 +102,7 @@ impl Connection {
                 other => other,
             }
         };
-        timeout(bound, attempt).await.unwrap_or_else(|_| Err(NsqError::Io { address: address.clone(), cause: late(bound) }))
+        timeout(bound, attempt).await.unwrap_or_else(|_| Err(NsqError::Io { address: address.clone(), cause: late() }))
     }
 
     async fn identify(address: &HostPort, identity: Identity) -> Result<(Self, ServerLimits), NsqError> {
@@ -151,7 +151,7 @@ impl Connection {
     pub async fn publish(&mut self, topic: &TopicName, bodies: &[Bytes], bound: Duration) -> Result<(), NsqError> {
         wire::put_mpub(&mut self.written, topic, bodies);
         let answer = timeout(bound, self.response()).await;
-        answer.unwrap_or_else(|_| Err(self.io_error(late(bound)))).map(drop)
+        answer.unwrap_or_else(|_| Err(self.io_error(late()))).map(drop)
     }
 
     /// Sends what is waiting and brings the next response that is not a heartbeat; not for use once messages may come.

@@ -64,6 +64,9 @@ pub enum WireError {
         /// The limit in force.
         limit: usize,
     },
+    /// An answer in HTTP.
+    #[error("this is an HTTP port: nsqd's TCP port is wanted, 4150 by default")]
+    Http,
     /// A type that does not exist.
     #[error("a frame of the unknown type {0}")]
     Type(i32),
@@ -92,6 +95,9 @@ impl Decoder for FrameDecoder {
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Frame>, Self::Error> {
         let Some(announced) = source.first_chunk::<4>() else { return Ok(None) };
+        if announced == b"HTTP" {
+            return Err(invalid(WireError::Http));
+        }
         let announced = i32::from_be_bytes(*announced);
         let size = usize::try_from(announced)
             .ok()

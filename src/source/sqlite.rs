@@ -65,7 +65,13 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
         transaction.commit()?;
         Ok(connection)
     };
-    prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| unreachable(path, cause))
+    prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| {
+        if sqlite::is_open_fault(&*cause) {
+            SourceError::Refused { place: format!("the embedded queue {}", path.display()), fault: cause.to_string() }
+        } else {
+            unreachable(path, cause)
+        }
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "leases outlive the process, so they are kept in the time of day")]

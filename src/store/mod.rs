@@ -65,6 +65,9 @@ pub enum PutError {
     /// The store is in trouble, or it is unknown whether the write arrived. Blame: the store or the network; it may work later.
     #[error("{0}")]
     Unavailable(String),
+    /// The store failed in a way that is not known, so it may be the record; it is tried again as often as is allowed.
+    #[error("{0}")]
+    Unknown(String),
     /// The set-up is wrong, and no record can be written. Blame: the configuration or the server's.
     #[error("{0}")]
     Setup(String),

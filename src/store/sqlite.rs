@@ -136,9 +136,10 @@ impl serde::Serialize for Document<'_> {
 
 fn connect_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
     let place = format!("the database {}", path.display());
-    match cause.downcast_ref::<rusqlite::Error>() {
-        Some(error) if sqlite::is_setup_fault(error) => StoreError::Setup { place, fault: error.to_string() },
-        _ => StoreError::Unreachable { place, cause },
+    if sqlite::is_open_fault(&*cause) {
+        StoreError::Setup { place, fault: cause.to_string() }
+    } else {
+        StoreError::Unreachable { place, cause }
     }
 }
 

@@ -57,8 +57,15 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
     let store = connect(&settings(&server)).await;
     let refused = [4, 12, 13, 19, 21, 26, 29, 160];
     let setup = [10, 16, 20, 22, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
-    let unavailable = [1, 7, 8, 9, 11, 14, 18, 32, 83, 99, 152, 255];
-    for (codes, verdict) in [(&refused[..], "refused"), (&setup[..], "setup"), (&unavailable[..], "unavailable"), (&[5][..], "duplicate")] {
+    let unavailable = [1, 7, 8, 9, 11, 14, 18, 32, 83, 152];
+    let table = [
+        (&refused[..], "refused"),
+        (&setup[..], "setup"),
+        (&unavailable[..], "unavailable"),
+        (&[99, 255][..], "unknown"),
+        (&[5][..], "duplicate"),
+    ];
+    for (codes, verdict) in table {
         for &code in codes {
             server.rule(Rule::once(When::Key("3".into()), Then::Answer(code)));
             let results = store.put(&records(7)).await;
@@ -66,6 +73,7 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
                 Err(PutError::Refused(_)) => "refused",
                 Err(PutError::Setup(_)) => "setup",
                 Err(PutError::Unavailable(_)) => "unavailable",
+                Err(PutError::Unknown(_)) => "unknown",
                 Ok(Put::Duplicate) => "duplicate",
                 Ok(Put::Stored) => "stored",
             };

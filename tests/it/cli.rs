@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use x_msrv::address::HostPort;
 
 use crate::support::{
-    nsqd::{Nsqd, nobody},
+    nsqd::{Lookupd, Nsqd, nobody},
     program::Program,
 };
 
@@ -151,8 +151,11 @@ fn a_wrong_value_is_traced_to_the_variable_or_flag_that_brought_it() {
         ended.stderr
     );
     let ended = Program::new(GOOD).run(&["run", "--timeout", "2"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("--timeout: invalid value: "), "{}", ended.stderr);
+    let ended = Program::new(GOOD).env("X_MSRV_NSQ__TOPIC", "t").run(&["check"]);
     assert_eq!(ended.code, Some(78));
-    assert!(ended.stderr.contains("--timeout: timeout: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("X_MSRV_NSQ__TOPIC: ") && ended.stderr.contains("two underscores"), "{}", ended.stderr);
 }
 
 #[test]
@@ -192,18 +195,34 @@ fn check_connect_proves_that_both_answer_and_takes_no_message() {
 
 /// The original's example names nsqlookupd's TCP port.
 #[test]
-fn lookupd_s_tcp_port_is_told_apart_from_its_http_port() {
-    let program = Program::new("nsq: {lookupd-http-address: ['127.0.0.1:4160'], topic: t}\nsqlite: {path: s.db, set: s}\n");
-    let ended = program.run(&[]);
+fn lookupd_s_http_port_is_told_apart_from_its_tcp_port_and_from_nsqd() {
+    let (nsqd, lookupd) = (Nsqd::start(), Lookupd::start());
+    let ask = |address: &HostPort| {
+        let text = format!("nsq: {{lookupd-http-address: ['{address}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n");
+        let ended = Program::new(&text).run(&[]);
+        assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+        ended.stderr
+    };
+    let shipped_by_mistake = HostPort { port: 4160, ..nobody() };
+    for address in [&shipped_by_mistake, &lookupd.tcp] {
+        assert!(ask(address).contains("its HTTP port is 4161 by default"), "{}", ask(address));
+    }
+    assert!(ask(&nsqd.http).contains("this is no nsqlookupd"), "{}", ask(&nsqd.http));
+}
+
+#[test]
+fn nsqd_s_tcp_port_is_told_apart_from_its_http_port() {
+    let nsqd = Nsqd::start();
+    let ended = Program::new(&configuration(&nsqd.http)).run(&[]);
     assert_eq!(ended.code, Some(69));
-    assert!(ended.stderr.contains("its HTTP port is 4161 by default"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("this is an HTTP port"), "{}", ended.stderr);
 }
 
 #[test]
 fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
     let nsqd = Nsqd::start();
     let program = Program::new(&configuration(&nsqd.tcp));
-    assert_eq!(program.run_with_input(&["send", "--count", "250"], b"{\"a\":1}\n").stderr, "250 messages sent\n");
+    assert_eq!(program.run_with_input(&["send", "--count", "250"], b"{\"a\":1}\n").stderr, "messages sent: 250\n");
     assert_eq!(nsqd.depths("t").waiting, 250);
     let program = Program::new(&configuration(&nobody()));
     assert_eq!(program.run_with_input(&["send"], b"").code, Some(69));

@@ -17,8 +17,8 @@ fn sample_path(name: &str) -> String {
 fn the_samples_are_sent_drained_in_bounded_runs_and_shown() {
     let program = Program::new(CONFIGURATION);
     let sent = program.run(&["send", "--count", "3", &sample_path("valid.ndjson")]);
-    assert_eq!((sent.code, sent.stderr.as_str()), (Some(0), "30 messages sent\n"));
-    assert_eq!(program.run(&["send", &sample_path("invalid.ndjson")]).stderr, "3 messages sent\n");
+    assert_eq!((sent.code, sent.stderr.as_str()), (Some(0), "messages sent: 30\n"));
+    assert_eq!(program.run(&["send", &sample_path("invalid.ndjson")]).stderr, "messages sent: 3\n");
     let stored: Vec<_> = (0..5).map(|_| program.drain(&[])["stored"].as_u64().expect("a count")).collect();
     assert_eq!(stored, [10, 10, 10, 0, 0]);
     let records = program.run(&["records", "--limit", "7"]);
@@ -43,7 +43,7 @@ fn documents_can_be_asked_for_with_the_functions_of_the_sqlite3_shell() {
 fn standard_input_is_sent_line_by_line_whatever_its_bytes() {
     let program = Program::new(CONFIGURATION);
     let sent = program.run_with_input(&["send", "-", "--count", "2"], b"{\"a\":1}\r\n\n\xff\xfe\n{\"a\":2}");
-    assert_eq!(sent.stderr, "6 messages sent\n");
+    assert_eq!(sent.stderr, "messages sent: 6\n");
     let report = program.drain(&[]);
     assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(4), Some(2)));
     assert_eq!(program.letters()[0]["body-base64"], "//4=");
@@ -82,11 +82,11 @@ fn replayed_letters_are_sent_once() {
     let mended = program.letters().len();
     assert_eq!(mended, 2);
     let replay = |path: &str| program.run(&["replay", path]);
-    assert_eq!(replay("dead-letter.ndjson").stderr, "2 letters sent, 0 were sent before\n");
-    assert_eq!(replay("dead-letter.ndjson").stderr, "0 letters sent, 2 were sent before\n");
+    assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 2, sent before: 0\n");
+    assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 0, sent before: 2\n");
     let report = program.drain(&[]);
     assert_eq!(report["rejected"], 2, "they are as invalid as before, and new letters");
-    assert_eq!(replay("dead-letter.ndjson").stderr, "2 letters sent, 2 were sent before\n");
+    assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 2, sent before: 2\n");
     let letters = program.letters();
     assert!(letters.iter().all(|letter| letter["replayed"] == true));
     assert_eq!(letters.iter().filter(|letter| letter["body-base64"] == "/w==").count(), 2, "bytes that are no text survive the way");
@@ -106,7 +106,8 @@ fn replay_refuses_what_holds_no_letters_and_sends_the_rest_past_a_broken_line() 
     let ended = program.run(&["replay", "torn.ndjson"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("a line is no dead letter") && ended.stderr.ends_with("1 letters sent, 0 were sent before\n"),
+        ended.stderr.contains("a line is no dead letter")
+            && ended.stderr.ends_with("letters sent: 1, sent before: 0, 1 lines are no letters\n"),
         "{}",
         ended.stderr
     );

@@ -323,7 +323,7 @@ fn a_body_of_a_mebibyte_is_stored_and_a_larger_one_is_a_dead_letter() {
 }
 
 #[test]
-fn without_a_channel_an_ephemeral_one_is_used_and_said_so() {
+fn without_a_channel_an_ephemeral_one_is_used_and_its_loss_is_told() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..3));
     let program = Program::new(&format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t}}\nsqlite: {{path: store.db, set: s}}\n", nsqd.tcp));

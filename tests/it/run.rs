@@ -140,11 +140,11 @@ async fn a_store_outage_requeues_with_a_delay_and_exits_75() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_put_off_too_often_goes_to_the_dead_letter() {
+async fn a_message_that_fails_too_often_for_unknown_reasons_goes_to_the_dead_letter() {
     let mut scene = Scene::with(10, 1);
     for attempt in 1..=5 {
         assert!(scene.dead_letter.letters().is_empty(), "attempt {attempt}");
-        scene.store.fail_once(key(1), PutError::Unavailable("busy".into()));
+        scene.store.fail_once(key(1), PutError::Unknown("busy".into()));
         scene.run().await;
         tokio::time::advance(Duration::from_secs(300)).await;
     }
@@ -152,6 +152,33 @@ async fn a_message_that_is_put_off_too_often_goes_to_the_dead_letter() {
     assert_eq!((letters.len(), letters[0].reason.as_str(), letters[0].attempts), (1, "too-many-attempts", 5));
     assert!(letters[0].detail.contains("busy"), "{}", letters[0].detail);
     assert!(scene.queue.is_empty());
+}
+
+/// Five short outages must not turn a backlog of valid messages into dead letters.
+#[tokio::test(start_paused = true)]
+async fn a_message_outlives_any_number_of_outages() {
+    let mut scene = Scene::with(10, 1);
+    for _ in 0..20 {
+        scene.store.fail_once(key(1), PutError::Unavailable("down".into()));
+        assert_eq!(scene.run().await.exit(), Exit::TemporaryFailure);
+        tokio::time::advance(Duration::from_secs(300)).await;
+    }
+    assert_counts(&scene.run().await, [1, 1, 0, 0, 0]);
+    assert!(scene.dead_letter.letters().is_empty());
+}
+
+/// A run that goes on taking messages into a store that takes none costs each of them a delivery and a delay.
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_which_nothing_is_stored_ends_the_run() {
+    let mut scene = Scene::new(10_000, 100);
+    scene.publish(5_000);
+    for number in 1..=5_000 {
+        scene.store.fail_once(key(number), PutError::Unavailable("down".into()));
+    }
+    let report = scene.run().await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::StoreUnavailable, Exit::TemporaryFailure));
+    assert!(report.counters.received <= 200, "{report}");
+    assert_eq!(scene.queue.in_flight(), 0);
 }
 
 /// Runs that are killed cost attempts, but say nothing against the message.

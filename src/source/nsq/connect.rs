@@ -51,9 +51,13 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<
         }
     }
     match failure {
-        Some(cause) if !answered => Err(SourceError::Unreachable { place: settings.place(), cause }),
-        _ => Ok(places),
+        Some(cause) if !answered => return Err(SourceError::Unreachable { place: settings.place(), cause }),
+        _ => {}
     }
+    if places.is_empty() {
+        warn!(topic = settings.topic.to_string(); "no nsqd has the topic yet");
+    }
+    Ok(places)
 }
 
 /// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer.
@@ -129,7 +133,7 @@ pub(super) enum CloseState {
 impl Lane {
     async fn open(settings: &Settings, place: &Place, until: Instant) -> Result<Self, NsqError> {
         let address = &place.tcp;
-        let late = || NsqError::Io { address: address.clone(), cause: io::ErrorKind::TimedOut.into() };
+        let late = || NsqError::Io { address: address.clone(), cause: io::Error::new(io::ErrorKind::TimedOut, "no answer in time") };
         let depth = async {
             match &place.http {
                 Some(http) => lookup::depth(http, &settings.topic, &settings.channel, left(until)).await.ok(),

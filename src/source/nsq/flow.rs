@@ -24,6 +24,12 @@ const LEAST_QUIET_TIME: Duration = Duration::from_millis(3);
 /// The longest silence that is ever waited for, however long messages were flowing.
 const LONGEST_SILENCE: Duration = Duration::from_millis(250);
 
+/// How many times a round trip, or the lateness of a timer, silence has to last.
+const PATIENCE: u32 = 5;
+
+/// How late tokio's timers come on a machine that has nothing else to do.
+const TIMER_PRECISION: Duration = Duration::from_millis(2);
+
 /// The books of all lanes.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -36,6 +42,8 @@ pub(super) struct Flow {
     last_message: Instant,
     /// The last message or settlement. While messages are worked on the machine is busy with us, and silence says little.
     idle_since: Instant,
+    /// How late our timers came, all together.
+    lateness: Duration,
     paused: bool,
 }
 
@@ -49,6 +57,7 @@ struct Lane {
     max_rdy: u64,
     /// How much waits there, where known; a lane is opened in proportion.
     weight: u64,
+    round_trip: Duration,
     /// How long a narrowed lane has to be silent.
     quiet_time: Duration,
     phase: Phase,
@@ -86,6 +95,7 @@ impl Flow {
             max_rdy: u64::from(start.max_rdy),
             // An empty queue may have got something since it was asked, so it is listened to as well.
             weight: if known { start.depth.unwrap_or(0).max(1) } else { 1 },
+            round_trip: start.round_trip,
             quiet_time: LEAST_QUIET_TIME.max(start.round_trip * 2),
             phase: Phase::Wide,
             since: now,
@@ -99,6 +109,7 @@ impl Flow {
             started: now,
             last_message: now,
             idle_since: now,
+            lateness: Duration::ZERO,
             paused: false,
         };
         flow.share_out(now);
@@ -179,12 +190,23 @@ impl Flow {
         self.share_out(now);
     }
 
-    /// The idle timeout; more after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages
-    /// (`nsqd/options.go`, `SyncEvery`), which takes tens of milliseconds on a slow disk. Half of the time that messages were flowing costs
-    /// little in comparison, and a queue that was empty from the beginning costs no more than the idle timeout.
+    /// The idle timeout, or more, up to [`LONGEST_SILENCE`], where silence says less:
+    /// - after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages (`nsqd/options.go`, `SyncEvery`), which
+    ///   takes tens of milliseconds on a slow disk; half of the time that messages were flowing costs little in comparison;
+    /// - where nsqd is slow to answer;
+    /// - where our own timers come late: the machine is busy, and nsqd on it waits for its turn as well.
     fn needed_silence(&self) -> Duration {
         let flow = self.last_message - self.started;
-        self.idle_timeout.max((flow / 2).min(LONGEST_SILENCE))
+        let round_trip = self.alive().map(|lane| lane.round_trip).max().unwrap_or_default();
+        let doubt = (flow / 2).max(round_trip * PATIENCE).max(self.lateness * PATIENCE);
+        self.idle_timeout.max(doubt.min(LONGEST_SILENCE))
+    }
+
+    /// A timer of ours came `late`.
+    pub(super) fn woke(&mut self, late: Duration) {
+        if late > TIMER_PRECISION {
+            self.lateness += late;
+        }
     }
 
     fn all_dry(&self) -> bool {
@@ -407,6 +429,24 @@ mod tests {
         }
         flow.is_not_empty(now + 20_000 * MS);
         assert!(!flow.is_empty(now + 30_000 * MS), "it has to be listened to again");
+    }
+
+    #[test]
+    fn where_nsqd_or_the_machine_is_slow_a_longer_silence_is_needed() {
+        let now = Instant::now();
+        let silence_needed = |round_trip, late| {
+            let start = LaneStart { max_rdy: 2_500, round_trip, depth: None };
+            Flow { lateness: late, ..Flow::new(1, 1, 10 * MS, &[start], now) }.needed_silence()
+        };
+        assert_eq!(silence_needed(MS, Duration::ZERO), 10 * MS);
+        assert_eq!(silence_needed(20 * MS, Duration::ZERO), 100 * MS);
+        assert_eq!(silence_needed(MS, 8 * MS), 40 * MS);
+        assert_eq!(silence_needed(1_000 * MS, 1_000 * MS), LONGEST_SILENCE);
+        let mut flow = Flow::new(1, 1, 10 * MS, &lanes(1), now);
+        flow.woke(TIMER_PRECISION);
+        assert_eq!(flow.needed_silence(), 10 * MS);
+        flow.woke(6 * MS);
+        assert_eq!(flow.needed_silence(), 30 * MS);
     }
 
     #[test]

@@ -49,12 +49,18 @@ pub(super) async fn producers(
                 Producer { tcp: at(producer.tcp_port), http: at(producer.http_port) }
             })
             .collect()),
-        Ok(Answer::NotFound) => Ok(Vec::new()),
-        Err(cause) if lookupd.port == LOOKUPD_TCP_PORT => {
-            Err(format!("{cause} (port {LOOKUPD_TCP_PORT} is nsqlookupd's TCP port for nsqd; its HTTP port is 4161 by default)").into())
+        // nsqd answers 404 as well, in other words (`nsqlookupd/http.go`, `doLookup`).
+        Ok(Answer::NotFound(body)) if String::from_utf8_lossy(&body).contains("TOPIC_NOT_FOUND") => Ok(Vec::new()),
+        Ok(Answer::NotFound(_)) => Err("this is no nsqlookupd (nsqd's own address belongs in `nsqd-tcp-address`)".into()),
+        Err(cause) if lookupd.port == LOOKUPD_TCP_PORT || is_not_http(&*cause) => {
+            Err(format!("{cause} (is this nsqlookupd's TCP port for nsqd? its HTTP port is 4161 by default)").into())
         }
         Err(cause) => Err(cause),
     }
+}
+
+fn is_not_http(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+    cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
 #[derive(Deserialize)]

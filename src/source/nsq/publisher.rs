@@ -29,9 +29,9 @@ impl NsqPublisher {
     /// None does.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
         let places = discover(settings, Instant::now() + settings.connect_timeout).await?;
-        let mut failure = SourceError::Refused {
-            place: settings.place(),
-            fault: format!("no nsqd has the topic {} yet, so it is unknown where to publish", settings.topic),
+        let mut failure = SourceError::Unreachable {
+            place: format!("an nsqd with the topic {}", settings.topic),
+            cause: format!("{} knows of none", settings.place()).into(),
         };
         for place in places {
             let identity = Identity { msg_timeout: None, ..settings.identity() };

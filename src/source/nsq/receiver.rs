@@ -55,7 +55,7 @@ impl NsqSource {
     /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not answer is warned of.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
         if settings.channel.is_ephemeral() {
-            warn!(channel = settings.channel.to_string(); "the channel is ephemeral: what is published between runs is not kept for it");
+            warn!(channel = settings.channel.to_string(); "the channel is ephemeral: what this run does not take is lost to it");
         }
         let lanes = connect::connect(settings).await?;
         Ok(Self {
@@ -212,7 +212,11 @@ impl NsqSource {
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| self.poll_lanes(cx)) => {}
-                () = wake => {}
+                () = wake => {
+                    if let (Some(flow), Some(tick)) = (&mut self.flow, tick) {
+                        flow.woke(Instant::now() - tick.max(now));
+                    }
+                }
             }
         }
     }

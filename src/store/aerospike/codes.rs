@@ -16,14 +16,15 @@ pub(super) enum Verdict {
     Stop,
     /// The store is in trouble, or it is unknown what became of the write.
     Requeue,
+    /// A code that is not known.
+    Unknown,
 }
 
 /// The verdict on an error, by its code or, where that says nothing, by that of its causes.
 pub(super) fn verdict(error: &aerospike::Error) -> Verdict {
     let causes = std::iter::successors(Some(error), |error| error.cause());
     let verdicts = causes.filter_map(|error| of_code(error.result_code()));
-    // Unknown codes are requeued, and end at the limit on attempts.
-    verdicts.into_iter().next().unwrap_or(Verdict::Requeue)
+    verdicts.into_iter().next().unwrap_or(Verdict::Unknown)
 }
 
 /// `None` for a code that says nothing by itself.
@@ -36,7 +37,7 @@ fn of_code(code: i32) -> Option<Verdict> {
         // Not in this edition or not supported, namespace unknown, forbidden, quota and everything about users, roles and privileges.
         10 | 16 | 20 | 22 | 25 | 51..=56 | 60..=66 | 80..=82 | 150 => Verdict::Stop,
         // Server error, memory, timeout, cluster not available, partition unavailable, key busy, device overload, and so on.
-        1 | 7 | 8 | 9 | 11 | 14 | 18 | 32 | 83 | 152 | -3 | -7 | -8 | -12 | -15 => Verdict::Requeue,
+        1 | 7 | 8 | 9 | 11 | 14 | 18 | 32 | 83 | 152 | -3 | -7 | -8 | -11 | -12 | -15 => Verdict::Requeue,
         _ => return None,
     })
 }
@@ -52,15 +53,15 @@ mod tests {
             (&[4, 12, 13, 19, 21, 26, 29, 160, -10], Verdict::Refuse),
             (&[151], Verdict::Shrink),
             (&[10, 16, 20, 22, 25, 51, 56, 60, 66, 80, 81, 82, 150], Verdict::Stop),
-            (&[1, 7, 8, 9, 11, 14, 18, 32, 83, 152, -3, -7, -8, -12, -15], Verdict::Requeue),
+            (&[1, 7, 8, 9, 11, 14, 18, 32, 83, 152, -3, -7, -8, -11, -12, -15], Verdict::Requeue),
         ];
         for (codes, verdict) in table {
             for &code in codes {
                 assert_eq!(of_code(code), Some(verdict), "{code}");
             }
         }
-        for code in [-1, -2, -11, 2, 57, 67, 99, 255] {
-            assert_eq!(of_code(code), None, "{code} is left to its cause, or requeued");
+        for code in [-1, -2, 2, 57, 67, 99, 255] {
+            assert_eq!(of_code(code), None, "{code} is left to its cause, or unknown");
         }
     }
 }

@@ -196,8 +196,20 @@ fn place(settings: &Settings) -> String {
 fn connect_error(place: String, error: aerospike::Error) -> StoreError {
     match codes::verdict(&error) {
         Verdict::Stop => StoreError::Setup { place, fault: error.base_message() },
-        _ => StoreError::Unreachable { place, cause: Box::new(error) },
+        _ => StoreError::Unreachable { place, cause: plain(&error.to_string()).into() },
     }
+}
+
+/// The client's words on one line, without the codes that it puts in front of each of its causes (`Error -8: …`).
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_code = |word: &str| word.strip_suffix(':').is_some_and(|code| code.parse::<i32>().is_ok());
+    let keep = |index: &usize| {
+        let code_follows = words.get(index + 1).is_some_and(|next| is_code(next));
+        let follows_error = index.checked_sub(1).is_some_and(|before| words[before] == "Error");
+        !(words[*index] == "Error" && code_follows || is_code(words[*index]) && follows_error)
+    };
+    (0..words.len()).filter(keep).map(|index| words[index]).collect::<Vec<_>>().join(" ")
 }
 
 fn millis(duration: Duration) -> u32 {
@@ -250,6 +262,7 @@ fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result
         Verdict::Refuse | Verdict::Shrink => Err(PutError::Refused(text())),
         Verdict::Stop => Err(PutError::Setup(text())),
         Verdict::Requeue => Err(PutError::Unavailable(text())),
+        Verdict::Unknown => Err(PutError::Unknown(text())),
     }
 }
 
@@ -306,6 +319,12 @@ mod tests {
         assert_eq!(lengths(&[]), [] as [usize; 0]);
         assert_eq!(lengths(&[1; 250]), [100, 100, 50]);
         assert_eq!(lengths(&[BYTES_IN_BATCH / 2, BYTES_IN_BATCH / 2, 1, BYTES_IN_BATCH + 1, 1]), [2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn the_client_s_words_are_one_line_without_its_codes() {
+        let text = "Error -8: Unable to connect: 127.0.0.1:9\n\tError -1: I/O: Connection refused (os error 111)\n";
+        assert_eq!(plain(text), "Unable to connect: 127.0.0.1:9 I/O: Connection refused (os error 111)");
     }
 
     #[test]

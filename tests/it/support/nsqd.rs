@@ -193,7 +193,7 @@ impl Nsqd {
 pub(crate) struct Lookupd {
     _server: Server,
     _folder: TempDir,
-    tcp: HostPort,
+    pub(crate) tcp: HostPort,
     pub(crate) http: HostPort,
 }
 
