@@ -118,7 +118,7 @@ impl AerospikeStore {
         // The client's own timeouts bound single requests, not the whole of connecting.
         let (client, answer) = match timeout(settings.connect_timeout, attempt).await {
             Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(connect_error(place, error)),
+            Ok(Err(error)) => return Err(connect_error(place, &error)),
             Err(_) => {
                 let cause = format!("no answer within {}", humantime::format_duration(settings.connect_timeout));
                 return Err(StoreError::Unreachable { place, cause: cause.into() });
@@ -193,8 +193,8 @@ fn place(settings: &Settings) -> String {
     format!("Aerospike at {}", hosts.join(", "))
 }
 
-fn connect_error(place: String, error: aerospike::Error) -> StoreError {
-    match codes::verdict(&error) {
+fn connect_error(place: String, error: &aerospike::Error) -> StoreError {
+    match codes::verdict(error) {
         Verdict::Stop => StoreError::Setup { place, fault: error.base_message() },
         _ => StoreError::Unreachable { place, cause: plain(&error.to_string()).into() },
     }
@@ -293,7 +293,7 @@ impl Store for AerospikeStore {
     }
 
     fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
-        Box::pin(async move { self.read(limit).await.map_err(|error| connect_error(place(&self.settings), error)) })
+        Box::pin(async move { self.read(limit).await.map_err(|error| connect_error(place(&self.settings), &error)) })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
