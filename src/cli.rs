@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// Check the configuration and show the settings in force
     #[command(after_help = "Examples:
   x-msrv check -c orders.yml
-  x-msrv check --connect     also proves that queue and store answer; takes no message")]
+  x-msrv check --connect     also proves that queue, store and dead letter answer; takes no message")]
     Check(CheckArgs),
     /// Publish dead letters to the configured queue again
     #[command(
@@ -120,7 +120,7 @@ pub(crate) struct RecordsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Also prove that queue and store answer
+    /// Also prove that queue, store and dead letter answer
     #[arg(long)]
     pub(crate) connect: bool,
 }

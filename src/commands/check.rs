@@ -13,7 +13,8 @@ pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<
         let (source, store) = tokio::join!(wiring::probe_source(&settings.source), wiring::probe_store(&settings.store));
         source?;
         store?;
-        written(writeln!(output, "# queue and store answer"))?;
+        wiring::dead_letter(&settings.dead_letter).probe().await?;
+        written(writeln!(output, "# queue, store and dead letter answer"))?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::{
 use crate::{
     cli::{Cli, Command},
     config::{self, ConfigError, Settings},
+    dead_letter::DeadLetterError,
     decode::SchemaError,
     exit::Exit,
     logging::{self, LoggingError},
@@ -40,6 +41,9 @@ pub enum CommandError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Dead letters can't be kept.
+    #[error(transparent)]
+    DeadLetter(#[from] DeadLetterError),
     /// A file that the command was given can't be used.
     #[error("cannot use {name}: {attempt}")]
     File {
@@ -99,7 +103,9 @@ impl CommandError {
             | Self::Logging(_)
             | Self::Source(SourceError::Refused { .. })
             | Self::Store(StoreError::Setup { .. }) => Exit::Configuration,
-            Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) => Exit::Unavailable,
+            Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
+                Exit::Unavailable
+            }
             Self::File { .. } => Exit::NoInput,
             Self::Busy { .. } => Exit::TemporaryFailure,
             // The queue took others, so it is this batch that it refuses.

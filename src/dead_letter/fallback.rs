@@ -28,4 +28,11 @@ impl DeadLetter for Fallback {
             results
         })
     }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        Box::pin(async move {
+            self.first.probe().await?;
+            self.second.probe().await
+        })
+    }
 }

@@ -44,6 +44,10 @@ impl FileDeadLetter {
         Self { settings }
     }
 
+    fn error(&self, cause: &io::Error) -> DeadLetterError {
+        DeadLetterError { place: self.settings.path.display().to_string(), cause: cause.to_string() }
+    }
+
     async fn write(&self, letters: &[Letter]) -> io::Result<()> {
         let path = &self.settings.path;
         create_parent(path)?;
@@ -136,8 +140,16 @@ impl DeadLetter for FileDeadLetter {
         Box::pin(async move {
             // One write for all of them: they are all on the disk, or none is.
             let kept = self.write(letters).await.map(|()| Kept::Durably);
-            let kept = kept.map_err(|cause| DeadLetterError { place: self.settings.path.display().to_string(), cause: cause.to_string() });
+            let kept = kept.map_err(|cause| self.error(&cause));
             vec![kept; letters.len()]
         })
+    }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        let opened = match open_no_follow(&self.settings.path, OpenOptions::new().append(true)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // it is created when the first letter comes
+            other => other.map(drop),
+        };
+        Box::pin(std::future::ready(opened.map_err(|cause| self.error(&cause))))
     }
 }

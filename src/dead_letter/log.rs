@@ -11,4 +11,8 @@ impl DeadLetter for LogOnly {
     fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         Box::pin(std::future::ready(vec![Ok(Kept::NotAtAll); letters.len()]))
     }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

@@ -36,4 +36,8 @@ impl DeadLetter for MemoryDeadLetter {
         };
         Box::pin(std::future::ready(vec![result; letters.len()]))
     }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

@@ -20,6 +20,15 @@ pub trait DeadLetter {
     /// # Cancel safety
     /// Not cancel safe: the letters may have been kept. Bounded in time by the adapter.
     fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>>;
+
+    /// Proves, as far as it goes without writing or creating anything, that letters can be kept.
+    ///
+    /// # Errors
+    /// They can't.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>>;
 }
 
 /// What became of a letter that was taken.

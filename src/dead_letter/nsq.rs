@@ -46,6 +46,10 @@ impl NsqDeadLetter {
         Self { settings, connection: None }
     }
 
+    fn error(&self, cause: &NsqError) -> DeadLetterError {
+        DeadLetterError { place: format!("the topic {}", self.settings.topic), cause: error_chain::text(cause) }
+    }
+
     async fn connect(&self) -> Result<Connection, NsqError> {
         let identity = Identity { msg_timeout: None, max_body: MAX_ANSWER };
         let mut failure = None;
@@ -80,8 +84,7 @@ impl NsqDeadLetter {
                     results
                 }
                 Err(error) => {
-                    let error = DeadLetterError { place: format!("the topic {}", self.settings.topic), cause: error_chain::text(&error) };
-                    vec![Err(error); bodies.len()]
+                    vec![Err(self.error(&error)); bodies.len()]
                 }
             }
         })
@@ -107,5 +110,9 @@ impl DeadLetter for NsqDeadLetter {
             }
             results
         })
+    }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        Box::pin(async move { self.connect().await.map(drop).map_err(|error| self.error(&error)) })
     }
 }

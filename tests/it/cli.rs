@@ -186,7 +186,11 @@ fn check_connect_proves_that_both_answer_and_takes_no_message() {
     nsqd.publish("t", ["{}"]);
     let ended = Program::new(&configuration(&nsqd.tcp)).run(&["check", "--connect"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.contains("nsq.topic: t\n") && ended.stdout.ends_with("# queue and store answer\n"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("nsq.topic: t\n") && ended.stdout.ends_with("# queue, store and dead letter answer\n"),
+        "{}",
+        ended.stdout
+    );
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight), (1, 0));
     assert_eq!(Program::new(&configuration(&nobody())).run(&["check", "--connect"]).code, Some(69));

@@ -66,10 +66,15 @@ pub(super) async fn connect(settings: &Settings) -> Result<Vec<Lane>, SourceErro
     let mut places = discover(settings, until).await?;
     shuffle(&mut places);
     let attempts = join_all(places.iter().map(|place| Lane::open(settings, place, until))).await;
-    let (mut lanes, mut failure) = (Vec::new(), None);
+    those_that_answer(&places, attempts)
+}
+
+/// What was reached; a warning for each that was not, and an error if that is all of them.
+fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) -> Result<Vec<T>, SourceError> {
+    let (mut reached, mut failure) = (Vec::new(), None);
     for (place, attempt) in places.iter().zip(attempts) {
         match attempt {
-            Ok(lane) => lanes.push(lane),
+            Ok(it) => reached.push(it),
             Err(error) => {
                 let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 warn!(address = place.tcp.to_string(), cause = cause; "nsqd does not answer");
@@ -78,8 +83,8 @@ pub(super) async fn connect(settings: &Settings) -> Result<Vec<Lane>, SourceErro
         }
     }
     match failure {
-        Some(error) if lanes.is_empty() => Err(connect_error(error)),
-        _ => Ok(lanes),
+        Some(error) if reached.is_empty() => Err(connect_error(error)),
+        _ => Ok(reached),
     }
 }
 
@@ -97,12 +102,8 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
 pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let places = discover(settings, until).await?;
-    let attempts = places.iter().map(|place| Connection::open(&place.tcp, settings.identity(), left(until)));
-    let (answers, failures): (Vec<_>, Vec<_>) = join_all(attempts).await.into_iter().partition(Result::is_ok);
-    match failures.into_iter().find_map(Result::err) {
-        Some(error) if answers.is_empty() => Err(connect_error(error)),
-        _ => Ok(()),
-    }
+    let attempts = join_all(places.iter().map(|place| Connection::open(&place.tcp, settings.identity(), left(until)))).await;
+    those_that_answer(&places, attempts).map(drop)
 }
 
 /// A subscribed connection.

@@ -60,6 +60,8 @@ fn memory_keeps_every_letter() {
 fn a_file_keeps_every_letter_behind_those_that_were_there() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/b/dead.ndjson");
+    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }).probe()).expect("it can be created");
+    assert!(!folder.path().join("a").exists(), "asking creates nothing");
     for _ in 0..2 {
         let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 });
         block_on(keep(&mut file, &letters()));
@@ -124,7 +126,9 @@ fn a_symlink_in_the_way_is_not_followed() {
     let folder = TempDir::new().expect("a folder");
     let (path, elsewhere) = (folder.path().join("dead.ndjson"), folder.path().join("elsewhere"));
     std::os::unix::fs::symlink(&elsewhere, &path).expect("a symlink");
-    block_on(keep_none(&mut FileDeadLetter::new(file::Settings { path, max_size: 1 << 20 })));
+    let mut file = FileDeadLetter::new(file::Settings { path, max_size: 1 << 20 });
+    block_on(file.probe()).expect_err("a symlink");
+    block_on(keep_none(&mut file));
     assert!(!elsewhere.exists());
 }
 
@@ -134,6 +138,7 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     let settings = nsq::Settings { nsqd: vec![nobody(), nsqd.tcp.clone()], topic: "dead".parse().expect("a topic"), timeout: PATIENCE };
     let mut topic = NsqDeadLetter::new(settings.clone());
     block_on(async {
+        topic.probe().await.expect("one of the two answers");
         keep(&mut topic, &letters()).await;
         keep(&mut topic, &letters()).await;
     });
@@ -146,7 +151,9 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     let bodies: Vec<_> = program.rows("letters").into_iter().filter_map(|(_, letter)| letter["body"].as_str().map(str::to_owned)).collect();
     assert_eq!(bodies.iter().filter(|body| *body == "{a: 1}").count(), 2);
     let settings = nsq::Settings { nsqd: vec![nobody()], ..settings };
-    block_on(keep_none(&mut NsqDeadLetter::new(settings)));
+    let mut unreachable = NsqDeadLetter::new(settings);
+    block_on(unreachable.probe()).expect_err("nobody listens");
+    block_on(keep_none(&mut unreachable));
 }
 
 /// A letter is larger than its message, so the largest messages make letters that nsqd does not take.
