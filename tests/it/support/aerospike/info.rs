@@ -39,7 +39,8 @@ pub(super) fn value(name: &str, storage: &mut Storage, address: SocketAddr) -> S
         "cluster-name" => "null".into(),
         "partition-generation" | "peers-generation" => "0".into(),
         "rebalance-generation" => "1".into(),
-        "peers-clear-std" => format!("0,{},[]", address.port()),
+        // The port is the one that peers have who do not name theirs: the default, whatever the server's own.
+        "peers-clear-std" => "0,3000,[]".into(),
         "service-clear-std" => address.to_string(),
         "peers-clear-alt" | "service-clear-alt" | "sindex-list" => String::new(),
         "peers-tls-std" | "peers-tls-alt" | "service-tls-std" | "service-tls-alt" | "rack-ids" => "ERROR:25:enterprise only".into(),
