@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::{
     nsqd::{Depths, Lookupd, Nsqd, nobody},
-    program::{Program, signal, wait},
+    program::{Program, signal, wait, wait_while_running},
     wait_until,
 };
 
@@ -220,7 +220,7 @@ fn kill_9_in_the_middle_of_batches_ends_with_each_message_stored_once() {
     let program = program(&[&nsqd], &format!(", max-in-flight: 200, max-messages: {COUNT}"));
     for kills in 1..=5 {
         let mut child = program.spawn(&["run"]);
-        wait_until("it is in the middle", || nsqd.depths("t").waiting < COUNT - kills * 3_000);
+        wait_while_running(&mut child, || nsqd.depths("t").waiting < COUNT - kills * 3_000);
         child.kill().expect("kill -9");
         child.wait().expect("it ends");
     }
@@ -238,8 +238,8 @@ fn sigterm_in_the_middle_drains_and_leaves_nothing_in_flight() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..COUNT));
     let program = program(&[&nsqd], &format!(", max-in-flight: 500, max-messages: {COUNT}"));
-    let child = program.spawn(&["run", "--report", "json"]);
-    wait_until("it is in the middle", || nsqd.depths("t").waiting < COUNT - 2_000);
+    let mut child = program.spawn(&["run", "--report", "json"]);
+    wait_while_running(&mut child, || nsqd.depths("t").waiting < COUNT - 2_000);
     signal(&child, "TERM");
     let ended = wait(child);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -293,8 +293,8 @@ fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
     let mut nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..COUNT));
     let program = program(&[&nsqd], &format!(", max-in-flight: 1000, max-messages: {COUNT}"));
-    let child = program.spawn(&["run", "--report", "json"]);
-    wait_until("it is in the middle", || nsqd.depths("t").waiting < COUNT - 3_000);
+    let mut child = program.spawn(&["run", "--report", "json"]);
+    wait_while_running(&mut child, || nsqd.depths("t").waiting < COUNT - 3_000);
     nsqd.stop();
     let ended = wait(child);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);

@@ -24,6 +24,9 @@ const LEAST_QUIET_TIME: Duration = Duration::from_millis(3);
 /// The longest silence that is ever waited for, however long messages were flowing.
 const LONGEST_SILENCE: Duration = Duration::from_millis(250);
 
+/// The least silence after a message that used up a lane's last permit: nsqd sent all that it was allowed to, so it probably has more.
+const SILENCE_WHEN_FULL: Duration = Duration::from_millis(100);
+
 /// How many times a round trip, or the lateness of a timer, silence has to last.
 const PATIENCE: u32 = 5;
 
@@ -61,6 +64,8 @@ struct Lane {
     /// How long a narrowed lane has to be silent.
     quiet_time: Duration,
     phase: Phase,
+    /// Whether the last message used up the last permit.
+    was_full: bool,
     /// The last message, or the last change of phase.
     since: Instant,
     gone: bool,
@@ -98,6 +103,7 @@ impl Flow {
             round_trip: start.round_trip,
             quiet_time: LEAST_QUIET_TIME.max(start.round_trip * 2),
             phase: Phase::Wide,
+            was_full: false,
             since: now,
             gone: false,
         });
@@ -133,6 +139,7 @@ impl Flow {
             lane.open -= 1;
         }
         lane.unsettled += 1;
+        lane.was_full = lane.open == 0;
         true
     }
 
@@ -193,12 +200,14 @@ impl Flow {
     /// The idle timeout, or more, up to [`LONGEST_SILENCE`], where silence says less:
     /// - after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages (`nsqd/options.go`, `SyncEvery`), which
     ///   takes tens of milliseconds on a slow disk; half of the time that messages were flowing costs little in comparison;
+    /// - where nsqd sent all that it was allowed to the last time;
     /// - where nsqd is slow to answer;
     /// - where our own timers come late: the machine is busy, and nsqd on it waits for its turn as well.
     fn needed_silence(&self) -> Duration {
         let flow = self.last_message - self.started;
         let round_trip = self.alive().map(|lane| lane.round_trip).max().unwrap_or_default();
-        let doubt = (flow / 2).max(round_trip * PATIENCE).max(self.lateness * PATIENCE);
+        let full = if self.alive().any(|lane| lane.was_full) { SILENCE_WHEN_FULL } else { Duration::ZERO };
+        let doubt = (flow / 2).max(full).max(round_trip * PATIENCE).max(self.lateness * PATIENCE);
         self.idle_timeout.max(doubt.min(LONGEST_SILENCE))
     }
 
@@ -429,6 +438,16 @@ mod tests {
         }
         flow.is_not_empty(now + 20_000 * MS);
         assert!(!flow.is_empty(now + 30_000 * MS), "it has to be listened to again");
+    }
+
+    #[test]
+    fn after_a_message_that_used_up_the_permits_a_longer_silence_is_needed() {
+        let now = Instant::now();
+        let mut flow = Flow::new(100, 2, 10 * MS, &lanes(1), now);
+        assert!(flow.received(0, now));
+        assert_eq!(flow.needed_silence(), 10 * MS, "one of two permits is left: there was no more");
+        assert!(flow.received(0, now));
+        assert_eq!(flow.needed_silence(), SILENCE_WHEN_FULL);
     }
 
     #[test]

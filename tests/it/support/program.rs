@@ -131,6 +131,21 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(status.success(), "the process is there to be signalled");
 }
 
+/// Waits until `condition` holds while the run goes on; a run that ends before shows what it said.
+#[track_caller]
+pub(crate) fn wait_while_running(child: &mut Child, mut condition: impl FnMut() -> bool) {
+    wait_until("it is in the middle", || {
+        let done = condition();
+        if !done && child.try_wait().expect("a child").is_some() {
+            let mut said = String::new();
+            let output = child.stderr.as_mut().expect("piped");
+            std::io::Read::read_to_string(output, &mut said).expect("output is UTF-8");
+            panic!("it ended too early: {said}");
+        }
+        done
+    });
+}
+
 /// Waits for the end of a run that was started by [`Program::spawn`].
 pub(crate) fn wait(mut child: Child) -> Ended {
     wait_until("the run ends", || child.try_wait().expect("a child").is_some());
