@@ -257,7 +257,7 @@ async fn a_server_that_accepts_and_never_answers_ends_with_the_connect_timeout()
 fn scene(more: &str) -> (Nsqd, StandIn, Program) {
     let (nsqd, server) = (Nsqd::start(), block_on(StandIn::start()));
     let program = Program::new(&format!(
-        "timeout: 2s\nnsq:\n  nsqd-tcp-address: ['{}']\n  topic: testtopic\n  channel: testchannel\n  max-in-flight: 10\n  max-messages: 10\n\
+        "timeout: 2s\nidle-timeout: 300ms\nnsq:\n  nsqd-tcp-address: ['{}']\n  topic: testtopic\n  channel: testchannel\n  max-in-flight: 10\n  max-messages: 10\n\
          aerospike:\n  address:\n    host: 127.0.0.1\n    port: {}\n  namespace: test\n  set: testset\n{more}",
         nsqd.tcp,
         server.address().port()

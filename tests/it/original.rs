@@ -12,7 +12,7 @@ use crate::support::{
 fn program(nsqd: &Nsqd, max_messages: u64, max_in_flight: u64) -> Program {
     Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, max-messages: {max_messages}, max-in-flight: {max_in_flight}}}\n\
-         sqlite: {{path: store.db, set: s}}\n",
+         sqlite: {{path: store.db, set: s}}\nidle-timeout: 300ms\n",
         nsqd.tcp
     ))
 }
