@@ -59,7 +59,7 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// What is under way then has this long to end.
     pub shutdown_timeout: Duration,
-    /// A message that was put off this often is rejected; 0 means never.
+    /// A message that the store fails on for unknown reasons at this delivery or a later one is rejected; 0 means never.
     pub max_attempts: u32,
 }
 
