@@ -2,11 +2,11 @@
 //!
 //! The layers, from the top; each knows only what stands below it:
 //!
-//! - `main`, [`cli`], [`commands`]: the command line. [`wiring`] is the only place that names concrete adapters.
+//! - `main`, [`cli`], [`commands`]: the command line; [`generator`]: the same program as systemd's generator. [`wiring`] is the only place that names concrete adapters.
 //! - [`config`]: files, environment and flags to typed settings; [`logging`], [`shutdown`]: the process around a run.
 //! - [`run`]: receive, decode, put, settle, drain; knows the traits [`source`], [`store`] and [`dead_letter`] and no adapter.
 //! - adapters, one file or folder each beside the trait that they implement: they know that trait, their own settings and the small clients
-//!   [`nsq`], [`http`] and [`sqlite`] below them.
+//!   [`nsq`], [`http`], [`sqlite`], [`state_file`] and [`secret`] below them.
 //! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`error_chain`], [`exit`].
 //!
 //! What never happens: an adapter that names another adapter or the run; a client crate or a socket above the adapters; the shape of the
@@ -21,6 +21,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod error_chain;
 pub mod exit;
+pub mod generator;
 pub mod http;
 pub mod logging;
 pub mod message;
@@ -29,9 +30,11 @@ pub mod outcome;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod secret;
 pub mod shutdown;
 pub mod source;
 pub mod sqlite;
+pub mod state_file;
 pub mod store;
 pub mod wiring;
 

@@ -1,23 +1,38 @@
 //! Parses the command line, does what it says, and maps the result to an exit code.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::Parser as _;
 use x_msrv::{
-    cli::{Cli, arguments},
+    cli::{self, Cli},
     commands, error_chain,
     exit::Exit,
-    logging,
+    generator, logging,
 };
 
 fn main() -> ExitCode {
     exit_70_on_panic();
-    let cli = Cli::parse_from(arguments(std::env::args_os()));
-    match commands::execute(cli) {
-        Ok(exit) => exit,
-        Err(error) => {
-            logging::fatal(&error_chain::text(&error));
-            error.exit().into()
+    let mut arguments = std::env::args_os().peekable();
+    let name = arguments.peek().and_then(|program| Path::new(program).file_name()).unwrap_or_default();
+    if name == generator::NAME {
+        return generate(arguments.skip(1));
+    }
+    let cli = Cli::parse_from(cli::arguments(arguments));
+    let exit = commands::execute(cli).unwrap_or_else(|error| {
+        logging::fatal(&error_chain::text(&error));
+        error.exit().into()
+    });
+    log::logger().flush();
+    exit
+}
+
+/// What is wrong with a configuration is a warning; only a generator that cannot do its work at all fails, and systemd says so and goes on.
+fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match generator::run(arguments) {
+        Ok(()) => Exit::Success.into(),
+        Err(fault) => {
+            logging::warn_early(generator::NAME, &fault);
+            Exit::Usage.into()
         }
     }
 }

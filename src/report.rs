@@ -103,6 +103,17 @@ impl RunReport {
         }
     }
 
+    /// A run in a few words, for the unit's status.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Counters { received, stored, duplicate, rejected, requeued, .. } = self.counters;
+        let elapsed = self.elapsed.as_secs_f64() * 1e3;
+        let reason = self.stop_reason.as_str();
+        format!(
+            "{reason}: received {received}, stored {stored}, duplicate {duplicate}, rejected {rejected}, requeued {requeued} in {elapsed:.0} ms"
+        )
+    }
+
     /// The one line that a run leaves in the log.
     pub fn log(&self) {
         let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed } = self.counters;

@@ -135,6 +135,9 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
     overrides.flags = flags;
     let settings = config::load(global.config.as_deref(), &overrides)?;
     logging::start(settings.log)?;
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

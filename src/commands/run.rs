@@ -11,6 +11,7 @@ use crate::{
     cli::ReportFormat,
     config::Settings,
     exit::Exit,
+    logging,
     report::{Counters, RunReport},
     run::{Parts, run as drain},
     shutdown, wiring,
@@ -39,8 +40,9 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
         None => RunReport::new(StopReason::Signal, Counters::default(), Duration::ZERO, None),
     };
     outcome.log();
+    logging::status(&outcome.summary());
     if let Some(fault) = &outcome.fault {
-        crate::logging::fatal(fault);
+        logging::fatal(fault);
     }
     if report == Some(ReportFormat::Json)
         && let Err(cause) = writeln!(io::stdout(), "{outcome}")

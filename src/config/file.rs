@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::scalar::{Flag, List, Parsed, Size, Span, Whole};
+use super::scalar::{Flag, List, Parsed, SecretShape, Size, Span, Whole};
 use crate::{
     address::HostPort,
     decode::BigIntegers,
@@ -43,6 +43,7 @@ pub(super) struct NsqShape {
     pub(super) channel: Option<Parsed<ChannelName>>,
     pub(super) max_in_flight: Option<Whole>,
     pub(super) max_messages: Option<Whole>,
+    pub(super) auth_secret: Option<SecretShape>,
 }
 
 #[derive(Debug, Deserialize)]

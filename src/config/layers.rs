@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +18,11 @@ use super::{
 /// Where a configuration is looked for when none is named.
 pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.yaml", "/etc/x-msrv/x-msrv.toml", "/etc/x-msrv/x-msrv.json"];
 
-const EXTENSIONS: [(&str, Format); 4] = [("yml", Format::Yaml), ("yaml", Format::Yaml), ("toml", Format::Toml), ("json", Format::Json)];
+/// What the names of configurations end with; of several beside each other the first counts.
+pub const FORMATS: [&str; 4] = ["yml", "yaml", "toml", "json"];
+
+/// Keys whose values are secrets.
+const SECRETS: [&str; 1] = ["nsq.auth-secret"];
 
 /// The places at which N may stand. An override of one of them is meant for all.
 const MAX_MESSAGES: [&str; 3] = ["max-messages", "nsq.max-messages", "embedded-queue.max-messages"];
@@ -30,6 +35,12 @@ enum Format {
 }
 
 impl Format {
+    fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?;
+        let formats = [Self::Yaml, Self::Yaml, Self::Toml, Self::Json];
+        FORMATS.iter().position(|known| extension == *known).map(|at| formats[at])
+    }
+
     fn parse(self, text: &str) -> Result<Value, String> {
         match self {
             Self::Yaml => serde_saphyr::from_str(text).map_err(|error| without_snippet(&error.to_string())),
@@ -103,8 +114,8 @@ fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let candidates: Vec<PathBuf> = match path {
         None => SEARCHED.iter().map(PathBuf::from).collect(),
         Some(path) => {
-            let known = path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|(known, _)| extension == *known));
-            let others = EXTENSIONS.iter().map(|(extension, _)| path.with_extension(extension)).filter(|other| known && other != path);
+            let known = Format::of(path).is_some();
+            let others = FORMATS.iter().map(|extension| path.with_extension(extension)).filter(|other| known && other != path);
             std::iter::once(path.to_owned()).chain(others).collect()
         }
     };
@@ -115,8 +126,7 @@ fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
 
 /// By the extension's format first, then by the others: the content decides. When none fits, the extension's error is shown.
 fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
-    let by_extension = EXTENSIONS.iter().find(|(extension, _)| path.extension().is_some_and(|other| other == *extension));
-    let first = by_extension.map_or(Format::Yaml, |(_, format)| *format);
+    let first = Format::of(path).unwrap_or(Format::Yaml);
     let formats = [Format::Yaml, Format::Toml, Format::Json];
     let mut failure = None;
     for format in std::iter::once(first).chain(formats.into_iter().filter(|format| *format != first)) {
@@ -171,10 +181,20 @@ fn remove(tree: &mut Value, key: &str) {
 }
 
 impl Layers {
-    /// The folder that relative paths in the file begin at.
-    pub(super) fn folder(&self) -> PathBuf {
-        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        absolute.parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
+    /// The file, by its absolute path.
+    pub(super) fn file(&self) -> PathBuf {
+        std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
+    }
+
+    /// Secrets in a file that everybody can read.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let readable = self.path.metadata().is_ok_and(|file| file.permissions().mode() & 0o004 != 0);
+        let in_file = |key: &&str| {
+            let value = self.tree.pointer(&format!("/{}", key.replace('.', "/")));
+            value.is_some_and(Value::is_string) && !self.origins.contains_key(*key)
+        };
+        let warning = |key| format!("{}: {key} is a secret, and everybody on this machine can read the file", self.path.display());
+        SECRETS.into_iter().filter(|key| readable && in_file(key)).map(warning).collect()
     }
 
     /// The tree as the shape that is known.

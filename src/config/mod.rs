@@ -11,7 +11,7 @@ mod settings;
 mod show;
 
 pub use error::ConfigError;
-pub use layers::{Overrides, SEARCHED};
+pub use layers::{FORMATS, Overrides, SEARCHED};
 pub use settings::{DeadLetterSettings, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
 
 use std::path::Path;
@@ -23,5 +23,7 @@ use std::path::Path;
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, ConfigError> {
     let layers = layers::load(path, overrides)?;
     let shape = layers.shape()?;
-    settings::parse(shape, &layers.folder(), overrides).map_err(|fault| layers.locate(fault))
+    let mut settings = settings::parse(shape, &layers.file(), overrides).map_err(|fault| layers.locate(fault))?;
+    settings.warnings = layers.warnings();
+    Ok(settings)
 }

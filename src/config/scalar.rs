@@ -4,8 +4,13 @@ use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer},
+    de::{
+        Error, MapAccess, SeqAccess, Unexpected, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
+
+use crate::secret::Secret;
 
 /// A whole number that is not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,10 @@ pub(super) struct List<T>(pub(super) Vec<T>);
 /// What is read from text by its own parser, which says what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parsed<T>(pub(super) T);
+
+/// A secret: the text itself, or the place where it is. No error repeats what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SecretShape(pub(super) Secret);
 
 struct Scalar<T> {
     expected: &'static str,
@@ -148,6 +157,55 @@ impl<'de, T: FromStr<Err = String>> Deserialize<'de> for List<T> {
     }
 }
 
+impl<'de> Deserialize<'de> for SecretShape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case", expecting = "`credential: NAME` or `file: PATH`")]
+        enum Place {
+            Credential(String),
+            File(String),
+        }
+
+        struct TextOrPlace;
+
+        impl<'de> Visitor<'de> for TextOrPlace {
+            type Value = SecretShape;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("text in quotes, `credential: NAME` or `file: PATH`")
+            }
+
+            fn visit_u64<E: Error>(self, _: u64) -> Result<SecretShape, E> {
+                Err(E::custom("a number: put it in quotes"))
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<SecretShape, E> {
+                self.visit_u64(0)
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<SecretShape, E> {
+                self.visit_u64(0)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<SecretShape, E> {
+                if text.is_empty() { Err(E::custom("is empty")) } else { Ok(SecretShape(Secret::Text(text.to_owned()))) }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretShape, A::Error> {
+                let (kind, secret) = match Place::deserialize(MapAccessDeserializer::new(map))? {
+                    // A name that leaves the directory would be another file.
+                    Place::Credential(name) if name.contains('/') || name.starts_with('.') => ("credential", None),
+                    Place::Credential(name) => ("credential", Some(name).filter(|name| !name.is_empty()).map(Secret::Credential)),
+                    Place::File(path) => ("file", Some(path).filter(|path| !path.is_empty()).map(|path| Secret::File(path.into()))),
+                };
+                secret.map(SecretShape).ok_or_else(|| A::Error::custom(format!("is not the name of a {kind}")))
+            }
+        }
+
+        deserializer.deserialize_any(TextOrPlace)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +222,20 @@ mod tests {
         }
         let list = from_value::<List<crate::address::HostPort>>(json!("a:1, b:2")).expect("a list").0;
         assert_eq!(list.len(), 2);
+    }
+
+    #[test]
+    fn a_secret_is_text_or_a_place_and_no_error_repeats_it() {
+        let secret = |value: serde_json::Value| from_value::<SecretShape>(value).map(|SecretShape(secret)| secret);
+        assert_eq!(secret(json!("s")).expect("text"), Secret::Text("s".into()));
+        assert_eq!(secret(json!({"credential": "nsq"})).expect("a credential"), Secret::Credential("nsq".into()));
+        assert_eq!(secret(json!({"file": "a/b"})).expect("a file"), Secret::File("a/b".into()));
+        for value in [json!(4711), json!(-4711), json!(47.11), json!({"credential": "../4711"}), json!({"credential": ""}), json!(["4711"])]
+        {
+            let error = secret(value.clone()).expect_err("no secret").to_string();
+            assert!(!error.contains("47"), "{value}: {error}");
+        }
+        assert!(secret(json!({"vault": "x"})).expect_err("unknown").to_string().contains("`credential`"));
     }
 
     #[test]

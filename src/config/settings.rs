@@ -16,7 +16,7 @@ use super::{
         AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, KeyShape, LevelShape, LogShape, NsqShape,
         SqliteShape,
     },
-    scalar::{List, Parsed, Span, Whole},
+    scalar::{List, Parsed, SecretShape, Span, Whole},
 };
 use crate::{
     address::HostPort,
@@ -24,6 +24,7 @@ use crate::{
     decode::{BigIntegers, KeyRule},
     nsq::name::ChannelName,
     run::Limits,
+    secret::Secret,
     source, store,
 };
 
@@ -35,8 +36,8 @@ const SYSTEM_STATE: &str = "/var/lib/x-msrv";
 pub struct Settings {
     /// N and the bounds of time.
     pub limits: Limits,
-    /// How often the timer starts a run: M. Read by packaging.
-    pub period: Duration,
+    /// How often the timer starts a run: M, where it is configured. Read by the generator.
+    pub period: Option<Duration>,
     /// How long connecting to queue and store may take.
     pub connect_timeout: Duration,
     /// Bytes of the largest body that is stored.
@@ -55,6 +56,8 @@ pub struct Settings {
     pub dead_letter: DeadLetterSettings,
     /// What is logged, and where.
     pub log: LogSettings,
+    /// What works, and is not wise.
+    pub warnings: Vec<String>,
 }
 
 /// The configured queue.
@@ -107,8 +110,8 @@ pub enum LogTarget {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(super) fn parse(shape: FileShape, folder: &Path, overrides: &Overrides) -> Result<Settings, Fault> {
-    let paths = Paths::new(folder, overrides);
+pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Result<Settings, Fault> {
+    let paths = Paths::new(file, overrides);
     let section_limit = shape.nsq.as_ref().map(|nsq| ("nsq.max-messages", nsq.max_messages));
     let section_limit = section_limit.or(shape.embedded_queue.as_ref().map(|queue| ("embedded-queue.max-messages", queue.max_messages)));
     let max_messages = max_messages(shape.max_messages, section_limit)?;
@@ -128,7 +131,7 @@ pub(super) fn parse(shape: FileShape, folder: &Path, overrides: &Overrides) -> R
         .ok_or_else(|| Fault::new("max-message-size", format!("{max_message_size} bytes, 1 to 1GiB are allowed")))?;
     let common = Common { limits, connect_timeout, max_message_size };
     let source = match (shape.nsq, shape.embedded_queue) {
-        (Some(nsq), None) => SourceSettings::Nsq(nsq_source(nsq, &common)?),
+        (Some(nsq), None) => SourceSettings::Nsq(nsq_source(nsq, &common, &paths)?),
         (None, Some(queue)) => SourceSettings::Sqlite(embedded_queue(&queue, &common, &paths)?),
         (None, None) => return Err(Fault::new("", "no queue: one of the sections `nsq` and `embedded-queue` is needed")),
         _ => return Err(Fault::new("embedded-queue", "there is a section `nsq` as well: only one queue can be read")),
@@ -141,16 +144,17 @@ pub(super) fn parse(shape: FileShape, folder: &Path, overrides: &Overrides) -> R
     };
     Ok(Settings {
         limits,
-        period: span("period", shape.period, 10 * SECOND)?,
+        period: shape.period.map(|Span(value)| positive("period", value)).transpose()?,
         connect_timeout,
         max_message_size,
         big_integers: shape.big_integers.unwrap_or(BigIntegers::Reject),
         key,
-        schema: shape.schema.map(|path| folder.join(path)),
+        schema: shape.schema.map(|path| paths.configuration.join(path)),
         dead_letter: dead_letter_settings(shape.dead_letter, &source, connect_timeout, &paths)?,
         source,
         store,
         log: log_settings(&shape.log.unwrap_or_default()),
+        warnings: Vec::new(),
     })
 }
 
@@ -164,16 +168,18 @@ struct Common {
 /// Where relative paths begin: state in the state directory, anything else beside the configuration.
 struct Paths {
     state: PathBuf,
+    configuration: PathBuf,
 }
 
 impl Paths {
-    fn new(folder: &Path, overrides: &Overrides) -> Self {
+    fn new(file: &Path, overrides: &Overrides) -> Self {
+        let configuration = file.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
         let state = match &overrides.state_directory {
             Some(directory) => directory.clone(),
-            None if folder.starts_with("/etc") => PathBuf::from(SYSTEM_STATE),
-            None => folder.to_owned(),
+            None if configuration.starts_with("/etc") => system_state(file),
+            None => configuration.clone(),
         };
-        Self { state }
+        Self { state, configuration }
     }
 
     fn state(&self, key: &str, path: &str) -> Result<PathBuf, Fault> {
@@ -181,6 +187,15 @@ impl Paths {
             return Err(Fault::new(key, format!("`{path}` is not the name of a file")));
         }
         Ok(self.state.join(path))
+    }
+}
+
+/// The state directory of the unit that a configuration belongs to, so that commands by hand find what the service wrote.
+fn system_state(file: &Path) -> PathBuf {
+    let state = PathBuf::from(SYSTEM_STATE);
+    match file.file_stem() {
+        Some(name) if name != env!("CARGO_PKG_NAME") => state.join(name), // x-msrv@NAME.service
+        _ => state,
     }
 }
 
@@ -230,7 +245,7 @@ fn addresses(key: &str, list: List<HostPort>) -> Result<Vec<HostPort>, Fault> {
     Ok(addresses)
 }
 
-fn nsq_source(shape: NsqShape, common: &Common) -> Result<source::nsq::Settings, Fault> {
+fn nsq_source(shape: NsqShape, common: &Common, paths: &Paths) -> Result<source::nsq::Settings, Fault> {
     use source::nsq::Servers;
     let servers = match (shape.nsqd_tcp_address, shape.lookupd_http_address) {
         (Some(nsqd), None) => Servers::Nsqd(addresses("nsq.nsqd-tcp-address", nsqd)?),
@@ -245,6 +260,10 @@ fn nsq_source(shape: NsqShape, common: &Common) -> Result<source::nsq::Settings,
         max_in_flight: max_in_flight("nsq.max-in-flight", shape.max_in_flight, &common.limits)?,
         max_message_size: common.max_message_size,
         connect_timeout: common.connect_timeout,
+        auth_secret: shape.auth_secret.map(|SecretShape(secret)| match secret {
+            Secret::File(path) => Secret::File(paths.configuration.join(path)),
+            other => other,
+        }),
         longest_run: common.limits.timeout + common.limits.shutdown_timeout,
     })
 }
@@ -350,8 +369,12 @@ fn dead_letter_settings(
                     Fault::new("dead-letter.nsq", "`nsqd-tcp-address` is needed, for the queue's own section names no nsqd")
                 })?,
             };
+            let auth_secret = match source {
+                SourceSettings::Nsq(source) => source.auth_secret.clone(),
+                SourceSettings::Sqlite(_) => None,
+            };
             let fallback = file_settings(DeadLetterFileShape::default())?;
-            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, timeout }, fallback))
+            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, auth_secret, timeout }, fallback))
         }
     }
 }

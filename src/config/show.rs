@@ -20,7 +20,7 @@ impl fmt::Display for Settings {
         line("idle-timeout", &format_duration(self.limits.idle_timeout))?;
         line("connect-timeout", &format_duration(self.connect_timeout))?;
         line("shutdown-timeout", &format_duration(self.limits.shutdown_timeout))?;
-        line("period", &format_duration(self.period))?;
+        line("period", &self.period.map_or_else(|| "the timer's own".to_owned(), |period| format_duration(period).to_string()))?;
         line("max-attempts", &self.limits.max_attempts)?;
         line("max-message-size", &self.max_message_size)?;
         line(
@@ -56,7 +56,7 @@ fn list(addresses: &[HostPort]) -> String {
 impl SourceSettings {
     fn lines(&self) -> Lines {
         match self {
-            Self::Nsq(nsq) => vec![
+            Self::Nsq(nsq) => [
                 match &nsq.servers {
                     Servers::Nsqd(addresses) => ("nsq.nsqd-tcp-address", list(addresses)),
                     Servers::Lookupd(addresses) => ("nsq.lookupd-http-address", list(addresses)),
@@ -64,7 +64,10 @@ impl SourceSettings {
                 ("nsq.topic", nsq.topic.to_string()),
                 ("nsq.channel", nsq.channel.to_string()),
                 ("nsq.max-in-flight", nsq.max_in_flight.to_string()),
-            ],
+            ]
+            .into_iter()
+            .chain(nsq.auth_secret.as_ref().map(|secret| ("nsq.auth-secret", secret.to_string())))
+            .collect(),
             Self::Sqlite(queue) => vec![
                 ("embedded-queue.path", queue.path.display().to_string()),
                 ("embedded-queue.max-in-flight", queue.max_in_flight.to_string()),

@@ -4,9 +4,9 @@
 //! off again. A file that has grown too large is renamed; nothing is ever deleted here.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{DeadLetter, DeadLetterError, Kept, Letter};
-use crate::{BoxFuture, sqlite::create_parent};
+use crate::{BoxFuture, state_file};
 
 /// How long the lock on the file is waited for.
 const LOCK_BOUND: Duration = Duration::from_secs(2);
@@ -50,7 +50,6 @@ impl FileDeadLetter {
 
     async fn write(&self, letters: &[Letter]) -> io::Result<()> {
         let path = &self.settings.path;
-        create_parent(path)?;
         let mut file = open_locked(path).await?;
         if file.metadata()?.len() >= self.settings.max_size {
             std::fs::rename(path, free_name(path))?;
@@ -60,8 +59,7 @@ impl FileDeadLetter {
         append(&mut file, letters)?;
         if is_new {
             // A new file is durable only when its name is.
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(folder)?.sync_all()?;
+            File::open(state_file::folder(path))?.sync_all()?;
         }
         Ok(())
     }
@@ -70,7 +68,7 @@ impl FileDeadLetter {
 /// Opens the file that has this name at the moment at which it is locked: another process may rename it in between.
 async fn open_locked(path: &Path) -> io::Result<File> {
     loop {
-        let file = open_no_follow(path, OpenOptions::new().read(true).append(true).create(true))?;
+        let file = state_file::open_or_create(path)?;
         lock_within(&file, LOCK_BOUND).await?;
         match std::fs::symlink_metadata(path) {
             Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(file),
@@ -79,11 +77,6 @@ async fn open_locked(path: &Path) -> io::Result<File> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Opens a file, created with mode 0640 where `options` allow it; a symlink in the way is an error, not a way to write elsewhere.
-fn open_no_follow(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.mode(0o640).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 /// Takes the exclusive lock, which others hold for one write at a time.
@@ -146,7 +139,7 @@ impl DeadLetter for FileDeadLetter {
     }
 
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
-        let opened = match open_no_follow(&self.settings.path, OpenOptions::new().append(true)) {
+        let opened = match state_file::open(&self.settings.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // it is created when the first letter comes
             other => other.map(drop),
         };

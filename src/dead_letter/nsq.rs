@@ -10,6 +10,7 @@ use crate::{
     address::HostPort,
     error_chain,
     nsq::{Connection, Identity, NsqError, name::TopicName},
+    secret::Secret,
 };
 
 /// Letters in one batch.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub nsqd: Vec<HostPort>,
     /// The topic.
     pub topic: TopicName,
+    /// What is told to an nsqd that wants authentication.
+    pub auth_secret: Option<Secret>,
     /// How long connecting to one nsqd, and publishing a batch, may take.
     pub timeout: Duration,
 }
@@ -51,10 +54,10 @@ impl NsqDeadLetter {
     }
 
     async fn connect(&self) -> Result<Connection, NsqError> {
-        let identity = Identity { msg_timeout: None, max_body: MAX_ANSWER };
+        let identity = Identity { msg_timeout: None, max_body: MAX_ANSWER, auth_secret: self.settings.auth_secret.clone() };
         let mut failure = None;
         for address in &self.settings.nsqd {
-            match Connection::open(address, identity, self.settings.timeout).await {
+            match Connection::open(address, identity.clone(), self.settings.timeout).await {
                 Ok((connection, _)) => return Ok(connection),
                 Err(error) => failure = Some(error),
             }

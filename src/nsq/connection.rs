@@ -16,7 +16,7 @@ use super::{
     name::TopicName,
     wire::{self, Frame, FrameDecoder},
 };
-use crate::address::HostPort;
+use crate::{address::HostPort, secret::Secret};
 
 /// Frames that are read in one go before others get their turn.
 const FRAMES_AT_ONCE: usize = 2_500;
@@ -44,16 +44,27 @@ pub enum NsqError {
         /// The frame's text.
         fault: String,
     },
+    /// nsqd wants a secret, and there is none to be had. Blame: the configuration.
+    #[error("nsqd at {address} wants authentication")]
+    Secret {
+        /// Which nsqd.
+        address: HostPort,
+        /// Why not.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// What we tell nsqd about ourselves with IDENTIFY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// How long nsqd is to wait for a settlement; `None` for one who only publishes, who wants no heartbeats either: there may be hours between two
     /// batches.
     pub msg_timeout: Option<Duration>,
     /// Bytes of the largest body that is read.
     pub max_body: usize,
+    /// What is sent with AUTH where nsqd wants it (<https://nsq.io/components/nsqd.html#auth>).
+    pub auth_secret: Option<Secret>,
 }
 
 /// What nsqd told about itself in return.
@@ -63,6 +74,9 @@ pub struct ServerLimits {
     pub max_rdy_count: u32,
     /// How long nsqd waits for a settlement on this connection, in milliseconds.
     pub msg_timeout: u64,
+    /// Whether nothing but AUTH is allowed now.
+    #[serde(default)]
+    auth_required: bool,
 }
 
 /// A connection on which both sides have said who they are.
@@ -92,20 +106,24 @@ impl Connection {
     /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then nsqd's default is asked for.
     ///
     /// # Errors
-    /// nsqd can't be reached in time, or refuses.
+    /// nsqd can't be reached in time, refuses, or wants a secret that can't be had.
     pub async fn open(address: &HostPort, identity: Identity, bound: Duration) -> Result<(Self, ServerLimits), NsqError> {
         let attempt = async {
-            match Self::identify(address, identity).await {
+            let (mut connection, limits) = match Self::identify(address, &identity).await {
                 Err(NsqError::Refused { fault, .. }) if identity.msg_timeout.is_some() && fault.contains("msg timeout") => {
-                    Self::identify(address, Identity { msg_timeout: Some(Duration::ZERO), ..identity }).await
+                    Self::identify(address, &Identity { msg_timeout: Some(Duration::ZERO), ..identity.clone() }).await
                 }
                 other => other,
+            }?;
+            if limits.auth_required {
+                connection.authenticate(identity.auth_secret.as_ref()).await?;
             }
+            Ok((connection, limits))
         };
         timeout(bound, attempt).await.unwrap_or_else(|_| Err(NsqError::Io { address: address.clone(), cause: late() }))
     }
 
-    async fn identify(address: &HostPort, identity: Identity) -> Result<(Self, ServerLimits), NsqError> {
+    async fn identify(address: &HostPort, identity: &Identity) -> Result<(Self, ServerLimits), NsqError> {
         let io_error = |cause| NsqError::Io { address: address.clone(), cause };
         let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(io_error)?;
         stream.set_nodelay(true).map_err(io_error)?;
@@ -130,6 +148,16 @@ impl Connection {
         let answer = connection.response().await?;
         let limits = serde_json::from_slice(&answer).map_err(|cause| io_error(io::Error::new(io::ErrorKind::InvalidData, cause)))?;
         Ok((connection, limits))
+    }
+
+    async fn authenticate(&mut self, secret: Option<&Secret>) -> Result<(), NsqError> {
+        let secret = match secret {
+            Some(secret) => secret.read().map_err(Into::into),
+            None => Err("no `nsq.auth-secret` is configured".into()),
+        };
+        let secret = secret.map_err(|cause| NsqError::Secret { address: self.address.clone(), cause })?;
+        wire::put_auth(&mut self.written, secret.as_bytes());
+        self.response().await.map(drop)
     }
 
     /// The address as it was configured or discovered: the name of this nsqd in keys and logs.

@@ -175,6 +175,12 @@ pub fn put_identify(out: &mut BytesMut, body: &[u8]) {
     put_sized(out, body);
 }
 
+/// `AUTH` with the secret.
+pub fn put_auth(out: &mut BytesMut, secret: &[u8]) {
+    put_words(out, &["AUTH"]);
+    put_sized(out, secret);
+}
+
 /// `MPUB`: all of these bodies, or none.
 pub fn put_mpub(out: &mut BytesMut, topic: &TopicName, bodies: &[Bytes]) {
     put_line(out, format_args!("MPUB {topic}"));
@@ -308,9 +314,10 @@ mod tests {
         put_cls(&mut out);
         put_sub(&mut out, &"t".parse().expect("a name"), &"c".parse().expect("a name"));
         put_identify(&mut out, b"{}");
+        put_auth(&mut out, b"secret");
         put_mpub(&mut out, &"t".parse().expect("a name"), &[Bytes::from_static(b"a"), Bytes::from_static(b"bc")]);
         let expected = b"RDY 10\nFIN 0123456789abcdef\nREQ 0123456789abcdef 1500\nTOUCH 0123456789abcdef\nNOP\nCLS\nSUB t c\n\
-            IDENTIFY\n\0\0\0\x02{}MPUB t\n\0\0\0\x0f\0\0\0\x02\0\0\0\x01a\0\0\0\x02bc";
+            IDENTIFY\n\0\0\0\x02{}AUTH\n\0\0\0\x06secretMPUB t\n\0\0\0\x0f\0\0\0\x02\0\0\0\x01a\0\0\0\x02bc";
         assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
     }
 }

@@ -92,6 +92,10 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
     match error {
         NsqError::Io { address, cause } => SourceError::Unreachable { place: format!("nsqd at {address}"), cause: cause.into() },
         NsqError::Refused { address, fault } => SourceError::Refused { place: format!("nsqd at {address}"), fault },
+        NsqError::Secret { address, cause } => {
+            let fault = format!("it wants authentication: {}", error_chain::text(&*cause));
+            SourceError::Refused { place: format!("nsqd at {address}"), fault }
+        }
     }
 }
 

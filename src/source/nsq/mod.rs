@@ -14,6 +14,7 @@ use crate::{
         Identity,
         name::{ChannelName, TopicName},
     },
+    secret::Secret,
 };
 
 pub use connect::probe;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub max_message_size: usize,
     /// How long connecting to everything may take.
     pub connect_timeout: Duration,
+    /// What is told to an nsqd that wants authentication.
+    pub auth_secret: Option<Secret>,
     /// How long a run takes at most: nsqd is asked to wait longer than that for settlements.
     pub longest_run: Duration,
 }
@@ -62,7 +65,8 @@ impl Settings {
     fn identity(&self) -> Identity {
         // No longer than needed: after a crash, this is how long the messages wait. Above nsqd's maximum it is refused, and its default holds.
         let msg_timeout = self.longest_run + Duration::from_secs(5);
-        Identity { msg_timeout: Some(msg_timeout), max_body: self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY) }
+        let max_body = self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY);
+        Identity { msg_timeout: Some(msg_timeout), max_body, auth_secret: self.auth_secret.clone() }
     }
 }
 

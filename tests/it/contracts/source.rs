@@ -102,6 +102,7 @@ impl Queue for Nsq {
             max_in_flight: nonzero(max_in_flight),
             max_message_size: 1 << 20,
             connect_timeout: PATIENCE,
+            auth_secret: None,
             longest_run: Duration::from_secs(2),
         };
         Self { server, settings }

@@ -1,4 +1,6 @@
-//! The log: a constant message with its values behind it, to standard error or to syslog.
+//! The log: a constant message with its values behind it, to the journal, to standard error or to syslog.
+
+mod journal;
 
 use std::{
     fmt::Write as _,
@@ -9,18 +11,23 @@ use std::{
     time::SystemTime,
 };
 
+use journal::Journal;
+
 use log::{
     Level, LevelFilter, Log, Metadata, Record,
     kv::{Error, Key, Value, VisitSource},
 };
+use sd_notify::NotifyState;
 use syslog::{Facility, Formatter3164, LoggerBackend};
 
 use crate::config::{LogSettings, LogTarget};
 
 /// Where lines go, and how they begin.
 enum Target {
-    /// Standard error is the journal: `<6>` in front, which it takes off and keeps as the priority (sd-daemon(3)).
-    Journal,
+    /// Standard error is the journal: each value is a field of its own as well.
+    Journal(Journal),
+    /// The same where the journal's socket is out of reach: `<6>` in front, which it takes off and keeps as the priority (sd-daemon(3)).
+    JournalStream,
     /// Standard error is anything else: time and level in front.
     Stderr,
     Syslog(Mutex<syslog::Logger<LoggerBackend, Formatter3164>>),
@@ -39,10 +46,13 @@ pub struct LoggingError(#[from] syslog::Error);
 /// There is no syslog socket.
 pub fn start(settings: LogSettings) -> Result<(), LoggingError> {
     let target = match settings.target {
-        LogTarget::Stderr if stderr_is_journal() => Target::Journal,
-        LogTarget::Stderr => Target::Stderr,
+        LogTarget::Stderr => match journal_behind_stderr() {
+            Some(Ok(journal)) => Target::Journal(journal),
+            Some(Err(_)) => Target::JournalStream,
+            None => Target::Stderr,
+        },
         LogTarget::Syslog => {
-            let process = env!("CARGO_PKG_NAME").to_owned();
+            let process = NAME.to_owned();
             let formatter = Formatter3164 { facility: Facility::LOG_DAEMON, hostname: None, process, pid: std::process::id() };
             // Not the crate's `init`: that falls back to UDP, where every line would be lost in silence.
             Target::Syslog(Mutex::new(syslog::unix(formatter)?))
@@ -54,14 +64,39 @@ pub fn start(settings: LogSettings) -> Result<(), LoggingError> {
     Ok(())
 }
 
-/// The last words of a run that failed: to standard error, and to the log if that is somewhere else.
+/// The last words of a run that failed: to standard error, or the journal behind it, and to the log if that is somewhere else.
 pub fn fatal(text: &str) {
-    let prefix = if stderr_is_journal() { "<3>" } else { "" };
     let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    write_stderr(&format!("{prefix}{}: {text}\n", env!("CARGO_PKG_NAME")));
+    status(&text);
+    let priority = priority(Level::Error);
+    match journal_behind_stderr() {
+        Some(Ok(journal)) if journal.send(NAME, priority, &text, &[]).is_ok() => journal.flush(),
+        Some(_) => write_stderr(&format!("<{priority}>{text}\n")),
+        None => write_stderr(&format!("{NAME}: {text}\n")),
+    }
     // The logger of standard error leaves this target to the line above.
     log::error!(target: FATAL, "{text}");
 }
+
+/// The status text of the unit that we are, for `systemctl status`; without a service manager nobody is told.
+pub fn status(text: &str) {
+    if let Err(error) = sd_notify::notify(&[NotifyState::Status(text)]) {
+        log::debug!(cause = error.to_string(); "the service manager cannot be told");
+    }
+}
+
+/// A warning from a program that systemd starts before there may be a journal: there, else to the kernel's log, else to standard error.
+pub fn warn_early(identifier: &str, text: &str) {
+    let priority = priority(Level::Warn);
+    let to_journal = || Journal::connect().and_then(|journal| journal.send(identifier, priority, text, &[]));
+    // A record of the kernel's log is one `write` (Documentation/ABI/testing/dev-kmsg).
+    let to_kernel = || File::options().write(true).open("/dev/kmsg")?.write_all(format!("<{priority}>{identifier}: {text}").as_bytes());
+    if to_journal().is_err() && to_kernel().is_err() {
+        write_stderr(&format!("{identifier}: {text}\n"));
+    }
+}
+
+const NAME: &str = env!("CARGO_PKG_NAME");
 
 const FATAL: &str = "fatal";
 
@@ -73,6 +108,10 @@ fn stderr_is_journal() -> bool {
         (Some(named), Ok(ours)) => named == format!("{}:{}", ours.dev(), ours.ino()),
         _ => false,
     }
+}
+
+fn journal_behind_stderr() -> Option<io::Result<Journal>> {
+    stderr_is_journal().then(Journal::connect)
 }
 
 /// One `write` a line. Where standard error is closed there is nobody left to tell.
@@ -102,8 +141,10 @@ impl Log for Logger {
         }
         let text = line(record);
         match &self.0 {
-            Target::Journal | Target::Stderr if record.target() == FATAL => {}
-            Target::Journal => write_stderr(&format!("<{}>{text}\n", priority(record.level()))),
+            Target::Journal(_) | Target::JournalStream | Target::Stderr if record.target() == FATAL => {}
+            Target::Journal(journal) if journal.send(NAME, priority(record.level()), &text, &fields(record)).is_ok() => {}
+            // A message that is too large for a datagram, for instance.
+            Target::Journal(_) | Target::JournalStream => write_stderr(&format!("<{}>{text}\n", priority(record.level()))),
             Target::Stderr => write_stderr(&format!("{} {:5} {text}\n", now(), record.level())),
             Target::Syslog(logger) => {
                 let Ok(mut logger) = logger.lock() else { return };
@@ -120,7 +161,11 @@ impl Log for Logger {
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        if let Target::Journal(journal) = &self.0 {
+            journal.flush();
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "log lines carry the time of day")]
@@ -152,15 +197,36 @@ impl<'kvs> VisitSource<'kvs> for Line {
     }
 }
 
+/// The values of a record as fields of the journal: `stop_reason` is `X_MSRV_STOP_REASON`.
+fn fields(record: &Record) -> Vec<(String, String)> {
+    let mut fields = Fields(Vec::new());
+    // What cannot be shown is told in the line.
+    drop(record.key_values().visit(&mut fields));
+    fields.0
+}
+
+struct Fields(Vec<(String, String)>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
+        let key = key.as_str().chars().map(letter).collect::<String>();
+        self.0.push((format!("X_MSRV_{key}"), value.to_string()));
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_the_message_and_its_values_and_never_two_lines() {
+    fn a_line_is_the_message_and_its_values_and_never_two_lines_while_fields_keep_them_as_they_are() {
         let values =
             [("stop_reason", Value::from("queue-empty")), ("detail", Value::from("a \"b\"\n<3>forged")), ("received", Value::from(3))];
         let record = Record::builder().args(format_args!("run finished")).key_values(&values).build();
         assert_eq!(line(&record), r#"run finished stop-reason=queue-empty detail="a \"b\"\n<3>forged" received=3"#);
+        let expected = [("X_MSRV_STOP_REASON", "queue-empty"), ("X_MSRV_DETAIL", "a \"b\"\n<3>forged"), ("X_MSRV_RECEIVED", "3")];
+        assert_eq!(fields(&record), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 }

@@ -1,0 +1,99 @@
+//! Files of ours: created for us and our group only, never through a symlink, and never in root's name where somebody else is to write them.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+/// Opens a file for reading and appending, without creating it. A symlink in the way is an error, not a way to write elsewhere.
+///
+/// # Errors
+/// It is not there, not ours, or a symlink.
+pub fn open(path: &Path) -> io::Result<File> {
+    options().open(path)
+}
+
+/// The same, and creates it with mode 0640 where it is not there, and the folders on the way to it with mode 0750.
+///
+/// The service does not run as root, but administrators do: what root creates in a folder of the service's belongs to the service.
+///
+/// # Errors
+/// It can't be opened or created.
+pub fn open_or_create(path: &Path) -> io::Result<File> {
+    loop {
+        match open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let folder = folder(path);
+        DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+        match options().create_new(true).mode(0o640).open(path) {
+            Ok(file) => {
+                let (owner, ours) = (folder.metadata()?, file.metadata()?);
+                if ours.uid() == 0 && owner.uid() != 0 {
+                    fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+                }
+                return Ok(file);
+            }
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The folder that a file is in.
+#[must_use]
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn options() -> OpenOptions {
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).expect("a bit of the lower ones");
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).custom_flags(no_follow);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+    #[test]
+    fn a_file_is_created_with_its_folders_and_found_again() {
+        let top = tempfile::tempdir().expect("a folder");
+        let path = top.path().join("a/b/file");
+        assert_eq!(open(&path).expect_err("not there").kind(), io::ErrorKind::NotFound);
+        for _ in 0..2 {
+            let file = open_or_create(&path).expect("created, then opened");
+            assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o137, 0);
+        }
+        assert_eq!(folder(&path).metadata().expect("a folder").permissions().mode() & 0o027, 0);
+    }
+
+    #[test]
+    fn a_symlink_is_not_followed_even_where_it_points_to_nothing() {
+        let top = tempfile::tempdir().expect("a folder");
+        let path = top.path().join("link");
+        symlink(top.path().join("target"), &path).expect("a symlink");
+        open_or_create(&path).expect_err("a symlink");
+        assert!(!top.path().join("target").exists());
+    }
+
+    #[test]
+    fn what_root_creates_in_a_folder_of_the_service_belongs_to_the_service() {
+        let top = tempfile::tempdir().expect("a folder");
+        if top.path().metadata().expect("a folder").uid() != 0 {
+            return; // only root can give files away
+        }
+        chown(top.path(), Some(4_242), Some(4_243)).expect("root may");
+        let file = open_or_create(&top.path().join("queue.db")).expect("created");
+        let metadata = file.metadata().expect("a file");
+        assert_eq!((metadata.uid(), metadata.gid()), (4_242, 4_243));
+    }
+}

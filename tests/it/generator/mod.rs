@@ -1,0 +1,81 @@
+//! The generator: a tree of an administrator's files in, a tree of drop-ins out. Each folder of `fixtures` is one case: `root` is what it reads,
+//! `expected` what it writes, and `expected/warnings` what it says.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+use x_msrv::generator::generate;
+
+use crate::support::project;
+
+/// All files below a folder, by their relative paths.
+fn tree(top: &Path) -> BTreeMap<String, String> {
+    fn walk(top: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                walk(top, &entry, files);
+            } else {
+                let name = entry.strip_prefix(top).expect("below").display().to_string();
+                files.insert(name, fs::read_to_string(&entry).expect("text"));
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    walk(top, top, &mut files);
+    files
+}
+
+#[test]
+fn each_tree_of_files_becomes_the_expected_drop_ins_and_warnings() {
+    let fixtures = project().join("tests/it/generator/fixtures");
+    let mut cases: Vec<_> = fs::read_dir(fixtures).expect("fixtures").map(|case| case.expect("a case").path()).collect();
+    cases.sort();
+    assert!(cases.len() >= 8, "{cases:?}");
+    for case in cases {
+        let output = TempDir::new().expect("a folder");
+        let root = case.join("root");
+        let warnings = generate(&root, output.path()).expect("it writes");
+        let mut found = tree(output.path());
+        if !warnings.is_empty() {
+            let shown = warnings.join("\n").replace(&root.display().to_string(), "");
+            found.insert("warnings".to_owned(), shown + "\n");
+        }
+        let expected = if case.join("expected").exists() { tree(&case.join("expected")) } else { BTreeMap::new() };
+        assert_eq!(found, expected, "{}", case.display());
+    }
+}
+
+/// The program by the generator's name, as systemd calls it.
+fn call(root: &Path, arguments: &[&Path]) -> std::process::Output {
+    let folder = TempDir::new().expect("a folder");
+    let name = folder.path().join("x-msrv-generator");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_x-msrv"), &name).expect("a symlink");
+    Command::new(name).args(arguments).env("X_MSRV_TEST_ROOT", root).stdin(Stdio::null()).output().expect("it starts")
+}
+
+#[test]
+fn by_its_name_the_program_is_the_generator_and_a_bad_file_does_not_make_it_fail() {
+    let (root, output) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let folder = root.path().join("etc/x-msrv");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("bad.yml"), "nsq: [").expect("written");
+    fs::write(folder.join("good.yml"), "period: 7s\nembedded-queue: {path: q}\nsqlite: {path: s, set: s}\n").expect("written");
+    let ended = call(root.path(), &[output.path(), Path::new("/nonexistent"), Path::new("/nonexistent")]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(said.starts_with("x-msrv-generator: passed over: ") && said.contains("/bad.yml: ") && said.lines().count() == 1, "{said}");
+    assert!(tree(output.path())["x-msrv@good.timer.d/10-period.conf"].ends_with("\nOnUnitActiveSec=7s\n"));
+}
+
+#[test]
+fn without_the_arguments_of_a_generator_it_writes_nothing() {
+    let root = TempDir::new().expect("a folder");
+    assert_eq!(call(root.path(), &[]).status.code(), Some(2));
+    assert_eq!(call(root.path(), &[root.path(); 4]).status.code(), Some(2));
+    assert_eq!(tree(root.path()).len(), 0);
+}

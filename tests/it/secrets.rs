@@ -1,0 +1,121 @@
+//! Secrets, tried at the one who wants one: a real nsqd that asks an authentication server.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+};
+
+use crate::support::{
+    nsqd::Nsqd,
+    program::{Ended, Program},
+};
+
+const SECRET: &str = "hunter2";
+
+/// What nsqd asks (<https://nsq.io/components/nsqd.html#auth>): who knows the secret may do everything. It ends with the tests.
+fn authentication_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let request = lines.next().unwrap_or_default();
+            lines.find(String::is_empty);
+            let permission = r#"{"permissions":["subscribe","publish"],"topic":".*","channels":[".*"]}"#;
+            let (status, body) = if request.contains(&format!("secret={SECRET}&")) || request.contains(&format!("secret={SECRET} ")) {
+                ("200 OK", format!(r#"{{"ttl":3600,"identity":"tests","authorizations":[{permission}]}}"#))
+            } else {
+                ("403 Forbidden", "{}".to_owned())
+            };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            drop((&stream).write_all(answer.as_bytes()));
+        }
+    });
+    address
+}
+
+fn nsqd() -> Nsqd {
+    Nsqd::with(&[&format!("-auth-http-address={}", authentication_server())])
+}
+
+fn program(nsqd: &Nsqd, secret: &str) -> Program {
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c{secret}}}\nsqlite: {{path: store.db, set: s}}\n\
+         idle-timeout: 300ms\ndead-letter: {{nsq: {{topic: dead}}}}\n",
+        nsqd.tcp
+    ));
+    std::fs::set_permissions(program.path("x-msrv.yml"), PermissionsExt::from_mode(0o600)).expect("ours");
+    program
+}
+
+/// A valid and an invalid message go in; the first has to be stored, the second to be in the topic for dead letters.
+fn works(nsqd: &Nsqd, program: &Program) {
+    let sent = program.run_with_input(&["send"], b"{\"a\": 1}\nnot json\n");
+    assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+    let report = program.drain(&[]);
+    assert_eq!((&report["stored"], &report["dead-lettered"]), (&1.into(), &1.into()), "{report}");
+    assert_eq!(nsqd.depths("dead").waiting, 1);
+    let check = program.run(&["check", "--connect"]);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
+    assert!(!format!("{}{}", check.stdout, check.stderr).contains(SECRET), "{check:?}");
+}
+
+#[test]
+fn nsqd_s_secret_is_taken_from_a_credential() {
+    let nsqd = nsqd();
+    let program = program(&nsqd, ", auth-secret: {credential: nsq}");
+    std::fs::create_dir(program.path("credentials")).expect("a folder");
+    program.write("credentials/nsq", &format!("{SECRET}\n"));
+    let directory = program.path("credentials").display().to_string();
+    let program = program.env("CREDENTIALS_DIRECTORY", &directory);
+    works(&nsqd, &program);
+    assert!(program.run(&["check"]).stdout.contains("nsq.auth-secret: credential nsq\n"));
+}
+
+#[test]
+fn nsqd_s_secret_is_taken_from_a_file_beside_the_configuration() {
+    let nsqd = nsqd();
+    let program = program(&nsqd, ", auth-secret: {file: nsq.secret}");
+    program.write("nsq.secret", &format!("{SECRET}\n"));
+    works(&nsqd, &program);
+}
+
+#[test]
+fn nsqd_s_secret_is_taken_from_the_configuration_or_the_environment() {
+    let nsqd = nsqd();
+    works(&nsqd, &program(&nsqd, ", auth-secret: hunter2"));
+    let other = self::nsqd();
+    works(&other, &program(&other, "").env("X_MSRV__NSQ__AUTH_SECRET", SECRET));
+}
+
+#[track_caller]
+fn fails(ended: &Ended, words: &[&str]) {
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "{word} in {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
+}
+
+#[test]
+fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
+    let nsqd = nsqd();
+    fails(&program(&nsqd, "").run(&[]), &["wants authentication", "no `nsq.auth-secret` is configured"]);
+    fails(&program(&nsqd, ", auth-secret: {file: nonesuch}").run(&[]), &["cannot read the file /", "/nonesuch: No such file"]);
+    let credential = program(&nsqd, ", auth-secret: {credential: nsq}");
+    fails(&credential.run(&[]), &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY"]);
+    fails(&program(&nsqd, ", auth-secret: hunter22").run(&["send", "x-msrv.yml"]), &["E_AUTH_FAILED"]);
+}
+
+/// Whoever may log in to the machine could read it.
+#[test]
+fn a_secret_in_a_file_that_everybody_can_read_is_a_warning() {
+    let nsqd = nsqd();
+    let program = program(&nsqd, ", auth-secret: hunter2");
+    assert!(!program.run(&["check"]).stderr.contains("WARN"));
+    std::fs::set_permissions(program.path("x-msrv.yml"), PermissionsExt::from_mode(0o644)).expect("ours");
+    let ended = program.run(&["check"]);
+    assert!(ended.stderr.contains("WARN") && ended.stderr.contains("nsq.auth-secret is a secret"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains(SECRET));
+}
