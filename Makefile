@@ -1,6 +1,16 @@
 CARGO ?= cargo
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+# Where zsh looks differs: Debian's is share/zsh/vendor-completions.
+ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+PKG_TYPE ?= rpm
+target = $(or $(CARGO_TARGET_DIR),target)
+systemd = $(DESTDIR)$(PREFIX)/lib/systemd
 
-.PHONY: help build demo test clean
+.PHONY: compose help build deb rpm demo test e2e man install clean
+
+compose: ## Build a package (PKG_TYPE=rpm or deb) in a container, start it with NSQ and Aerospike, wait for a key, stop
+	test/compose $(PKG_TYPE)
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -8,6 +18,14 @@ help: ## Show this
 build: ## Build the release binary
 	test/prerequisites build
 	$(CARGO) build --release --locked
+
+deb: ## Build the Debian package into target/packages
+	test/prerequisites deb
+	deb-spec/build $(target)/packages
+
+rpm: ## Build the rpm and its source into target/packages
+	test/prerequisites rpm
+	rpm-spec/build $(target)/packages
 
 demo: ## Send the samples through an embedded queue into an embedded store
 	test/prerequisites build
@@ -17,6 +35,29 @@ demo: ## Send the samples through an embedded queue into an embedded store
 test: ## Everything that CI runs
 	test/prerequisites test
 	.ci/test
+
+e2e: ## Install the packages under a booted systemd and watch them work (root)
+	test/prerequisites e2e
+	test/e2e/run $(target)/packages
+
+man: ## Rebuild man pages and completions
+	$(CARGO) run --locked --example manual
+
+install: ## Install what `make build` has built; PREFIX, SYSCONFDIR, DESTDIR
+	install -D -m 755 $(target)/release/x-msrv $(DESTDIR)$(PREFIX)/bin/x-msrv
+	install -d $(systemd)/system $(systemd)/system-generators
+	for unit in systemd/*.service systemd/*.timer; do \
+		sed 's#/usr/bin/#$(PREFIX)/bin/#' $$unit >$(systemd)/system/$${unit#systemd/} || exit; \
+		chmod 644 $(systemd)/system/$${unit#systemd/}; \
+	done
+	ln -sf ../../../bin/x-msrv $(systemd)/system-generators/x-msrv-generator
+	install -D -m 644 systemd/x-msrv.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/x-msrv.conf
+	test -e $(DESTDIR)$(SYSCONFDIR)/x-msrv/x-msrv.yml || install -D -m 644 etc/x-msrv.yml $(DESTDIR)$(SYSCONFDIR)/x-msrv/x-msrv.yml
+	for page in man/*.[158]; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page || exit; done
+	install -D -m 644 completions/x-msrv.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/x-msrv
+	install -D -m 644 completions/_x-msrv $(DESTDIR)$(ZSH_COMPLETIONS)/_x-msrv
+	install -D -m 644 completions/x-msrv.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/x-msrv.fish
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/x-msrv/examples etc/x-msrv-embedded.yml etc/x-msrv-local.yml
 
 clean: ## Remove what was built
 	$(CARGO) clean
