@@ -1,6 +1,6 @@
 CARGO ?= cargo
 
-.PHONY: help build demo test clean
+.PHONY: help build demo test man clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: ## Send the samples through an embedded queue into an embedded store
 test: ## Everything that CI runs
 	test/prerequisites test
 	.ci/test
+
+man: ## Rebuild man pages and completions
+	$(CARGO) run --locked --example manual
 
 clean: ## Remove what was built
 	$(CARGO) clean
