@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Overrides;
 
-const EXIT_CODES: &str = "\
+/// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code and meaning.
+pub const EXIT_CODES: &str = "\
 Exit codes:
    0  everything that was received is settled
    2  the command line is wrong
@@ -76,28 +77,38 @@ pub(crate) enum ReportFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// One bounded run; what happens without a command
+    ///
+    /// Its options may stand in front of it as well; one that stands in both places counts as it stands behind.
     #[command(after_help = "Example:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s")]
     Run(RunArgs),
     /// Publish lines to the configured queue, each as one message
+    ///
+    /// Empty lines are left out; the others need not be UTF-8. A line goes as soon as it is complete, so what is written slowly can be piped in. How
+    /// many went is told on standard error.
     #[command(after_help = "Examples:
   x-msrv send -c orders.yml orders.ndjson
   echo '{\"id\": 1}' | x-msrv send -c orders.yml --count 1000")]
     Send(SendArgs),
     /// Show records of the configured store, as NDJSON
+    ///
+    /// One JSON object a line: the record's key as gid, and its fields.
     #[command(after_help = "Example:\n  x-msrv records -c orders.yml --limit 5 | jq .id")]
     Records(RecordsArgs),
     /// Check the configuration and show the settings in force
+    ///
+    /// One setting a line, in the words of the configuration file, with everything that the file leaves to its default. No message is taken.
     #[command(after_help = "Examples:
   x-msrv check -c orders.yml
-  x-msrv check --connect     also proves that queue, store and dead letter answer; takes no message")]
+  x-msrv check --connect     asks queue, store and dead letter as well")]
     Check(CheckArgs),
     /// Publish dead letters to the configured queue again
-    #[command(
-        after_help = "Each letter that went is marked in the file, so that a second replay does not send it again. Whoever is killed in between
-may send one batch, of at most 100, twice.
-
-Example:\n  x-msrv replay -c orders.yml /var/lib/x-msrv/dead-letter.ndjson"
-    )]
+    ///
+    /// Each letter that went is marked in the file, so that a second replay does not send it again. Whoever is killed in between may send one batch,
+    /// of at most 100, twice.
+    ///
+    /// Letters become new messages. Where a record's key is made of the message, as by default, they get new keys: a letter whose reason is
+    /// too-many-attempts, whose write may have arrived after all, can become a second record.
+    #[command(after_help = "Example:\n  x-msrv replay /var/lib/x-msrv/dead-letter.ndjson")]
     Replay(ReplayArgs),
 }
 

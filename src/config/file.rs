@@ -131,3 +131,42 @@ pub(super) enum LevelShape {
     Info,
     Debug,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The paths of all keys below `path`, from serde's own errors: asked for a key that nobody has, it lists those that there are.
+    fn keys(path: &[String]) -> Vec<String> {
+        let tree = path.iter().rfold(json!({ "?": null }), |below, key| Value::Object([(key.clone(), below)].into_iter().collect()));
+        let error = serde_json::from_value::<FileShape>(tree).expect_err("no key is called ?").to_string();
+        let is_section = error.starts_with("unknown field `?`");
+        if !is_section && !error.starts_with("unknown variant `?`") {
+            return Vec::new();
+        }
+        let known = error.split('`').skip(1).step_by(2).skip(1);
+        let below = known.flat_map(|key| {
+            let path = [path, &[key.to_owned()]].concat();
+            // A choice is a value; only what stands below it can be a key.
+            let itself = is_section.then(|| path.join("."));
+            itself.into_iter().chain(keys(&path)).collect::<Vec<_>>()
+        });
+        below.collect()
+    }
+
+    /// A key that no page tells would be found by reading the code only.
+    #[test]
+    fn every_key_stands_in_the_man_page_and_in_the_readme() {
+        let keys = keys(&[]);
+        for known in ["timeout", "nsq.max-in-flight", "aerospike.address.port", "dead-letter.file.max-size", "log.level"] {
+            assert!(keys.iter().any(|key| key == known), "{known} is not among {keys:?}");
+        }
+        let page = include_str!("../../man/x-msrv.yml.5").replace("\\-", "-");
+        let tags: Vec<_> = page.split(".TP\n.B ").skip(1).filter_map(|entry| entry.lines().next()).collect();
+        let table = include_str!("../../README.md").lines().filter(|line| line.starts_with('|'));
+        let rows: Vec<_> = table.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+        let missing = |words: &[&str]| keys.iter().filter(|key| !words.contains(&key.as_str())).cloned().collect::<Vec<_>>();
+        assert_eq!((missing(&tags), missing(&rows)), (Vec::new(), Vec::new()), "missing in the man page, and in the README");
+    }
+}

@@ -1,0 +1,62 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_x_msrv_global_optspecs
+    string join \n c/config= max-messages= timeout= idle-timeout= report= h/help V/version
+end
+
+function __fish_x_msrv_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_x_msrv_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_x_msrv_using_subcommand
+    set -l cmd (__fish_x_msrv_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l max-messages -d 'Take at most this many messages' -r
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l timeout -d 'Take no message after this long, for instance 2s' -r
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'The queue counts as empty after this long without a message, for instance 10ms' -r
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s V -l version -d 'Print version'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'One bounded run; what happens without a command'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "records" -d 'Show records of the configured store, as NDJSON'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "check" -d 'Check the configuration and show the settings in force'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "replay" -d 'Publish dead letters to the configured queue again'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l max-messages -d 'Take at most this many messages' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l timeout -d 'Take no message after this long, for instance 2s' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'The queue counts as empty after this long without a message, for instance 10ms' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -l count -d 'Send all lines this many times' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -l limit -d 'Show at most this many' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also prove that queue, store and dead letter answer'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "run" -d 'One bounded run; what happens without a command'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "check" -d 'Check the configuration and show the settings in force'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "replay" -d 'Publish dead letters to the configured queue again'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
