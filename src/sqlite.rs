@@ -1,13 +1,17 @@
 //! Opening SQLite files the same way everywhere: durable, shared with other processes, every wait bounded.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, thread::sleep, time::Duration};
 
 use rusqlite::{Connection, ErrorCode};
+use tokio::time::Instant;
 
 use crate::state_file;
 
 /// How long another process's write is waited for.
 const BUSY_BOUND: Duration = Duration::from_secs(2);
+
+/// How often it is tried where SQLite has no wait of its own.
+const BUSY_POLL: Duration = Duration::from_millis(2);
 
 /// Opens or creates the database at `path`: write-ahead log, a commit is on the disk when it returns.
 ///
@@ -18,9 +22,21 @@ pub fn open(path: &Path) -> Result<Connection, Box<dyn std::error::Error + Send 
     state_file::open_or_create(path)?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_BOUND)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    retry_while_busy(|| connection.pragma_update(None, "journal_mode", "wal"))?;
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
+}
+
+/// SQLite does not wait for others where two connections make a new file one with a write-ahead log: one of them is told at once that it is busy.
+#[expect(clippy::disallowed_methods, reason = "there is nothing to wait on, and it is bounded")]
+fn retry_while_busy(mut attempt: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY_BOUND;
+    loop {
+        match attempt() {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => sleep(BUSY_POLL),
+            other => return other,
+        }
+    }
 }
 
 /// The same for an error of [`open`].

@@ -205,3 +205,19 @@ fn check_connect_creates_no_file() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(!program.path("queue.db").exists() && !program.path("store.db").exists());
 }
+
+/// Of two processes that made a new file at the same moment one failed: "database is locked".
+#[test]
+fn all_processes_that_open_a_new_file_at_once_get_it() {
+    let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n");
+    for _ in 0..100 {
+        let children: Vec<_> = (0..6).map(|_| program.spawn(&["records"])).collect();
+        for child in children {
+            let ended = wait(child);
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        }
+        for name in ["store.db", "store.db-wal", "store.db-shm"] {
+            drop(std::fs::remove_file(program.path(name)));
+        }
+    }
+}
