@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
@@ -73,9 +73,11 @@ pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
     // A schema may be JSON beside the configuration that names it.
     let faulty = faulty.into_iter().filter(|(path, _)| !schemas.contains(path));
     warnings.extend(faulty.map(|(_, error)| format!("passed over: {}", error_chain::text(&error))));
+    let administrator = Administrator::below(root);
     for (name, path, settings) in loaded {
+        let origin = format!("# By {NAME}(8) from /{}.\n", path.strip_prefix(root).unwrap_or(&path).display());
         match Units::of(&name) {
-            Some(units) => units.write(root, output, &path, &settings)?,
+            Some(units) => units.write(&administrator, output, &origin, &settings)?,
             None => warnings.push(format!("passed over {}: no unit can have this name", path.display())),
         }
     }
@@ -125,13 +127,11 @@ impl Units {
         }
     }
 
-    fn write(&self, root: &Path, output: &Path, configuration: &Path, settings: &Settings) -> io::Result<()> {
-        let origin = configuration.strip_prefix(root).unwrap_or(configuration).display();
-        let origin = format!("# By {NAME}(8) from /{origin}.\n");
+    fn write(&self, administrator: &Administrator, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
         if let Some(period) = settings.period
-            && !self.is_replaced(root)
+            && !self.names().any(|name| administrator.has(&format!("{name}.timer")))
         {
-            let drop_in = if self.is_timed_by_administrator(root) {
+            let drop_in = if self.names().any(|name| administrator.times(&format!("{name}.timer.d"))) {
                 format!("{origin}# Its period does not count: a drop-in of the administrator's says when to run.\n{FIRST_RUN}")
             } else {
                 format!("{origin}{FIRST_RUN}OnUnitActiveSec={}\n", time_span(period))
@@ -153,17 +153,34 @@ impl Units {
         Ok(())
     }
 
-    /// Whether an administrator has put a timer of their own in place of ours (`systemctl edit --full`), or masked it.
-    fn is_replaced(&self, root: &Path) -> bool {
-        let names = std::iter::once(&*self.name).chain(self.template);
-        let mut places = names.flat_map(|name| ADMINISTRATOR.map(|folder| root.join(folder).join(format!("{name}.timer"))));
-        places.any(|path| path.symlink_metadata().is_ok())
+    /// The names by which an administrator may mean them.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.name).chain(self.template)
+    }
+}
+
+/// What stands in an administrator's folders: units in place of ours (`systemctl edit --full`, `mask`) and drop-ins.
+struct Administrator {
+    entries: BTreeMap<OsString, Vec<PathBuf>>,
+}
+
+impl Administrator {
+    fn below(root: &Path) -> Self {
+        let folders = ADMINISTRATOR.iter().filter_map(|folder| fs::read_dir(root.join(folder)).ok());
+        let mut entries = BTreeMap::<_, Vec<_>>::new();
+        for entry in folders.flatten().filter_map(Result::ok) {
+            entries.entry(entry.file_name()).or_default().push(entry.path());
+        }
+        Self { entries }
     }
 
-    /// Whether a drop-in of the administrator's has a trigger of its own. Without this one that does not clear ours first would add to it.
-    fn is_timed_by_administrator(&self, root: &Path) -> bool {
-        let names = std::iter::once(&*self.name).chain(self.template);
-        let folders = names.flat_map(|name| ADMINISTRATOR.map(|folder| root.join(folder).join(format!("{name}.timer.d"))));
+    fn has(&self, unit: &str) -> bool {
+        self.entries.contains_key(OsStr::new(unit))
+    }
+
+    /// Whether a drop-in has a trigger. One that does not clear ours first would add to it, were ours not cleared by the generator.
+    fn times(&self, folder: &str) -> bool {
+        let folders = self.entries.get(OsStr::new(folder)).into_iter().flatten();
         let files = folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().filter_map(Result::ok).map(|file| file.path());
         let mut drop_ins = files.filter(|path| path.extension().is_some_and(|extension| extension == "conf"));
         drop_ins.any(|path| fs::read_to_string(path).is_ok_and(|text| text.lines().any(is_trigger)))

@@ -188,13 +188,13 @@ impl Layers {
 
     /// Secrets in a file that everybody can read.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let readable = self.path.metadata().is_ok_and(|file| file.permissions().mode() & 0o004 != 0);
+        let readable = || self.path.metadata().is_ok_and(|file| file.permissions().mode() & 0o004 != 0);
         let in_file = |key: &&str| {
             let value = self.tree.pointer(&format!("/{}", key.replace('.', "/")));
             value.is_some_and(Value::is_string) && !self.origins.contains_key(*key)
         };
         let warning = |key| format!("{}: {key} is a secret, and everybody on this machine can read the file", self.path.display());
-        SECRETS.into_iter().filter(|key| readable && in_file(key)).map(warning).collect()
+        SECRETS.into_iter().filter(|key| in_file(key) && readable()).map(warning).collect()
     }
 
     /// The tree as the shape that is known.
