@@ -3,6 +3,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 # Where zsh looks differs: Debian's is share/zsh/vendor-completions.
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
+DOCDIR ?= $(PREFIX)/share/doc/x-msrv
 PKG_TYPE ?= rpm
 target = $(or $(CARGO_TARGET_DIR),target)
 systemd = $(DESTDIR)$(PREFIX)/lib/systemd
@@ -36,7 +37,7 @@ test: ## Everything that CI runs
 	test/prerequisites test
 	.ci/test
 
-e2e: ## Install the packages under a booted systemd and watch them work (root)
+e2e: deb rpm ## Install the packages under a booted systemd and watch them work (root)
 	test/prerequisites e2e
 	test/e2e/run $(target)/packages
 
@@ -57,7 +58,7 @@ install: ## Install what `make build` has built; PREFIX, SYSCONFDIR, DESTDIR
 	install -D -m 644 completions/x-msrv.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/x-msrv
 	install -D -m 644 completions/_x-msrv $(DESTDIR)$(ZSH_COMPLETIONS)/_x-msrv
 	install -D -m 644 completions/x-msrv.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/x-msrv.fish
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/x-msrv/examples etc/x-msrv-embedded.yml etc/x-msrv-local.yml
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/examples etc/x-msrv-embedded.yml etc/x-msrv-local.yml
 
 clean: ## Remove what was built
 	$(CARGO) clean
