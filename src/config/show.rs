@@ -1,6 +1,6 @@
 //! Effective settings as text, one `key: value` a line, in the words of the configuration file.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use humantime::format_duration;
 
@@ -12,6 +12,9 @@ use crate::{
     store::aerospike::{Exists, Ttl},
 };
 
+/// The interval of the packaged timer, which holds where the configuration has none.
+const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
+
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |key: &str, value: &dyn fmt::Display| writeln!(f, "{key}: {value}");
@@ -20,7 +23,7 @@ impl fmt::Display for Settings {
         line("idle-timeout", &format_duration(self.limits.idle_timeout))?;
         line("connect-timeout", &format_duration(self.connect_timeout))?;
         line("shutdown-timeout", &format_duration(self.limits.shutdown_timeout))?;
-        line("period", &self.period.map_or_else(|| "the timer's own".to_owned(), |period| format_duration(period).to_string()))?;
+        line("period", &format_duration(self.period.unwrap_or(PACKAGED_PERIOD)))?;
         line("max-attempts", &self.limits.max_attempts)?;
         line("max-message-size", &self.max_message_size)?;
         line(
