@@ -7,6 +7,7 @@ mod embedded;
 mod generator;
 mod nsq;
 mod original;
+mod packaging;
 mod run;
 mod secrets;
 mod stand_in;

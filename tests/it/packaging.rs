@@ -1,0 +1,43 @@
+//! What ships beside the program agrees with it and with itself; the packages are tried by `make e2e`.
+
+use std::fs;
+
+use crate::support::project;
+
+fn text(path: &str) -> String {
+    fs::read_to_string(project().join(path)).expect("it is shipped")
+}
+
+/// A hardening that one of two nearly equal units lacks goes unnoticed.
+#[test]
+fn the_units_of_an_instance_differ_in_its_name_only() {
+    for kind in ["service", "timer"] {
+        let template = text(&format!("systemd/x-msrv@.{kind}"));
+        let instance =
+            template.replace(" (%i)", "").replace("/etc/x-msrv/%i.yml", "/etc/x-msrv/x-msrv.yml").replace("=x-msrv/%i", "=x-msrv");
+        assert_eq!(instance, text(&format!("systemd/x-msrv.{kind}")));
+        assert!(!instance.contains('%'), "{instance}");
+    }
+}
+
+/// A run within its own time must not be killed.
+#[test]
+fn the_service_allows_more_time_than_a_run_takes_by_default_and_is_not_enabled_itself() {
+    let service = text("systemd/x-msrv.service");
+    assert!(!service.contains("[Install]"), "the timer is what is enabled");
+    assert!(service.contains("\nStartLimitIntervalSec=0\n"), "a short interval would reach a limit");
+    let seconds = |key: &str| {
+        let value = service.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')?.strip_suffix('s'));
+        value.and_then(|value| value.parse::<u64>().ok()).expect("seconds")
+    };
+    let (connect, timeout, shutdown) = (2, 2, 5);
+    assert!(seconds("TimeoutStartSec") > connect + timeout + shutdown && seconds("TimeoutStopSec") > shutdown);
+}
+
+#[test]
+fn the_packages_have_the_version_of_the_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(text("deb-spec/changelog").starts_with(&format!("x-msrv ({version}-1) ")));
+    assert!(text("rpm-spec/x-msrv.spec").lines().any(|line| line.split_whitespace().eq(["Version:", version])));
+    assert!(text("rpm-spec/x-msrv.spec").contains(&format!("- {version}-1\n")), "the newest entry of the changelog");
+}
