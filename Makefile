@@ -1,12 +1,14 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
-SYSCONFDIR ?= /etc
 # Where zsh looks differs: Debian's is share/zsh/vendor-completions.
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 DOCDIR ?= $(PREFIX)/share/doc/x-msrv
 PKG_TYPE ?= rpm
 target = $(or $(CARGO_TARGET_DIR),target)
-systemd = $(DESTDIR)$(PREFIX)/lib/systemd
+lib = $(DESTDIR)$(PREFIX)/lib
+
+# Both packages are built in one place.
+.NOTPARALLEL:
 
 .PHONY: compose help build deb rpm demo test e2e man install clean
 
@@ -44,21 +46,23 @@ e2e: deb rpm ## Install the packages under a booted systemd and watch them work 
 man: ## Rebuild man pages and completions
 	$(CARGO) run --locked --example manual
 
-install: ## Install what `make build` has built; PREFIX, SYSCONFDIR, DESTDIR
-	install -D -m 755 $(target)/release/x-msrv $(DESTDIR)$(PREFIX)/bin/x-msrv
-	install -d $(systemd)/system $(systemd)/system-generators
+install: ## Install what `make build` has built; PREFIX, DESTDIR
+	install -D -m 755 "$(target)/release/x-msrv" "$(DESTDIR)$(PREFIX)/bin/x-msrv"
+	install -d "$(lib)/systemd/system" "$(lib)/systemd/system-generators"
 	for unit in systemd/*.service systemd/*.timer; do \
-		sed 's#/usr/bin/#$(PREFIX)/bin/#' $$unit >$(systemd)/system/$${unit#systemd/} || exit; \
-		chmod 644 $(systemd)/system/$${unit#systemd/}; \
+		sed 's#/usr/bin/#$(PREFIX)/bin/#' $$unit >"$(lib)/systemd/system/$${unit#systemd/}" || exit; \
+		chmod 644 "$(lib)/systemd/system/$${unit#systemd/}"; \
 	done
-	ln -sf ../../../bin/x-msrv $(systemd)/system-generators/x-msrv-generator
-	install -D -m 644 systemd/x-msrv.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/x-msrv.conf
-	test -e $(DESTDIR)$(SYSCONFDIR)/x-msrv/x-msrv.yml || install -D -m 644 etc/x-msrv.yml $(DESTDIR)$(SYSCONFDIR)/x-msrv/x-msrv.yml
-	for page in man/*.[158]; do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page || exit; done
-	install -D -m 644 completions/x-msrv.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/x-msrv
-	install -D -m 644 completions/_x-msrv $(DESTDIR)$(ZSH_COMPLETIONS)/_x-msrv
-	install -D -m 644 completions/x-msrv.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/x-msrv.fish
-	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/examples etc/x-msrv-embedded.yml etc/x-msrv-local.yml
+	ln -sf ../../../bin/x-msrv "$(lib)/systemd/system-generators/x-msrv-generator"
+	install -D -m 644 systemd/x-msrv.preset "$(lib)/systemd/system-preset/90-x-msrv.preset"
+	install -D -m 644 systemd/x-msrv.sysusers "$(lib)/sysusers.d/x-msrv.conf"
+	install -D -m 644 systemd/x-msrv.tmpfiles "$(lib)/tmpfiles.d/x-msrv.conf"
+	test -e "$(DESTDIR)/etc/x-msrv/x-msrv.yml" || install -D -m 644 etc/x-msrv.yml "$(DESTDIR)/etc/x-msrv/x-msrv.yml"
+	for page in man/*.[158]; do install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}" $$page || exit; done
+	install -D -m 644 completions/x-msrv.bash "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/x-msrv"
+	install -D -m 644 completions/_x-msrv "$(DESTDIR)$(ZSH_COMPLETIONS)/_x-msrv"
+	install -D -m 644 completions/x-msrv.fish "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/x-msrv.fish"
+	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples" etc/x-msrv-embedded.yml etc/x-msrv-local.yml
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -33,8 +33,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// What systemd leaves a run beyond its own bounds.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// In front of an interval: an empty assignment clears every trigger of the timer; the first run comes soon after the timer starts.
-const FIRST_RUN: &str = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\n";
+/// The names of the drop-ins. systemd reads those of a unit in the order of their names, wherever they are, so an administrator's come later.
+const PERIOD: &str = "00-period.conf";
+const TIMEOUTS: &str = "00-timeouts.conf";
+
+/// An empty assignment clears every trigger of the timer.
+const CLEARED: &str = "[Timer]\nOnActiveSec=\n";
+
+/// An interval counts from the run before; the first one comes soon after the timer starts.
+const FIRST_RUN: &str = "OnActiveSec=1s\n";
 
 /// Runs with the arguments that systemd gives: the folders for drop-ins of normal, early and late priority.
 ///
@@ -45,11 +52,10 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> 
     let normal = normal.ok_or_else(|| format!("usage: {NAME} NORMAL-DIR [EARLY-DIR LATE-DIR]; systemd calls it"))?;
     let tested = std::env::var_os("X_MSRV_TEST_ROOT").map(PathBuf::from);
     let root = tested.clone().unwrap_or_else(|| PathBuf::from("/"));
-    for warning in generate(&root, Path::new(&normal)).map_err(|error| format!("cannot write below {}: {error}", normal.display()))? {
-        match tested {
-            Some(_) => eprintln!("{NAME}: {warning}"), // the host's log is not for tests
-            None => logging::warn_early(NAME, &warning),
-        }
+    let warnings = generate(&root, Path::new(&normal)).map_err(|error| format!("cannot write below {}: {error}", normal.display()))?;
+    match tested {
+        Some(_) => warnings.iter().for_each(|warning| eprintln!("{NAME}: {warning}")), // the host's log is not for tests
+        None => logging::warn_early(NAME, &warnings),
     }
     Ok(())
 }
@@ -60,24 +66,33 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> 
 /// A drop-in can't be written.
 pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let (mut loaded, mut faulty, mut schemas) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (name, path) in configurations(&root.join(CONFIGURATIONS), &mut warnings) {
-        match config::load(Some(&path), &Overrides::default()) {
-            Ok(settings) => {
-                schemas.extend(settings.schema.clone());
-                loaded.push((name, path, settings));
-            }
-            Err(error) => faulty.push((path, error)),
-        }
-    }
+    let load = |(name, path): (String, PathBuf)| {
+        let settings = config::load(Some(&path), &Overrides::default());
+        (name, path, settings)
+    };
+    let loaded: Vec<_> = configurations(&root.join(CONFIGURATIONS), &mut warnings).into_iter().map(load).collect();
     // A schema may be JSON beside the configuration that names it.
-    let faulty = faulty.into_iter().filter(|(path, _)| !schemas.contains(path));
-    warnings.extend(faulty.map(|(_, error)| format!("passed over: {}", error_chain::text(&error))));
+    let schemas: BTreeSet<_> = loaded.iter().filter_map(|(_, _, settings)| settings.as_ref().ok()?.schema.clone()).collect();
     let administrator = Administrator::below(root);
-    for (name, path, settings) in loaded {
+    for (name, path, settings) in loaded.into_iter().filter(|(_, path, _)| !schemas.contains(path)) {
         let origin = format!("# By {NAME}(8) from /{}.\n", path.strip_prefix(root).unwrap_or(&path).display());
+        if let Err(error) = &settings {
+            warnings.push(format!("passed over: {}", error_chain::text(error)));
+        }
+        let settings = settings.ok();
         match Units::of(&name) {
-            Some(units) => units.write(&administrator, output, &origin, &settings)?,
+            Some(units) => {
+                units.write_period(
+                    &administrator,
+                    output,
+                    &origin,
+                    settings.as_ref().and_then(|settings| settings.period),
+                    &mut warnings,
+                )?;
+                if let Some(settings) = &settings {
+                    units.write_timeouts(&administrator, output, &origin, settings)?;
+                }
+            }
             None => warnings.push(format!("passed over {}: no unit can have this name", path.display())),
         }
     }
@@ -117,7 +132,7 @@ impl Units {
     /// The units of the configuration `NAME.yml`; none if it can't be part of a unit's name as it is (systemd.unit(5)).
     fn of(name: &str) -> Option<Self> {
         const LONGEST: usize = 255 - "x-msrv@.service.d".len();
-        let allowed = |letter: char| letter.is_ascii_alphanumeric() || ":-_.".contains(letter);
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || ":-_.@".contains(letter);
         match name {
             "x-msrv" => Some(Self { name: name.to_owned(), template: None }),
             name if !name.is_empty() && name.len() <= LONGEST && name.chars().all(allowed) => {
@@ -127,30 +142,56 @@ impl Units {
         }
     }
 
-    fn write(&self, administrator: &Administrator, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
-        if let Some(period) = settings.period
-            && !self.names().any(|name| administrator.has(&format!("{name}.timer")))
-        {
-            let drop_in = if self.names().any(|name| administrator.times(&format!("{name}.timer.d"))) {
-                format!("{origin}# Its period does not count: a drop-in of the administrator's says when to run.\n{FIRST_RUN}")
-            } else {
-                format!("{origin}{FIRST_RUN}OnUnitActiveSec={}\n", time_span(period))
-            };
-            write(&output.join(format!("{}.timer.d", self.name)), "10-period.conf", &drop_in)?;
+    /// The interval, if the configuration has one; or none, if an administrator says when to run.
+    fn write_period(
+        &self,
+        administrator: &Administrator,
+        output: &Path,
+        origin: &str,
+        period: Option<Duration>,
+        warnings: &mut Vec<String>,
+    ) -> io::Result<()> {
+        if self.names().any(|name| administrator.has(&format!("{name}.timer"))) {
+            return Ok(());
         }
+        let drop_ins: Vec<_> = self.names().flat_map(|name| administrator.drop_ins(&format!("{name}.timer.d"))).collect();
+        let triggers: Vec<_> = drop_ins.iter().flat_map(|drop_in| drop_in.settings(&TRIGGERS)).collect();
+        let text = if triggers.is_empty() {
+            let Some(period) = period else { return Ok(()) };
+            format!("{origin}{CLEARED}{FIRST_RUN}OnUnitActiveSec={}\n", time_span(period))
+        } else {
+            if let Some(early) = drop_ins.iter().find(|drop_in| *drop_in.name <= *PERIOD && !drop_in.settings(&TRIGGERS).is_empty()) {
+                warnings.push(format!("{}: its name has to sort after {PERIOD}, so that its triggers count alone", early.path.display()));
+                return Ok(());
+            }
+            // One that counts from the run before needs a first run.
+            let first = if triggers.iter().all(|trigger| trigger.starts_with("OnUnit")) { FIRST_RUN } else { "" };
+            format!("{origin}# No interval: a drop-in of the administrator's says when to run.\n{CLEARED}{first}")
+        };
+        write(&output.join(format!("{}.timer.d", self.name)), PERIOD, &text)
+    }
+
+    /// Longer timeouts, if a run may take longer than the packaged ones and an administrator has set none.
+    fn write_timeouts(&self, administrator: &Administrator, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
+        if self.names().any(|name| administrator.has(&format!("{name}.service"))) {
+            return Ok(());
+        }
+        let drop_ins = self.names().flat_map(|name| administrator.drop_ins(&format!("{name}.service.d")));
+        let theirs: Vec<_> = drop_ins.flat_map(|drop_in| drop_in.settings(&["TimeoutStartSec", "TimeoutStopSec", "TimeoutSec"])).collect();
         let limits = settings.limits;
         let start = settings.connect_timeout + limits.timeout + limits.shutdown_timeout + MARGIN;
         let stop = limits.shutdown_timeout + MARGIN;
-        if start > START_TIMEOUT || stop > STOP_TIMEOUT {
-            let mut drop_in = format!("{origin}# A run may take longer than the unit allows.\n[Service]\n");
-            for (key, value, packaged) in [("TimeoutStartSec", start, START_TIMEOUT), ("TimeoutStopSec", stop, STOP_TIMEOUT)] {
-                if value > packaged {
-                    writeln!(drop_in, "{key}={}", time_span(value)).expect("text grows");
-                }
+        let mut lines = String::new();
+        for (key, value, packaged) in [("TimeoutStartSec", start, START_TIMEOUT), ("TimeoutStopSec", stop, STOP_TIMEOUT)] {
+            if value > packaged && !theirs.iter().any(|theirs| theirs == key || theirs == "TimeoutSec") {
+                writeln!(lines, "{key}={}", time_span(value)).expect("text grows");
             }
-            write(&output.join(format!("{}.service.d", self.name)), "10-timeouts.conf", &drop_in)?;
         }
-        Ok(())
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{origin}# A run may take longer than the unit allows.\n[Service]\n{lines}");
+        write(&output.join(format!("{}.service.d", self.name)), TIMEOUTS, &text)
     }
 
     /// The names by which an administrator may mean them.
@@ -178,20 +219,37 @@ impl Administrator {
         self.entries.contains_key(OsStr::new(unit))
     }
 
-    /// Whether a drop-in has a trigger. One that does not clear ours first would add to it, were ours not cleared by the generator.
-    fn times(&self, folder: &str) -> bool {
+    fn drop_ins(&self, folder: &str) -> Vec<DropIn> {
         let folders = self.entries.get(OsStr::new(folder)).into_iter().flatten();
         let files = folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().filter_map(Result::ok).map(|file| file.path());
-        let mut drop_ins = files.filter(|path| path.extension().is_some_and(|extension| extension == "conf"));
-        drop_ins.any(|path| fs::read_to_string(path).is_ok_and(|text| text.lines().any(is_trigger)))
+        let drop_ins = files.filter(|path| path.extension().is_some_and(|extension| extension == "conf"));
+        drop_ins.filter_map(DropIn::read).collect()
     }
 }
 
-/// Whether a line of a unit file is one of a timer's triggers (systemd.timer(5)), and no empty one.
-fn is_trigger(line: &str) -> bool {
-    const TRIGGERS: [&str; 6] = ["OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec", "OnCalendar"];
-    line.split_once('=').is_some_and(|(key, value)| TRIGGERS.contains(&key.trim()) && !value.trim().is_empty())
+/// A drop-in of the administrator's.
+struct DropIn {
+    path: PathBuf,
+    name: String,
+    text: String,
 }
+
+impl DropIn {
+    fn read(path: PathBuf) -> Option<Self> {
+        let text = String::from_utf8_lossy(&fs::read(&path).ok()?).into_owned();
+        Some(Self { name: path.file_name()?.to_string_lossy().into_owned(), path, text })
+    }
+
+    /// Those of these keys that it sets to something.
+    fn settings(&self, keys: &[&str]) -> Vec<String> {
+        let pairs = self.text.lines().filter_map(|line| line.split_once('='));
+        let set = pairs.filter(|(key, value)| keys.contains(&key.trim()) && !value.trim().is_empty());
+        set.map(|(key, _)| key.trim().to_owned()).collect()
+    }
+}
+
+/// What starts a timer's unit (systemd.timer(5)).
+const TRIGGERS: [&str; 6] = ["OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec", "OnCalendar"];
 
 /// As systemd.time(7) reads it; it counts microseconds.
 fn time_span(span: Duration) -> String {

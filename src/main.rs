@@ -31,7 +31,7 @@ fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match generator::run(arguments) {
         Ok(()) => Exit::Success.into(),
         Err(fault) => {
-            logging::warn_early(generator::NAME, &fault);
+            logging::warn_early(generator::NAME, &[fault]);
             Exit::Usage.into()
         }
     }

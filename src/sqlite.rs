@@ -3,6 +3,7 @@
 use std::{io, path::Path, thread::sleep, time::Duration};
 
 use rusqlite::{Connection, ErrorCode};
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use crate::state_file;
@@ -43,7 +44,9 @@ fn retry_while_busy(mut attempt: impl FnMut() -> rusqlite::Result<()>) -> rusqli
 #[must_use]
 pub fn is_open_fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    let is_link = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(Errno::LOOP.raw_os_error());
     matches!(io, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::IsADirectory))
+        || is_link
         || error.downcast_ref::<rusqlite::Error>().is_some_and(is_setup_fault)
 }
 

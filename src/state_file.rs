@@ -1,7 +1,8 @@
-//! Files of ours: created for us and our group only, never through a symlink, and never in root's name where somebody else is to write them.
+//! Files of ours: created for us and our group only, never where their own name is a symlink, and never in root's name where somebody else is to write
+//! them.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{DirBuilder, File, Metadata, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     path::Path,
@@ -29,20 +30,40 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
-        let folder = folder(path);
-        DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+        let owner = create_folder(folder(path))?;
         match options().create_new(true).mode(0o640).open(path) {
             Ok(file) => {
-                let (owner, ours) = (folder.metadata()?, file.metadata()?);
-                if ours.uid() == 0 && owner.uid() != 0 {
-                    fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-                }
+                give(&file, &owner)?;
                 return Ok(file);
             }
             // Another process was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Creates a folder, and those on the way to it; each belongs to the owner of the one that it is in.
+fn create_folder(path: &Path) -> io::Result<Metadata> {
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    let owner = create_folder(folder(path))?;
+    match DirBuilder::new().mode(0o750).create(path) {
+        Ok(()) => give(&File::open(path)?, &owner)?,
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    path.metadata()
+}
+
+/// Gives what root has just created to whom the folder belongs.
+fn give(created: &File, folder: &Metadata) -> io::Result<()> {
+    match (created.metadata()?.uid(), folder.uid()) {
+        (0, owner) if owner != 0 => fchown(created, Some(owner), Some(folder.gid())),
+        _ => Ok(()),
     }
 }
 
@@ -92,8 +113,10 @@ mod tests {
             return; // only root can give files away
         }
         chown(top.path(), Some(4_242), Some(4_243)).expect("root may");
-        let file = open_or_create(&top.path().join("queue.db")).expect("created");
-        let metadata = file.metadata().expect("a file");
-        assert_eq!((metadata.uid(), metadata.gid()), (4_242, 4_243));
+        open_or_create(&top.path().join("a/b/queue.db")).expect("created");
+        for name in ["a", "a/b", "a/b/queue.db"] {
+            let metadata = top.path().join(name).metadata().expect("created");
+            assert_eq!((metadata.uid(), metadata.gid()), (4_242, 4_243), "{name}");
+        }
     }
 }

@@ -44,7 +44,11 @@ impl Format {
     fn parse(self, text: &str) -> Result<Value, String> {
         match self {
             Self::Yaml => serde_saphyr::from_str(text).map_err(|error| without_snippet(&error.to_string())),
-            Self::Toml => toml::from_str(text).map_err(|error| error.to_string()),
+            // Not its `Display`: that shows the line, which may hold a secret.
+            Self::Toml => toml::from_str(text).map_err(|error| match error.span() {
+                Some(span) => format!("line {}: {}", 1 + text[..span.start].matches('\n').count(), error.message()),
+                None => error.message().to_owned(),
+            }),
             Self::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
         }
     }

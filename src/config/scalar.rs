@@ -4,10 +4,7 @@ use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{
-        Error, MapAccess, SeqAccess, Unexpected, Visitor,
-        value::{MapAccessDeserializer, SeqAccessDeserializer},
-    },
+    de::{Error, MapAccess, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer},
 };
 
 use crate::secret::Secret;
@@ -159,13 +156,6 @@ impl<'de, T: FromStr<Err = String>> Deserialize<'de> for List<T> {
 
 impl<'de> Deserialize<'de> for SecretShape {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "kebab-case", expecting = "`credential: NAME` or `file: PATH`")]
-        enum Place {
-            Credential(String),
-            File(String),
-        }
-
         struct TextOrPlace;
 
         impl<'de> Visitor<'de> for TextOrPlace {
@@ -175,30 +165,42 @@ impl<'de> Deserialize<'de> for SecretShape {
                 f.write_str("text in quotes, `credential: NAME` or `file: PATH`")
             }
 
+            fn visit_bool<E: Error>(self, _: bool) -> Result<SecretShape, E> {
+                Err(E::custom("not text: put it in quotes"))
+            }
+
             fn visit_u64<E: Error>(self, _: u64) -> Result<SecretShape, E> {
-                Err(E::custom("a number: put it in quotes"))
+                self.visit_bool(false)
             }
 
             fn visit_i64<E: Error>(self, _: i64) -> Result<SecretShape, E> {
-                self.visit_u64(0)
+                self.visit_bool(false)
             }
 
             fn visit_f64<E: Error>(self, _: f64) -> Result<SecretShape, E> {
-                self.visit_u64(0)
+                self.visit_bool(false)
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<SecretShape, E> {
                 if text.is_empty() { Err(E::custom("is empty")) } else { Ok(SecretShape(Secret::Text(text.to_owned()))) }
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretShape, A::Error> {
-                let (kind, secret) = match Place::deserialize(MapAccessDeserializer::new(map))? {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretShape, A::Error> {
+                let wanted = || A::Error::custom("wanted is text in quotes, `credential: NAME` or `file: PATH`");
+                let (kind, place) = map.next_entry::<String, String>().ok().flatten().ok_or_else(wanted)?;
+                if !map.next_key::<String>().is_ok_and(|another| another.is_none()) {
+                    return Err(wanted());
+                }
+                match &*kind {
                     // A name that leaves the directory would be another file.
-                    Place::Credential(name) if name.contains('/') || name.starts_with('.') => ("credential", None),
-                    Place::Credential(name) => ("credential", Some(name).filter(|name| !name.is_empty()).map(Secret::Credential)),
-                    Place::File(path) => ("file", Some(path).filter(|path| !path.is_empty()).map(|path| Secret::File(path.into()))),
-                };
-                secret.map(SecretShape).ok_or_else(|| A::Error::custom(format!("is not the name of a {kind}")))
+                    "credential" if !place.is_empty() && !place.contains('/') && !place.starts_with('.') => {
+                        Ok(SecretShape(Secret::Credential(place)))
+                    }
+                    "credential" => Err(A::Error::custom("is not the name of a credential")),
+                    "file" if !place.is_empty() => Ok(SecretShape(Secret::File(place.into()))),
+                    "file" => Err(A::Error::custom("is not the name of a file")),
+                    _ => Err(wanted()),
+                }
             }
         }
 
@@ -235,7 +237,7 @@ mod tests {
             let error = secret(value.clone()).expect_err("no secret").to_string();
             assert!(!error.contains("47"), "{value}: {error}");
         }
-        assert!(secret(json!({"vault": "x"})).expect_err("unknown").to_string().contains("`credential`"));
+        assert!(secret(json!({"vault": "x"})).expect_err("unknown").to_string().contains("`credential: NAME`"));
     }
 
     #[test]

@@ -85,14 +85,18 @@ pub fn status(text: &str) {
     }
 }
 
-/// A warning from a program that systemd starts before there may be a journal: there, else to the kernel's log, else to standard error.
-pub fn warn_early(identifier: &str, text: &str) {
+/// Warnings from a program that systemd starts before there may be a journal: there, else to the kernel's log, else to standard error.
+pub fn warn_early(identifier: &str, warnings: &[String]) {
     let priority = priority(Level::Warn);
-    let to_journal = || Journal::connect().and_then(|journal| journal.send(identifier, priority, text, &[]));
-    // A record of the kernel's log is one `write` (Documentation/ABI/testing/dev-kmsg).
-    let to_kernel = || File::options().write(true).open("/dev/kmsg")?.write_all(format!("<{priority}>{identifier}: {text}").as_bytes());
-    if to_journal().is_err() && to_kernel().is_err() {
-        write_stderr(&format!("{identifier}: {text}\n"));
+    let journal = Journal::connect().ok();
+    let mut kernel = if journal.is_none() { File::options().write(true).open("/dev/kmsg").ok() } else { None };
+    for text in warnings {
+        let to_journal = journal.as_ref().is_some_and(|journal| journal.send(identifier, priority, text, &[]).is_ok());
+        // A record of the kernel's log is one `write` (Documentation/ABI/testing/dev-kmsg).
+        let record = format!("<{priority}>{identifier}: {text}");
+        if !to_journal && kernel.as_mut().is_none_or(|kernel| kernel.write_all(record.as_bytes()).is_err()) {
+            write_stderr(&format!("{identifier}: {text}\n"));
+        }
     }
 }
 

@@ -108,6 +108,25 @@ fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
     fails(&program(&nsqd, ", auth-secret: hunter22").run(&["send", "x-msrv.yml"]), &["E_AUTH_FAILED"]);
 }
 
+/// The parsers like to show the line that is wrong; `systemctl status` would show it to everybody.
+#[test]
+fn a_configuration_that_cannot_be_read_does_not_give_away_the_secret_in_it() {
+    for (name, text) in [
+        ("a.toml", "[nsq]\nauth-secret = \"hunter2\ntopic = 't'\n"),
+        ("a.toml", "[nsq]\nauth-secret = hunter2\n"),
+        ("a.toml", "[nsq]\nauth-secret = \"hunter2\"\nauth-secret = \"hunter2\"\n"),
+        ("a.yml", "nsq:\n  auth-secret: \"hunter2\n"),
+        ("a.yml", "nsq: {auth-secret: hunter2, auth-secret: hunter2}\n"),
+        ("a.yml", "nsq: {topic: t, auth-secret: {hunter2: x}}\n"),
+        ("a.json", "{\"nsq\": {\"auth-secret\": \"hunter2}}"),
+        ("a.json", "{\"nsq\": {\"auth-secret\": hunter2}}"),
+    ] {
+        let program = Program::new("");
+        program.write(name, text);
+        fails(&program.bare(&["check", "-c", name]), &[name]);
+    }
+}
+
 /// Whoever may log in to the machine could read it.
 #[test]
 fn a_secret_in_a_file_that_everybody_can_read_is_a_warning() {

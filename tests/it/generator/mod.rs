@@ -69,7 +69,7 @@ fn by_its_name_the_program_is_the_generator_and_a_bad_file_does_not_make_it_fail
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let said = String::from_utf8(ended.stderr).expect("UTF-8");
     assert!(said.starts_with("x-msrv-generator: passed over: ") && said.contains("/bad.yml: ") && said.lines().count() == 1, "{said}");
-    assert!(tree(output.path())["x-msrv@good.timer.d/10-period.conf"].ends_with("\nOnUnitActiveSec=7s\n"));
+    assert!(tree(output.path())["x-msrv@good.timer.d/00-period.conf"].ends_with("\nOnUnitActiveSec=7s\n"));
 }
 
 #[test]
