@@ -201,16 +201,19 @@ impl Connection {
                 match frame {
                     Frame::Response(data) if data == wire::HEARTBEAT => wire::put_nop(&mut self.written),
                     Frame::Response(data) => return Ok(data),
-                    Frame::Error(text) => {
-                        return Err(NsqError::Refused {
-                            address: self.address.clone(),
-                            fault: String::from_utf8_lossy(&text).into_owned(),
-                        });
-                    }
+                    Frame::Error(text) => return Err(self.refusal(&String::from_utf8_lossy(&text))),
                     Frame::Message(_) => return Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "a message came unasked"))),
                 }
             }
         }
+    }
+
+    /// An error frame as an error. What nsqd got a part of only (`failed to read body` and its like in nsqd's `protocol_v2.go`), the network has lost.
+    fn refusal(&self, fault: &str) -> NsqError {
+        if fault.contains(" failed to read ") {
+            return self.io_error(io::Error::new(io::ErrorKind::UnexpectedEof, format!("a command was cut short on its way: {fault}")));
+        }
+        NsqError::Refused { address: self.address.clone(), fault: fault.to_owned() }
     }
 
     fn io_error(&self, cause: io::Error) -> NsqError {

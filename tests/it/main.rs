@@ -4,6 +4,7 @@ mod aerospike;
 mod cli;
 mod contracts;
 mod embedded;
+mod faults;
 mod generator;
 mod nsq;
 mod original;

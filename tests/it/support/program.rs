@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::wait_until;
 
-/// A folder with a configuration in it, and the program to run there.
+/// A folder with a configuration in it, and the program to run there: the one that was built with the tests, or that `X_MSRV_TEST_PROGRAM` names.
 pub(crate) struct Program {
     folder: TempDir,
     environment: Vec<(String, String)>,
@@ -49,8 +49,9 @@ impl Program {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_x-msrv"));
-        let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("X_MSRV__"));
+        let program = std::env::var_os("X_MSRV_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_x-msrv").into());
+        let mut command = Command::new(program);
+        let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("X_MSRV_"));
         for name in ours {
             command.env_remove(name);
         }

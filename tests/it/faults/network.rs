@@ -1,0 +1,98 @@
+//! The network fails.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{
+    Schedule,
+    proxy::{Fault, Passed, Proxy, Way, What},
+    scene::Scene,
+};
+
+/// `what` happens at every byte of connections on which `passed` went by, in both directions.
+fn at_every_byte<'a>(scene: &mut Scene<'a>, proxy: impl for<'s> Fn(&'s Scene<'a>) -> &'s Proxy, passed: &[Passed], what: &What) {
+    for (connection, Passed { to_server, to_client }) in passed.iter().enumerate() {
+        for (way, bytes) in [(Way::ToServer, *to_server), (Way::ToClient, *to_client)] {
+            for after in 0..bytes {
+                proxy(scene).plan(vec![Fault { connection, way, after, what: what.clone() }]);
+                scene.run();
+            }
+        }
+    }
+}
+
+/// What a run of an empty queue says and hears: the handshakes, and no more.
+fn handshakes(scene: &mut Scene<'_>, proxy: impl Fn(&Scene<'_>) -> Vec<Passed>) -> Vec<Passed> {
+    let ended = scene.run();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    proxy(scene)
+}
+
+#[test]
+fn a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing() {
+    Schedule::each("network::a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing", 1, |schedule, _| {
+        let mut scene = Scene::sqlite(schedule, "");
+        let passed = handshakes(&mut scene, |scene| scene.queue.passed());
+        scene.publish(20);
+        at_every_byte(&mut scene, |scene| &scene.queue, &passed, &What::Cut);
+        scene.check();
+    });
+}
+
+/// nsqd answers the first part of a command with an error that sounds as if we were wrong; exit code 78 would send somebody to the configuration.
+#[test]
+fn a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration() {
+    Schedule::each("network::a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration", 1, |schedule, _| {
+        let mut scene = Scene::sqlite(schedule, "");
+        let passed = handshakes(&mut scene, |scene| scene.queue.passed());
+        let heard_by_nsqd = passed.iter().map(|passed| Passed { to_client: 0, ..*passed }).collect::<Vec<_>>();
+        scene.publish(20);
+        at_every_byte(&mut scene, |scene| &scene.queue, &heard_by_nsqd, &What::HalfClose);
+        scene.check();
+    });
+}
+
+#[test]
+fn a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_nothing() {
+    Schedule::each("network::a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_nothing", 1, |schedule, _| {
+        let mut scene = Scene::aerospike(schedule, "");
+        let passed = handshakes(&mut scene, |scene| scene.store_proxy().expect("a proxy").passed());
+        scene.publish(20);
+        at_every_byte(&mut scene, |scene| scene.store_proxy().expect("a proxy"), &passed, &What::Cut);
+        scene.check();
+    });
+}
+
+fn any_fault(rng: &mut Rng) -> Fault {
+    let what = match rng.u8(0..7) {
+        0 => What::Delay(Duration::from_millis(rng.u64(1..400))),
+        1 => What::Throttle(rng.usize(1..2_000), Duration::from_millis(1)),
+        2 => What::Split(rng.usize(1..50)),
+        3 | 4 => What::Cut,
+        5 => What::HalfClose,
+        _ => What::BlackHole,
+    };
+    // Most of what can go wrong does so early: in handshakes and in the first batches.
+    let after = 1 << rng.u32(0..14);
+    Fault { connection: rng.usize(0..3), way: if rng.bool() { Way::ToServer } else { Way::ToClient }, after: rng.u64(0..after), what }
+}
+
+/// Whatever a network does to a run but altering bytes, which TCP's checksum is against: the runs after it make up for it.
+#[test]
+fn any_faults_of_the_network_lose_and_double_nothing() {
+    Schedule::each("network::any_faults_of_the_network_lose_and_double_nothing", 60, |schedule, rng| {
+        let mut scene = match rng.u8(0..4) {
+            0 => Scene::sqlite(schedule, ""),
+            _ => Scene::aerospike(schedule, ""),
+        };
+        for _ in 0..3 {
+            scene.publish(rng.u64(1..150));
+            let faults: Vec<Vec<Fault>> = (0..2).map(|_| (0..rng.usize(0..3)).map(|_| any_fault(rng)).collect()).collect();
+            scene.queue.plan(faults[0].clone());
+            scene.store_proxy().inspect(|proxy| proxy.plan(faults[1].clone()));
+            scene.run();
+        }
+        scene.check();
+    });
+}

@@ -1,0 +1,310 @@
+//! A TCP proxy that does to a connection what networks do: at a byte that the test chooses.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener},
+    sync::{Arc, Mutex, MutexGuard, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::{oneshot, watch},
+    time::sleep,
+};
+use x_msrv::address::HostPort;
+
+use super::Injected;
+
+/// Which way the bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    ToServer,
+    ToClient,
+}
+
+/// What happens to them.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// They wait once for this long.
+    Delay(Duration),
+    /// From here on, this many at a time, with this long between.
+    Throttle(usize, Duration),
+    /// From here on, this many in each segment.
+    Split(usize),
+    /// Both ends see the connection reset.
+    Cut,
+    /// This way ends in order, the other one goes on.
+    HalfClose,
+    /// From here on they vanish, and nobody is told.
+    BlackHole,
+    /// These bits of one byte are flipped.
+    Corrupt(u8),
+    /// The test is told, and they wait until it lets them go.
+    Hold(Arc<Gate>),
+}
+
+/// One fault, at one byte of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    /// Of those that were made since the plan was, counted from 0.
+    pub(super) connection: usize,
+    pub(super) way: Way,
+    /// Bytes that pass before it.
+    pub(super) after: u64,
+    pub(super) what: What,
+}
+
+/// Where bytes wait for the test.
+#[derive(Debug)]
+pub(super) struct Gate {
+    reached: mpsc::Sender<()>,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<()>) {
+        let (reached, is_reached) = mpsc::channel();
+        (Arc::new(Self { reached, open: watch::Sender::new(false) }), is_reached)
+    }
+
+    pub(super) fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+/// Bytes that passed through one connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    pub(super) to_server: u64,
+    pub(super) to_client: u64,
+}
+
+#[derive(Default)]
+struct Plan {
+    faults: Vec<Fault>,
+    connections: Vec<Passed>,
+}
+
+struct Shared {
+    upstream: SocketAddr,
+    /// What the server calls itself to its clients, and what they are to read in its place; both of one length.
+    name: Option<(Vec<u8>, Vec<u8>)>,
+    plan: Mutex<Plan>,
+    injected: Injected,
+}
+
+impl Shared {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().expect("no panic while the plan was locked")
+    }
+}
+
+/// The proxy; it and its connections end with the handle.
+pub(super) struct Proxy {
+    pub(super) address: HostPort,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    pub(super) fn new(upstream: &HostPort, injected: &Injected) -> Self {
+        let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Self::serve(listener, upstream, false, injected)
+    }
+
+    /// In front of a server that tells its clients its own address, as Aerospike does: they are told the proxy's.
+    pub(super) fn with_its_name(upstream: &HostPort, injected: &Injected) -> Self {
+        // The answer's length stands in front of it, so the port has to have as many digits.
+        let candidates = if upstream.port < 10_000 { 1_025..10_000 } else { 10_000..60_000 };
+        let mut candidates = candidates.cycle().skip(usize::from(fastrand::u16(0..9_000)));
+        let listener = candidates.find_map(|port| StdTcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).expect("a port is free");
+        Self::serve(listener, upstream, true, injected)
+    }
+
+    fn serve(listener: StdTcpListener, upstream: &HostPort, rename: bool, injected: &Injected) -> Self {
+        let own = listener.local_addr().expect("a bound socket has an address");
+        listener.set_nonblocking(true).expect("the option exists");
+        let upstream = SocketAddr::new(upstream.host.parse().expect("tests use addresses, not names"), upstream.port);
+        let name = rename.then(|| (upstream.to_string().into_bytes(), own.to_string().into_bytes()));
+        assert!(name.as_ref().is_none_or(|(before, after)| before.len() == after.len()));
+        let shared = Arc::new(Shared { upstream, name, plan: Mutex::default(), injected: injected.clone() });
+        let (stop, stopped) = oneshot::channel();
+        let theirs = Arc::clone(&shared);
+        let serve = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(listener, theirs) => {}
+                    _ = stopped => {}
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("proxy".into()).spawn(serve).expect("a thread can be started");
+        Self {
+            address: HostPort { host: own.ip().to_string(), port: own.port() },
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Replaces the plan. Connections that are there keep what had begun, and count no more.
+    pub(super) fn plan(&self, faults: Vec<Fault>) {
+        *self.shared.plan() = Plan { faults, connections: Vec::new() };
+    }
+
+    /// What passed on each connection since the plan was made.
+    pub(super) fn passed(&self) -> Vec<Passed> {
+        self.shared.plan().connections.clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let served = self.thread.take().is_none_or(|thread| thread.join().is_ok());
+        assert!(served || thread::panicking(), "the proxy's thread panicked");
+    }
+}
+
+async fn accept(listener: StdTcpListener, shared: Arc<Shared>) {
+    let listener = TcpListener::from_std(listener).expect("a listener is a listener");
+    loop {
+        let (client, _) = listener.accept().await.expect("loopback connections are accepted");
+        let shared = Arc::clone(&shared);
+        let (connection, faults) = {
+            let mut plan = shared.plan();
+            plan.connections.push(Passed::default());
+            let connection = plan.connections.len() - 1;
+            (connection, plan.faults.iter().filter(|fault| fault.connection == connection).cloned().collect::<Vec<_>>())
+        };
+        tokio::spawn(async move { connect(client, &shared, connection, faults).await });
+    }
+}
+
+/// A connection was cut, or broke by itself.
+struct Broken;
+
+impl From<std::io::Error> for Broken {
+    fn from(_: std::io::Error) -> Self {
+        Self
+    }
+}
+
+async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faults: Vec<Fault>) {
+    let Ok(mut server) = TcpStream::connect(shared.upstream).await else {
+        drop(client.set_zero_linger());
+        return;
+    };
+    let passed = |way: Way, bytes: u64| {
+        if let Some(passed) = shared.plan().connections.get_mut(connection) {
+            match way {
+                Way::ToServer => passed.to_server += bytes,
+                Way::ToClient => passed.to_client += bytes,
+            }
+        }
+    };
+    let result = async {
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let there = Pump::new(Way::ToServer, &faults, &passed, shared);
+        let back = Pump::new(Way::ToClient, &faults, &passed, shared);
+        tokio::try_join!(there.run(from_client, to_server), back.run(from_server, to_client)).map(drop)
+    };
+    if result.await.is_err() {
+        drop(client.set_zero_linger());
+        drop(server.set_zero_linger());
+    }
+}
+
+/// One way of one connection.
+struct Pump<'a, F> {
+    way: Way,
+    /// Those of this way; the next one is the last.
+    faults: Vec<Fault>,
+    passed: &'a F,
+    shared: &'a Shared,
+    offset: u64,
+    /// Bytes in one write.
+    piece: usize,
+    /// After each write.
+    pause: Duration,
+    swallow: bool,
+}
+
+impl<'a, F: Fn(Way, u64)> Pump<'a, F> {
+    fn new(way: Way, faults: &[Fault], passed: &'a F, shared: &'a Shared) -> Self {
+        let mut faults: Vec<_> = faults.iter().filter(|fault| fault.way == way).cloned().collect();
+        faults.sort_by_key(|fault| std::cmp::Reverse(fault.after));
+        Self { way, faults, passed, shared, offset: 0, piece: usize::MAX, pause: Duration::ZERO, swallow: false }
+    }
+
+    async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Broken> {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let length = from.read(&mut buffer).await?;
+            let mut bytes = &mut buffer[..length];
+            if self.way == Way::ToClient
+                && let Some((before, after)) = &self.shared.name
+                && let Some(at) = bytes.windows(before.len()).position(|window| window == *before)
+            {
+                bytes[at..at + after.len()].copy_from_slice(after);
+            }
+            // A fault behind the last byte happens when the next one comes, or the end.
+            while let Some(fault) = self.faults.pop_if(|fault| length == 0 || fault.after < self.offset + bytes.len() as u64) {
+                let until = usize::try_from(fault.after.saturating_sub(self.offset)).map_or(0, |until| until.min(bytes.len()));
+                let (before, rest) = bytes.split_at_mut(until);
+                self.forward(before, &mut to).await?;
+                bytes = rest;
+                self.shared.injected.one();
+                match fault.what {
+                    What::Delay(time) => sleep(time).await,
+                    What::Throttle(piece, pause) => (self.piece, self.pause) = (piece, pause),
+                    What::Split(piece) => self.piece = piece,
+                    What::Cut => return Err(Broken),
+                    What::HalfClose => {
+                        to.shutdown().await?;
+                        self.swallow = true;
+                    }
+                    What::BlackHole => self.swallow = true,
+                    What::Corrupt(bits) => {
+                        if let Some(byte) = bytes.first_mut() {
+                            *byte ^= bits;
+                        }
+                    }
+                    What::Hold(gate) => {
+                        gate.reached.send(()).ok(); // nobody listens any more where the run ended first
+                        let mut open = gate.open.subscribe();
+                        open.wait_for(|open| *open).await.expect("the sender is in the gate");
+                    }
+                }
+            }
+            if length == 0 {
+                return Ok(if !self.swallow { to.shutdown().await? });
+            }
+            self.forward(bytes, &mut to).await?;
+        }
+    }
+
+    async fn forward(&mut self, bytes: &[u8], to: &mut WriteHalf<'_>) -> Result<(), Broken> {
+        if !self.swallow {
+            for piece in bytes.chunks(self.piece) {
+                to.write_all(piece).await?;
+                if !self.pause.is_zero() {
+                    sleep(self.pause).await;
+                }
+            }
+        }
+        self.offset += bytes.len() as u64;
+        (self.passed)(self.way, bytes.len() as u64);
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! A queue, a store and the program between them, with a proxy on each side; and the oracle that knows what has to come out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use x_msrv::{
+    address::HostPort,
+    record::Value as Field,
+    store::{Store as _, aerospike::AerospikeStore},
+};
+
+use super::{Schedule, proxy::Proxy};
+use crate::support::{
+    aerospike::{StandIn, Value as BinValue},
+    block_on,
+    nsqd::{Depths, Nsqd},
+    program::{Ended, Program},
+    real_aerospike,
+};
+
+/// N of every run, unless a scene says otherwise.
+pub(super) const N: u64 = 40;
+
+/// How long the oracle drains: messages whose run was killed come again after nsqd's message timeout.
+const DRAIN_BOUND: Duration = Duration::from_secs(60);
+
+/// An nsqd that does not let tests wait: what is unsettled or put off comes again after a second at most.
+pub(super) const HASTY: [&str; 3] = ["-msg-timeout=1s", "-max-msg-timeout=1s", "-max-req-timeout=1s"];
+
+/// Where records go.
+pub(super) enum Database {
+    StandIn(StandIn, Proxy),
+    Real(HostPort, String, Proxy),
+    Sqlite,
+}
+
+/// What was published.
+#[derive(Default)]
+struct Ledger {
+    valid: BTreeSet<u64>,
+    invalid: BTreeSet<String>,
+}
+
+pub(super) struct Scene<'a> {
+    schedule: &'a Schedule,
+    pub(super) nsqd: Nsqd,
+    pub(super) queue: Proxy,
+    pub(super) database: Database,
+    pub(super) program: Program,
+    ledger: Ledger,
+    runs: usize,
+    letters_twice: usize,
+}
+
+/// A body whose text depends on its number, and that now and then is large.
+fn text(number: u64) -> String {
+    let length = if number.is_multiple_of(97) { 20_000 } else { number * 7_919 % 211 };
+    (0..length).map(|at| char::from(b'a' + u8::try_from((number + at) % 26).expect("a letter"))).collect()
+}
+
+/// What a run may be told to end with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Nothing,
+    /// It was killed, or may have been.
+    Killed,
+}
+
+impl<'a> Scene<'a> {
+    /// nsqd, and Aerospike: the real one where the environment names one.
+    pub(super) fn aerospike(schedule: &'a Schedule, more: &str) -> Self {
+        match real_aerospike() {
+            None => Self::stand_in(schedule, more),
+            Some(server) => {
+                let set = format!("f{}-{:x}", std::process::id(), fastrand::u32(..));
+                let proxy = Proxy::with_its_name(&server, &schedule.injected);
+                let section = format!("aerospike: {{hosts: ['{}'], namespace: test, set: {set}, timeout: 500ms}}\n", proxy.address);
+                Self::new(schedule, Database::Real(server, set, proxy), &section, more)
+            }
+        }
+    }
+
+    /// nsqd, and the stand-in whatever the environment names: for faults that only it can have.
+    pub(super) fn stand_in(schedule: &'a Schedule, more: &str) -> Self {
+        let server = block_on(StandIn::start());
+        let address = HostPort { host: server.address().ip().to_string(), port: server.address().port() };
+        let proxy = Proxy::with_its_name(&address, &schedule.injected);
+        let section = format!("aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms}}\n", proxy.address);
+        Self::new(schedule, Database::StandIn(server, proxy), &section, more)
+    }
+
+    /// nsqd, and the embedded store.
+    pub(super) fn sqlite(schedule: &'a Schedule, more: &str) -> Self {
+        Self::new(schedule, Database::Sqlite, "sqlite: {path: store.db, set: s}\n", more)
+    }
+
+    fn new(schedule: &'a Schedule, database: Database, section: &str, more: &str) -> Self {
+        let nsqd = Nsqd::with(&HASTY);
+        let queue = Proxy::new(&nsqd.tcp, &schedule.injected);
+        let limits = if more.contains("max-messages") { String::new() } else { format!("max-messages: {N}\n") };
+        let program = Program::new(&format!(
+            "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\n{section}{limits}\
+             timeout: 5s\nconnect-timeout: 1s\nshutdown-timeout: 1s\nlog: {{level: warn}}\n{more}",
+            queue.address
+        ));
+        Self { schedule, nsqd, queue, database, program, ledger: Ledger::default(), runs: 0, letters_twice: 0 }
+    }
+
+    /// A fault that no proxy makes.
+    pub(super) fn injected(&self) {
+        self.schedule.injected.one();
+    }
+
+    pub(super) fn store_proxy(&self) -> Option<&Proxy> {
+        match &self.database {
+            Database::StandIn(_, proxy) | Database::Real(_, _, proxy) => Some(proxy),
+            Database::Sqlite => None,
+        }
+    }
+
+    pub(super) fn stand_in_server(&self) -> &StandIn {
+        match &self.database {
+            Database::StandIn(server, _) => server,
+            _ => panic!("this scene has the stand-in"),
+        }
+    }
+
+    /// Publishes so many messages; one of ten is no JSON.
+    pub(super) fn publish(&mut self, messages: u64) {
+        let from = (self.ledger.valid.len() + self.ledger.invalid.len()) as u64;
+        let mut bodies = Vec::new();
+        for number in from..from + messages {
+            if number % 10 == 3 {
+                let body = format!("{{no JSON {number}");
+                self.ledger.invalid.insert(body.clone());
+                bodies.push(body);
+            } else {
+                self.ledger.valid.insert(number);
+                bodies.push(format!(r#"{{"n":{number},"text":"{}"}}"#, text(number)));
+            }
+        }
+        self.nsqd.publish("t", bodies);
+    }
+
+    pub(super) fn spawn(&self) -> Child {
+        self.program.spawn(&["run", "--report", "json"])
+    }
+
+    /// A run to its end, looked at.
+    #[track_caller]
+    pub(super) fn run(&mut self) -> Ended {
+        let ended = self.program.run(&["run", "--report", "json"]);
+        self.look_at(&ended, Told::Nothing);
+        ended
+    }
+
+    /// Whether a run's end agrees with itself: its counters add up, and its exit code says what happened.
+    #[track_caller]
+    pub(super) fn look_at(&mut self, ended: &Ended, told: Told) {
+        self.runs += 1;
+        let Ended { code, stdout, stderr } = ended;
+        if stdout.is_empty() {
+            let killed = told == Told::Killed && code.is_none();
+            let unreachable = *code == Some(69) && stderr.contains("cannot reach");
+            assert!(killed || unreachable, "no report, exit code {code:?}: {stderr}");
+            return;
+        }
+        let report = ended.report();
+        let count = |key: &str| report[key].as_u64().unwrap_or_else(|| panic!("no {key} in {report}"));
+        let done = count("stored") + count("duplicate") + count("rejected");
+        assert_eq!(count("received"), done + count("requeued"), "{report}");
+        assert_eq!(count("dead-lettered"), count("rejected"), "{report}");
+        let expected = match report["stop-reason"].as_str() {
+            Some("store-setup") => 78,
+            Some("queue-closed") => 69,
+            _ if count("deferred") + count("unconfirmed") > 0 => 75,
+            _ => 0,
+        };
+        let killed = told == Told::Killed && code.is_none();
+        assert!(killed || *code == Some(expected), "exit code {code:?}, not {expected}: {report} {stderr}");
+    }
+
+    /// Drains what is left, and compares everything with what was published.
+    #[track_caller]
+    pub(super) fn check(mut self) {
+        self.drain();
+        self.compare();
+        self.schedule.passed(self.ledger.valid.len() + self.ledger.invalid.len(), self.runs);
+    }
+
+    /// Runs without faults until nothing is left.
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "servers and child processes live in real time")]
+    pub(super) fn drain(&mut self) {
+        self.queue.plan(Vec::new());
+        self.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
+        let until = Instant::now() + DRAIN_BOUND;
+        loop {
+            let ended = self.run();
+            let Depths { waiting, in_flight, deferred, .. } = self.nsqd.depths("t");
+            if (waiting, in_flight, deferred) == (0, 0, 0) && ended.code == Some(0) {
+                break;
+            }
+            let said = format!("{} {}", ended.stdout, ended.stderr);
+            assert!(Instant::now() < until, "not drained: {waiting} wait, {in_flight} in flight, {deferred} put off; {said}");
+            // What is put off comes within a second; to ask all the time would only cost the machine.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Store and dead letter against the ledger.
+    #[track_caller]
+    pub(super) fn compare(&mut self) {
+        let mut stored: BTreeMap<u64, usize> = BTreeMap::new();
+        for (number, found) in self.stored() {
+            assert!(found == text(number), "message {number} is stored with another text");
+            *stored.entry(number).or_default() += 1;
+        }
+        let lost: Vec<_> = self.ledger.valid.iter().filter(|number| !stored.contains_key(number)).collect();
+        let twice: Vec<_> = stored.iter().filter(|(_, times)| **times > 1).collect();
+        let unknown: Vec<_> = stored.keys().filter(|number| !self.ledger.valid.contains(number)).collect();
+        assert!(lost.is_empty() && twice.is_empty() && unknown.is_empty(), "lost {lost:?}, twice {twice:?}, unknown {unknown:?}");
+
+        let letters: Vec<_> = self.program.letters().iter().map(|letter| letter["body"].as_str().unwrap_or_default().to_owned()).collect();
+        let kept: BTreeSet<_> = letters.iter().cloned().collect();
+        assert_eq!(kept, self.ledger.invalid, "dead letters");
+        self.letters_twice = letters.len() - kept.len();
+    }
+
+    /// Number and text of every document in the store.
+    fn stored(&self) -> Vec<(u64, String)> {
+        match &self.database {
+            Database::StandIn(server, _) => {
+                let bin = |record: &crate::support::aerospike::StoredRecord| match (&record.bins["n"].value, &record.bins["text"].value) {
+                    (BinValue::Int(number), BinValue::Text(text)) => (number.cast_unsigned(), text.clone()),
+                    other => panic!("not as published: {other:?}"),
+                };
+                server.records("s").iter().map(bin).collect()
+            }
+            Database::Real(address, set, _) => block_on(async {
+                let store = AerospikeStore::connect(&aerospike_settings(address, set)).await.expect("the server answers");
+                let records = store.scan(usize::MAX).await.expect("a scan");
+                records
+                    .into_iter()
+                    .map(|record| {
+                        let field = |name| record.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+                        match (field("n"), field("text")) {
+                            (Some(Field::Int(number)), Some(Field::Text(text))) => (number.cast_unsigned(), text),
+                            other => panic!("not as published: {other:?}"),
+                        }
+                    })
+                    .collect()
+            }),
+            Database::Sqlite => {
+                let field = |document: &Value| (document["n"].as_u64().expect("n"), document["text"].as_str().expect("text").to_owned());
+                if !self.program.path("store.db").exists() {
+                    return Vec::new();
+                }
+                self.program.rows("s").iter().map(|(_, document)| field(document)).collect()
+            }
+        }
+    }
+
+    /// Invalid messages that have more than one letter.
+    pub(super) fn letters_twice(&self) -> usize {
+        self.letters_twice
+    }
+}
+
+fn aerospike_settings(address: &HostPort, set: &str) -> x_msrv::store::aerospike::Settings {
+    use x_msrv::store::aerospike::{Exists, Settings, Ttl};
+    Settings {
+        hosts: vec![address.clone()],
+        namespace: "test".parse().expect("a name"),
+        set: set.parse().expect("a name"),
+        exists: Exists::Replace,
+        ttl: Ttl::Namespace,
+        send_key: false,
+        timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+    }
+}

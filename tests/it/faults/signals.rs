@@ -1,0 +1,177 @@
+//! The program is killed, or told to stop, at any moment.
+
+use std::{
+    process::Child,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+
+use super::{
+    Schedule,
+    proxy::{Fault, Gate, Passed, Proxy, Way, What},
+    scene::{N, Scene, Told},
+};
+use crate::support::{
+    aerospike::{Rule, Then, When},
+    program::{ended, signal, wait},
+    wait_until,
+};
+
+/// The longest that settling and closing may take after the shutdown timeout: one bound of a second each, and the machine's own time.
+const CLOSING: Duration = Duration::from_secs(4);
+
+/// How a clean run went: what there is to choose a moment from.
+struct Moments {
+    queue: Vec<Passed>,
+    store: Vec<Passed>,
+    elapsed: Duration,
+}
+
+impl Moments {
+    #[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
+    fn of_a_clean_run(scene: &mut Scene<'_>) -> Self {
+        scene.queue.plan(Vec::new());
+        scene.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
+        let started = Instant::now();
+        let ended = scene.run();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        Self {
+            elapsed: started.elapsed(),
+            queue: scene.queue.passed(),
+            store: scene.store_proxy().map(Proxy::passed).unwrap_or_default(),
+        }
+    }
+
+    /// Starts a run and brings it back at the chosen moment: at a byte of a connection, which waits for the gate, or after a time.
+    fn reach(&self, scene: &Scene<'_>, rng: &mut Rng) -> (Child, Option<Arc<Gate>>) {
+        let sides = [(&self.queue, Some(&scene.queue)), (&self.store, scene.store_proxy())];
+        let (passed, proxy) = sides[rng.usize(0..2)];
+        for (_, other) in sides {
+            other.inspect(|proxy| proxy.plan(Vec::new()));
+        }
+        let (Some(proxy), false) = (proxy, passed.is_empty() || rng.u8(0..4) == 0) else {
+            let child = scene.spawn();
+            #[expect(clippy::disallowed_methods, reason = "the moment that the seed chose")]
+            std::thread::sleep(self.elapsed.mul_f64(rng.f64()));
+            return (child, None);
+        };
+        let connection = rng.usize(0..passed.len());
+        let (way, bytes) = match rng.bool() {
+            true => (Way::ToServer, passed[connection].to_server),
+            false => (Way::ToClient, passed[connection].to_client),
+        };
+        let (gate, reached) = Gate::new();
+        proxy.plan(vec![Fault { connection, way, after: rng.u64(0..=bytes), what: What::Hold(gate.clone()) }]);
+        let mut child = scene.spawn();
+        // A run that takes another course may never get to that byte.
+        while reached.recv_timeout(Duration::from_millis(5)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if child.try_wait().expect("a child").is_some() {
+                break;
+            }
+        }
+        (child, Some(gate))
+    }
+}
+
+fn kill_at_random_moments(scene: &mut Scene<'_>, kills: u64, rng: &mut Rng) {
+    scene.publish(200);
+    let moments = Moments::of_a_clean_run(scene);
+    for _ in 0..kills {
+        scene.publish(rng.u64(0..60));
+        let (mut child, gate) = moments.reach(scene, rng);
+        scene.injected();
+        drop(child.kill()); // it may have ended just before
+        gate.inspect(|gate| gate.open());
+        child.wait().expect("the run ends");
+        scene.look_at(&ended(child.wait_with_output().expect("the run ended")), Told::Killed);
+    }
+}
+
+/// What was in flight comes again after nsqd's message timeout, and hits the same records.
+#[test]
+fn a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
+    Schedule::each("signals::a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing", 1, |schedule, rng| {
+        let mut scene = Scene::aerospike(schedule, "");
+        kill_at_random_moments(&mut scene, 150, rng);
+        scene.check();
+        let mut scene = Scene::sqlite(schedule, "");
+        kill_at_random_moments(&mut scene, 50, rng);
+        scene.check();
+    });
+}
+
+/// The first signal: what is under way is finished, the rest given back, and nothing is left to nsqd's timeout.
+#[test]
+fn a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight() {
+    Schedule::each(
+        "signals::a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight",
+        1,
+        |schedule, rng| {
+            let mut scene = Scene::aerospike(schedule, "");
+            scene.publish(200);
+            let moments = Moments::of_a_clean_run(&mut scene);
+            for _ in 0..190 {
+                scene.publish(rng.u64(0..60));
+                let (child, gate) = moments.reach(&scene, rng);
+                stop(&mut scene, child, || gate.iter().for_each(|gate| gate.open()));
+            }
+            // The network stands still from that moment on.
+            for _ in 0..10 {
+                scene.publish(rng.u64(0..60));
+                let (child, gate) = moments.reach(&scene, rng);
+                stop(&mut scene, child, || {});
+                gate.inspect(|gate| gate.open());
+            }
+            scene.check();
+        },
+    );
+}
+
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
+fn stop(scene: &mut Scene<'_>, mut child: Child, then: impl FnOnce()) {
+    let started = Instant::now();
+    let over = child.try_wait().expect("a child").is_some();
+    if !over {
+        scene.injected();
+        signal(&child, "TERM");
+    }
+    then();
+    let ended = wait(child);
+    let elapsed = started.elapsed();
+    assert!(elapsed < Duration::from_secs(1) + CLOSING, "it took {elapsed:?} to stop: {}", ended.stderr);
+    // Before its handler is there, the signal ends the program as it ends every other; nothing was taken then.
+    let early = ended.code.is_none() && ended.stdout.is_empty() && ended.stderr.is_empty();
+    scene.look_at(&ended, if early { Told::Killed } else { Told::Nothing });
+    if ended.code == Some(0) || early {
+        assert_eq!(scene.nsqd.depths("t").in_flight, 0, "{}", ended.stdout);
+    }
+}
+
+/// A run that dies when everything is stored and nothing is finished costs one more write of the same records, and nothing else.
+#[test]
+fn a_run_that_dies_between_storing_and_finishing_costs_a_rewrite_of_the_same_records() {
+    Schedule::each("signals::a_run_that_dies_between_storing_and_finishing_costs_a_rewrite_of_the_same_records", 2, |schedule, rng| {
+        let mut scene = Scene::stand_in(schedule, "");
+        scene.publish(N);
+        let server = scene.stand_in_server();
+        server.rule(Rule::always(When::Write, Then::StoreThenHang));
+        let mut child = scene.spawn();
+        wait_until("all is stored", || server.records("s").len() == 36);
+        child.kill().expect("it waits for the store");
+        scene.injected();
+        child.wait().expect("the run ends");
+        server.clear_rules();
+        let before = server.records("s");
+        scene.publish(rng.u64(1..N));
+        scene.drain();
+        let after = scene.stand_in_server().records("s");
+        for record in &before {
+            let now = after.iter().find(|other| other.digest == record.digest).expect("it is there");
+            assert_eq!((now.generation, &now.bins), (record.generation + 1, &record.bins), "written once more, and the same");
+        }
+        scene.check();
+    });
+}
