@@ -43,14 +43,21 @@ const SCHEMA: &str = "
         body BLOB NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
         ready_at INTEGER NOT NULL DEFAULT 0,    -- milliseconds since the epoch; not to be delivered before
+        since INTEGER NOT NULL DEFAULT 0,       -- when that was decided
         lease INTEGER                           -- whose it is until then
     ) STRICT;
     CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at, id);
 ";
 
+/// What is ready, and then what was put off by a clock that has gone back since: such a message would wait until the day that was wrong comes.
+/// Less than a second is no jump, but how clocks are kept right.
 const LEASE: &str = "
-    UPDATE messages SET attempts = attempts + 1, ready_at = ?1 + ?2, lease = ?3
-    WHERE id IN (SELECT id FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?4)
+    UPDATE messages SET attempts = attempts + 1, ready_at = ?1 + ?2, since = ?1, lease = ?3
+    WHERE id IN (
+        SELECT id FROM (SELECT id FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?4)
+        UNION ALL SELECT id FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000
+        LIMIT ?4
+    )
     RETURNING id, body, attempts";
 
 fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
@@ -157,12 +164,12 @@ impl SqliteSource {
         let mut lost = 0;
         {
             let mut finish = transaction.prepare("DELETE FROM messages WHERE id = ?1 AND lease = ?2")?;
-            let mut move_to = transaction.prepare("UPDATE messages SET ready_at = ?3, lease = ?4 WHERE id = ?1 AND lease = ?2")?;
+            let mut move_to = transaction.prepare("UPDATE messages SET ready_at = ?3, since = ?5, lease = ?4 WHERE id = ?1 AND lease = ?2")?;
             for (delivery, requeue) in rows {
                 let id = delivery.receipt.0.cast_signed();
                 let changed = match requeue {
                     None => finish.execute(params![id, self.lease])?,
-                    Some(delay) => move_to.execute(params![id, self.lease, now.saturating_add(millis(delay)), None::<i64>])?,
+                    Some(delay) => move_to.execute(params![id, self.lease, now.saturating_add(millis(delay)), None::<i64>, now])?,
                 };
                 lost += u64::from(changed == 0);
             }
@@ -172,11 +179,13 @@ impl SqliteSource {
     }
 
     fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {
-        let until = now_ms().saturating_add(millis(self.lease_timeout));
+        let now = now_ms();
+        let until = now.saturating_add(millis(self.lease_timeout));
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         for delivery in deliveries {
             let id = delivery.receipt.0.cast_signed();
-            transaction.execute("UPDATE messages SET ready_at = ?3 WHERE id = ?1 AND lease = ?2", params![id, self.lease, until])?;
+            let sql = "UPDATE messages SET ready_at = ?3, since = ?4 WHERE id = ?1 AND lease = ?2";
+            transaction.execute(sql, params![id, self.lease, until, now])?;
         }
         transaction.commit()
     }

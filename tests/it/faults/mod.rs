@@ -8,10 +8,16 @@
 //! `X_MSRV_FAULT_FACTOR` multiplies the number of schedules, `X_MSRV_FAULT_SEED` repeats one, `X_MSRV_FAULT_LOG` names a file that a line is added
 //! to for each.
 
+mod clock;
+mod files;
+mod instances;
+mod lookup;
 mod network;
+mod nsqd;
 mod proxy;
 mod scene;
 mod signals;
+mod store;
 
 use std::{
     io::Write as _,

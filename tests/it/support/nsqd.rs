@@ -152,6 +152,11 @@ impl Nsqd {
         super::program::signal(&self.server.child, "STOP");
     }
 
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        super::program::signal(&self.server.child, "CONT");
+    }
+
     /// The same nsqd again, on the same ports.
     pub(crate) fn restart(&mut self) {
         let ports = [format!("-tcp-address={}", self.tcp), format!("-http-address={}", self.http)];

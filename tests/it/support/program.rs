@@ -34,8 +34,13 @@ impl Program {
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+        self.set(name, value);
         self
+    }
+
+    /// Sets a variable of the environment for the commands that follow.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -98,7 +103,12 @@ impl Program {
 
     /// The dead letters in the default file.
     pub(crate) fn letters(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.path("dead-letter.ndjson")).unwrap_or_default();
+        self.letters_in("dead-letter.ndjson")
+    }
+
+    /// The dead letters in another file.
+    pub(crate) fn letters_in(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("a letter is JSON")).collect()
     }
 }

@@ -1,0 +1,84 @@
+//! The clock jumps: in the middle of a run, and between runs. The program is given its time by libfaketime.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    Schedule,
+    proxy::{Fault, Gate, Way, What},
+    scene::{N, Scene, Told},
+};
+use crate::support::{
+    program::{Program, wait, wait_while_running},
+    wait_until,
+};
+
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// The program's time of day is that of the machine and what the file `clock` says, such as `+1d`, at every look at it.
+fn with_a_clock(program: &mut Program) {
+    assert!(Path::new(LIBRARY).exists(), "test/prerequisites installs libfaketime");
+    let clock = program.write("clock", "+0");
+    for (name, value) in [
+        ("LD_PRELOAD", LIBRARY),
+        ("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ] {
+        program.set(name, value);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing() {
+    Schedule::each("clock::a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing", 4, |schedule, rng| {
+        let mut scene = Scene::aerospike(schedule, "");
+        with_a_clock(&mut scene.program);
+        for _ in 0..3 {
+            scene.publish(N + rng.u64(0..50));
+            let (gate, reached) = Gate::new();
+            scene.queue.plan(vec![Fault { connection: 0, way: Way::ToClient, after: rng.u64(0..3_000), what: What::Hold(gate.clone()) }]);
+            let child = scene.spawn();
+            reached.recv_timeout(Duration::from_secs(5)).expect("the run gets that far");
+            let jump = rng.choice(["+1d", "-1d", "+400d", "-40y", "+0"]).expect("some");
+            scene.program.write("clock", jump);
+            scene.injected();
+            gate.open();
+            let ended = wait(child);
+            scene.look_at(&ended, Told::Nothing);
+            assert_eq!(ended.code, Some(0), "{jump}: {}", ended.stderr);
+        }
+        scene.check();
+    });
+}
+
+/// Leases and delays of the embedded queue are kept in the time of day. One that was made when the clock was wrong would hold its message back until
+/// that day comes.
+#[test]
+fn messages_of_the_embedded_queue_do_not_wait_for_a_day_that_a_wrong_clock_has_named() {
+    for jump in ["+1d", "+400d", "-1d"] {
+        let mut program =
+            Program::new("embedded-queue: {path: queue.db, lease-timeout: 300ms}\nsqlite: {path: store.db, set: s}\nmax-messages: 50\n");
+        with_a_clock(&mut program);
+        let lines: String = (0..50).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+        assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
+        program.write("clock", jump);
+        // The store is busy, so that the run stands there with its messages leased.
+        let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
+        store.execute_batch("CREATE TABLE s (gid ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT; PRAGMA journal_mode = wal").expect("a table");
+        store.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+        let mut child = program.spawn(&["run"]);
+        let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");
+        let leased = || queue.query_row("SELECT count(*) FROM messages WHERE lease IS NOT NULL", [], |row| row.get::<_, u32>(0));
+        wait_while_running(&mut child, || leased() == Ok(50));
+        child.kill().expect("it waits for the store");
+        child.wait().expect("the run ends");
+        store.execute_batch("ROLLBACK").expect("the lock");
+        program.write("clock", "+0");
+        let mut stored = 0;
+        wait_until("the leases end", || {
+            stored += program.drain(&[])["stored"].as_u64().expect("a count");
+            stored == 50
+        });
+        assert_eq!(program.rows("s").len(), 50, "{jump}");
+    }
+}

@@ -1,0 +1,124 @@
+//! Disks that are full or can't be written. They are small ones in memory, and only root can make them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    Schedule,
+    scene::{N, Scene},
+};
+use crate::support::program::Program;
+
+/// A small file system that ends with the handle.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Brings `None` where only root could.
+    fn new(path: &Path, size: &str) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::create_dir(path).expect("a folder");
+        if path.metadata().expect("a folder").uid() != 0 {
+            eprintln!("left out: only root can make a small disk");
+            return None;
+        }
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "none"], path);
+        Some(Self(path.to_owned()))
+    }
+
+    fn remount(&self, options: &str) {
+        mount(&["-o", &format!("remount,{options}")], &self.0);
+    }
+}
+
+fn mount(arguments: &[&str], path: &Path) {
+    let status = Command::new("mount").args(arguments).arg(path).status().expect("mount runs");
+    assert!(status.success(), "mount {arguments:?}");
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking(), "the disk is unmounted");
+    }
+}
+
+/// What can't be kept is not finished; the message waits until the disk has room again.
+#[test]
+fn a_disk_that_is_full_or_read_only_for_dead_letters_loses_none() {
+    Schedule::each("files::a_disk_that_is_full_or_read_only_for_dead_letters_loses_none", 1, |schedule, _| {
+        let mut scene = Scene::in_files(schedule, ["store.db", "disk/dead-letter.ndjson"], "");
+        let Some(disk) = Disk::new(&scene.program.path("disk"), "8k") else { return };
+        scene.publish(16 * N);
+        let mut full = 0;
+        for _ in 0..16 {
+            full += u32::from(scene.run().code == Some(75));
+        }
+        assert!(full > 0, "64 letters fill two pages");
+        scene.injected();
+        disk.remount("size=1m");
+        scene.run();
+        disk.remount("ro");
+        scene.injected();
+        scene.publish(N);
+        assert_eq!(scene.run().code, Some(75));
+        disk.remount("rw");
+        scene.check();
+    });
+}
+
+#[test]
+fn a_disk_that_is_full_or_read_only_for_the_store_loses_nothing() {
+    Schedule::each("files::a_disk_that_is_full_or_read_only_for_the_store_loses_nothing", 1, |schedule, _| {
+        let mut scene = Scene::in_files(schedule, ["disk/store.db", "dead-letter.ndjson"], "");
+        let Some(disk) = Disk::new(&scene.program.path("disk"), "128k") else { return };
+        scene.publish(20 * N);
+        let mut full = 0;
+        for _ in 0..12 {
+            full += u32::from(scene.run().code == Some(75));
+        }
+        assert!(full > 0, "20 kB for every 97th message fill it");
+        scene.injected();
+        disk.remount("size=64m");
+        scene.drain();
+        // A store that can't be written is found before the first message is taken.
+        disk.remount("ro");
+        scene.injected();
+        scene.publish(N);
+        let ended = scene.program.run(&["run", "--report", "json"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""), "{}", ended.stderr);
+        assert_eq!(scene.nsqd.depths("t").waiting, N);
+        disk.remount("rw");
+        scene.check();
+    });
+}
+
+/// A full disk refuses new messages, and those that are there can still be drained once it has room.
+#[test]
+fn a_disk_that_is_full_for_the_embedded_queue_loses_nothing_that_was_taken() {
+    let program = Program::new("embedded-queue: {path: disk/queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 1000\n");
+    let Some(disk) = Disk::new(&program.path("disk"), "256k") else { return };
+    let mut sent = 0;
+    let refused = loop {
+        let lines: String = (sent..sent + 20).map(|number| format!("{{\"n\":{number},\"text\":\"{}\"}}\n", "x".repeat(1_000))).collect();
+        let ended = program.run_with_input(&["send"], lines.as_bytes());
+        if ended.code != Some(0) {
+            break ended;
+        }
+        sent += 20;
+        assert!(sent < 1_000, "20 kB at a time fill 256 kB");
+    };
+    assert_eq!(refused.code, Some(69), "{}", refused.stderr);
+    assert!(refused.stderr.contains("disk/queue.db") && refused.stderr.contains("full"), "{}", refused.stderr);
+    // To take a message is to write that it is taken, which a full disk may have no room for. Either way nothing is lost.
+    let full = program.run(&["run", "--report", "json"]);
+    assert!(matches!(full.code, Some(0 | 69 | 75)), "{full:?}");
+    disk.remount("size=16m");
+    program.drain(&[]);
+    let numbers: Vec<_> = program.rows("s").iter().map(|(_, document)| document["n"].as_u64().expect("a number")).collect();
+    let mut all: Vec<_> = numbers.clone();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!((all.len(), numbers.len()), (numbers.len(), sent), "every message that was taken, once");
+}

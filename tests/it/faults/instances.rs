@@ -1,0 +1,76 @@
+//! Several instances on one channel, as they are where a timer's run is still going on another host.
+
+use std::{process::Child, time::Duration};
+
+use fastrand::Rng;
+
+use super::{
+    Schedule,
+    scene::{N, Scene, Told},
+};
+use crate::support::{
+    aerospike::{Rule, Then, When},
+    program::{ended, signal, wait},
+    wait_until,
+};
+
+/// So many runs at once; some of them are killed or told to stop.
+fn together(scene: &mut Scene<'_>, instances: usize, rng: &mut Rng) {
+    let children: Vec<Child> = (0..instances).map(|_| scene.spawn()).collect();
+    for mut child in children {
+        let fate = rng.u8(0..4);
+        if fate < 2 {
+            #[expect(clippy::disallowed_methods, reason = "the moment that the seed chose")]
+            std::thread::sleep(Duration::from_micros(rng.u64(0..20_000)));
+        }
+        if fate < 2 && child.try_wait().expect("a child").is_none() {
+            scene.injected();
+            signal(&child, if fate == 0 { "KILL" } else { "TERM" });
+        }
+        child.wait().expect("the run ends");
+        scene.look_at(&ended(child.wait_with_output().expect("the run ended")), if fate < 2 { Told::Killed } else { Told::Nothing });
+    }
+}
+
+fn instances(name: &'static str, count: usize) {
+    Schedule::each(name, 3, |schedule, rng| {
+        let mut scene = if schedule.seed.is_multiple_of(3) { Scene::sqlite(schedule, "") } else { Scene::aerospike(schedule, "") };
+        for _ in 0..8 {
+            scene.publish(rng.u64(0..N * count as u64 * 2));
+            together(&mut scene, count, rng);
+        }
+        scene.check();
+    });
+}
+
+#[test]
+fn two_instances_on_one_channel_lose_and_double_nothing() {
+    instances("instances::two_instances_on_one_channel_lose_and_double_nothing", 2);
+}
+
+#[test]
+fn four_instances_on_one_channel_lose_and_double_nothing() {
+    instances("instances::four_instances_on_one_channel_lose_and_double_nothing", 4);
+}
+
+/// A run that stands still for longer than nsqd waits: its messages go to another one, and are stored by both, as the same records.
+#[test]
+fn messages_that_time_out_before_the_store_has_answered_are_stored_once() {
+    Schedule::each("instances::messages_that_time_out_before_the_store_has_answered_are_stored_once", 2, |schedule, rng| {
+        let mut scene = Scene::stand_in(schedule, "");
+        scene.publish(N);
+        scene.stand_in_server().rule(Rule { when: When::Write, then: Then::Delay(Duration::from_millis(300)), times: Some(1) });
+        let child = scene.spawn();
+        crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..30)));
+        signal(&child, "STOP");
+        scene.injected();
+        wait_until("nsqd gives up waiting", || scene.nsqd.depths("t").in_flight == 0);
+        let other = scene.run();
+        assert_eq!(other.code, Some(0), "{}", other.stderr);
+        signal(&child, "CONT");
+        let ended = wait(child);
+        scene.look_at(&ended, Told::Nothing);
+        assert_eq!(ended.code, Some(75), "its settlements came too late: {}", ended.stdout);
+        scene.check();
+    });
+}

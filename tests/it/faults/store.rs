@@ -1,0 +1,157 @@
+//! Aerospike is in trouble. Its stand-in can be told how; the codes are those that the store's table knows.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{
+    Schedule,
+    scene::{N, Scene, Told},
+};
+use crate::support::{
+    aerospike::{Rule, Then, When},
+    program::wait,
+};
+
+/// The store is in trouble.
+const REQUEUE: [u8; 10] = [1, 7, 8, 9, 11, 14, 18, 32, 83, 152];
+/// The record is at fault.
+const REFUSE: [u8; 8] = [4, 12, 13, 19, 21, 26, 29, 160];
+/// The set-up is wrong.
+const STOP: [u8; 22] = [10, 16, 20, 22, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
+
+/// A message of those that are there.
+fn any_message(scene: &Scene<'_>, rng: &mut Rng) -> u64 {
+    rng.choice(scene.valid()).expect("some are valid")
+}
+
+fn of(number: u64) -> When {
+    When::BinInt("n", number.cast_signed())
+}
+
+#[test]
+fn every_code_that_says_later_puts_off_and_exits_75() {
+    Schedule::each("store::every_code_that_says_later_puts_off_and_exits_75", 1, |schedule, rng| {
+        let mut scene = Scene::stand_in(schedule, "");
+        for code in REQUEUE {
+            for times in [Some(1), None] {
+                scene.publish(N);
+                scene.stand_in_server().rule(Rule { when: When::Write, then: Then::Answer(code), times });
+                scene.injected();
+                let ended = scene.run();
+                assert_eq!(ended.code, Some(75), "{code}: {}", ended.stderr);
+                scene.stand_in_server().clear_rules();
+                scene.drain();
+            }
+            scene.publish(rng.u64(0..N));
+        }
+        scene.check();
+    });
+}
+
+#[test]
+fn every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone() {
+    Schedule::each("store::every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone", 1, |schedule, _| {
+        let mut scene = Scene::stand_in(schedule, "");
+        for code in REFUSE {
+            scene.publish(N);
+            let fresh = *scene.valid().last().expect("some are valid");
+            scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
+            scene.injected();
+            scene.will_be_refused(fresh);
+            let ended = scene.run();
+            assert_eq!(ended.code, Some(0), "{code}: {}", ended.stderr);
+        }
+        scene.check();
+    });
+}
+
+#[test]
+fn every_code_that_blames_the_set_up_gives_all_back_and_exits_78() {
+    Schedule::each("store::every_code_that_blames_the_set_up_gives_all_back_and_exits_78", 1, |schedule, rng| {
+        let mut scene = Scene::stand_in(schedule, "");
+        for code in STOP {
+            scene.publish(N);
+            let when = if rng.bool() { When::Write } else { of(*scene.valid().last().expect("some are valid")) };
+            scene.stand_in_server().rule(Rule::always(when, Then::Answer(code)));
+            scene.injected();
+            let ended = scene.run();
+            assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
+            let depths = scene.nsqd.depths("t");
+            assert_eq!((depths.in_flight, depths.deferred), (0, 0), "{code}: the rest is given back at once");
+            scene.stand_in_server().clear_rules();
+            scene.drain();
+        }
+        scene.check();
+    });
+}
+
+/// Some rows fail, some are stored and said to have failed, and a message may be hit by several faults.
+#[test]
+fn batches_that_fail_in_part_store_every_message_once() {
+    Schedule::each("store::batches_that_fail_in_part_store_every_message_once", 10, |schedule, rng| {
+        let mut scene = Scene::stand_in(schedule, "max-messages: 150\nmax-attempts: 0\n");
+        for _ in 0..2 {
+            scene.publish(150);
+            for _ in 0..rng.usize(1..30) {
+                let code = rng.choice(REQUEUE).expect("codes");
+                let then = if rng.bool() { Then::Answer(code) } else { Then::StoreThenAnswer(code) };
+                let number = any_message(&scene, rng);
+                scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
+                scene.injected();
+            }
+            scene.run();
+        }
+        scene.stand_in_server().clear_rules();
+        scene.check();
+    });
+}
+
+#[test]
+fn writes_that_landed_without_an_answer_are_written_again_as_the_same_records() {
+    Schedule::each("store::writes_that_landed_without_an_answer_are_written_again_as_the_same_records", 9, |schedule, rng| {
+        let thens = [
+            Then::StoreThenHang,
+            Then::StoreThenClose,
+            Then::StoreThenAnswer(9),
+            Then::CloseMidBatch,
+            Then::CloseBeforeAnswer,
+            Then::Hang,
+            Then::Delay(Duration::from_millis(700)), // later than the store's timeout
+        ];
+        let mut scene = Scene::stand_in(schedule, "max-messages: 150\n");
+        scene.publish(150);
+        let then = rng.choice(thens).expect("some");
+        let number = any_message(&scene, rng);
+        scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
+        scene.injected();
+        scene.run();
+        scene.stand_in_server().clear_rules();
+        scene.check();
+    });
+}
+
+#[test]
+fn a_store_that_freezes_or_goes_away_in_the_middle_of_a_run_costs_nothing() {
+    Schedule::each("store::a_store_that_freezes_or_goes_away_in_the_middle_of_a_run_costs_nothing", 8, |schedule, rng| {
+        let mut scene = Scene::stand_in(schedule, "max-messages: 300\n");
+        scene.publish(300);
+        let child = scene.spawn();
+        crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..200)));
+        scene.injected();
+        let frozen = rng.bool();
+        if frozen {
+            scene.stand_in_server().freeze();
+        } else {
+            scene.stand_in_server().stop();
+        }
+        let ended = wait(child);
+        scene.look_at(&ended, Told::Nothing);
+        if frozen {
+            scene.stand_in_server().thaw();
+        } else {
+            scene.stand_in_server().restart();
+        }
+        scene.check();
+    });
+}
