@@ -1,10 +1,10 @@
 //! One bounded run: receive, decode, put, settle, drain.
 //!
 //! Everything happens in one task. Batches are written while others are received; what a batch became is settled as soon as it is known. A
-//! delivery is in one of three places until then: waiting to be written, in a batch that is being written, or on its way to the dead letter.
+//! delivery is in one of three places until then: waiting as it came, in a batch that is being written, or on its way to the dead letter.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     future::{Future, pending},
     num::NonZeroU64,
     pin::Pin,
@@ -30,6 +30,10 @@ use crate::{
 
 /// Records that are given to the store in one go; it splits them further as it likes.
 const RECORDS_AT_ONCE: usize = 400;
+
+/// Bytes of bodies after which a batch is complete. A document takes many times the memory of its text, and no more of them are decoded than the store
+/// is given.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Batches that are with the store at once: while one is answered, the next is on its way.
 const BATCHES_AT_ONCE: usize = 2;
@@ -74,7 +78,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         limits,
         budget: Budget::new(limits.max_messages),
         counters: Counters::default(),
-        waiting: Vec::new(),
+        waiting: VecDeque::new(),
         under_way: BTreeMap::new(),
         next_batch: 0,
         stop: None,
@@ -95,8 +99,8 @@ struct Drain<'a> {
     limits: Limits,
     budget: Budget,
     counters: Counters,
-    /// Decoded, and not given to the store yet.
-    waiting: Vec<(Delivery, Record)>,
+    /// Within N, and not decoded yet.
+    waiting: VecDeque<Delivery>,
     /// The deliveries of each batch that the store is writing.
     under_way: BTreeMap<u64, Vec<Delivery>>,
     next_batch: u64,
@@ -117,7 +121,7 @@ impl<'a> Drain<'a> {
         let (mut told, mut closed) = (false, false);
         loop {
             while batches.len() < BATCHES_AT_ONCE && !self.waiting.is_empty() {
-                batches.push(self.next_batch());
+                batches.extend(self.next_batch().await);
             }
             if self.stop.is_some() && batches.is_empty() {
                 return;
@@ -129,13 +133,12 @@ impl<'a> Drain<'a> {
                     self.stop(StopReason::Signal).await;
                     self.until = self.until.min(Instant::now() + self.limits.shutdown_timeout);
                 }
+                // Before the batches, for a store may always be ready.
+                () = sleep_until(self.until), if self.stop.is_none() => self.stop(StopReason::Deadline).await,
                 Some(written) = batches.next(), if !batches.is_empty() => self.settle_batch(written).await,
-                () = sleep_until(self.until) => {
-                    if self.stop.is_some() {
-                        batches.clear();
-                        return self.give_up().await;
-                    }
-                    self.stop(StopReason::Deadline).await;
+                () = sleep_until(self.until), if self.stop.is_some() => {
+                    batches.clear();
+                    return self.give_up().await;
                 }
                 () = sleep_until(touch_at), if !batches.is_empty() => {
                     self.touch().await;
@@ -158,17 +161,35 @@ impl<'a> Drain<'a> {
         if closed { pending().await } else { source.receive().await }
     }
 
-    fn next_batch(&mut self) -> BoxFuture<'a, Written> {
-        let rest = self.waiting.split_off(RECORDS_AT_ONCE.min(self.waiting.len()));
-        let (deliveries, records): (Vec<_>, Vec<_>) = std::mem::replace(&mut self.waiting, rest).into_iter().unzip();
+    /// Decodes what the store is given next; what is no record goes to the dead letter.
+    async fn next_batch(&mut self) -> Option<BoxFuture<'a, Written>> {
+        let (mut deliveries, mut records, mut rejected, mut bytes) = (Vec::new(), Vec::<Record>::new(), Vec::new(), 0);
+        while records.len() + rejected.len() < RECORDS_AT_ONCE
+            && bytes < BYTES_AT_ONCE
+            && let Some(delivery) = self.waiting.pop_front()
+        {
+            bytes += delivery.message.body.len();
+            match self.parts.decoder.decode(&delivery.message) {
+                Ok(record) => {
+                    deliveries.push(delivery);
+                    records.push(record);
+                }
+                Err(rejection) => rejected.push((delivery, rejection)),
+            }
+        }
+        let decided = self.reject(rejected).await;
+        self.settle(decided).await;
+        if records.is_empty() {
+            return None;
+        }
         let number = self.next_batch;
         self.next_batch += 1;
         self.under_way.insert(number, deliveries);
         let store = self.parts.store;
-        Box::pin(async move { (number, store.put(&records).await) })
+        Some(Box::pin(async move { (number, store.put(&records).await) }))
     }
 
-    /// Decides about deliveries that just came.
+    /// Takes deliveries as long as N allows it.
     async fn take(&mut self, deliveries: Vec<Delivery>) {
         let (mut over, mut rejected) = (Vec::new(), Vec::new());
         for delivery in deliveries {
@@ -176,8 +197,9 @@ impl<'a> Drain<'a> {
                 over.push((delivery, Outcome::NotStarted));
                 continue;
             }
-            match self.parts.decoder.decode(&delivery.message) {
-                Ok(record) => self.waiting.push((delivery, record)),
+            // What is too large does not wait for its turn: there is no bound for such bodies together.
+            match self.parts.decoder.check_size(&delivery.message) {
+                Ok(()) => self.waiting.push_back(delivery),
                 Err(rejection) => rejected.push((delivery, rejection)),
             }
         }
@@ -272,8 +294,7 @@ impl<'a> Drain<'a> {
     }
 
     async fn touch(&mut self) {
-        let waiting = self.waiting.iter().map(|(delivery, _)| delivery);
-        let deliveries: Vec<_> = self.under_way.values().flatten().chain(waiting).collect();
+        let deliveries: Vec<_> = self.under_way.values().flatten().chain(&self.waiting).collect();
         debug!(messages = deliveries.len(); "the store is slow, the queue is asked for more time");
         self.parts.source.touch(deliveries).await;
     }
@@ -294,7 +315,7 @@ impl<'a> Drain<'a> {
         }
         // N reached, or an empty queue: what is here is finished. Otherwise what was not started goes back.
         if !matches!(reason, StopReason::LimitReached | StopReason::QueueEmpty) {
-            let not_started = self.waiting.drain(..).map(|(delivery, _)| (delivery, Outcome::NotStarted)).collect();
+            let not_started = self.waiting.drain(..).map(|delivery| (delivery, Outcome::NotStarted)).collect();
             self.settle(not_started).await;
         }
     }
@@ -305,7 +326,7 @@ impl<'a> Drain<'a> {
             let attempts = delivery.message.attempts;
             (delivery, Outcome::Deferred { attempts, cause: "the store did not answer within the shutdown timeout".to_owned() })
         });
-        let not_started = self.waiting.drain(..).map(|(delivery, _)| (delivery, Outcome::NotStarted));
+        let not_started = self.waiting.drain(..).map(|delivery| (delivery, Outcome::NotStarted));
         let decided = in_doubt.chain(not_started).collect();
         self.settle(decided).await;
     }

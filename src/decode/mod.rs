@@ -148,10 +148,8 @@ impl Decoder {
     /// # Errors
     /// The message is at fault and will be as wrong the next time.
     pub fn decode(&self, message: &Message) -> Result<Record, Rejection> {
+        self.check_size(message)?;
         let body = &message.body;
-        if body.len() > self.max_size {
-            return Err(Rejection::TooLarge { size: body.len(), limit: self.max_size });
-        }
         let fields = json::parse_object(body, self.big_integers)?;
         if let Some(schema) = &self.schema {
             schema.check(&fields)?;
@@ -162,6 +160,15 @@ impl Decoder {
             return Err(Rejection::ReservedField);
         }
         Ok(Record { key, fields, size: body.len() })
+    }
+
+    /// Whether `message` is small enough to be looked at.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_size(&self, message: &Message) -> Result<(), Rejection> {
+        let (size, limit) = (message.body.len(), self.max_size);
+        if size > limit { Err(Rejection::TooLarge { size, limit }) } else { Ok(()) }
     }
 
     fn key(&self, message: &Message, fields: &Fields) -> Result<Key, Rejection> {

@@ -21,6 +21,9 @@ use crate::{address::HostPort, secret::Secret};
 /// Frames that are read in one go before others get their turn.
 const FRAMES_AT_ONCE: usize = 2_500;
 
+/// Bytes of messages after which no more are read in one go.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
 /// Bytes that the read buffer starts with.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -199,7 +202,7 @@ impl Connection {
             .map_err(|cause| self.io_error(cause))?;
             for frame in frames.drain(..) {
                 match frame {
-                    Frame::Response(data) if data == wire::HEARTBEAT => wire::put_nop(&mut self.written),
+                    Frame::Response(data) if data == wire::HEARTBEAT => self.answer_heartbeat(),
                     Frame::Response(data) => return Ok(data),
                     Frame::Error(text) => return Err(self.refusal(&String::from_utf8_lossy(&text))),
                     Frame::Message(_) => return Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "a message came unasked"))),
@@ -216,11 +219,18 @@ impl Connection {
         NsqError::Refused { address: self.address.clone(), fault: fault.to_owned() }
     }
 
+    /// Any command says that we are alive, so there is never more than one NOP waiting, however many heartbeats come.
+    pub fn answer_heartbeat(&mut self) {
+        if self.written.is_empty() {
+            wire::put_nop(&mut self.written);
+        }
+    }
+
     fn io_error(&self, cause: io::Error) -> NsqError {
         NsqError::Io { address: self.address.clone(), cause }
     }
 
-    /// Reads whole frames, as many as are there.
+    /// Reads whole frames: what is there, up to [`BYTES_AT_ONCE`] and one frame more.
     ///
     /// # Errors
     /// The peer closed, the network failed or the bytes are not the protocol; every frame before that was handed out by an earlier call.
@@ -228,10 +238,13 @@ impl Connection {
     /// # Cancel safety
     /// A part of a frame stays in the buffer.
     pub fn poll_frames(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<io::Result<()>> {
-        let before = frames.len();
-        while self.broken.is_none() && frames.len() - before < FRAMES_AT_ONCE {
+        let (before, mut bytes) = (frames.len(), 0);
+        while self.broken.is_none() && frames.len() - before < FRAMES_AT_ONCE && bytes < BYTES_AT_ONCE {
             match self.decoder.decode(&mut self.read) {
-                Ok(Some(frame)) => frames.push(frame),
+                Ok(Some(frame)) => {
+                    bytes += frame.size();
+                    frames.push(frame);
+                }
                 Err(cause) => self.broken = Some(cause),
                 Ok(None) => {
                     if self.read.capacity() - self.read.len() < READ_BUFFER / 4 {

@@ -40,6 +40,17 @@ pub enum Frame {
     Message(WireMessage),
 }
 
+impl Frame {
+    /// Bytes of its data; of a message's, those of its body.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Response(data) | Self::Error(data) => data.len(),
+            Self::Message(message) => message.body.len(),
+        }
+    }
+}
+
 /// A message as it stands on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireMessage {

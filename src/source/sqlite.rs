@@ -164,7 +164,8 @@ impl SqliteSource {
         let mut lost = 0;
         {
             let mut finish = transaction.prepare("DELETE FROM messages WHERE id = ?1 AND lease = ?2")?;
-            let mut move_to = transaction.prepare("UPDATE messages SET ready_at = ?3, since = ?5, lease = ?4 WHERE id = ?1 AND lease = ?2")?;
+            let mut move_to =
+                transaction.prepare("UPDATE messages SET ready_at = ?3, since = ?5, lease = ?4 WHERE id = ?1 AND lease = ?2")?;
             for (delivery, requeue) in rows {
                 let id = delivery.receipt.0.cast_signed();
                 let changed = match requeue {

@@ -15,6 +15,9 @@ use crate::{
     source::SourceError,
 };
 
+/// What is believed of an nsqd that says how long it waits for a settlement: the shortest and the longest time.
+const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
+
 /// The part of the connect timeout that is left: it bounds finding nsqd, connecting and subscribing together.
 fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
@@ -159,7 +162,7 @@ impl Lane {
             connection,
             http: place.http.clone(),
             start: LaneStart { max_rdy: limits.max_rdy_count, round_trip, depth },
-            lease: Duration::from_millis(limits.msg_timeout),
+            lease: Duration::from_millis(limits.msg_timeout).clamp(LEASES[0], LEASES[1]),
             unproven: 0,
             closing: CloseState::Open,
         })

@@ -126,12 +126,13 @@ impl Flow {
     pub(super) fn received(&mut self, lane: usize, now: Instant) -> bool {
         self.last_message = now;
         self.idle_since = now;
+        let room = self.room();
         let lane = &mut self.lanes[lane];
         lane.since = now;
         lane.phase = Phase::Wide;
         if lane.open == 0 {
-            // Taken from what is left of N, if anything is: a share that was moved away while the message was under way.
-            if self.left == 0 || self.paused {
+            // A share that was moved away while the message was under way: taken from what nobody has, if there is any.
+            if room == 0 || self.paused {
                 return false;
             }
             self.left -= 1;

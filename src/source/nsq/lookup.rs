@@ -13,6 +13,9 @@ use crate::{
 /// The port on which nsqlookupd listens for nsqd, not for HTTP; the original's example names it by mistake.
 const LOOKUPD_TCP_PORT: u16 = 4160;
 
+/// The most nsqd that are believed to have one topic; each costs a connection.
+const MOST_PRODUCERS: usize = 1_000;
+
 /// An nsqd as nsqlookupd knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Producer {
@@ -41,6 +44,9 @@ pub(super) async fn producers(
 ) -> Result<Vec<Producer>, Box<dyn Error + Send + Sync>> {
     let answer = get_json::<Lookup>(lookupd, &format!("/lookup?topic={}", escape(topic)), bound).await;
     match answer {
+        Ok(Answer::Found(lookup)) if lookup.producers.len() > MOST_PRODUCERS => {
+            Err(format!("it names {} nsqd, {MOST_PRODUCERS} are the most", lookup.producers.len()).into())
+        }
         Ok(Answer::Found(lookup)) => Ok(lookup
             .producers
             .into_iter()

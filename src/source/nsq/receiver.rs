@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::join_all;
 use log::{debug, warn};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Settings,
@@ -29,6 +29,15 @@ use crate::{
 /// How long a write or the orderly end of a connection may take before the connection counts as lost.
 const SEND_BOUND: Duration = Duration::from_secs(1);
 
+/// Bytes of received bodies that wait to be handed out, after which no more is read.
+const BYTES_READY: usize = 1 << 20;
+
+/// Messages over what nsqd may send that are given back at most before it has read that they are.
+const MOST_STRAYS: u64 = 2_500;
+
+/// Bytes of commands for each message that may be unsettled. More than that wait only where nsqd sends what it was not asked for and does not read.
+const COMMANDS_PER_MESSAGE: u64 = 100;
+
 /// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
 const STRAY_TIME: Duration = Duration::from_millis(1);
 
@@ -44,6 +53,8 @@ pub struct NsqSource {
     flow: Option<Flow>,
     /// Received, on the books and not handed out.
     ready: VecDeque<Delivery>,
+    /// Bytes of the bodies in `ready`.
+    ready_bytes: usize,
     closing: Closing,
     frames: Vec<Frame>,
 }
@@ -65,6 +76,7 @@ impl NsqSource {
             may_stray: false,
             flow: None,
             ready: VecDeque::new(),
+            ready_bytes: 0,
             closing: Closing::default(),
             frames: Vec::new(),
         })
@@ -77,12 +89,7 @@ impl NsqSource {
             if self.lanes[lane].closing == CloseState::Lost {
                 continue;
             }
-            let mut frames = std::mem::take(&mut self.frames);
-            let read = self.lanes[lane].connection.poll_frames(cx, &mut frames);
-            for frame in frames.drain(..) {
-                self.take(lane, frame);
-            }
-            self.frames = frames;
+            let read = if self.ready_bytes < BYTES_READY { self.poll_lane(lane, cx) } else { Poll::Pending };
             match read {
                 Poll::Ready(Ok(())) => progress = Poll::Ready(()),
                 Poll::Ready(Err(cause)) => {
@@ -96,9 +103,24 @@ impl NsqSource {
             if let Poll::Ready(Err(cause)) = self.lanes[lane].connection.poll_flush(cx) {
                 self.lose(lane, &cause);
                 progress = Poll::Ready(());
+            } else if self.lanes[lane].connection.commands().len() as u64
+                > COMMANDS_PER_MESSAGE * (MOST_STRAYS + self.settings.max_in_flight.get())
+            {
+                self.lose(lane, &io::Error::new(io::ErrorKind::InvalidData, "nsqd sends what it was not asked for, and does not read"));
+                progress = Poll::Ready(());
             }
         }
         progress
+    }
+
+    fn poll_lane(&mut self, lane: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut frames = std::mem::take(&mut self.frames);
+        let read = self.lanes[lane].connection.poll_frames(cx, &mut frames);
+        for frame in frames.drain(..) {
+            self.take(lane, frame);
+        }
+        self.frames = frames;
+        read
     }
 
     fn put_change_of_rdy(&mut self, lane: usize) {
@@ -110,7 +132,7 @@ impl NsqSource {
     fn take(&mut self, lane: usize, frame: Frame) {
         match frame {
             Frame::Message(message) => self.take_message(lane, message),
-            Frame::Response(data) if data == wire::HEARTBEAT => wire::put_nop(self.lanes[lane].connection.commands()),
+            Frame::Response(data) if data == wire::HEARTBEAT => self.lanes[lane].connection.answer_heartbeat(),
             Frame::Response(data) if data == wire::CLOSE_WAIT => {
                 self.lanes[lane].closing = CloseState::Confirmed;
                 self.lanes[lane].unproven = 0;
@@ -136,6 +158,7 @@ impl NsqSource {
         let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
         if on_the_books && self.lanes[lane].closing == CloseState::Open {
             let message = Message { origin: self.lanes[lane].origin.clone(), id: text.into(), body, attempts: attempts.into() };
+            self.ready_bytes += message.body.len();
             self.ready.push_back(Delivery { message, receipt: Receipt(lane as u64) });
         } else {
             debug!(id = text; "a message over N is requeued");
@@ -175,6 +198,7 @@ impl NsqSource {
     async fn next(&mut self) -> Received {
         loop {
             if !self.ready.is_empty() {
+                self.ready_bytes = 0;
                 return Received::Deliveries(self.ready.drain(..).collect());
             }
             let now = Instant::now();
@@ -240,6 +264,7 @@ impl NsqSource {
     async fn close(mut self) -> Closing {
         self.pause_flow();
         let open = |lane: &&mut Lane| lane.closing == CloseState::Open;
+        self.ready_bytes = 0;
         for delivery in std::mem::take(&mut self.ready) {
             let lane = &mut self.lanes[lane_of(&delivery.receipt)];
             if lane.closing == CloseState::Open {
@@ -272,13 +297,14 @@ impl NsqSource {
 
     /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind `CLOSE_WAIT`.
     async fn requeue_strays(&mut self) {
-        let until = sleep(STRAY_TIME);
-        tokio::pin!(until);
-        poll_fn(|cx| {
+        // `timeout`, not a sleep beside the reading: one who never stops sending would use up all turns of this task before the sleep has one.
+        let reading = poll_fn(|cx| -> Poll<()> {
             while self.poll_lanes(cx).is_ready() {}
-            until.as_mut().poll(cx)
-        })
-        .await;
+            Poll::Pending
+        });
+        if timeout(STRAY_TIME, reading).await.is_err() {
+            debug!("no more strays are waited for");
+        }
     }
 
     /// The last barrier: nsqd reads all commands before it sees our end of the stream, and closes only then.

@@ -1,6 +1,6 @@
 //! The clock jumps: in the middle of a run, and between runs. The program is given its time by libfaketime.
 
-use std::{path::Path, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     Schedule,
@@ -12,20 +12,20 @@ use crate::support::{
     wait_until,
 };
 
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// Where Debian has it: in a folder that is named for the machine's architecture.
+fn library() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").expect("a folder").map_while(Result::ok);
+    let mut candidates = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    candidates.find(|path| path.exists()).expect("test/prerequisites installs libfaketime")
+}
 
 /// The program's time of day is that of the machine and what the file `clock` says, such as `+1d`, at every look at it.
 fn with_a_clock(program: &mut Program) {
-    assert!(Path::new(LIBRARY).exists(), "test/prerequisites installs libfaketime");
     let clock = program.write("clock", "+0");
-    for (name, value) in [
-        ("LD_PRELOAD", LIBRARY),
-        ("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-    ] {
-        program.set(name, value);
-    }
+    program.set("LD_PRELOAD", &library().display().to_string());
+    program.set("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string());
+    program.set("FAKETIME_NO_CACHE", "1");
+    program.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
 }
 
 #[test]
@@ -59,12 +59,14 @@ fn messages_of_the_embedded_queue_do_not_wait_for_a_day_that_a_wrong_clock_has_n
         let mut program =
             Program::new("embedded-queue: {path: queue.db, lease-timeout: 300ms}\nsqlite: {path: store.db, set: s}\nmax-messages: 50\n");
         with_a_clock(&mut program);
-        let lines: String = (0..50).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+        let lines = (0..50).map(|number| format!("{{\"n\":{number}}}\n")).collect::<Vec<_>>().concat();
         assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
         program.write("clock", jump);
         // The store is busy, so that the run stands there with its messages leased.
         let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
-        store.execute_batch("CREATE TABLE s (gid ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT; PRAGMA journal_mode = wal").expect("a table");
+        store
+            .execute_batch("CREATE TABLE s (gid ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT; PRAGMA journal_mode = wal")
+            .expect("a table");
         store.execute_batch("BEGIN IMMEDIATE").expect("the lock");
         let mut child = program.spawn(&["run"]);
         let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");

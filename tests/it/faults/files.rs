@@ -101,7 +101,8 @@ fn a_disk_that_is_full_for_the_embedded_queue_loses_nothing_that_was_taken() {
     let Some(disk) = Disk::new(&program.path("disk"), "256k") else { return };
     let mut sent = 0;
     let refused = loop {
-        let lines: String = (sent..sent + 20).map(|number| format!("{{\"n\":{number},\"text\":\"{}\"}}\n", "x".repeat(1_000))).collect();
+        let line = |number| format!("{{\"n\":{number},\"text\":\"{}\"}}\n", "x".repeat(1_000));
+        let lines = (sent..sent + 20).map(line).collect::<Vec<_>>().concat();
         let ended = program.run_with_input(&["send"], lines.as_bytes());
         if ended.code != Some(0) {
             break ended;

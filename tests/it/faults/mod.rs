@@ -10,6 +10,7 @@
 
 mod clock;
 mod files;
+mod hostile;
 mod instances;
 mod lookup;
 mod network;

@@ -146,12 +146,7 @@ impl Proxy {
             });
         };
         let thread = thread::Builder::new().name("proxy".into()).spawn(serve).expect("a thread can be started");
-        Self {
-            address: HostPort { host: own.ip().to_string(), port: own.port() },
-            shared,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { address: HostPort { host: own.ip().to_string(), port: own.port() }, shared, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Replaces the plan. Connections that are there keep what had begun, and count no more.
@@ -288,7 +283,9 @@ impl<'a, F: Fn(Way, u64)> Pump<'a, F> {
                 }
             }
             if length == 0 {
-                return Ok(if !self.swallow { to.shutdown().await? });
+                return Ok(if !self.swallow {
+                    to.shutdown().await?
+                });
             }
             self.forward(bytes, &mut to).await?;
         }

@@ -140,15 +140,7 @@ impl<'a> Scene<'a> {
         Self::between(schedule, nsqd, queue, &servers, database, section, more)
     }
 
-    fn between(
-        schedule: &'a Schedule,
-        nsqd: Nsqd,
-        queue: Proxy,
-        servers: &str,
-        database: Database,
-        section: &str,
-        more: &str,
-    ) -> Self {
+    fn between(schedule: &'a Schedule, nsqd: Nsqd, queue: Proxy, servers: &str, database: Database, section: &str, more: &str) -> Self {
         let limits = if more.contains("max-messages") { String::new() } else { format!("max-messages: {N}\n") };
         let program = Program::new(&format!(
             "nsq: {{{servers}, topic: t, channel: c}}\n{section}{limits}\

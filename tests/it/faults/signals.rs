@@ -37,11 +37,7 @@ impl Moments {
         let started = Instant::now();
         let ended = scene.run();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        Self {
-            elapsed: started.elapsed(),
-            queue: scene.queue.passed(),
-            store: scene.store_proxy().map(Proxy::passed).unwrap_or_default(),
-        }
+        Self { elapsed: started.elapsed(), queue: scene.queue.passed(), store: scene.store_proxy().map(Proxy::passed).unwrap_or_default() }
     }
 
     /// Starts a run and brings it back at the chosen moment: at a byte of a connection, which waits for the gate, or after a time.
@@ -105,28 +101,24 @@ fn a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
 /// The first signal: what is under way is finished, the rest given back, and nothing is left to nsqd's timeout.
 #[test]
 fn a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight() {
-    Schedule::each(
-        "signals::a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight",
-        1,
-        |schedule, rng| {
-            let mut scene = Scene::aerospike(schedule, "");
-            scene.publish(200);
-            let moments = Moments::of_a_clean_run(&mut scene);
-            for _ in 0..190 {
-                scene.publish(rng.u64(0..60));
-                let (child, gate) = moments.reach(&scene, rng);
-                stop(&mut scene, child, || gate.iter().for_each(|gate| gate.open()));
-            }
-            // The network stands still from that moment on.
-            for _ in 0..10 {
-                scene.publish(rng.u64(0..60));
-                let (child, gate) = moments.reach(&scene, rng);
-                stop(&mut scene, child, || {});
-                gate.inspect(|gate| gate.open());
-            }
-            scene.check();
-        },
-    );
+    Schedule::each("signals::a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight", 1, |schedule, rng| {
+        let mut scene = Scene::aerospike(schedule, "");
+        scene.publish(200);
+        let moments = Moments::of_a_clean_run(&mut scene);
+        for _ in 0..190 {
+            scene.publish(rng.u64(0..60));
+            let (child, gate) = moments.reach(&scene, rng);
+            stop(&mut scene, child, || gate.iter().for_each(|gate| gate.open()));
+        }
+        // The network stands still from that moment on.
+        for _ in 0..10 {
+            scene.publish(rng.u64(0..60));
+            let (child, gate) = moments.reach(&scene, rng);
+            stop(&mut scene, child, || {});
+            gate.inspect(|gate| gate.open());
+        }
+        scene.check();
+    });
 }
 
 #[track_caller]

@@ -162,3 +162,26 @@ pub(crate) fn wait(mut child: Child) -> Ended {
     wait_until("the run ends", || child.try_wait().expect("a child").is_some());
     ended(child.wait_with_output().expect("the program ended"))
 }
+
+/// Waits for the end of a run, and looks at its memory all the time; brings the most that it had resident, in bytes. What it takes in its last
+/// millisecond may be missed.
+#[expect(clippy::disallowed_methods, reason = "the system tells it only to those who ask again and again")]
+pub(crate) fn wait_and_weigh(child: Child) -> (Ended, u64) {
+    let path = format!("/proc/{}/status", child.id());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let weigh = scope.spawn(|| {
+            let mut most = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let status = std::fs::read_to_string(&path).unwrap_or_default();
+                let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+                most = most.max(peak.unwrap_or(0) << 10);
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            most
+        });
+        let ended = ended(child.wait_with_output().expect("the run ends"));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        (ended, weigh.join().expect("no panic"))
+    })
+}

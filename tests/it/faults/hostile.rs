@@ -1,0 +1,224 @@
+//! Whoever answers in nsqd's or Aerospike's place wants to hurt. A run may fail then, in order, in its time, and within its memory.
+
+use std::{
+    io::{self, Read as _, Write},
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use crate::support::program::{Ended, Program, wait_and_weigh};
+
+const MAX_IN_FLIGHT: u64 = 10;
+const MAX_MESSAGE_SIZE: u64 = 1 << 20;
+
+/// What a run may take beside the messages that are in flight: one frame of 16 MiB, as it is read and as a dead letter of escapes, and a batch of
+/// documents that are nothing but brackets.
+const CONSTANT: u64 = 256 << 20;
+
+/// Longer than timeout, shutdown timeout and the bounds of settling and closing together.
+const LONGEST: Duration = Duration::from_secs(10);
+
+fn frame(kind: u32, data: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(data.len() + 4).expect("small");
+    [&size.to_be_bytes()[..], &kind.to_be_bytes(), data].concat()
+}
+
+fn message(number: u64, body: &[u8]) -> Vec<u8> {
+    let header = [&[0; 8][..], &[0, 1], format!("{number:016x}").as_bytes()].concat();
+    frame(2, &[&header[..], body].concat())
+}
+
+fn identified(limits: &str) -> Vec<u8> {
+    frame(0, limits.as_bytes())
+}
+
+const LIMITS: &str = r#"{"max_rdy_count":2500,"msg_timeout":60000}"#;
+
+/// A peer that says `limits` to IDENTIFY and OK to SUB, and then does as it likes.
+fn peer(limits: Vec<u8>, then: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("an address").to_string();
+    let then = std::sync::Arc::new(then);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let (limits, then) = (limits.clone(), then.clone());
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                // IDENTIFY, then SUB: each comes in one piece.
+                let said = stream.read(&mut buffer).and_then(|_| stream.write_all(&limits)).and_then(|()| stream.read(&mut buffer));
+                let said = said.and_then(|_| stream.write_all(&frame(0, b"OK")));
+                said.and_then(|()| then(stream)).ok() // whoever had enough hangs up
+            });
+        }
+    });
+    address
+}
+
+fn program(nsqd: &str) -> Program {
+    Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{nsqd}'], topic: t, channel: c, max-in-flight: {MAX_IN_FLIGHT}, max-messages: 1000000}}\n\
+         sqlite: {{path: store.db, set: s}}\ntimeout: 1s\nconnect-timeout: 1s\nshutdown-timeout: 1s\nlog: {{level: error}}\n\
+         max-message-size: {MAX_MESSAGE_SIZE}\n"
+    ))
+}
+
+/// A run that has to end by one of these codes; brings its memory as well.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
+fn survives(what: &str, program: &Program, codes: &[i32]) -> (Ended, u64) {
+    let started = Instant::now();
+    let (ended, memory) = wait_and_weigh(program.spawn(&["run", "--report", "json"]));
+    let elapsed = started.elapsed();
+    println!("{what}: exit code {:?} after {elapsed:.1?}, {} MiB", ended.code, memory >> 20);
+    assert!(elapsed < LONGEST, "{what}: {elapsed:?}");
+    assert!(ended.code.is_some_and(|code| codes.contains(&code)), "{what}: {:?} {} {}", ended.code, ended.stdout, ended.stderr);
+    assert!(memory <= MAX_IN_FLIGHT * MAX_MESSAGE_SIZE + CONSTANT, "{what}: {} MiB", memory >> 20);
+    (ended, memory)
+}
+
+fn repeat(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
+    move |mut stream| {
+        loop {
+            stream.write_all(&bytes)?;
+        }
+    }
+}
+
+/// The same, and what the program says is read.
+fn repeat_and_read(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
+    move |stream| {
+        let mut reader = stream.try_clone()?;
+        std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+        repeat(bytes.clone())(stream)
+    }
+}
+
+#[test]
+fn sizes_that_no_frame_has_end_the_connection_before_memory_is_taken() {
+    for size in [-1_i32, i32::MIN, i32::MAX, 0, 3, 1 << 30] {
+        let announced = size.to_be_bytes().to_vec();
+        let greeting = [&announced[..], &[0; 4]].concat();
+        let (_, memory) = survives(&format!("{size} bytes in answer to IDENTIFY"), &program(&peer(greeting, |_| Ok(()))), &[69]);
+        assert!(memory < 64 << 20, "{} MiB", memory >> 20);
+        let (_, memory) = survives(&format!("{size} bytes later"), &program(&peer(identified(LIMITS), repeat(announced))), &[69]);
+        assert!(memory < 64 << 20, "{} MiB", memory >> 20);
+    }
+}
+
+#[test]
+fn frames_of_unknown_types_end_the_connection() {
+    for kind in [3, 255, u32::MAX] {
+        survives(&format!("type {kind}"), &program(&peer(identified(LIMITS), repeat(frame(kind, b"what?")))), &[69]);
+    }
+}
+
+#[test]
+fn limits_that_make_no_sense_do_not_stop_or_break_a_run() {
+    for limits in [
+        r#"{"max_rdy_count":0,"msg_timeout":0}"#,
+        r#"{"max_rdy_count":4294967295,"msg_timeout":18446744073709551615}"#,
+        r#"{"max_rdy_count":1,"msg_timeout":1}"#,
+    ] {
+        let messages: Vec<u8> = (0..10).flat_map(|number| message(number, b"{\"a\":1}")).collect();
+        let once = move |mut stream: TcpStream| {
+            stream.write_all(&messages)?;
+            io::copy(&mut stream, &mut io::sink()).map(drop)
+        };
+        survives(limits, &program(&peer(identified(limits), once)), &[0, 75]);
+    }
+    for limits in [r#"{"max_rdy_count":-1,"msg_timeout":60000}"#, "OK", "[]", "\0"] {
+        survives(limits, &program(&peer(identified(limits), |_| Ok(()))), &[69]);
+    }
+    let large = format!("{{\"max_rdy_count\":2500,\"msg_timeout\":60000,\"x\":\"{}\"}}", "x".repeat(16 << 20));
+    survives("an answer of 16 MiB", &program(&peer(identified(&large), |_| Ok(()))), &[69]);
+}
+
+#[test]
+fn endless_heartbeats_and_answers_take_neither_time_nor_memory() {
+    let heartbeats = frame(0, b"_heartbeat_").repeat(1_000);
+    for (what, bytes) in [
+        ("heartbeats", heartbeats.clone()),
+        ("answers", frame(0, b"OK").repeat(1_000)),
+        ("errors", frame(1, b"E_FIN_FAILED FIN 0123456789abcdef failed").repeat(1_000)),
+    ] {
+        for (how, nsqd) in [
+            ("read", peer(identified(LIMITS), repeat_and_read(bytes.clone()))),
+            ("not read", peer(identified(LIMITS), repeat(bytes.clone()))),
+        ] {
+            let (_, memory) = survives(&format!("endless {what}, what we say is {how}"), &program(&nsqd), &[0, 75]);
+            assert!(memory < 64 << 20, "{} MiB", memory >> 20);
+        }
+    }
+    let (_, memory) = survives("heartbeats in answer to IDENTIFY", &program(&peer(heartbeats.clone(), repeat(heartbeats))), &[69]);
+    assert!(memory < 64 << 20, "{} MiB", memory >> 20);
+}
+
+/// Over what it was asked for: given back, and not kept.
+#[test]
+fn endless_messages_take_no_more_memory_than_what_may_be_in_flight() {
+    let large = usize::try_from(MAX_MESSAGE_SIZE).expect("small") - 100;
+    let brackets = format!("{{\"a\":[{}[]]}}", "[],".repeat(large / 3 - 10));
+    let fields = (0..large / 12).map(|number| format!("\"{number:06}\":0")).collect::<Vec<_>>().join(",");
+    let fields = format!("{{{fields}}}");
+    for (what, body) in [
+        ("small", b"{\"a\":1}".to_vec()),
+        ("large", format!("{{\"a\":\"{}\"}}", "x".repeat(large)).into_bytes()),
+        ("brackets", brackets.into_bytes()),
+        ("fields", fields.into_bytes()),
+        ("control characters", vec![1; large]),
+        ("too large", vec![1; (16 << 20) - 100]),
+        ("too large and no text", vec![255; (16 << 20) - 100]),
+    ] {
+        let bytes = message(7, &body);
+        for (how, nsqd) in [
+            ("read", peer(identified(LIMITS), repeat_and_read(bytes.clone()))),
+            ("not read", peer(identified(LIMITS), repeat(bytes.clone()))),
+        ] {
+            survives(&format!("endless messages, {what}, what we say is {how}"), &program(&nsqd), &[0, 69, 75]);
+        }
+    }
+}
+
+/// One byte at a time: the run's own time counts, not the peer's.
+#[test]
+fn a_peer_that_drips_is_not_waited_for() {
+    let drip = |bytes: Vec<u8>| {
+        move |mut stream: TcpStream| {
+            for byte in bytes.iter().cycle() {
+                stream.write_all(&[*byte])?;
+                #[expect(clippy::disallowed_methods, reason = "the time that passes is the fault")]
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        }
+    };
+    survives("a slow message", &program(&peer(identified(LIMITS), drip(message(1, &vec![b' '; 100_000])))), &[0, 75]);
+    let never = peer(Vec::new(), |_| Ok(()));
+    survives("no answer", &program(&never), &[69]);
+}
+
+/// The client of Aerospike is not ours; it has to keep to the same.
+#[test]
+fn aerospike_s_answers_are_bounded_as_well() {
+    for header in [[2_u8, 1, 0, 255, 255, 255, 255, 255], [2, 3, 255, 255, 255, 255, 255, 255], [0; 8], [255; 8]] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    drop(stream.read(&mut [0; 4096])); // whatever it says
+                    while stream.write_all(&header).is_ok() {}
+                });
+            }
+        });
+        let nsqd = crate::support::nsqd::Nsqd::start();
+        let program = Program::new(&format!(
+            "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nconnect-timeout: 1s\n\
+             aerospike: {{address: {{host: 127.0.0.1, port: {}}}, namespace: test, set: s}}\n",
+            nsqd.tcp,
+            address.port()
+        ));
+        let (_, memory) = survives(&format!("{header:?} from Aerospike"), &program, &[69]);
+        assert!(memory < 64 << 20, "{} MiB", memory >> 20);
+    }
+}
