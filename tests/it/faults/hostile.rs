@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::program::{Ended, Program, wait_and_weigh};
+use crate::support::program::{Ended, Program, Scale, wait};
 
 const MAX_IN_FLIGHT: u64 = 10;
 const MAX_MESSAGE_SIZE: u64 = 1 << 20;
@@ -67,7 +67,10 @@ fn program(nsqd: &str) -> Program {
 #[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
 fn survives(what: &str, program: &Program, codes: &[i32]) -> (Ended, u64) {
     let started = Instant::now();
-    let (ended, memory) = wait_and_weigh(program.spawn(&["run", "--report", "json"]));
+    let child = program.spawn(&["run", "--report", "json"]);
+    let scale = Scale::under(&child);
+    let ended = wait(child);
+    let memory = scale.read().memory;
     let elapsed = started.elapsed();
     println!("{what}: exit code {:?} after {elapsed:.1?}, {} MiB", ended.code, memory >> 20);
     assert!(elapsed < LONGEST, "{what}: {elapsed:?}");

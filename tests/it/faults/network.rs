@@ -64,7 +64,7 @@ fn a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_no
     });
 }
 
-fn any_fault(rng: &mut Rng) -> Fault {
+pub(super) fn any_fault(rng: &mut Rng) -> Fault {
     let what = match rng.u8(0..7) {
         0 => What::Delay(Duration::from_millis(rng.u64(1..400))),
         1 => What::Throttle(rng.usize(1..2_000), Duration::from_millis(1)),

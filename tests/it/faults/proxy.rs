@@ -283,9 +283,10 @@ impl<'a, F: Fn(Way, u64)> Pump<'a, F> {
                 }
             }
             if length == 0 {
-                return Ok(if !self.swallow {
-                    to.shutdown().await?
-                });
+                if !self.swallow {
+                    to.shutdown().await?;
+                }
+                return Ok(());
             }
             self.forward(bytes, &mut to).await?;
         }

@@ -54,10 +54,8 @@ impl Moments {
             return (child, None);
         };
         let connection = rng.usize(0..passed.len());
-        let (way, bytes) = match rng.bool() {
-            true => (Way::ToServer, passed[connection].to_server),
-            false => (Way::ToClient, passed[connection].to_client),
-        };
+        let Passed { to_server, to_client } = passed[connection];
+        let (way, bytes) = if rng.bool() { (Way::ToServer, to_server) } else { (Way::ToClient, to_client) };
         let (gate, reached) = Gate::new();
         proxy.plan(vec![Fault { connection, way, after: rng.u64(0..=bytes), what: What::Hold(gate.clone()) }]);
         let mut child = scene.spawn();

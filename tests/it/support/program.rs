@@ -4,6 +4,11 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -163,25 +168,43 @@ pub(crate) fn wait(mut child: Child) -> Ended {
     ended(child.wait_with_output().expect("the program ended"))
 }
 
-/// Waits for the end of a run, and looks at its memory all the time; brings the most that it had resident, in bytes. What it takes in its last
-/// millisecond may be missed.
-#[expect(clippy::disallowed_methods, reason = "the system tells it only to those who ask again and again")]
-pub(crate) fn wait_and_weigh(child: Child) -> (Ended, u64) {
-    let path = format!("/proc/{}/status", child.id());
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let weigh = scope.spawn(|| {
-            let mut most = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                let status = std::fs::read_to_string(&path).unwrap_or_default();
+/// Looks at a process all the time until it is told to stop. What the process takes in its last millisecond may be missed.
+pub(crate) struct Scale {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Weight>,
+}
+
+/// The most that a process had.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weight {
+    /// Resident bytes.
+    pub(crate) memory: u64,
+    /// Open file descriptors.
+    pub(crate) descriptors: usize,
+}
+
+impl Scale {
+    #[expect(clippy::disallowed_methods, reason = "the system tells it only to those who ask again and again")]
+    pub(crate) fn under(child: &Child) -> Self {
+        let folder = PathBuf::from(format!("/proc/{}", child.id()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut most = Weight::default();
+            while !stopped.load(Relaxed) {
+                let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
                 let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-                most = most.max(peak.unwrap_or(0) << 10);
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                most.memory = most.memory.max(peak.unwrap_or(0) << 10);
+                most.descriptors = most.descriptors.max(std::fs::read_dir(folder.join("fd")).map_or(0, Iterator::count));
+                std::thread::sleep(Duration::from_millis(1));
             }
             most
         });
-        let ended = ended(child.wait_with_output().expect("the run ends"));
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        (ended, weigh.join().expect("no panic"))
-    })
+        Self { stop, thread }
+    }
+
+    pub(crate) fn read(self) -> Weight {
+        self.stop.store(true, Relaxed);
+        self.thread.join().expect("no panic")
+    }
 }

@@ -1,0 +1,126 @@
+//! Many messages, many runs, and a fault every few of them.
+
+use std::{
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+
+use super::{
+    Schedule,
+    network::any_fault,
+    scene::{Database, Scene, Told},
+    setting,
+};
+use crate::support::program::{Scale, Weight, ended, signal};
+
+/// Messages that are published in one go.
+const AT_ONCE: u64 = 50_000;
+
+/// A run may have this much resident, whatever it is given.
+const MOST_MEMORY: u64 = 40 << 20;
+
+/// What the load came to.
+struct Figures {
+    published: u64,
+    runs: Vec<Weight>,
+    elapsed: Duration,
+}
+
+/// Something goes wrong in the run that was just started, or is about to be.
+fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> Child {
+    let kinds = if matches!(scene.database, Database::StandIn(..)) { 5 } else { 4 };
+    let kind = rng.u8(0..kinds);
+    if kind == 0 {
+        scene.queue.plan(vec![any_fault(rng)]);
+        scene.store_proxy().inspect(|proxy| proxy.plan(vec![any_fault(rng)]));
+        return scene.spawn();
+    }
+    let child = scene.spawn();
+    #[expect(clippy::disallowed_methods, reason = "the moment that the seed chose")]
+    std::thread::sleep(Duration::from_micros(rng.u64(0..100_000)));
+    scene.injected();
+    match kind {
+        1 => signal(&child, "KILL"), // one that has ended is there until it is waited for
+        2 => signal(&child, "TERM"),
+        3 => {
+            scene.nsqd.stop();
+            scene.nsqd.restart();
+        }
+        _ => {
+            scene.stand_in_server().stop();
+            scene.stand_in_server().restart();
+        }
+    }
+    child
+}
+
+fn drain_under_faults(scene: &mut Scene<'_>, messages: u64, until: Option<Instant>, rng: &mut Rng) -> Figures {
+    #[expect(clippy::disallowed_methods, reason = "the time that is measured")]
+    let started = Instant::now();
+    let (mut published, mut runs) = (0, Vec::new());
+    #[expect(clippy::disallowed_methods, reason = "the time that bounds the load")]
+    while published < messages && until.is_none_or(|until| Instant::now() < until) {
+        let some = AT_ONCE.min(messages - published);
+        scene.publish(some);
+        published += some;
+        while scene.nsqd.depths("t").waiting > some / 2 {
+            scene.queue.plan(Vec::new());
+            scene.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
+            let faulty = rng.u8(0..4) == 0;
+            let child = if faulty { fault(scene, rng) } else { scene.spawn() };
+            let scale = Scale::under(&child);
+            // Its output is read meanwhile: a run that rejects many messages has much to say.
+            let ended = ended(child.wait_with_output().expect("the run ends"));
+            scene.look_at(&ended, if faulty { Told::Killed } else { Told::Nothing });
+            runs.push(scale.read());
+        }
+    }
+    Figures { published, runs, elapsed: started.elapsed() }
+}
+
+fn load(name: &'static str, messages: u64, n: u64, minutes: Option<u64>) {
+    Schedule::each(name, 1, |schedule, rng| {
+        #[expect(clippy::disallowed_methods, reason = "the time that bounds the load")]
+        let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+        let more = format!("max-messages: {n}\n");
+        let mut scene = if schedule.seed.is_multiple_of(2) { Scene::aerospike(schedule, &more) } else { Scene::sqlite(schedule, &more) };
+        let Figures { published, runs, elapsed } = drain_under_faults(&mut scene, messages, until, rng);
+        if let Database::StandIn(server, _) = &scene.database {
+            crate::support::wait_until("its connections end", || server.connections().open == 0);
+        }
+        let most = |runs: &[Weight]| runs.iter().map(|run| run.memory).max().unwrap_or(0);
+        let descriptors = runs.iter().map(|run| run.descriptors).max().unwrap_or(0);
+        let (first, second) = runs.split_at(runs.len() / 2);
+        println!(
+            "{published} messages in {} runs of at most {n}, {} faults, {:.0} s; most memory of a run {:.1} MiB in the first half, {:.1} MiB in the second; \
+             most descriptors {descriptors}",
+            runs.len(),
+            schedule.injected.count(),
+            elapsed.as_secs_f64(),
+            megabytes(most(first)),
+            megabytes(most(second)),
+        );
+        scene.check();
+        assert!(most(&runs) <= MOST_MEMORY, "{:.1} MiB", megabytes(most(&runs)));
+        assert!(descriptors < 40, "{descriptors}");
+    });
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[test]
+fn many_messages_through_many_runs_with_faults_among_them() {
+    load("load::many_messages_through_many_runs_with_faults_among_them", 100_000, 4_000, None);
+}
+
+/// As long as `X_MSRV_SOAK_MINUTES` says.
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn a_million_messages_and_more() {
+    load("load::a_million_messages_and_more", u64::MAX, 10_000, Some(setting("X_MSRV_SOAK_MINUTES").unwrap_or(10)));
+}
