@@ -12,3 +12,4 @@ mod run;
 mod secrets;
 mod stand_in;
 mod support;
+mod tls;
