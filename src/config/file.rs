@@ -8,7 +8,7 @@ use crate::{
     decode::BigIntegers,
     nsq::name::{ChannelName, TopicName},
     store::{
-        aerospike::{Exists, Name},
+        aerospike::{AuthMode, Exists, Name},
         sqlite::TableName,
     },
     tls,
@@ -79,6 +79,10 @@ pub(super) struct AerospikeShape {
     pub(super) ttl: Option<String>,
     pub(super) send_key: Option<Flag>,
     pub(super) timeout: Option<Span>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretShape>,
+    pub(super) auth_mode: Option<AuthMode>,
+    pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 
 #[derive(Debug, Deserialize)]

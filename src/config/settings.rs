@@ -137,7 +137,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         _ => return Err(Fault::new("embedded-queue", "there is a section `nsq` as well: only one queue can be read")),
     };
     let (store, key) = match (shape.aerospike, shape.sqlite) {
-        (Some(aerospike), None) => aerospike_store(aerospike, connect_timeout)?,
+        (Some(aerospike), None) => aerospike_store(aerospike, connect_timeout, &paths)?,
         (None, Some(sqlite)) => sqlite_store(sqlite, &paths)?,
         (None, None) => return Err(Fault::new("", "no store: one of the sections `aerospike` and `sqlite` is needed")),
         _ => return Err(Fault::new("sqlite", "there is a section `aerospike` as well: only one store can be written")),
@@ -313,8 +313,8 @@ fn key_rule(key: &str, shape: Option<KeyShape>) -> Result<KeyRule, Fault> {
     }
 }
 
-fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration) -> Result<(StoreSettings, KeyRule), Fault> {
-    use store::aerospike::{Exists, Settings};
+fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration, paths: &Paths) -> Result<(StoreSettings, KeyRule), Fault> {
+    use store::aerospike::{AuthMode, Exists, Login, Settings};
     let hosts = match (shape.address, shape.hosts) {
         (Some(address), None) => vec![host_port("aerospike.address", &address.host, address.port.0)?],
         (None, Some(hosts)) => addresses("aerospike.hosts", hosts)?,
@@ -323,6 +323,17 @@ fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration) -> Result<(
         }
         _ => return Err(Fault::new("aerospike", "only one of `address` and `hosts` is allowed")),
     };
+    let mode = shape.auth_mode.unwrap_or(AuthMode::Internal);
+    let login = match (shape.user, shape.password) {
+        (None, None) => None,
+        (Some(user), Some(SecretShape(password))) => Some(Login { user, password: paths.secret(password), mode }),
+        _ => return Err(Fault::new("aerospike", "`user` and `password` are of use only together")),
+    };
+    let tls = tls_settings("aerospike.tls", shape.tls, paths)?;
+    if mode == AuthMode::External && (login.is_none() || tls.is_none()) {
+        let fault = "`external` needs `user` and `password`, and `tls`, because the password itself is sent";
+        return Err(Fault::new("aerospike.auth-mode", fault));
+    }
     let settings = Settings {
         hosts,
         namespace: shape.namespace.0,
@@ -332,6 +343,8 @@ fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration) -> Result<(
         send_key: shape.send_key.is_some_and(|flag| flag.0),
         timeout: positive("aerospike.timeout", shape.timeout.map_or(SECOND, |Span(value)| value))?,
         connect_timeout,
+        login,
+        tls,
     };
     Ok((StoreSettings::Aerospike(settings), key_rule("aerospike.key", shape.key)?))
 }

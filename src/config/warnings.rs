@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
-use super::{Settings, SourceSettings};
+use super::{Settings, SourceSettings, StoreSettings};
 use crate::{secret::Secret, tls};
 
 /// A section `tls` with the names of the two keys that are spoken of.
@@ -14,6 +14,10 @@ pub(super) fn of(settings: &Settings) -> Vec<String> {
     if let SourceSettings::Nsq(nsq) = &settings.source {
         secrets.push(("nsq.auth-secret", nsq.auth_secret.as_ref()));
         sections.push(("nsq.tls.key", "nsq.tls.insecure-skip-verify", nsq.tls.as_deref()));
+    }
+    if let StoreSettings::Aerospike(aerospike) = &settings.store {
+        secrets.push(("aerospike.password", aerospike.login.as_ref().map(|login| &login.password)));
+        sections.push(("aerospike.tls.key", "aerospike.tls.insecure-skip-verify", aerospike.tls.as_deref()));
     }
     let mut warnings = Vec::new();
     for (key, insecure_skip_verify, tls) in sections {

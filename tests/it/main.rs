@@ -5,6 +5,7 @@ mod cli;
 mod contracts;
 mod embedded;
 mod generator;
+mod guarded;
 mod nsq;
 mod original;
 mod packaging;
