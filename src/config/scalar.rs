@@ -267,6 +267,10 @@ mod tests {
         for (text, size) in [("7", 7), ("1KiB", 1024), ("2 MiB", 2 << 20), ("1g", 1 << 30)] {
             assert_eq!(from_value::<Size>(json!(text)).expect(text).0, size);
         }
+        for (value, on) in [(json!(true), true), (json!("true"), true), (json!("false"), false), (json!({}), true)] {
+            let section = from_value::<OnOrSection<std::collections::BTreeMap<String, u8>>>(value.clone()).expect("a switch or a section");
+            assert_eq!(section.0.is_some(), on, "{value}");
+        }
         let list = from_value::<List<crate::address::HostPort>>(json!("a:1, b:2")).expect("a list").0;
         assert_eq!(list.len(), 2);
     }

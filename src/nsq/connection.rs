@@ -190,7 +190,7 @@ impl Connection {
     /// (`nsqd/protocol_v2.go`, `IDENTIFY`; `nsqd/client_v2.go`, `UpgradeTLS`).
     async fn encrypted(mut self, tls: &Tls) -> Result<Self, NsqError> {
         if !self.read.is_empty() {
-            // Whoever is on the way could have put it there, to be read as if it had come under encryption.
+            // Whoever is on the way could have put it there, to be read as if it had come under encryption. (`response` dropped whole frames.)
             return Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "something was sent in plain before the TLS handshake")));
         }
         let name = tls.server_name(&self.address.host).map_err(|error| self.tls_error(&error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Aerospike behind TLS and logins. The stand-in asks for them as a server of the enterprise edition does; a community edition has neither.
 
 use std::{
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     time::{Duration, Instant},
 };
@@ -77,6 +78,22 @@ fn records_are_written_and_read_over_tls() {
     works(&server, &program(&server, &trusting(&authority)));
     let system = program(&server, ", tls: true").env("SSL_CERT_FILE", &authority.file.display().to_string()).env("SSL_CERT_DIR", "");
     works(&server, &system);
+}
+
+#[test]
+fn tls_1_2_will_do() {
+    let authority = Authority::new();
+    let server = guarded(Guard::default().tls_1_2(&authority.server(&["127.0.0.1"])));
+    works(&server, &program(&server, &trusting(&authority)));
+}
+
+/// The client bounds no handshake.
+#[test]
+fn a_port_that_says_nothing_ends_with_the_connect_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = guarded(Guard::default());
+    let program = program(&server, ", tls: true").env("X_MSRV__AEROSPIKE__HOSTS", &listener.local_addr().expect("an address").to_string());
+    refused(&server, &program.env("X_MSRV__CONNECT_TIMEOUT", "300ms"), 69, &["no answer within 300ms"]);
 }
 
 #[test]

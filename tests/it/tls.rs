@@ -92,15 +92,13 @@ fn refused(program: &Program, code: i32, words: &[&str]) {
 #[test]
 fn everything_that_speaks_to_nsqd_does_so_over_tls() {
     let authority = Authority::new();
-    let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[]);
-    works(&nsqd, &program(&nsqd.tcp, &trusting(&authority)));
-}
-
-#[test]
-fn tls_1_2_alone_will_do() {
-    let authority = Authority::new();
-    let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-min-version=tls1.2"]);
-    works(&nsqd, &program(&nsqd.tcp, &trusting(&authority)));
+    let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-min-version=tls1.3"]);
+    let program = program(&nsqd.tcp, &trusting(&authority));
+    works(&nsqd, &program);
+    let letter = r#"{"replayed":false,"time":"","source":"","id":"","attempts":1,"reason":"schema","detail":"","body":"{}"}"#;
+    program.write("letters.ndjson", &format!("{letter}\n"));
+    let replay = program.run(&["replay", "letters.ndjson"]);
+    assert_eq!((replay.code, nsqd.depths("t").waiting), (Some(0), 1), "{}", replay.stderr);
 }
 
 /// `true` trusts what the system trusts; the variable is OpenSSL's own for another place of it.

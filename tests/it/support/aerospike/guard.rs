@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use tokio_rustls::rustls::{
-    RootCertStore, ServerConfig,
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
+    version::{TLS12, TLS13},
 };
 
 use super::message::{Field, last_message};
@@ -50,11 +51,20 @@ mod field {
 
 impl Guard {
     /// TLS with this certificate, and with one of the client's where `clients` is an authority that signs them.
-    pub(crate) fn tls(mut self, pair: &Pair, clients: Option<&Authority>) -> Self {
+    pub(crate) fn tls(self, pair: &Pair, clients: Option<&Authority>) -> Self {
+        self.tls_of(&[&TLS12, &TLS13], pair, clients)
+    }
+
+    /// TLS 1.2 and nothing newer.
+    pub(crate) fn tls_1_2(self, pair: &Pair) -> Self {
+        self.tls_of(&[&TLS12], pair, None)
+    }
+
+    fn tls_of(mut self, versions: &[&'static SupportedProtocolVersion], pair: &Pair, clients: Option<&Authority>) -> Self {
         let chain = CertificateDer::pem_file_iter(&pair.certificate).expect("a file").collect::<Result<_, _>>().expect("certificates");
         let key = PrivateKeyDer::from_pem_file(&pair.key).expect("a key");
         let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().expect("versions");
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).expect("versions");
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {
