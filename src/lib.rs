@@ -6,7 +6,7 @@
 //! - [`config`]: files, environment and flags to typed settings; [`logging`], [`shutdown`]: the process around a run.
 //! - [`run`]: receive, decode, put, settle, drain; knows the traits [`source`], [`store`] and [`dead_letter`] and no adapter.
 //! - adapters, one file or folder each beside the trait that they implement: they know that trait, their own settings and the small clients
-//!   [`nsq`], [`http`], [`sqlite`], [`state_file`] and [`secret`] below them.
+//!   [`nsq`], [`http`], [`sqlite`], [`state_file`], [`tls`] and [`secret`] below them.
 //! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`error_chain`], [`exit`].
 //!
 //! What never happens: an adapter that names another adapter or the run; a client crate or a socket above the adapters; the shape of the
@@ -36,6 +36,7 @@ pub mod source;
 pub mod sqlite;
 pub mod state_file;
 pub mod store;
+pub mod tls;
 pub mod wiring;
 
 /// A future for one batch, not for one message. Everything runs on one thread, so it need not be `Send`.

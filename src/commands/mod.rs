@@ -101,7 +101,7 @@ impl CommandError {
             Self::Config(_)
             | Self::Schema(_)
             | Self::Logging(_)
-            | Self::Source(SourceError::Refused { .. })
+            | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
             | Self::Store(StoreError::Setup { .. }) => Exit::Configuration,
             Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
                 Exit::Unavailable

@@ -2,15 +2,16 @@
 
 use serde::Deserialize;
 
-use super::scalar::{Flag, List, Parsed, SecretShape, Size, Span, Whole};
+use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Whole};
 use crate::{
     address::HostPort,
     decode::BigIntegers,
     nsq::name::{ChannelName, TopicName},
     store::{
-        aerospike::{Exists, Name},
+        aerospike::{AuthMode, Exists, Name},
         sqlite::TableName,
     },
+    tls,
 };
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +45,17 @@ pub(super) struct NsqShape {
     pub(super) max_in_flight: Option<Whole>,
     pub(super) max_messages: Option<Whole>,
     pub(super) auth_secret: Option<SecretShape>,
+    pub(super) tls: Option<OnOrSection<TlsShape>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
+pub(super) struct TlsShape {
+    pub(super) ca_file: Option<String>,
+    pub(super) certificate: Option<PlaceShape>,
+    pub(super) key: Option<SecretShape>,
+    pub(super) server_name: Option<Parsed<tls::Name>>,
+    pub(super) insecure_skip_verify: Option<Flag>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,6 +79,10 @@ pub(super) struct AerospikeShape {
     pub(super) ttl: Option<String>,
     pub(super) send_key: Option<Flag>,
     pub(super) timeout: Option<Span>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretShape>,
+    pub(super) auth_mode: Option<AuthMode>,
+    pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 
 #[derive(Debug, Deserialize)]

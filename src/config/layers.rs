@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +12,7 @@ use super::{
     ConfigError,
     error::{Fault, with_nearest},
     file::FileShape,
+    warnings::{everybody_can_read, in_the_open},
 };
 
 /// Where a configuration is looked for when none is named.
@@ -22,7 +22,7 @@ pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.y
 pub const FORMATS: [&str; 4] = ["yml", "yaml", "toml", "json"];
 
 /// Keys whose values are secrets.
-const SECRETS: [&str; 1] = ["nsq.auth-secret"];
+const SECRETS: [&str; 4] = ["nsq.auth-secret", "nsq.tls.key", "aerospike.password", "aerospike.tls.key"];
 
 /// The places at which N may stand. An override of one of them is meant for all.
 const MAX_MESSAGES: [&str; 3] = ["max-messages", "nsq.max-messages", "embedded-queue.max-messages"];
@@ -192,13 +192,11 @@ impl Layers {
 
     /// Secrets in a file that everybody can read.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let readable = || self.path.metadata().is_ok_and(|file| file.permissions().mode() & 0o004 != 0);
         let in_file = |key: &&str| {
             let value = self.tree.pointer(&format!("/{}", key.replace('.', "/")));
             value.is_some_and(Value::is_string) && !self.origins.contains_key(*key)
         };
-        let warning = |key| format!("{}: {key} is a secret, and everybody on this machine can read the file", self.path.display());
-        SECRETS.into_iter().filter(|key| in_file(key) && readable()).map(warning).collect()
+        SECRETS.into_iter().filter(|key| in_file(key) && everybody_can_read(&self.path)).map(|key| in_the_open(&self.path, key)).collect()
     }
 
     /// The tree as the shape that is known.

@@ -9,6 +9,7 @@ mod layers;
 mod scalar;
 mod settings;
 mod show;
+mod warnings;
 
 pub use error::ConfigError;
 pub use layers::{FORMATS, Overrides, SEARCHED};
@@ -24,6 +25,6 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Conf
     let layers = layers::load(path, overrides)?;
     let shape = layers.shape()?;
     let mut settings = settings::parse(shape, &layers.file(), overrides).map_err(|fault| layers.locate(fault))?;
-    settings.warnings = layers.warnings();
+    settings.warnings = [layers.warnings(), warnings::of(&settings)].concat();
     Ok(settings)
 }

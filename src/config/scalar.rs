@@ -4,7 +4,10 @@ use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Unexpected, Visitor, value::SeqAccessDeserializer},
+    de::{
+        Error, MapAccess, SeqAccess, Unexpected, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
 
 use crate::secret::Secret;
@@ -36,6 +39,14 @@ pub(super) struct Parsed<T>(pub(super) T);
 /// A secret: the text itself, or the place where it is. No error repeats what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SecretShape(pub(super) Secret);
+
+/// What is no secret, but stands where secrets do: text is a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PlaceShape(pub(super) Secret);
+
+/// A section, or a truth value: `true` is a section without keys, and `false` is none.
+#[derive(Debug)]
+pub(super) struct OnOrSection<T>(pub(super) Option<T>);
 
 struct Scalar<T> {
     expected: &'static str,
@@ -154,57 +165,91 @@ impl<'de, T: FromStr<Err = String>> Deserialize<'de> for List<T> {
     }
 }
 
+/// What text means is up to the key.
+struct TextOrPlace(fn(String) -> Secret);
+
+impl<'de> Visitor<'de> for TextOrPlace {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("text in quotes, `credential: NAME` or `file: PATH`")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
+        Err(E::custom("not text: put it in quotes"))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
+        self.visit_bool(false)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
+        self.visit_bool(false)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
+        self.visit_bool(false)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+        if text.is_empty() { Err(E::custom("is empty")) } else { Ok((self.0)(text.to_owned())) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+        let wanted = || A::Error::custom("wanted is text in quotes, `credential: NAME` or `file: PATH`");
+        let (kind, place) = map.next_entry::<String, String>().ok().flatten().ok_or_else(wanted)?;
+        if !map.next_key::<String>().is_ok_and(|another| another.is_none()) {
+            return Err(wanted());
+        }
+        match &*kind {
+            // A name that leaves the directory would be another file.
+            "credential" if !place.is_empty() && !place.contains('/') && !place.starts_with('.') => Ok(Secret::Credential(place)),
+            "credential" => Err(A::Error::custom("is not the name of a credential")),
+            "file" if !place.is_empty() => Ok(Secret::File(place.into())),
+            "file" => Err(A::Error::custom("is not the name of a file")),
+            _ => Err(wanted()),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for SecretShape {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrPlace;
+        deserializer.deserialize_any(TextOrPlace(Secret::Text)).map(Self)
+    }
+}
 
-        impl<'de> Visitor<'de> for TextOrPlace {
-            type Value = SecretShape;
+impl<'de> Deserialize<'de> for PlaceShape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrPlace(|path| Secret::File(path.into()))).map(Self)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for OnOrSection<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Either<T> {
+            type Value = OnOrSection<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("text in quotes, `credential: NAME` or `file: PATH`")
+                f.write_str("true, false, or a section with keys of its own")
             }
 
-            fn visit_bool<E: Error>(self, _: bool) -> Result<SecretShape, E> {
-                Err(E::custom("not text: put it in quotes"))
+            fn visit_bool<E: Error>(self, on: bool) -> Result<OnOrSection<T>, E> {
+                Ok(OnOrSection(on.then(T::default)))
             }
 
-            fn visit_u64<E: Error>(self, _: u64) -> Result<SecretShape, E> {
-                self.visit_bool(false)
+            fn visit_str<E: Error>(self, text: &str) -> Result<OnOrSection<T>, E> {
+                let on = text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))?;
+                self.visit_bool(on)
             }
 
-            fn visit_i64<E: Error>(self, _: i64) -> Result<SecretShape, E> {
-                self.visit_bool(false)
-            }
-
-            fn visit_f64<E: Error>(self, _: f64) -> Result<SecretShape, E> {
-                self.visit_bool(false)
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<SecretShape, E> {
-                if text.is_empty() { Err(E::custom("is empty")) } else { Ok(SecretShape(Secret::Text(text.to_owned()))) }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretShape, A::Error> {
-                let wanted = || A::Error::custom("wanted is text in quotes, `credential: NAME` or `file: PATH`");
-                let (kind, place) = map.next_entry::<String, String>().ok().flatten().ok_or_else(wanted)?;
-                if !map.next_key::<String>().is_ok_and(|another| another.is_none()) {
-                    return Err(wanted());
-                }
-                match &*kind {
-                    // A name that leaves the directory would be another file.
-                    "credential" if !place.is_empty() && !place.contains('/') && !place.starts_with('.') => {
-                        Ok(SecretShape(Secret::Credential(place)))
-                    }
-                    "credential" => Err(A::Error::custom("is not the name of a credential")),
-                    "file" if !place.is_empty() => Ok(SecretShape(Secret::File(place.into()))),
-                    "file" => Err(A::Error::custom("is not the name of a file")),
-                    _ => Err(wanted()),
-                }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OnOrSection<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|section| OnOrSection(Some(section)))
             }
         }
 
-        deserializer.deserialize_any(TextOrPlace)
+        deserializer.deserialize_any(Either(PhantomData))
     }
 }
 
@@ -221,6 +266,10 @@ mod tests {
         assert_eq!(from_value::<Flag>(json!("true")).expect("text"), Flag(true));
         for (text, size) in [("7", 7), ("1KiB", 1024), ("2 MiB", 2 << 20), ("1g", 1 << 30)] {
             assert_eq!(from_value::<Size>(json!(text)).expect(text).0, size);
+        }
+        for (value, on) in [(json!(true), true), (json!("true"), true), (json!("false"), false), (json!({}), true)] {
+            let section = from_value::<OnOrSection<std::collections::BTreeMap<String, u8>>>(value.clone()).expect("a switch or a section");
+            assert_eq!(section.0.is_some(), on, "{value}");
         }
         let list = from_value::<List<crate::address::HostPort>>(json!("a:1, b:2")).expect("a list").0;
         assert_eq!(list.len(), 2);

@@ -14,9 +14,9 @@ use super::{
     error::Fault,
     file::{
         AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, KeyShape, LevelShape, LogShape, NsqShape,
-        SqliteShape,
+        SqliteShape, TlsShape,
     },
-    scalar::{List, Parsed, SecretShape, Span, Whole},
+    scalar::{List, OnOrSection, Parsed, PlaceShape, SecretShape, Span, Whole},
 };
 use crate::{
     address::HostPort,
@@ -25,7 +25,7 @@ use crate::{
     nsq::name::ChannelName,
     run::Limits,
     secret::Secret,
-    source, store,
+    source, store, tls,
 };
 
 /// Where state lives when the configuration is a system's and systemd did not make a directory.
@@ -137,7 +137,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         _ => return Err(Fault::new("embedded-queue", "there is a section `nsq` as well: only one queue can be read")),
     };
     let (store, key) = match (shape.aerospike, shape.sqlite) {
-        (Some(aerospike), None) => aerospike_store(aerospike, connect_timeout)?,
+        (Some(aerospike), None) => aerospike_store(aerospike, connect_timeout, &paths)?,
         (None, Some(sqlite)) => sqlite_store(sqlite, &paths)?,
         (None, None) => return Err(Fault::new("", "no store: one of the sections `aerospike` and `sqlite` is needed")),
         _ => return Err(Fault::new("sqlite", "there is a section `aerospike` as well: only one store can be written")),
@@ -180,6 +180,13 @@ impl Paths {
             None => configuration.clone(),
         };
         Self { state, configuration }
+    }
+
+    fn secret(&self, secret: Secret) -> Secret {
+        match secret {
+            Secret::File(path) => Secret::File(self.configuration.join(path)),
+            other => other,
+        }
     }
 
     fn state(&self, key: &str, path: &str) -> Result<PathBuf, Fault> {
@@ -260,12 +267,30 @@ fn nsq_source(shape: NsqShape, common: &Common, paths: &Paths) -> Result<source:
         max_in_flight: max_in_flight("nsq.max-in-flight", shape.max_in_flight, &common.limits)?,
         max_message_size: common.max_message_size,
         connect_timeout: common.connect_timeout,
-        auth_secret: shape.auth_secret.map(|SecretShape(secret)| match secret {
-            Secret::File(path) => Secret::File(paths.configuration.join(path)),
-            other => other,
-        }),
+        auth_secret: shape.auth_secret.map(|SecretShape(secret)| paths.secret(secret)),
+        tls: tls_settings("nsq.tls", shape.tls, paths)?,
         longest_run: common.limits.timeout + common.limits.shutdown_timeout,
     })
+}
+
+fn tls_settings(section: &str, shape: Option<OnOrSection<TlsShape>>, paths: &Paths) -> Result<Option<Box<tls::Settings>>, Fault> {
+    let Some(OnOrSection(Some(shape))) = shape else { return Ok(None) };
+    let certificate = match (shape.certificate, shape.key) {
+        (None, None) => None,
+        (Some(_), Some(SecretShape(Secret::Text(key)))) if !key.contains("-----BEGIN ") => {
+            return Err(Fault::new(format!("{section}.key"), "is not a private key in PEM; one in a file is named by `file: PATH`"));
+        }
+        (Some(PlaceShape(chain)), Some(SecretShape(key))) => {
+            Some(tls::ClientCertificate { chain: paths.secret(chain), key: paths.secret(key) })
+        }
+        _ => return Err(Fault::new(section, "`certificate` and `key` are of use only together")),
+    };
+    Ok(Some(Box::new(tls::Settings {
+        ca_file: shape.ca_file.map(|path| paths.configuration.join(path)),
+        certificate,
+        server_name: shape.server_name.map(|Parsed(name)| name),
+        insecure_skip_verify: shape.insecure_skip_verify.is_some_and(|flag| flag.0),
+    })))
 }
 
 fn embedded_queue(shape: &EmbeddedQueueShape, common: &Common, paths: &Paths) -> Result<source::sqlite::Settings, Fault> {
@@ -288,8 +313,8 @@ fn key_rule(key: &str, shape: Option<KeyShape>) -> Result<KeyRule, Fault> {
     }
 }
 
-fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration) -> Result<(StoreSettings, KeyRule), Fault> {
-    use store::aerospike::{Exists, Settings};
+fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration, paths: &Paths) -> Result<(StoreSettings, KeyRule), Fault> {
+    use store::aerospike::{AuthMode, Exists, Login, Settings};
     let hosts = match (shape.address, shape.hosts) {
         (Some(address), None) => vec![host_port("aerospike.address", &address.host, address.port.0)?],
         (None, Some(hosts)) => addresses("aerospike.hosts", hosts)?,
@@ -298,6 +323,17 @@ fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration) -> Result<(
         }
         _ => return Err(Fault::new("aerospike", "only one of `address` and `hosts` is allowed")),
     };
+    let mode = shape.auth_mode.unwrap_or(AuthMode::Internal);
+    let login = match (shape.user, shape.password) {
+        (None, None) => None,
+        (Some(user), Some(SecretShape(password))) => Some(Login { user, password: paths.secret(password), mode }),
+        _ => return Err(Fault::new("aerospike", "`user` and `password` are of use only together")),
+    };
+    let tls = tls_settings("aerospike.tls", shape.tls, paths)?;
+    if mode == AuthMode::External && (login.is_none() || tls.is_none()) {
+        let fault = "`external` needs `user` and `password`, and `tls`, because the password itself is sent";
+        return Err(Fault::new("aerospike.auth-mode", fault));
+    }
     let settings = Settings {
         hosts,
         namespace: shape.namespace.0,
@@ -307,6 +343,8 @@ fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration) -> Result<(
         send_key: shape.send_key.is_some_and(|flag| flag.0),
         timeout: positive("aerospike.timeout", shape.timeout.map_or(SECOND, |Span(value)| value))?,
         connect_timeout,
+        login,
+        tls,
     };
     Ok((StoreSettings::Aerospike(settings), key_rule("aerospike.key", shape.key)?))
 }
@@ -369,12 +407,12 @@ fn dead_letter_settings(
                     Fault::new("dead-letter.nsq", "`nsqd-tcp-address` is needed, for the queue's own section names no nsqd")
                 })?,
             };
-            let auth_secret = match source {
-                SourceSettings::Nsq(source) => source.auth_secret.clone(),
-                SourceSettings::Sqlite(_) => None,
+            let (auth_secret, tls) = match source {
+                SourceSettings::Nsq(source) => (source.auth_secret.clone(), source.tls.clone()),
+                SourceSettings::Sqlite(_) => (None, None),
             };
             let fallback = file_settings(DeadLetterFileShape::default())?;
-            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, auth_secret, timeout }, fallback))
+            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, auth_secret, tls, timeout }, fallback))
         }
     }
 }

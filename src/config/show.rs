@@ -9,7 +9,8 @@ use crate::{
     address::HostPort,
     decode::{BigIntegers, KeyRule},
     source::nsq::Servers,
-    store::aerospike::{Exists, Ttl},
+    store::aerospike::{AuthMode, Exists, Login, Ttl},
+    tls,
 };
 
 /// The interval of the packaged timer, which holds where the configuration has none.
@@ -70,6 +71,7 @@ impl SourceSettings {
             ]
             .into_iter()
             .chain(nsq.auth_secret.as_ref().map(|secret| ("nsq.auth-secret", secret.to_string())))
+            .chain(tls_lines(NSQ_TLS, nsq.tls.as_deref()))
             .collect(),
             Self::Sqlite(queue) => vec![
                 ("embedded-queue.path", queue.path.display().to_string()),
@@ -83,7 +85,7 @@ impl SourceSettings {
 impl StoreSettings {
     fn lines(&self, key: &KeyRule) -> Lines {
         match self {
-            Self::Aerospike(aerospike) => vec![
+            Self::Aerospike(aerospike) => [
                 ("aerospike.hosts", list(&aerospike.hosts)),
                 ("aerospike.namespace", aerospike.namespace.to_string()),
                 ("aerospike.set", aerospike.set.to_string()),
@@ -106,7 +108,11 @@ impl StoreSettings {
                 ),
                 ("aerospike.send-key", aerospike.send_key.to_string()),
                 ("aerospike.timeout", format_duration(aerospike.timeout).to_string()),
-            ],
+            ]
+            .into_iter()
+            .chain(aerospike.login.iter().flat_map(login_lines))
+            .chain(tls_lines(AEROSPIKE_TLS, aerospike.tls.as_deref()))
+            .collect(),
             Self::Sqlite(sqlite) => vec![
                 ("sqlite.path", sqlite.path.display().to_string()),
                 ("sqlite.set", sqlite.set.to_string()),
@@ -114,6 +120,41 @@ impl StoreSettings {
             ],
         }
     }
+}
+
+fn login_lines(login: &Login) -> [(&'static str, String); 3] {
+    let mode = match login.mode {
+        AuthMode::Internal => "internal",
+        AuthMode::External => "external",
+    };
+    [("aerospike.user", login.user.clone()), ("aerospike.password", login.password.to_string()), ("aerospike.auth-mode", mode.to_owned())]
+}
+
+/// The keys of a section `tls`: itself, and those in it.
+type TlsKeys = [&'static str; 6];
+
+const NSQ_TLS: TlsKeys =
+    ["nsq.tls", "nsq.tls.ca-file", "nsq.tls.certificate", "nsq.tls.key", "nsq.tls.server-name", "nsq.tls.insecure-skip-verify"];
+
+const AEROSPIKE_TLS: TlsKeys = [
+    "aerospike.tls",
+    "aerospike.tls.ca-file",
+    "aerospike.tls.certificate",
+    "aerospike.tls.key",
+    "aerospike.tls.server-name",
+    "aerospike.tls.insecure-skip-verify",
+];
+
+fn tls_lines(keys: TlsKeys, tls: Option<&tls::Settings>) -> Lines {
+    let [itself, ca_file, certificate, key, server_name, insecure_skip_verify] = keys;
+    let Some(tls) = tls else { return vec![(itself, "false".to_owned())] };
+    let mut lines = vec![(ca_file, tls.ca_file.as_ref().map_or("(the system's)".to_owned(), |path| path.display().to_string()))];
+    if let Some(ours) = &tls.certificate {
+        lines.extend([(certificate, ours.chain.to_string()), (key, ours.key.to_string())]);
+    }
+    lines.push((server_name, tls.server_name.as_ref().map_or("(the host's)".to_owned(), ToString::to_string)));
+    lines.push((insecure_skip_verify, tls.insecure_skip_verify.to_string()));
+    lines
 }
 
 fn key_text(key: &KeyRule) -> String {

@@ -11,6 +11,7 @@ use crate::{
     error_chain,
     nsq::{Connection, Identity, NsqError, name::TopicName},
     secret::Secret,
+    tls::{self, Tls},
 };
 
 /// Letters in one batch.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub topic: TopicName,
     /// What is told to an nsqd that wants authentication.
     pub auth_secret: Option<Secret>,
+    /// How connections are encrypted.
+    pub tls: Option<Box<tls::Settings>>,
     /// How long connecting to one nsqd, and publishing a batch, may take.
     pub timeout: Duration,
 }
@@ -54,10 +57,13 @@ impl NsqDeadLetter {
     }
 
     async fn connect(&self) -> Result<Connection, NsqError> {
-        let identity = Identity { msg_timeout: None, max_body: MAX_ANSWER, auth_secret: self.settings.auth_secret.clone() };
+        let tls = self.settings.tls.as_deref().map(Tls::load).transpose();
+        let first = || self.settings.nsqd.first().expect("the configuration names at least one nsqd").clone();
+        let tls = tls.map_err(|error| NsqError::Tls { address: first(), fault: error_chain::text(&error) })?;
+        let identity = Identity { msg_timeout: None, max_body: MAX_ANSWER, auth_secret: self.settings.auth_secret.clone(), tls };
         let mut failure = None;
         for address in &self.settings.nsqd {
-            match Connection::open(address, identity.clone(), self.settings.timeout).await {
+            match Connection::open(address, &identity, self.settings.timeout).await {
                 Ok((connection, _)) => return Ok(connection),
                 Err(error) => failure = Some(error),
             }
@@ -116,6 +122,9 @@ impl DeadLetter for NsqDeadLetter {
     }
 
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
-        Box::pin(async move { self.connect().await.map(drop).map_err(|error| self.error(&error)) })
+        Box::pin(async move {
+            let probe = async { self.connect().await?.probe(self.settings.timeout).await };
+            probe.await.map_err(|error| self.error(&error))
+        })
     }
 }

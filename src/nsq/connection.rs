@@ -9,14 +9,20 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
-use tokio::{io::AsyncWrite, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWrite as _, net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
 use tokio_util::{codec::Decoder, io::poll_read_buf};
 
 use super::{
     name::TopicName,
+    stream::Stream,
     wire::{self, Frame, FrameDecoder},
 };
-use crate::{address::HostPort, secret::Secret};
+use crate::{
+    address::HostPort,
+    secret::Secret,
+    tls::{self, Tls},
+};
 
 /// Frames that are read in one go before others get their turn.
 const FRAMES_AT_ONCE: usize = 2_500;
@@ -56,10 +62,21 @@ pub enum NsqError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// TLS can't be used, or can't be done without. Blame: the configuration, or the files that it names.
+    #[error("nsqd at {address}: {fault}")]
+    Tls {
+        /// Which nsqd.
+        address: HostPort,
+        /// Why.
+        fault: String,
+    },
 }
 
+/// How nsqd refuses every command but IDENTIFY where it demands TLS (`nsqd/protocol_v2.go`, `enforceTLSPolicy`).
+const TLS_REQUIRED: &str = "(TLS required)";
+
 /// What we tell nsqd about ourselves with IDENTIFY.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// How long nsqd is to wait for a settlement; `None` for one who only publishes, who wants no heartbeats either: there may be hours between two
     /// batches.
@@ -68,6 +85,8 @@ pub struct Identity {
     pub max_body: usize,
     /// What is sent with AUTH where nsqd wants it (<https://nsq.io/components/nsqd.html#auth>).
     pub auth_secret: Option<Secret>,
+    /// How the connection is encrypted; in plain where there is nothing.
+    pub tls: Option<Tls>,
 }
 
 /// What nsqd told about itself in return.
@@ -80,12 +99,15 @@ pub struct ServerLimits {
     /// Whether nothing but AUTH is allowed now.
     #[serde(default)]
     auth_required: bool,
+    /// Whether it waits for a TLS handshake now.
+    #[serde(default)]
+    tls_v1: bool,
 }
 
 /// A connection on which both sides have said who they are.
 pub struct Connection {
     address: HostPort,
-    stream: TcpStream,
+    stream: Stream,
     decoder: FrameDecoder,
     read: BytesMut,
     written: BytesMut,
@@ -103,16 +125,21 @@ fn late() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
 }
 
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "closed by nsqd")
+}
+
 impl Connection {
-    /// Connects and identifies, all of it within `bound`.
+    /// Connects, identifies, encrypts and authenticates, as far as it is wanted, all of it within `bound`. A connection that was to be encrypted
+    /// is never used in plain.
     ///
     /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then nsqd's default is asked for.
     ///
     /// # Errors
-    /// nsqd can't be reached in time, refuses, or wants a secret that can't be had.
-    pub async fn open(address: &HostPort, identity: Identity, bound: Duration) -> Result<(Self, ServerLimits), NsqError> {
+    /// nsqd can't be reached in time, refuses, shows a certificate that is not trusted, or wants a secret or TLS where there is none to be had.
+    pub async fn open(address: &HostPort, identity: &Identity, bound: Duration) -> Result<(Self, ServerLimits), NsqError> {
         let attempt = async {
-            let (mut connection, limits) = match Self::identify(address, &identity).await {
+            let (mut connection, limits) = match Self::identify(address, identity).await {
                 Err(NsqError::Refused { fault, .. }) if identity.msg_timeout.is_some() && fault.contains("msg timeout") => {
                     Self::identify(address, &Identity { msg_timeout: Some(Duration::ZERO), ..identity.clone() }).await
                 }
@@ -132,7 +159,7 @@ impl Connection {
         stream.set_nodelay(true).map_err(io_error)?;
         let mut connection = Self {
             address: address.clone(),
-            stream,
+            stream: Stream::Plain(stream),
             decoder: FrameDecoder::new(identity.max_body),
             read: BytesMut::with_capacity(READ_BUFFER),
             written: BytesMut::new(),
@@ -146,11 +173,49 @@ impl Connection {
             Some(msg_timeout) => wishes["msg_timeout"] = serde_json::json!(u64::try_from(msg_timeout.as_millis()).unwrap_or(u64::MAX)),
             None => wishes["heartbeat_interval"] = serde_json::json!(-1),
         }
+        if identity.tls.is_some() {
+            wishes["tls_v1"] = true.into();
+        }
         connection.written.extend_from_slice(wire::MAGIC);
         wire::put_identify(&mut connection.written, wishes.to_string().as_bytes());
         let answer = connection.response().await?;
-        let limits = serde_json::from_slice(&answer).map_err(|cause| io_error(io::Error::new(io::ErrorKind::InvalidData, cause)))?;
+        let limits: ServerLimits =
+            serde_json::from_slice(&answer).map_err(|cause| io_error(io::Error::new(io::ErrorKind::InvalidData, cause)))?;
+        match &identity.tls {
+            Some(tls) if limits.tls_v1 => connection = connection.encrypted(tls).await?,
+            Some(_) => return Err(connection.tls_error("it offers no TLS, and `nsq.tls` is set")),
+            None => {}
+        }
         Ok((connection, limits))
+    }
+
+    /// The same connection over TLS. nsqd waits for the handshake behind its answer to IDENTIFY, and says `OK` when it is done
+    /// (`nsqd/protocol_v2.go`, `IDENTIFY`; `nsqd/client_v2.go`, `UpgradeTLS`).
+    async fn encrypted(mut self, tls: &Tls) -> Result<Self, NsqError> {
+        if !self.read.is_empty() {
+            // Whoever is on the way could have put it there, to be read as if it had come under encryption. (`response` dropped whole frames.)
+            return Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "something was sent in plain before the TLS handshake")));
+        }
+        let name = tls.server_name(&self.address.host).map_err(|error| self.tls_error(&error.to_string()))?;
+        let address = self.address.clone();
+        let failed = |cause: io::Error| {
+            let fault = format!("TLS handshake: {}", tls::in_plain_words(&cause.to_string()));
+            NsqError::Io { address: address.clone(), cause: io::Error::new(cause.kind(), fault) }
+        };
+        self.stream = match self.stream {
+            Stream::Plain(stream) => {
+                let encrypted = TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(&failed)?;
+                Stream::Tls(Box::new(encrypted))
+            }
+            already @ Stream::Tls(_) => already,
+        };
+        // In TLS 1.3 a server that does not like our certificate says so only now.
+        match self.response().await {
+            Ok(answer) if answer == wire::OK => Ok(self),
+            Ok(_) => Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "no OK behind the TLS handshake"))),
+            Err(NsqError::Io { cause, .. }) => Err(failed(cause)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn authenticate(&mut self, secret: Option<&Secret>) -> Result<(), NsqError> {
@@ -163,6 +228,20 @@ impl Connection {
         self.response().await.map(drop)
     }
 
+    /// Proves that nsqd takes commands from us: IDENTIFY it answers in plain even where it demands TLS for all others. CLS has no effect on a
+    /// connection that is not subscribed; it is refused, and the connection ends.
+    ///
+    /// # Errors
+    /// The connection broke, or nsqd demands TLS.
+    pub async fn probe(mut self, bound: Duration) -> Result<(), NsqError> {
+        wire::put_cls(&mut self.written);
+        match timeout(bound, self.response()).await {
+            Ok(Ok(_) | Err(NsqError::Refused { .. })) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.io_error(late())),
+        }
+    }
+
     /// The address as it was configured or discovered: the name of this nsqd in keys and logs.
     #[must_use]
     pub fn address(&self) -> &HostPort {
@@ -172,6 +251,12 @@ impl Connection {
     /// Where commands are put; they are sent by the next flush.
     pub fn commands(&mut self) -> &mut BytesMut {
         &mut self.written
+    }
+
+    /// Whether everything that was put was handed to the system.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.written.is_empty() && !self.stream.holds_back()
     }
 
     /// Publishes all of `bodies` or nothing, within `bound`.
@@ -216,6 +301,9 @@ impl Connection {
         if fault.contains(" failed to read ") {
             return self.io_error(io::Error::new(io::ErrorKind::UnexpectedEof, format!("a command was cut short on its way: {fault}")));
         }
+        if fault.ends_with(TLS_REQUIRED) {
+            return self.tls_error("it demands TLS, and `nsq.tls` is not set");
+        }
         NsqError::Refused { address: self.address.clone(), fault: fault.to_owned() }
     }
 
@@ -228,6 +316,10 @@ impl Connection {
 
     fn io_error(&self, cause: io::Error) -> NsqError {
         NsqError::Io { address: self.address.clone(), cause }
+    }
+
+    fn tls_error(&self, fault: &str) -> NsqError {
+        NsqError::Tls { address: self.address.clone(), fault: fault.to_owned() }
     }
 
     /// Reads whole frames: what is there, up to [`BYTES_AT_ONCE`] and one frame more.
@@ -251,8 +343,10 @@ impl Connection {
                         self.read.reserve(READ_BUFFER);
                     }
                     match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read) {
-                        Poll::Ready(Ok(0)) => self.broken = Some(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by nsqd")),
+                        Poll::Ready(Ok(0)) => self.broken = Some(closed()),
                         Poll::Ready(Ok(_)) => {}
+                        // nsqd ends a connection over TLS without saying so in TLS. What has to be known to have arrived has its own barrier.
+                        Poll::Ready(Err(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => self.broken = Some(closed()),
                         Poll::Ready(Err(cause)) => self.broken = Some(cause),
                         Poll::Pending => break,
                     }
@@ -286,7 +380,7 @@ impl Connection {
             }
             self.written.advance(sent);
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Tells nsqd that no more commands follow; nsqd processes all that were sent, and then closes.

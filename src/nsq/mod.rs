@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod name;
+mod stream;
 pub mod wire;
 
 pub use connection::{Connection, Identity, NsqError, ServerLimits};

@@ -13,6 +13,9 @@ pub const MAGIC: &[u8] = b"  V2";
 /// The data of a response frame that wants a NOP in return.
 pub const HEARTBEAT: &[u8] = b"_heartbeat_";
 
+/// The data of the response that says that TLS is in force, among others.
+pub const OK: &[u8] = b"OK";
+
 /// The data of the response to [`put_cls`].
 pub const CLOSE_WAIT: &[u8] = b"CLOSE_WAIT";
 

@@ -125,4 +125,12 @@ pub enum SourceError {
         /// The server's own words.
         fault: String,
     },
+    /// It can't be used as it is configured. Blame: the configuration, or the files that it names.
+    #[error("{place}: {fault}")]
+    Setup {
+        /// Which queue, or which key of the configuration.
+        place: String,
+        /// What is wrong.
+        fault: String,
+    },
 }

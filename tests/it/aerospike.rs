@@ -34,6 +34,8 @@ fn settings(server: &StandIn) -> Settings {
         send_key: false,
         timeout: PATIENCE,
         connect_timeout: PATIENCE,
+        login: None,
+        tls: None,
     }
 }
 

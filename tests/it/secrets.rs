@@ -11,10 +11,10 @@ use crate::support::{
     program::{Ended, Program},
 };
 
-const SECRET: &str = "hunter2";
+pub(crate) const SECRET: &str = "hunter2";
 
 /// What nsqd asks (<https://nsq.io/components/nsqd.html#auth>): who knows the secret may do everything. It ends with the tests.
-fn authentication_server() -> String {
+pub(crate) fn authentication_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     std::thread::spawn(move || {

@@ -11,7 +11,7 @@ use crate::{
     address::HostPort,
     error_chain,
     message::Origin,
-    nsq::{Connection, NsqError, wire},
+    nsq::{Connection, Identity, NsqError, wire},
     source::SourceError,
 };
 
@@ -66,9 +66,10 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<
 /// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer.
 pub(super) async fn connect(settings: &Settings) -> Result<Vec<Lane>, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
+    let identity = settings.identity()?;
     let mut places = discover(settings, until).await?;
     shuffle(&mut places);
-    let attempts = join_all(places.iter().map(|place| Lane::open(settings, place, until))).await;
+    let attempts = join_all(places.iter().map(|place| Lane::open(settings, &identity, place, until))).await;
     those_that_answer(&places, attempts)
 }
 
@@ -95,6 +96,7 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
     match error {
         NsqError::Io { address, cause } => SourceError::Unreachable { place: format!("nsqd at {address}"), cause: cause.into() },
         NsqError::Refused { address, fault } => SourceError::Refused { place: format!("nsqd at {address}"), fault },
+        NsqError::Tls { address, fault } => SourceError::Setup { place: format!("nsqd at {address}"), fault },
         NsqError::Secret { address, cause } => {
             let fault = format!("it wants authentication: {}", error_chain::text(&*cause));
             SourceError::Refused { place: format!("nsqd at {address}"), fault }
@@ -108,8 +110,10 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
 /// None of them answers, or nsqd refuses us.
 pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     let until = Instant::now() + settings.connect_timeout;
+    let identity = settings.identity()?;
     let places = discover(settings, until).await?;
-    let attempts = join_all(places.iter().map(|place| Connection::open(&place.tcp, settings.identity(), left(until)))).await;
+    let probe = async |place: &Place| Connection::open(&place.tcp, &identity, left(until)).await?.0.probe(left(until)).await;
+    let attempts = join_all(places.iter().map(probe)).await;
     those_that_answer(&places, attempts).map(drop)
 }
 
@@ -139,7 +143,7 @@ pub(super) enum CloseState {
 }
 
 impl Lane {
-    async fn open(settings: &Settings, place: &Place, until: Instant) -> Result<Self, NsqError> {
+    async fn open(settings: &Settings, identity: &Identity, place: &Place, until: Instant) -> Result<Self, NsqError> {
         let address = &place.tcp;
         let late = || NsqError::Io { address: address.clone(), cause: io::Error::new(io::ErrorKind::TimedOut, "no answer in time") };
         let depth = async {
@@ -149,7 +153,7 @@ impl Lane {
             }
         };
         let subscribe = async {
-            let (mut connection, limits) = Connection::open(address, settings.identity(), left(until)).await?;
+            let (mut connection, limits) = Connection::open(address, identity, left(until)).await?;
             let asked = Instant::now();
             wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
             timeout(left(until), connection.response()).await.map_err(|_| late())??;

@@ -10,11 +10,14 @@ use std::{num::NonZeroU64, time::Duration};
 
 use crate::{
     address::HostPort,
+    error_chain,
     nsq::{
         Identity,
         name::{ChannelName, TopicName},
     },
     secret::Secret,
+    source::SourceError,
+    tls::{self, Tls},
 };
 
 pub use connect::probe;
@@ -41,6 +44,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// What is told to an nsqd that wants authentication.
     pub auth_secret: Option<Secret>,
+    /// How connections to nsqd are encrypted; nsqlookupd and nsqd's statistics have no part in it.
+    pub tls: Option<Box<tls::Settings>>,
     /// How long a run takes at most: nsqd is asked to wait longer than that for settlements.
     pub longest_run: Duration,
 }
@@ -62,11 +67,14 @@ impl Settings {
         }
     }
 
-    fn identity(&self) -> Identity {
+    /// What is told to every nsqd; certificates are read here, once for all.
+    fn identity(&self) -> Result<Identity, SourceError> {
         // No longer than needed: after a crash, this is how long the messages wait. Above nsqd's maximum it is refused, and its default holds.
         let msg_timeout = self.longest_run + Duration::from_secs(5);
         let max_body = self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY);
-        Identity { msg_timeout: Some(msg_timeout), max_body, auth_secret: self.auth_secret.clone() }
+        let tls = self.tls.as_deref().map(Tls::load).transpose();
+        let tls = tls.map_err(|error| SourceError::Setup { place: "nsq.tls".to_owned(), fault: error_chain::text(&error) })?;
+        Ok(Identity { msg_timeout: Some(msg_timeout), max_body, auth_secret: self.auth_secret.clone(), tls })
     }
 }
 

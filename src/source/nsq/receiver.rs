@@ -183,12 +183,12 @@ impl NsqSource {
     async fn flush(&mut self) {
         let flushed = poll_fn(|cx| {
             let _progress: Poll<()> = self.poll_lanes(cx);
-            let waiting = self.lanes.iter_mut().any(|lane| lane.closing != CloseState::Lost && !lane.connection.commands().is_empty());
+            let waiting = self.lanes.iter().any(|lane| lane.closing != CloseState::Lost && !lane.connection.is_flushed());
             if waiting { Poll::Pending } else { Poll::Ready(()) }
         });
         if timeout(SEND_BOUND, flushed).await.is_err() {
             for lane in 0..self.lanes.len() {
-                if !self.lanes[lane].connection.commands().is_empty() {
+                if !self.lanes[lane].connection.is_flushed() {
                     self.lose(lane, &io::ErrorKind::TimedOut.into());
                 }
             }

@@ -28,16 +28,17 @@ pub(super) fn verdict(error: &aerospike::Error) -> Verdict {
 }
 
 /// `None` for a code that says nothing by itself.
-fn of_code(code: i32) -> Option<Verdict> {
+pub(super) fn of_code(code: i32) -> Option<Verdict> {
     Some(match code {
         5 => Verdict::AlreadyThere,
         // Parameter, record too big, incompatible type, bin name, forbidden element sizes, lost conflict, key mismatch; serialize error.
         4 | 12 | 13 | 19 | 21 | 26 | 29 | 160 | -10 => Verdict::Refuse,
         151 => Verdict::Shrink,
-        // Not in this edition or not supported, namespace unknown, forbidden, quota and everything about users, roles and privileges.
-        10 | 16 | 20 | 22 | 25 | 51..=56 | 60..=66 | 80..=82 | 150 => Verdict::Stop,
+        // Not in this edition or not supported, namespace unknown, forbidden, quota and everything about users, roles and privileges,
+        // also of a directory (LDAP) that is not set up or refuses; one that does not answer (94) may do so later.
+        10 | 16 | 20 | 22 | 25 | 51..=56 | 60..=66 | 80..=82 | 90..=93 | 150 => Verdict::Stop,
         // Server error, memory, timeout, cluster not available, partition unavailable, key busy, device overload, and so on.
-        1 | 7 | 8 | 9 | 11 | 14 | 18 | 32 | 83 | 152 | -3 | -7 | -8 | -11 | -12 | -15 => Verdict::Requeue,
+        1 | 7 | 8 | 9 | 11 | 14 | 18 | 32 | 83 | 94 | 152 | -3 | -7 | -8 | -11 | -12 | -15 => Verdict::Requeue,
         _ => return None,
     })
 }
@@ -52,8 +53,8 @@ mod tests {
             (&[5], Verdict::AlreadyThere),
             (&[4, 12, 13, 19, 21, 26, 29, 160, -10], Verdict::Refuse),
             (&[151], Verdict::Shrink),
-            (&[10, 16, 20, 22, 25, 51, 56, 60, 66, 80, 81, 82, 150], Verdict::Stop),
-            (&[1, 7, 8, 9, 11, 14, 18, 32, 83, 152, -3, -7, -8, -11, -12, -15], Verdict::Requeue),
+            (&[10, 16, 20, 22, 25, 51, 56, 60, 66, 80, 81, 82, 90, 93, 150], Verdict::Stop),
+            (&[1, 7, 8, 9, 11, 14, 18, 32, 83, 94, 152, -3, -7, -8, -11, -12, -15], Verdict::Requeue),
         ];
         for (codes, verdict) in table {
             for &code in codes {

@@ -1,16 +1,16 @@
 //! Records in an Aerospike cluster, by batch writes of the official client.
 
 mod codes;
+mod connect;
 mod values;
 
 use std::{num::NonZeroU32, time::Duration};
 
 use aerospike::{
-    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, ClientPolicy, Expiration, Host, PartitionFilter, QueryPolicy,
-    RecordExistsAction, Statement, Value as AsValue, operations,
+    BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, Expiration, PartitionFilter, QueryPolicy, RecordExistsAction, Statement,
+    Value as AsValue, operations,
 };
 use futures_util::{StreamExt as _, stream};
-use tokio::time::timeout;
 
 use self::codes::Verdict;
 use super::{Put, PutError, Store, StoreError, StoredRecord};
@@ -18,6 +18,8 @@ use crate::{
     BoxFuture,
     address::HostPort,
     record::{KEY_FIELD, Key, Record},
+    secret::Secret,
+    tls,
 };
 
 /// Records in one batch. Larger batches were measured to gain nothing and to cost memory on both sides.
@@ -48,6 +50,31 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long connecting may take, with everything that belongs to it.
     pub connect_timeout: Duration,
+    /// Who we are, where the server asks.
+    pub login: Option<Login>,
+    /// How connections are encrypted.
+    pub tls: Option<Box<tls::Settings>>,
+}
+
+/// Who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// What proves it.
+    pub password: Secret,
+    /// Who knows the password.
+    pub mode: AuthMode,
+}
+
+/// Who knows a user's password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthMode {
+    /// The server; only a hash of it is sent.
+    Internal,
+    /// A directory that the server asks; the password itself is sent.
+    External,
 }
 
 /// A name of 1 to `MAX` bytes without `:` and `;`, which separate names in the server's own language.
@@ -108,27 +135,7 @@ impl AerospikeStore {
     /// # Errors
     /// No node answers within the connect timeout, all refuse us, or the namespace is not there.
     pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
-        let place = place(settings);
-        let attempt = async {
-            let hosts: Vec<Host> = settings.hosts.iter().map(|host| Host::new(&host.host, host.port)).collect();
-            let client = Client::new(&client_policy(settings), &hosts).await?;
-            let answer = client.info(&AdminPolicy::default(), &["namespaces"]).await?;
-            Ok::<_, aerospike::Error>((client, answer))
-        };
-        // The client's own timeouts bound single requests, not the whole of connecting.
-        let (client, answer) = match timeout(settings.connect_timeout, attempt).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(connect_error(place, &error)),
-            Err(_) => {
-                let cause = format!("no answer within {}", humantime::format_duration(settings.connect_timeout));
-                return Err(StoreError::Unreachable { place, cause: cause.into() });
-            }
-        };
-        let namespaces: Vec<&str> = answer.values().flat_map(|names| names.trim().split(';')).collect();
-        if !namespaces.contains(&settings.namespace.0.as_str()) {
-            let fault = format!("there is no namespace `{}`, only {}", settings.namespace, namespaces.join(", "));
-            return Err(StoreError::Setup { place, fault });
-        }
+        let client = connect::connect(settings).await?;
         Ok(Self { client, batch: batch_policy(settings), write: write_policy(settings), settings: settings.clone() })
     }
 
@@ -188,41 +195,8 @@ impl AerospikeStore {
     }
 }
 
-fn place(settings: &Settings) -> String {
-    let hosts: Vec<_> = settings.hosts.iter().map(ToString::to_string).collect();
-    format!("Aerospike at {}", hosts.join(", "))
-}
-
-fn connect_error(place: String, error: &aerospike::Error) -> StoreError {
-    match codes::verdict(error) {
-        Verdict::Stop => StoreError::Setup { place, fault: error.base_message() },
-        _ => StoreError::Unreachable { place, cause: plain(&error.to_string()).into() },
-    }
-}
-
-/// The client's words on one line, without the codes that it puts in front of each of its causes (`Error -8: …`).
-fn plain(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let is_code = |word: &str| word.strip_suffix(':').is_some_and(|code| code.parse::<i32>().is_ok());
-    let keep = |index: &usize| {
-        let code_follows = words.get(index + 1).is_some_and(|next| is_code(next));
-        let follows_error = index.checked_sub(1).is_some_and(|before| words[before] == "Error");
-        !(words[*index] == "Error" && code_follows || is_code(words[*index]) && follows_error)
-    };
-    (0..words.len()).filter(keep).map(|index| words[index]).collect::<Vec<_>>().join(" ")
-}
-
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn client_policy(settings: &Settings) -> ClientPolicy {
-    let mut policy = ClientPolicy::default();
-    policy.timeout = millis(settings.connect_timeout);
-    policy.max_conns_per_node = 2 * BATCHES_AT_ONCE;
-    // An empty pool is polled in steps of 5 ms when the first batch comes; these are opened while the queue connects.
-    policy.min_conns_per_node = 1;
-    policy
 }
 
 fn batch_policy(settings: &Settings) -> BatchPolicy {
@@ -293,7 +267,7 @@ impl Store for AerospikeStore {
     }
 
     fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
-        Box::pin(async move { self.read(limit).await.map_err(|error| connect_error(place(&self.settings), &error)) })
+        Box::pin(async move { self.read(limit).await.map_err(|error| connect::error(&self.settings, &error)) })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -319,12 +293,6 @@ mod tests {
         assert_eq!(lengths(&[]), [] as [usize; 0]);
         assert_eq!(lengths(&[1; 250]), [100, 100, 50]);
         assert_eq!(lengths(&[BYTES_IN_BATCH / 2, BYTES_IN_BATCH / 2, 1, BYTES_IN_BATCH + 1, 1]), [2, 1, 1, 1]);
-    }
-
-    #[test]
-    fn the_client_s_words_are_one_line_without_its_codes() {
-        let text = "Error -8: Unable to connect: 127.0.0.1:9\n\tError -1: I/O: Connection refused (os error 111)\n";
-        assert_eq!(plain(text), "Unable to connect: 127.0.0.1:9 I/O: Connection refused (os error 111)");
     }
 
     #[test]

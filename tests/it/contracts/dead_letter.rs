@@ -139,6 +139,7 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
         nsqd: vec![nobody(), nsqd.tcp.clone()],
         topic: "dead".parse().expect("a topic"),
         auth_secret: None,
+        tls: None,
         timeout: PATIENCE,
     };
     let mut topic = NsqDeadLetter::new(settings.clone());
@@ -167,8 +168,13 @@ fn letters_that_a_topic_refuses_take_no_others_with_them_and_go_to_the_file() {
     let nsqd = Nsqd::start();
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
-    let settings =
-        nsq::Settings { nsqd: vec![nsqd.tcp.clone()], topic: "dead".parse().expect("a topic"), auth_secret: None, timeout: PATIENCE };
+    let settings = nsq::Settings {
+        nsqd: vec![nsqd.tcp.clone()],
+        topic: "dead".parse().expect("a topic"),
+        auth_secret: None,
+        tls: None,
+        timeout: PATIENCE,
+    };
     let mut both = Fallback {
         first: Box::new(NsqDeadLetter::new(settings)),
         second: Box::new(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 30 })),

@@ -103,6 +103,7 @@ impl Queue for Nsq {
             max_message_size: 1 << 20,
             connect_timeout: PATIENCE,
             auth_secret: None,
+            tls: None,
             longest_run: Duration::from_secs(2),
         };
         Self { server, settings }

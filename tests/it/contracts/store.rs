@@ -87,6 +87,8 @@ impl Aerospike {
             send_key: false,
             timeout: PATIENCE,
             connect_timeout: PATIENCE,
+            login: None,
+            tls: None,
         };
         Self { settings, _stand_in: stand_in }
     }

@@ -7,8 +7,9 @@ use fastrand::Rng;
 use super::{
     Schedule,
     proxy::{Fault, Passed, Proxy, Way, What},
-    scene::Scene,
+    scene::{Scene, Told},
 };
+use crate::support::program::wait;
 
 /// `what` happens at every byte of connections on which `passed` went by, in both directions.
 fn at_every_byte<'a>(scene: &mut Scene<'a>, proxy: impl for<'s> Fn(&'s Scene<'a>) -> &'s Proxy, passed: &[Passed], what: &What) {
@@ -94,5 +95,41 @@ fn any_faults_of_the_network_lose_and_double_nothing() {
             scene.run();
         }
         scene.check();
+    });
+}
+
+fn any_corruption(rng: &mut Rng) -> Fault {
+    let what = What::Corrupt(1 << rng.u32(0..8));
+    let after = 1 << rng.u32(5..14);
+    Fault { connection: rng.usize(0..2), way: if rng.bool() { Way::ToServer } else { Way::ToClient }, after: rng.u64(0..after), what }
+}
+
+/// What TCP's checksum lets through is found out under TLS: the connection ends, and nothing was stored or finished that was not meant. In front of
+/// the handshake it can do no more than keep a run from its work.
+#[test]
+fn bytes_that_are_altered_on_their_way_do_no_harm_under_tls() {
+    Schedule::each("network::bytes_that_are_altered_on_their_way_do_no_harm_under_tls", 15, |schedule, rng| {
+        let mut scene = Scene::encrypted(schedule, "");
+        for _ in 0..3 {
+            scene.publish(rng.u64(1..150));
+            scene.queue.plan(vec![any_corruption(rng)]);
+            let ended = wait(scene.spawn());
+            scene.look_at(&ended, Told::Misled);
+        }
+        scene.check();
+    });
+}
+
+/// In plain, an altered body is stored altered, and an altered id finishes another message: nothing of ours could know. But no run breaks of it.
+#[test]
+fn bytes_that_are_altered_on_their_way_in_plain_end_a_run_in_order() {
+    Schedule::each("network::bytes_that_are_altered_on_their_way_in_plain_end_a_run_in_order", 30, |schedule, rng| {
+        let mut scene = Scene::aerospike(schedule, "");
+        scene.publish(100);
+        scene.queue.plan(vec![any_corruption(rng)]);
+        scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
+        let ended = scene.program.run(&["run", "--report", "json"]);
+        assert!(matches!(ended.code, Some(0 | 69 | 75 | 78)), "exit code {:?}: {} {}", ended.code, ended.stdout, ended.stderr);
+        schedule.passed(0, 1);
     });
 }

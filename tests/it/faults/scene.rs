@@ -17,6 +17,7 @@ use super::{Schedule, proxy::Proxy};
 use crate::support::{
     aerospike::{StandIn, Value as BinValue},
     block_on,
+    certificates::Authority,
     nsqd::{Depths, Nsqd},
     program::{Ended, Program, rows},
     real_aerospike,
@@ -81,6 +82,8 @@ pub(super) enum Told {
     Nothing,
     /// It was killed, or may have been.
     Killed,
+    /// What it said was altered, and what it heard: nsqd may have refused what nobody asked for.
+    Misled,
 }
 
 impl<'a> Scene<'a> {
@@ -123,6 +126,19 @@ impl<'a> Scene<'a> {
         let queue = Proxy::new(&nsqd.tcp, &schedule.injected);
         let servers = format!("nsqd-tcp-address: ['{}']", queue.address);
         Self::between(schedule, nsqd, queue, &servers, Database::Sqlite, &sqlite(FILES), more)
+    }
+
+    /// nsqd behind TLS, and the embedded store.
+    pub(super) fn encrypted(schedule: &'a Schedule, more: &str) -> Self {
+        let authority = Authority::new();
+        let pair = authority.server(&["127.0.0.1"]);
+        let (certificate, key) = (format!("-tls-cert={}", pair.certificate.display()), format!("-tls-key={}", pair.key.display()));
+        let nsqd = Nsqd::with(&[&HASTY[..], &[&certificate, &key]].concat());
+        let queue = Proxy::new(&nsqd.tcp, &schedule.injected);
+        let servers = format!("nsqd-tcp-address: ['{}'], tls: {{ca-file: ca.pem}}", queue.address);
+        let scene = Self::between(schedule, nsqd, queue, &servers, Database::Sqlite, &sqlite(FILES), more);
+        std::fs::copy(&authority.file, scene.program.path("ca.pem")).expect("copied");
+        scene
     }
 
     /// nsqd that is found by asking somebody, and the embedded store.
@@ -217,7 +233,8 @@ impl<'a> Scene<'a> {
         if stdout.is_empty() {
             let killed = told == Told::Killed && code.is_none();
             let unreachable = *code == Some(69) && stderr.contains("cannot reach");
-            assert!(killed || unreachable, "no report, exit code {code:?}: {stderr}");
+            let misled = told == Told::Misled && *code == Some(78);
+            assert!(killed || unreachable || misled, "no report, exit code {code:?}: {stderr}");
             return;
         }
         let report = ended.report();
@@ -338,6 +355,8 @@ fn aerospike_settings(address: &HostPort, set: &str) -> x_msrv::store::aerospike
         exists: Exists::Replace,
         ttl: Ttl::Namespace,
         send_key: false,
+        login: None,
+        tls: None,
         timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),
     }

@@ -2,6 +2,7 @@
 //! handle.
 
 pub(crate) mod aerospike;
+pub(crate) mod certificates;
 pub(crate) mod nsqd;
 pub(crate) mod program;
 

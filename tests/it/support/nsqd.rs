@@ -130,7 +130,7 @@ impl Nsqd {
         let folder = TempDir::new().expect("a folder");
         let options: Vec<String> =
             options.iter().map(ToString::to_string).chain(["-data-path=.".into(), "-broadcast-address=127.0.0.1".into()]).collect();
-        let any_port = ["-tcp-address=127.0.0.1:0".to_owned(), "-http-address=127.0.0.1:0".to_owned()];
+        let any_port = ["-tcp-address=127.0.0.1:0", "-http-address=127.0.0.1:0", "-https-address=127.0.0.1:0"].map(str::to_owned);
         let server = Server::start("nsqd", &folder, &[&options[..], &any_port].concat());
         let (tcp, http) = (server.address("TCP", 0), server.address("HTTP", 0));
         Self { server, folder, options, tcp, http }
@@ -168,8 +168,8 @@ impl Nsqd {
     pub(crate) fn publish(&self, topic: &str, bodies: impl IntoIterator<Item = impl Into<Bytes>>) {
         let bodies: Vec<Bytes> = bodies.into_iter().map(Into::into).collect();
         block_on(async {
-            let identity = Identity { msg_timeout: None, max_body: 1 << 20, auth_secret: None };
-            let (mut connection, _) = Connection::open(&self.tcp, identity, PATIENCE).await.expect("nsqd answers");
+            let identity = Identity { msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
+            let (mut connection, _) = Connection::open(&self.tcp, &identity, PATIENCE).await.expect("nsqd answers");
             for batch in bodies.chunks(1_000) {
                 connection.publish(&topic.parse().expect("a topic"), batch, PATIENCE).await.expect("published");
             }

@@ -41,9 +41,11 @@ pub(super) fn value(name: &str, storage: &mut Storage, address: SocketAddr) -> S
         "rebalance-generation" => "1".into(),
         // The port is the one that peers have who do not name theirs: the default, whatever the server's own.
         "peers-clear-std" => "0,3000,[]".into(),
-        "service-clear-std" => address.to_string(),
+        // A server without TLS is not asked.
+        "peers-tls-std" => "0,4333,[]".into(),
+        "service-clear-std" | "service-tls-std" => address.to_string(),
         "peers-clear-alt" | "service-clear-alt" | "sindex-list" => String::new(),
-        "peers-tls-std" | "peers-tls-alt" | "service-tls-std" | "service-tls-alt" | "rack-ids" => "ERROR:25:enterprise only".into(),
+        "peers-tls-alt" | "service-tls-alt" | "rack-ids" => "ERROR:25:enterprise only".into(),
         "replicas" => replicas(),
         "namespaces" => NAMESPACE.into(),
         "namespace" if arguments == NAMESPACE => namespace(storage),

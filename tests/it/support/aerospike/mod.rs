@@ -14,7 +14,8 @@
 //!
 //! It knows single puts, gets, deletes, touches and existence checks, batches of them, queries without an index, truncation, and the info
 //! requests of the client. A request that needs more (filter expressions, operations on lists and maps, functions, transactions) is
-//! answered with `UNSUPPORTED_FEATURE` (16); compressed messages and TLS end the connection. Where it knowingly differs from a server:
+//! answered with `UNSUPPORTED_FEATURE` (16); compressed messages end the connection. TLS and logins it knows as far as the client speaks them,
+//! where a [`Guard`] asks for them. Where it knowingly differs from a server:
 //! - Records do not expire: a TTL is kept and told, and that is all.
 //! - A truncation also takes what was written in the same millisecond, which a server spares.
 //! - Without `respond_all_keys` a failed row stops no answers; a server stops them at the end of the 128 KiB buffer that holds the row.
@@ -25,6 +26,7 @@
 
 mod batch;
 mod checks;
+mod guard;
 mod info;
 mod log;
 mod message;
@@ -45,6 +47,7 @@ use std::thread::{self, JoinHandle};
 use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 
+pub(crate) use self::guard::{Guard, PASSWORD, USER};
 pub(crate) use self::log::{BatchSize, Connections, Write};
 pub(crate) use self::rules::{Rule, Then, When};
 use self::server::Shared;
@@ -87,11 +90,16 @@ pub(crate) struct StandIn {
 impl StandIn {
     /// Starts a server without records on a free port of 127.0.0.1.
     pub(crate) async fn start() -> Self {
+        Self::guarded(Guard::default()).await
+    }
+
+    /// The same, open to those only who bring along what `guard` wants.
+    pub(crate) async fn guarded(guard: Guard) -> Self {
         let port = TcpSocket::new_v4().expect("a socket can be made");
         port.set_reuseaddr(true).expect("the option exists");
         port.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port is free");
         let address = port.local_addr().expect("a bound socket has an address");
-        let shared = Arc::new(Shared::new(address));
+        let shared = Arc::new(Shared::new(address, guard));
         let (running, ready) = Running::launch(address, &shared);
         ready.await.expect("the stand-in's thread serves");
         StandIn { address, shared, running: Mutex::new(Some(running)), _port: port }

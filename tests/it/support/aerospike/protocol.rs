@@ -68,5 +68,9 @@ pub(super) mod result {
     pub(crate) const BIN_NAME: u8 = 21;
     pub(crate) const FILTERED_OUT: u8 = 27;
     pub(crate) const SECURITY_NOT_SUPPORTED: u8 = 51;
+    pub(crate) const INVALID_USER: u8 = 60;
+    pub(crate) const INVALID_CREDENTIAL: u8 = 65;
+    pub(crate) const EXPIRED_SESSION: u8 = 66;
+    pub(crate) const NOT_AUTHENTICATED: u8 = 80;
     pub(crate) const INDEX_NOT_FOUND: u8 = 201;
 }

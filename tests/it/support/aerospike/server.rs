@@ -3,16 +3,18 @@
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::io::{self, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
+use super::guard::Guard;
 use super::requests::{Received, Reply, State};
 use super::wire::{Frame, Malformed, read_frame};
 
 /// What connections and the test share.
 pub(super) struct Shared {
     address: SocketAddr,
+    guard: Guard,
     state: Mutex<State>,
     frozen: watch::Sender<bool>,
     /// How many write rows have arrived.
@@ -20,8 +22,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Shared { address, state: Mutex::default(), frozen: watch::Sender::new(false), arrived: watch::Sender::new(0) }
+    pub(super) fn new(address: SocketAddr, guard: Guard) -> Self {
+        Shared { address, guard, state: Mutex::default(), frozen: watch::Sender::new(false), arrived: watch::Sender::new(0) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -72,7 +74,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::spawn(async move {
             let _open = Open::new(&shared);
             // An error is the client closing its connection, or sending what is no request.
-            serve(socket, &shared).await.ok();
+            let served = async {
+                socket.set_nodelay(true)?;
+                match shared.guard.acceptor() {
+                    None => serve(socket, &shared).await,
+                    Some(acceptor) => serve(acceptor.accept(socket).await?, &shared).await,
+                }
+            };
+            served.await.ok();
         });
     }
 }
@@ -93,10 +102,15 @@ impl Drop for Open<'_> {
     }
 }
 
-async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
-    socket.set_nodelay(true)?;
+async fn serve(mut socket: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> io::Result<()> {
+    let mut logged_in = false;
     loop {
         let frame = read_frame(&mut socket).await?;
+        if let Some(answer) = shared.guard.answer(&frame, &mut logged_in) {
+            socket.write_all(&answer.map_err(|Malformed| io::ErrorKind::InvalidData)?).await?;
+            socket.flush().await?;
+            continue;
+        }
         let received = shared.receive(&frame).map_err(|Malformed| io::ErrorKind::InvalidData)?;
         shared.until_thawed().await;
         let reply = loop {
@@ -117,6 +131,7 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
         };
         shared.until_thawed().await;
         socket.write_all(&bytes).await?;
+        socket.flush().await?;
         if close {
             return socket.shutdown().await;
         }
@@ -124,7 +139,7 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 /// Keeps a connection open and says nothing, until the client closes it.
-async fn until_closed(mut socket: TcpStream) -> io::Result<()> {
+async fn until_closed(mut socket: impl AsyncRead + Unpin) -> io::Result<()> {
     while socket.read(&mut [0; 1024]).await? > 0 {}
     Ok(())
 }

@@ -1,0 +1,221 @@
+//! TLS: what is configured, to what rustls needs. Files are read when a connection is to be made, and none of it happens where none is encrypted.
+//!
+//! The cryptography is that of *ring*, which the Aerospike client brings along. Nobody is trusted without a reason: certificates are verified
+//! against the configured authorities or the system's, unless the configuration says in so many words that any will do.
+
+use std::{borrow::Cow, fmt, io, path::PathBuf, str::FromStr, sync::Arc};
+
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+};
+
+use crate::secret::{Secret, SecretError};
+
+/// How connections to one kind of server are encrypted, and whom they trust.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// The authorities that are trusted, in PEM; the system's where there is none.
+    pub ca_file: Option<PathBuf>,
+    /// What a server is shown that asks who we are.
+    pub certificate: Option<ClientCertificate>,
+    /// The name that the server's certificate has to bear; that of the host where there is none.
+    pub server_name: Option<Name>,
+    /// Whether any certificate will do.
+    pub insecure_skip_verify: bool,
+}
+
+/// A certificate of our own and its key, both in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, and those of the authorities between it and one that the server knows.
+    pub chain: Secret,
+    /// Its key.
+    pub key: Secret,
+}
+
+/// A host's name or address, as certificates bear them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(ServerName<'static>);
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = ServerName::try_from(text.to_owned());
+        name.map(Self).map_err(|_| format!("`{text}` is no name or address that a certificate can bear"))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_str())
+    }
+}
+
+/// Why TLS can't be used. Blame: the configuration, or the files that it names.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// Our certificate or its key can't be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// What was read is something else.
+    #[error("the {place} holds no {wanted} in PEM")]
+    Content {
+        /// Where it was read.
+        place: String,
+        /// What was wanted.
+        wanted: &'static str,
+    },
+    /// There is nobody to trust.
+    #[error("this system has no certificates of authorities (the package ca-certificates); name those to trust by `ca-file`")]
+    NoAuthorities,
+    /// Certificate and key are not a pair, or of a kind that is not known.
+    #[error("certificate and key cannot be used")]
+    Pair(#[source] rustls::Error),
+    /// A host's name that no certificate can bear.
+    #[error("{0}; the name to expect can be set by `server-name`")]
+    Name(String),
+}
+
+/// All that encrypted connections need, read and checked.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// For rustls, and for clients that use it.
+    pub config: Arc<ClientConfig>,
+    server_name: Option<Name>,
+}
+
+impl Tls {
+    /// Reads what the settings name.
+    ///
+    /// # Errors
+    /// A file can't be read or does not hold what it should.
+    pub fn load(settings: &Settings) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().expect("ring has cipher suites for them");
+        let builder = if settings.insecure_skip_verify {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        } else {
+            builder.with_root_certificates(authorities(settings.ca_file.as_ref())?)
+        };
+        let config = match &settings.certificate {
+            None => builder.with_no_client_auth(),
+            Some(certificate) => {
+                let (chain, key) = certificate.read()?;
+                builder.with_client_auth_cert(chain, key).map_err(TlsError::Pair)?
+            }
+        };
+        Ok(Self { config: Arc::new(config), server_name: settings.server_name.clone() })
+    }
+
+    /// The name that the certificate of a server at `host` has to bear.
+    ///
+    /// # Errors
+    /// No certificate can bear it.
+    pub fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
+        match &self.server_name {
+            Some(Name(name)) => Ok(name.clone()),
+            None => host.parse::<Name>().map(|Name(name)| name).map_err(TlsError::Name),
+        }
+    }
+}
+
+fn authorities(file: Option<&PathBuf>) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    match file {
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|cause| TlsError::Read { path: path.clone(), cause })?;
+            let place = || format!("file {}", path.display());
+            let certificates = certificates(&pem).ok_or_else(|| TlsError::Content { place: place(), wanted: "certificate" })?;
+            for certificate in certificates {
+                store.add(certificate).map_err(|_| TlsError::Content { place: place(), wanted: "valid certificate" })?;
+            }
+        }
+        // Some of the system's many files may be broken; the others do.
+        None => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    if store.is_empty() { Err(TlsError::NoAuthorities) } else { Ok(store) }
+}
+
+/// All certificates in a text; `None` where there is none, or a broken one.
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok().filter(|found| !found.is_empty())
+}
+
+impl ClientCertificate {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let wrong = |secret: &Secret, wanted| TlsError::Content { place: secret.to_string(), wanted };
+        let chain = certificates(self.chain.read()?.as_bytes()).ok_or_else(|| wrong(&self.chain, "certificate"))?;
+        // Its error is not passed on: it might show a part of the key.
+        let key = PrivateKeyDer::from_pem_slice(self.key.read()?.as_bytes());
+        Ok((chain, key.map_err(|_| wrong(&self.key, "private key without a passphrase"))?))
+    }
+}
+
+/// `insecure-skip-verify`: whoever answers is believed to be the server. Its signature still has to fit the certificate that it shows.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What rustls says when a handshake fails, in words for the person who has to mend it. Text, because the Aerospike client leaves no more of it.
+#[must_use]
+pub fn in_plain_words(fault: &str) -> Cow<'_, str> {
+    const WORDS: [(&str, &str); 7] = [
+        ("UnknownIssuer", "it comes from an authority that is not trusted (`ca-file` names others)"),
+        ("BadSignature", "it was not signed by the trusted authority of that name, but by another"),
+        ("Other(OtherError(CaUsedAsEndEntity))", "it is an authority's own (CA:TRUE) and no server's"),
+        ("received corrupt message of type InvalidContentType", "the other side does not speak TLS"),
+        ("tls handshake eof", "the other side closed the connection instead of speaking TLS"),
+        ("received fatal alert: CertificateRequired", "the server wants a certificate of ours (`certificate` and `key`)"),
+        ("received fatal alert:", "the server refuses the handshake:"),
+    ];
+    let Some((theirs, ours)) = WORDS.iter().find(|(theirs, _)| fault.contains(theirs)) else { return fault.into() };
+    fault.replace(theirs, ours).into()
+}
