@@ -1,7 +1,7 @@
 //! Records in an Aerospike cluster, by batch writes of the official client.
 
 mod codes;
-mod values;
+pub mod values;
 
 use std::{num::NonZeroU32, time::Duration};
 
