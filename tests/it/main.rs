@@ -3,6 +3,7 @@
 mod aerospike;
 mod cli;
 mod contracts;
+mod corpus;
 mod embedded;
 mod generator;
 mod nsq;
