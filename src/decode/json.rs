@@ -41,6 +41,13 @@ pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Re
     }
 }
 
+/// Words of `serde_json`'s, and what they mean.
+const CLEARER: [(&str, &str); 3] = [
+    ("invalid unicode code point", "bytes that are not UTF-8"),
+    ("lone leading surrogate in hex escape", "half a surrogate pair, which is no character,"),
+    ("unexpected end of hex escape", "half a surrogate pair, which is no character,"),
+];
+
 /// What is wrong with the syntax, in the words of whoever wrote the body.
 fn syntax_fault(body: &[u8], cause: &serde_json::Error) -> String {
     match body {
@@ -48,7 +55,7 @@ fn syntax_fault(body: &[u8], cause: &serde_json::Error) -> String {
         [0xef, 0xbb, 0xbf, ..] => "it begins with a byte order mark, which has no place in JSON".to_owned(),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16, and JSON is UTF-8".to_owned(),
         _ if body.trim_ascii().is_empty() => "there is nothing but white space".to_owned(),
-        _ => cause.to_string().replace("invalid unicode code point", "bytes that are not UTF-8"),
+        _ => CLEARER.iter().fold(cause.to_string(), |text, (theirs, ours)| text.replace(theirs, ours)),
     }
 }
 

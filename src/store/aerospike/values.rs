@@ -24,15 +24,7 @@ pub fn bins(record: &Record) -> Result<Vec<Bin>, String> {
     let mut bins = Vec::with_capacity(record.fields.len() + 1);
     bins.push(Bin::new(KEY_FIELD.to_owned(), as_value(&Value::from(&record.key))));
     for (name, value) in &record.fields {
-        if name.is_empty() {
-            // The server takes it, and then no tool can name the bin.
-            return Err("a field without a name cannot be a bin".to_owned());
-        }
-        if name.len() > MAX_BIN_NAME {
-            let shown: String = name.chars().take(SHOWN).collect();
-            let dots = if shown.len() < name.len() { "…" } else { "" };
-            return Err(format!("the field name `{shown}{dots}` has {} bytes, a bin name has {MAX_BIN_NAME} at most", name.len()));
-        }
+        check_name(name)?;
         if !matches!(value, Value::Null) && name != KEY_FIELD {
             bins.push(Bin::new(name.clone(), as_value(value)));
         }
@@ -42,6 +34,22 @@ pub fn bins(record: &Record) -> Result<Vec<Bin>, String> {
         return Err(format!("the document has {fields} fields, a record has {most} at most beside its key"));
     }
     Ok(bins)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let shown = || {
+        let shown: String = name.chars().take(SHOWN).collect();
+        if shown.len() < name.len() { format!("`{shown}…`") } else { format!("`{shown}`") }
+    };
+    match name.len() {
+        // The server takes it, and then no tool can name the bin.
+        0 => Err("a field without a name cannot be a bin".to_owned()),
+        length if length > MAX_BIN_NAME => {
+            Err(format!("the field name {} has {length} bytes, a bin name has {MAX_BIN_NAME} at most", shown()))
+        }
+        _ if name.contains('\0') => Err(format!("the field name {} holds a NUL, which ends a bin name", shown())),
+        _ => Ok(()),
+    }
 }
 
 fn as_value(value: &Value) -> AsValue {
