@@ -158,8 +158,8 @@ impl Lane {
             origin: Origin::new(&format!("{}@{address}", settings.topic)),
             connection,
             http: place.http.clone(),
-            start: LaneStart { max_rdy: limits.max_rdy_count, round_trip, depth },
-            lease: Duration::from_millis(limits.msg_timeout),
+            start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth },
+            lease: Duration::from_millis(limits.msg_timeout.get()),
             unproven: 0,
             closing: CloseState::Open,
         })
