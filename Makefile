@@ -10,7 +10,7 @@ lib = $(DESTDIR)$(PREFIX)/lib
 # Both packages are built in one place.
 .NOTPARALLEL:
 
-.PHONY: compose help build deb rpm demo test e2e man install clean
+.PHONY: compose help build deb rpm demo test fuzz e2e man install clean
 
 compose: ## Build a package (PKG_TYPE=rpm or deb) in a container, start it with NSQ and Aerospike, wait for a key, stop
 	test/compose $(PKG_TYPE)
@@ -38,6 +38,10 @@ demo: ## Send the samples through an embedded queue into an embedded store
 test: ## Everything that CI runs
 	test/prerequisites test
 	.ci/test
+
+fuzz: ## Try the decoders with made-up input, SECONDS (60) for each target
+	test/prerequisites build
+	test/fuzz $(or $(SECONDS),60)
 
 e2e: deb rpm ## Install the packages under a booted systemd and watch them work (root)
 	test/prerequisites e2e

@@ -32,7 +32,7 @@ impl FromStr for HostPort {
             None if host.contains([':', '/', '[', ']']) => return Err(wrong()),
             None => host,
         };
-        if host.is_empty() || host.contains(char::is_whitespace) {
+        if host.is_empty() || host.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == ',') {
             return Err(wrong());
         }
         Ok(Self { host: host.to_owned(), port })
@@ -58,8 +58,18 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "localhost", ":4150", "localhost:", "localhost:0", "localhost:65536", "::1:4150", "http://localhost:4150", "a b:1"]
-        {
+        for text in [
+            "",
+            "localhost",
+            ":4150",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "::1:4150",
+            "http://localhost:4150",
+            "a b:1",
+            "a,b:1",
+        ] {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
     }

@@ -3,6 +3,8 @@
 use std::error::Error;
 
 /// The error, and behind colons its causes; one that only repeats what was said is left out.
+///
+/// Servers, files and messages have a part in these words. None of them writes a line of its own, or moves the cursor of who reads it.
 #[must_use]
 pub fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -15,5 +17,22 @@ pub fn text(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    one_line(&text)
+}
+
+/// Text of several lines on one, without control characters.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.split(char::is_control).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_s_words_stay_in_the_line_that_they_are_told_in() {
+        let error = std::io::Error::other("E_BAD\r\n  \u{1b}[2Jforged\n");
+        assert_eq!(text(&error), "E_BAD [2Jforged");
+    }
 }

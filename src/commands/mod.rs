@@ -2,7 +2,7 @@
 
 mod check;
 mod records;
-mod replay;
+pub mod replay;
 mod run;
 mod send;
 

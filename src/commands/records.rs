@@ -19,9 +19,10 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
     written(records.into_iter().try_for_each(|record| writeln!(output, "{}", line(record))).and_then(|()| output.flush()))
 }
 
-/// The key first, then the fields in the store's order.
+/// The key first, then the fields in the store's order; a document may hold its key by that very name.
 fn line(StoredRecord { key, fields }: StoredRecord) -> String {
     let key = key.map(|key| (KEY_FIELD.to_owned(), Value::from(&key)));
+    let fields = fields.into_iter().filter(|(name, _)| name != KEY_FIELD);
     let document = Value::Map(key.into_iter().chain(fields).collect());
     serde_json::to_string(&document).expect("a record has text keys and finite numbers")
 }

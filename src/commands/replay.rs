@@ -5,6 +5,7 @@
 //! batch again.
 
 use std::{
+    error::Error,
     fs::{File, OpenOptions, TryLockError},
     io::{self, BufRead as _, BufReader, Read as _},
     os::unix::fs::FileExt as _,
@@ -27,60 +28,81 @@ use crate::{
 const LETTERS_AT_ONCE: usize = 100;
 
 /// Lines that are no letters and are named one by one.
-const LINES_NAMED: u64 = 5;
+const LINES_NAMED: usize = 5;
 
 /// Bytes of bodies that are published in one go; nsqd takes 5 MiB by default.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 pub(super) async fn replay(settings: &Settings, arguments: &ReplayArgs) -> Result<(), CommandError> {
     let path = &arguments.file;
-    let file_error =
-        |attempt| move |cause: io::Error| CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() };
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(file_error("open"))?;
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|cause| file_error(path, "open", cause))?;
     let _one_at_a_time = lock_folder(path)?;
-    let mut replay = Replay { publisher: wiring::publisher(&settings.source).await?, file: &file, batch: Batch::default(), sent: 0 };
+    let mut publisher = wiring::publisher(&settings.source).await?;
+    let Replayed { sent, before, no_letters } = letters(&file, path, &mut *publisher).await?;
+    let skipped = if no_letters > 0 { format!(", {no_letters} lines are no letters") } else { String::new() };
+    say(&format!("letters sent: {sent}, sent before: {before}{skipped}"));
+    Ok(())
+}
+
+/// What a replay found, and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Letters that were published, and marked.
+    pub sent: usize,
+    /// Letters that were marked before.
+    pub before: usize,
+    /// Lines that are no letters.
+    pub no_letters: usize,
+}
+
+/// Publishes the letters in `file` that are not marked, and marks them; `path` is its name, for messages.
+///
+/// # Errors
+/// The file can't be read or written, holds lines and not one letter, or the queue does not take what is in it.
+pub async fn letters(file: &File, path: &Path, publisher: &mut dyn Publisher) -> Result<Replayed, CommandError> {
+    let mut replay = Replay { publisher, file, path, batch: Batch::default(), replayed: Replayed::default() };
     // Only what is there now: a run may be writing new letters meanwhile, of these very messages.
-    let length = file.metadata().map_err(file_error("look at"))?.len();
-    let mut lines = BufReader::new((&file).take(length));
-    let (mut offset, mut number, mut marked, mut unreadable) = (0, 0_u64, 0_u64, 0_u64);
+    let length = file.metadata().map_err(|cause| file_error(path, "look at", cause))?.len();
+    let mut lines = BufReader::new(file.take(length));
+    let (mut offset, mut number) = (0, 0);
     loop {
         let mut line = Vec::new();
-        let length = lines.read_until(b'\n', &mut line).map_err(file_error("read"))?;
+        let length = lines.read_until(b'\n', &mut line).map_err(|cause| file_error(path, "read", cause))?;
         if length == 0 {
             break;
         }
         number += 1;
         match serde_json::from_slice::<Letter>(&line).ok().and_then(|letter| Some((letter.replayed, letter.body.to_bytes().ok()?))) {
-            Some((true, _)) => marked += 1,
-            Some((false, body)) if line.starts_with(REPLAYED_MARK.0) => replay.add(offset, body.into(), path).await?,
+            Some((true, _)) => replay.replayed.before += 1,
+            Some((false, body)) if line.starts_with(REPLAYED_MARK.0) => replay.add(offset, body.into()).await?,
             _ => {
-                unreadable += 1;
-                if unreadable <= LINES_NAMED {
+                replay.replayed.no_letters += 1;
+                if replay.replayed.no_letters <= LINES_NAMED {
                     warn!(path = path.display().to_string(), line = number; "a line is no dead letter");
                 }
             }
         }
         offset += length as u64;
     }
-    replay.flush(path).await?;
-    if unreadable > 0 && unreadable == number {
-        let cause = "none of its lines is a dead letter".into();
-        return Err(CommandError::File { name: path.display().to_string(), attempt: "read", cause });
+    replay.flush().await?;
+    if number > 0 && replay.replayed.no_letters == number {
+        return Err(file_error(path, "read", "none of its lines is a dead letter"));
     }
-    let skipped = if unreadable > 0 { format!(", {unreadable} lines are no letters") } else { String::new() };
-    say(&format!("letters sent: {}, sent before: {marked}{skipped}", replay.sent));
-    Ok(())
+    Ok(replay.replayed)
+}
+
+fn file_error(path: &Path, attempt: &'static str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> CommandError {
+    CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
 /// Two replays of one file would send each letter twice. The file itself can't be locked for so long: runs append to it.
 fn lock_folder(path: &Path) -> Result<File, CommandError> {
-    let name = || path.display().to_string();
-    let error = |cause: io::Error| CommandError::File { name: name(), attempt: "lock its folder", cause: cause.into() };
+    let error = |cause: io::Error| file_error(path, "lock its folder", cause);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = File::open(folder).map_err(error)?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),
-        Err(TryLockError::WouldBlock) => Err(CommandError::Busy { name: name() }),
+        Err(TryLockError::WouldBlock) => Err(CommandError::Busy { name: path.display().to_string() }),
         Err(TryLockError::Error(cause)) => Err(error(cause)),
     }
 }
@@ -94,16 +116,17 @@ struct Batch {
 }
 
 struct Replay<'a> {
-    publisher: Box<dyn Publisher>,
+    publisher: &'a mut dyn Publisher,
     file: &'a File,
+    path: &'a Path,
     batch: Batch,
-    sent: usize,
+    replayed: Replayed,
 }
 
 impl Replay<'_> {
-    async fn add(&mut self, offset: u64, body: Bytes, path: &Path) -> Result<(), CommandError> {
+    async fn add(&mut self, offset: u64, body: Bytes) -> Result<(), CommandError> {
         if self.batch.bodies.len() == LETTERS_AT_ONCE || self.batch.bytes + body.len() > BYTES_AT_ONCE {
-            self.flush(path).await?;
+            self.flush().await?;
         }
         self.batch.bytes += body.len();
         self.batch.bodies.push(body);
@@ -111,19 +134,17 @@ impl Replay<'_> {
         Ok(())
     }
 
-    async fn flush(&mut self, path: &Path) -> Result<(), CommandError> {
+    async fn flush(&mut self) -> Result<(), CommandError> {
         let batch = std::mem::take(&mut self.batch);
         if batch.bodies.is_empty() {
             return Ok(());
         }
-        let sent = self.sent;
+        let sent = self.replayed.sent;
         let partly = |cause: CommandError| CommandError::Partly { done: format!("{sent} letters were sent"), cause: Box::new(cause) };
         self.publisher.publish(&batch.bodies).await.map_err(|error| partly(error.into()))?;
-        self.sent += batch.bodies.len();
-        self.mark(&batch.offsets).map_err(|cause| {
-            let attempt = "mark letters that were sent; they will be sent again";
-            partly(CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() })
-        })
+        self.replayed.sent += batch.bodies.len();
+        let marked = self.mark(&batch.offsets);
+        marked.map_err(|cause| partly(file_error(self.path, "mark letters that were sent; they will be sent again", cause)))
     }
 
     fn mark(&self, offsets: &[u64]) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::Path,
 };
 
@@ -17,13 +17,16 @@ const MESSAGES_AT_ONCE: usize = 100;
 /// Bytes that are published in one go; nsqd takes 5 MiB by default.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
+/// Bytes of the longest line: as many as `max-message-size` can allow.
+const LONGEST_LINE: u64 = 1 << 30;
+
 pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
     let mut lines = open(&arguments.file)?;
     let mut sender = Sender { publisher: wiring::publisher(&settings.source).await?, batch: Vec::new(), bytes: 0, sent: 0 };
     // Standard input can be read once only, so lines that are to be sent again are kept.
     let mut kept = Vec::new();
     // Whoever writes slowly, such as `tail -f`, sees each line go as soon as it is there: what is complete is sent before the next read.
-    while let Some(line) = next_line(&mut lines, &arguments.file)? {
+    while let Some(line) = next_line(&mut lines, LONGEST_LINE).map_err(|cause| file_error(&arguments.file, "read", cause))? {
         if arguments.count > 1 {
             kept.push(line.clone());
         }
@@ -60,11 +63,14 @@ fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandEr
 }
 
 /// The next line that is not empty, without its end; it need not be UTF-8.
-fn next_line(lines: &mut Lines, path: &Path) -> Result<Option<Bytes>, CommandError> {
+fn next_line(lines: &mut impl BufRead, longest: u64) -> io::Result<Option<Bytes>> {
     loop {
         let mut line = Vec::new();
-        if lines.read_until(b'\n', &mut line).map_err(|cause| file_error(path, "read", cause))? == 0 {
+        if lines.take(longest + 1).read_until(b'\n', &mut line)? == 0 {
             return Ok(None);
+        }
+        if line.len() as u64 > longest && !line.ends_with(b"\n") {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line has more than {longest} bytes")));
         }
         while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             line.pop();
@@ -104,5 +110,21 @@ impl Sender {
         self.batch.clear();
         self.bytes = 0;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `send` of something without line ends, /dev/zero for instance, took all memory.
+    #[test]
+    fn a_line_without_an_end_is_given_up_and_one_that_is_long_enough_goes() {
+        let mut lines = &b"1234\r\n\n12345\n123456"[..];
+        let line = |lines: &mut &[u8]| next_line(lines, 5).map_err(|error| error.to_string());
+        assert_eq!(line(&mut lines), Ok(Some(Bytes::from("1234"))));
+        assert_eq!(line(&mut lines), Ok(Some(Bytes::from("12345"))));
+        assert_eq!(line(&mut lines), Err("a line has more than 5 bytes".to_owned()));
+        assert_eq!(next_line(&mut &b"\n"[..], 5).expect("read"), None);
     }
 }

@@ -43,7 +43,7 @@ impl Format {
 
     fn parse(self, text: &str) -> Result<Value, String> {
         match self {
-            Self::Yaml => serde_saphyr::from_str(text).map_err(|error| without_snippet(&error.to_string())),
+            Self::Yaml => serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| without_snippet(&error.to_string())),
             // Not its `Display`: that shows the line, which may hold a secret.
             Self::Toml => toml::from_str(text).map_err(|error| match error.span() {
                 Some(span) => format!("line {}: {}", 1 + text[..span.start].matches('\n').count(), error.message()),
@@ -52,6 +52,11 @@ impl Format {
             Self::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
         }
     }
+}
+
+/// Aliases of aliases make a quarter of a million nodes, which the parser allows, out of some lines; a configuration has less than a hundred.
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! { budget: serde_saphyr::budget! { max_nodes: 10_000 } }
 }
 
 /// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and `__` between them.

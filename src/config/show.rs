@@ -18,7 +18,11 @@ const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = |key: &str, value: &dyn fmt::Display| writeln!(f, "{key}: {value}");
+        let mut line = |key: &str, value: &dyn fmt::Display| match value.to_string() {
+            // A name may hold anything, even what looks like the next setting.
+            value if value.contains(char::is_control) => writeln!(f, "{key}: {value:?}"),
+            value => writeln!(f, "{key}: {value}"),
+        };
         line("max-messages", &self.limits.max_messages)?;
         line("timeout", &format_duration(self.limits.timeout))?;
         line("idle-timeout", &format_duration(self.limits.idle_timeout))?;

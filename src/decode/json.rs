@@ -1,6 +1,6 @@
 //! JSON text to fields, losing nothing: integers stay integers, a name that stands twice is an error.
 
-use std::{cell::RefCell, fmt};
+use std::{cell::RefCell, fmt, ops::Range};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
@@ -22,11 +22,40 @@ pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Re
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     deserializer.disable_recursion_limit(); // `Walk` counts, so that the limit is exact and its error names the place
     let parsed = Node { walk: &walk, depth: 1 }.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    match (parsed, walk.state.into_inner().rejection) {
-        (_, Some(rejection)) => Err(rejection),
-        (Ok(Value::Map(fields)), None) => Ok(fields),
-        (Ok(other), None) => Err(Rejection::NotObject(name_of(&other))),
-        (Err(cause), None) => Err(Rejection::NotJson(cause.to_string())),
+    let rejection = match parsed {
+        Ok(Value::Map(fields)) => return Ok(fields),
+        Ok(other) => Rejection::NotObject(name_of(&other)),
+        Err(cause) => Rejection::NotJson(syntax_fault(body, &cause)),
+    };
+    let State { rejection: other, path, numbers, .. } = walk.state.into_inner();
+    match rejection {
+        Rejection::NotJson(fault) if other.is_none() && fault.starts_with("number out of range") => {
+            let is_integer = literals(body).nth(numbers).is_some_and(|literal| is_integer(&body[literal]));
+            match big_integers {
+                _ if !is_integer => Err(Rejection::HugeNumber { path: pointer(&path) }),
+                BigIntegers::Reject => Err(Rejection::BigInteger { path: pointer(&path) }),
+                BigIntegers::Text => parse_object(&with_longest_integers_as_text(body), big_integers),
+            }
+        }
+        rejection => Err(other.unwrap_or(rejection)),
+    }
+}
+
+/// Words of `serde_json`'s, and what they mean.
+const CLEARER: [(&str, &str); 3] = [
+    ("invalid unicode code point", "bytes that are not UTF-8"),
+    ("lone leading surrogate in hex escape", "half a surrogate pair, which is no character,"),
+    ("unexpected end of hex escape", "half a surrogate pair, which is no character,"),
+];
+
+/// What is wrong with the syntax, in the words of whoever wrote the body.
+fn syntax_fault(body: &[u8], cause: &serde_json::Error) -> String {
+    match body {
+        [] => "the body is empty".to_owned(),
+        [0xef, 0xbb, 0xbf, ..] => "it begins with a byte order mark, which has no place in JSON".to_owned(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16, and JSON is UTF-8".to_owned(),
+        _ if body.trim_ascii().is_empty() => "there is nothing but white space".to_owned(),
+        _ => CLEARER.iter().fold(cause.to_string(), |text, (theirs, ours)| text.replace(theirs, ours)),
     }
 }
 
@@ -53,8 +82,8 @@ struct State {
     path: Vec<Step>,
     /// Numbers read so far: the ordinal of the next one in the text.
     numbers: usize,
-    /// The numbers of the text as written; filled when the first doubtful one is met.
-    literals: Option<Vec<String>>,
+    /// Where the numbers of the text are; filled when the first doubtful one is met.
+    literals: Option<Vec<Range<usize>>>,
     /// Why the document is refused, when it is not the syntax.
     rejection: Option<Rejection>,
 }
@@ -64,22 +93,24 @@ enum Step {
     Element(usize),
 }
 
-impl State {
-    /// The current place as a JSON pointer (RFC 6901).
-    fn pointer(&self) -> String {
-        use fmt::Write as _;
-        self.path.iter().fold(String::new(), |mut text, step| {
-            match step {
-                Step::Field(name) => write!(text, "/{}", name.replace('~', "~0").replace('/', "~1")),
-                Step::Element(index) => write!(text, "/{index}"),
-            }
-            .expect("writing to a String does not fail");
-            text
-        })
-    }
+/// A place as a JSON pointer (RFC 6901).
+fn pointer(path: &[Step]) -> String {
+    use fmt::Write as _;
+    path.iter().fold(String::new(), |mut text, step| {
+        match step {
+            Step::Field(name) => write!(text, "/{}", name.replace('~', "~0").replace('/', "~1")),
+            Step::Element(index) => write!(text, "/{index}"),
+        }
+        .expect("writing to a String does not fail");
+        text
+    })
 }
 
 impl Walk<'_> {
+    fn pointer(&self) -> String {
+        pointer(&self.state.borrow().path)
+    }
+
     fn reject<E: serde::de::Error>(&self, rejection: Rejection) -> E {
         self.state.borrow_mut().rejection = Some(rejection);
         E::custom("rejected") // never shown: the rejection stands in its place
@@ -100,16 +131,17 @@ impl Walk<'_> {
         let literal = {
             let mut state = self.state.borrow_mut();
             let index = state.numbers;
-            state.literals.get_or_insert_with(|| number_literals(self.body)).get(index).cloned().unwrap_or_default()
+            let place = state.literals.get_or_insert_with(|| literals(self.body).collect()).get(index).cloned();
+            &self.body[place.unwrap_or_default()]
         };
-        if literal.contains(['.', 'e', 'E']) {
+        if !is_integer(literal) {
             self.count_number();
             Ok(Value::Float(value))
-        } else if literal == "-0" {
+        } else if literal == b"-0" {
             self.count_number();
             Ok(Value::Int(0))
         } else {
-            self.big_integer(literal)
+            self.big_integer(String::from_utf8_lossy(literal).into_owned())
         }
     }
 
@@ -118,7 +150,7 @@ impl Walk<'_> {
         match self.big_integers {
             BigIntegers::Text => Ok(Value::Text(literal)),
             BigIntegers::Reject => {
-                let path = self.state.borrow().pointer();
+                let path = self.pointer();
                 Err(self.reject(Rejection::BigInteger { path }))
             }
         }
@@ -142,7 +174,7 @@ struct Node<'w, 'b> {
 impl Node<'_, '_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth > MAX_DEPTH {
-            let path = self.walk.state.borrow().pointer();
+            let path = self.walk.pointer();
             return Err(self.walk.reject(Rejection::TooDeep { path }));
         }
         Ok(Self { depth: self.depth + 1, ..self })
@@ -222,7 +254,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         }
         if let Some(name) = repeated_name(&fields) {
             self.walk.step_in(Step::Field(name.to_owned()));
-            let path = self.walk.state.borrow().pointer();
+            let path = self.walk.pointer();
             return Err(self.walk.reject(Rejection::DuplicateField(path)));
         }
         Ok(Value::Map(fields))
@@ -240,23 +272,57 @@ fn repeated_name(fields: &Fields) -> Option<&str> {
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
-/// Every number of a JSON text as it is written, in order. The text may be faulty behind the numbers that matter to the caller.
-fn number_literals(text: &[u8]) -> Vec<String> {
-    let mut literals = Vec::new();
+/// Where the numbers of a JSON text are, in order. The text may be faulty behind the numbers that matter to the caller.
+fn literals(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'"' => at = end_of_string(text, at),
-            b'-' | b'0'..=b'9' => {
-                let rest = &text[at..];
-                let length = rest.iter().take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')).count();
-                literals.push(String::from_utf8_lossy(&rest[..length]).into_owned());
-                at += length;
+    std::iter::from_fn(move || {
+        while let Some(&byte) = text.get(at) {
+            match byte {
+                b'"' => at = end_of_string(text, at),
+                b'-' | b'0'..=b'9' => {
+                    let from = at;
+                    at = end_of_number(text, at);
+                    return Some(from..at);
+                }
+                _ => at += 1,
             }
-            _ => at += 1,
         }
+        None
+    })
+}
+
+/// The place behind the number that begins at `at`.
+fn end_of_number(text: &[u8], at: usize) -> usize {
+    let digits = |from: usize| from + text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let mut end = digits(at + usize::from(text[at] == b'-'));
+    if text.get(end) == Some(&b'.') {
+        end = digits(end + 1);
     }
-    literals
+    if matches!(text.get(end), Some(b'e' | b'E')) {
+        let sign = matches!(text.get(end + 1), Some(b'+' | b'-'));
+        end = digits(end + 1 + usize::from(sign));
+    }
+    end
+}
+
+fn is_integer(literal: &[u8]) -> bool {
+    !literal.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+}
+
+/// The text with quotes around the integers that not even a float could hold, over which `serde_json` gives up.
+fn with_longest_integers_as_text(text: &[u8]) -> Vec<u8> {
+    let longest =
+        literals(text).filter(|literal| literal.len() > f64::MAX_10_EXP.unsigned_abs() as usize && is_integer(&text[literal.clone()]));
+    let (mut quoted, mut from) = (Vec::with_capacity(text.len() + 64), 0);
+    for literal in longest {
+        quoted.extend_from_slice(&text[from..literal.start]);
+        quoted.push(b'"');
+        quoted.extend_from_slice(&text[literal.clone()]);
+        quoted.push(b'"');
+        from = literal.end;
+    }
+    quoted.extend_from_slice(&text[from..]);
+    quoted
 }
 
 /// The place behind the closing quote of the string that opens at `at`.
@@ -306,6 +372,33 @@ mod tests {
         }
     }
 
+    /// They were taken for a fault of the syntax, and `big-integers: text` did not help.
+    #[test]
+    fn an_integer_that_not_even_a_float_could_hold_is_an_integer_all_the_same() {
+        let digits = "9".repeat(400);
+        let body = |number: &str| format!(r#"{{"a":[1,"2",-0],"b":{{"c":{number}}},"d":-{digits}}}"#).into_bytes();
+        let rejection = Rejection::BigInteger { path: "/b/c".into() };
+        assert_eq!(parse_object(&body(&digits), BigIntegers::Reject), Err(rejection));
+        let fields = parse_object(&body(&digits), BigIntegers::Text).expect("kept as text");
+        assert_eq!(
+            fields[1..],
+            [("b".into(), Value::Map(vec![("c".into(), Value::Text(digits.clone()))])), ("d".into(), Value::Text(format!("-{digits}")))]
+        );
+        for (fault, reason) in [("0", "not-json"), ("-5", "not-json"), (".", "not-json"), (".5", "huge-number"), ("e1", "huge-number")] {
+            let rejection = parse_object(&body(&format!("{}{digits}{fault}", if fault == "0" { "0" } else { "" })), BigIntegers::Text);
+            assert_eq!(rejection.expect_err(fault).reason(), reason, "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_no_float_can_hold_is_refused_by_name() {
+        for literal in ["1e400", "-1E+400", "17976931348623159e292"] {
+            let rejection = Rejection::HugeNumber { path: "/y/0".into() };
+            assert_eq!(parse(&format!(r#"{{"x":1e300,"y":[{literal}]}}"#)), Err(rejection), "{literal}");
+        }
+        assert_eq!(only(r#"{"a":1e-400}"#), Value::Float(0.0));
+    }
+
     #[test]
     fn floats_are_read_to_the_last_bit() {
         for (literal, value) in [("1e19", 1e19), ("-1.5E300", -1.5e300), ("0.1", 0.1), ("2.0", 2.0), ("5e-324", 5e-324)] {
@@ -325,14 +418,22 @@ mod tests {
 
     #[test]
     fn what_is_not_json_says_where() {
-        for text in
-            ["", "{", "{a:1}", r#"{"ext2", 42}"#, "{} {}", r#"{"a":1,}"#, "\u{feff}{}", r#"{"a":"\ud800"}"#, "{\"a\":01}", "{\"a\":1e400}"]
-        {
+        for text in ["{", "{a:1}", r#"{"ext2", 42}"#, "{} {}", r#"{"a":1,}"#, r#"{"a":"\ud800"}"#, "{\"a\":01}"] {
             let rejection = parse(text).expect_err(text);
             assert_eq!(rejection.reason(), "not-json", "{text}");
             assert!(rejection.to_string().contains("line 1"), "{rejection}");
         }
-        assert_eq!(parse_object(b"{\"a\":\"\xff\"}", BigIntegers::Reject).expect_err("not UTF-8").reason(), "not-json");
+        let told: [(&[u8], &str); 6] = [
+            (b"", "not JSON: the body is empty"),
+            (b" \n", "not JSON: there is nothing but white space"),
+            (b"\xef\xbb\xbf{}", "not JSON: it begins with a byte order mark, which has no place in JSON"),
+            (b"\xff\xfe{\0}\0", "not JSON: it is UTF-16, and JSON is UTF-8"),
+            (b"\xfe\xff\0{\0}", "not JSON: it is UTF-16, and JSON is UTF-8"),
+            (b"{\"a\":\"\xff\"}", "not JSON: bytes that are not UTF-8 at line 1 column 7"),
+        ];
+        for (body, text) in told {
+            assert_eq!(parse_object(body, BigIntegers::Reject).expect_err(text).to_string(), text);
+        }
     }
 
     #[test]

@@ -45,6 +45,12 @@ pub enum Rejection {
         /// Which field.
         path: String,
     },
+    /// A number is too large for a float of 64 bits; too small is zero.
+    #[error("field {} holds a number that is too large for a 64-bit float", short(path))]
+    HugeNumber {
+        /// Which field.
+        path: String,
+    },
     /// A field has the name that is kept for the record's key.
     #[error("field `{KEY_FIELD}` is kept for the record's key")]
     ReservedField,
@@ -68,7 +74,7 @@ pub enum Rejection {
     #[error("refused by the store: {}", short(.0))]
     Refused(String),
     /// The message was put off more often than allowed.
-    #[error("attempt {attempts} of at most {limit} failed: {cause}")]
+    #[error("attempt {attempts} of at most {limit} failed: {}", short(cause))]
     TooManyAttempts {
         /// Deliveries so far.
         attempts: u32,
@@ -79,13 +85,18 @@ pub enum Rejection {
     },
 }
 
-/// Names come from the message and may be of any length; reasons go to the log.
+/// Names come from the message and may be of any length and hold anything; reasons are lines that people read.
 fn short(text: &str) -> String {
     const LONGEST: usize = 160;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut letters = text.chars().flat_map(|letter| match letter {
+        letter if letter.is_control() => letter.escape_debug().collect(),
+        letter => vec![letter],
+    });
+    let mut shown: String = letters.by_ref().take(LONGEST).collect();
+    if letters.next().is_some() {
+        shown.push('…');
     }
+    shown
 }
 
 impl Rejection {
@@ -99,6 +110,7 @@ impl Rejection {
             Self::DuplicateField(_) => "duplicate-field",
             Self::TooDeep { .. } => "too-deep",
             Self::BigInteger { .. } => "big-integer",
+            Self::HugeNumber { .. } => "huge-number",
             Self::ReservedField => "reserved-field",
             Self::NoKey { .. } => "no-key",
             Self::Schema { .. } => "schema",
@@ -255,6 +267,16 @@ mod tests {
     fn a_field_that_the_key_would_overwrite_is_rejected() {
         let rejection = decoder(KeyRule::Message).decode(&message(r#"{"gid":1}"#)).expect_err("gid is reserved");
         assert_eq!(rejection, Rejection::ReservedField);
+    }
+
+    /// Names are the sender's: one with a line end forged a line of its own, a long one hid what stands behind it.
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length_whatever_the_names_are() {
+        let forged = "a\n\u{1b}[2J".to_owned();
+        assert_eq!(Rejection::DuplicateField(forged).to_string(), r"field a\n\u{1b}[2J stands twice");
+        let rejection = Rejection::BigInteger { path: "ä\0".repeat(1 << 20) };
+        let text = rejection.to_string();
+        assert!(text.chars().count() < 300 && text.ends_with("… holds an integer that does not fit 64 bits with sign"), "{text}");
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Schema {
     /// Checks a document.
     pub(super) fn check(&self, fields: &Fields) -> Result<(), Rejection> {
         let document = serde_json::Value::Object(fields.iter().map(|(name, value)| (name.clone(), serde_json::json!(value))).collect());
-        let Some(fault) = self.0.iter_errors(&document).next() else { return Ok(()) };
+        // Not `iter_errors`: that makes an error for each of the document's faults, and there may be as many as bytes.
+        let Err(fault) = self.0.validate(&document) else { return Ok(()) };
         let path = match fault.instance_path().to_string() {
             path if path.is_empty() => "/".to_owned(),
             path => path,

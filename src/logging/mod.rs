@@ -20,7 +20,10 @@ use log::{
 use sd_notify::NotifyState;
 use syslog::{Facility, Formatter3164, LoggerBackend};
 
-use crate::config::{LogSettings, LogTarget};
+use crate::{
+    config::{LogSettings, LogTarget},
+    error_chain::one_line,
+};
 
 /// Where lines go, and how they begin.
 enum Target {
@@ -66,7 +69,7 @@ pub fn start(settings: LogSettings) -> Result<(), LoggingError> {
 
 /// The last words of a run that failed: to standard error, or the journal behind it, and to the log if that is somewhere else.
 pub fn fatal(text: &str) {
-    let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    let text = one_line(text);
     status(&text);
     let priority = priority(Level::Error);
     match journal_behind_stderr() {
@@ -90,8 +93,8 @@ pub fn warn_early(identifier: &str, warnings: &[String]) {
     let priority = priority(Level::Warn);
     let journal = Journal::connect().ok();
     let mut kernel = if journal.is_none() { File::options().write(true).open("/dev/kmsg").ok() } else { None };
-    for text in warnings {
-        let to_journal = journal.as_ref().is_some_and(|journal| journal.send(identifier, priority, text, &[]).is_ok());
+    for text in warnings.iter().map(|warning| one_line(warning)) {
+        let to_journal = journal.as_ref().is_some_and(|journal| journal.send(identifier, priority, &text, &[]).is_ok());
         // A record of the kernel's log is one `write` (Documentation/ABI/testing/dev-kmsg).
         let record = format!("<{priority}>{identifier}: {text}");
         if !to_journal && kernel.as_mut().is_none_or(|kernel| kernel.write_all(record.as_bytes()).is_err()) {

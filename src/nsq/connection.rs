@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    num::{NonZeroU32, NonZeroU64},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -93,9 +94,9 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServerLimits {
     /// The largest RDY that does not end the connection.
-    pub max_rdy_count: u32,
-    /// How long nsqd waits for a settlement on this connection, in milliseconds.
-    pub msg_timeout: u64,
+    pub max_rdy_count: NonZeroU32,
+    /// How long nsqd waits for a settlement on this connection, in milliseconds. None at all would be to ask for more time without a pause.
+    pub msg_timeout: NonZeroU64,
     /// Whether nothing but AUTH is allowed now.
     #[serde(default)]
     auth_required: bool,

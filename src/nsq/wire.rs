@@ -211,8 +211,9 @@ fn put_sized(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
+/// What does not fit is said to be of the largest number, which nsqd reads as a negative one and refuses (`protocol_v2.go`, `MPUB` and `AUTH`).
 fn length(length: usize) -> u32 {
-    u32::try_from(length).expect("batches are bounded far below 4 GiB")
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn put_words(out: &mut BytesMut, words: &[&str]) {
@@ -231,6 +232,12 @@ fn put_line(out: &mut BytesMut, line: fmt::Arguments<'_>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A line of 5 GiB, or the letter of a message that escapes make six times as large, ended the program by a panic.
+    #[test]
+    fn a_body_that_the_protocol_has_no_number_for_is_left_to_nsqd_to_refuse() {
+        assert_eq!((length(7), length(u32::MAX as usize + 1)), (7, u32::MAX));
+    }
 
     fn encode(frame: &Frame) -> Vec<u8> {
         let (kind, data) = match frame {

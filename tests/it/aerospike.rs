@@ -87,6 +87,26 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
     }
 }
 
+/// The client counts bins in 16 bits: of 70,000 it stored 4,464, called that a success, and the server took what followed for other records.
+#[tokio::test]
+async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_stored() {
+    let server = StandIn::start().await;
+    let store = connect(&settings(&server)).await;
+    for count in [32_766, 32_767, 65_535, 65_536, 70_000] {
+        let fields: Vec<_> = (0..count).map(|number| format!("\"f{number}\":1")).collect();
+        let batch = [record(0, "{}"), record(count, &format!("{{{}}}", fields.join(","))), record(1, "{}")];
+        let results = store.put(&batch).await;
+        match &results[1] {
+            Ok(Put::Stored) if count == 32_766 => {}
+            Err(PutError::Refused(text)) if text.starts_with(&format!("the document has {count} fields")) => {}
+            other => panic!("{count}: {other:?}"),
+        }
+        assert!(results[0] == Ok(Put::Stored) && results[2] == Ok(Put::Stored), "{count}: {results:?}");
+    }
+    let bins: Vec<_> = server.records("s").iter().map(|record| record.bins.len()).filter(|bins| *bins > 1).collect();
+    assert_eq!(bins, [32_767]);
+}
+
 /// A batch of one row is sent as a single command, whose errors fail the call and not the row.
 #[tokio::test]
 async fn every_result_code_means_the_same_for_a_record_alone() {

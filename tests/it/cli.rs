@@ -252,3 +252,11 @@ fn syslog_without_a_socket_is_an_error_and_not_a_silence() {
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot log to syslog"), "{}", ended.stderr);
 }
+
+/// A file's name looked like the next setting.
+#[test]
+fn a_setting_is_one_line_of_check_whatever_it_holds() {
+    let program = Program::new("embedded-queue: {path: \"/q\\nlog.level: debug\"}\nsqlite: {path: /s, set: s}\n");
+    let shown = program.run(&["check"]).stdout;
+    assert!(shown.contains("embedded-queue.path: \"/q\\nlog.level: debug\"\n") && shown.contains("\nlog.level: info\n"), "{shown}");
+}

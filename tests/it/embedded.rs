@@ -29,6 +29,15 @@ fn the_samples_are_sent_drained_in_bounded_runs_and_shown() {
     assert_eq!(program.letters().len(), 3);
 }
 
+/// The key stood in the line twice, which is a fault by our own rules.
+#[test]
+fn a_key_that_the_document_itself_holds_is_shown_once() {
+    let program = Program::new(&CONFIGURATION.replace("set: orders", "set: orders, key: {field: /gid}"));
+    program.run_with_input(&["send"], b"{\"gid\":7,\"a\":1}\n");
+    program.drain(&[]);
+    assert_eq!(program.run(&["records"]).stdout, "{\"gid\":7,\"a\":1}\n");
+}
+
 #[test]
 fn documents_can_be_asked_for_with_the_functions_of_the_sqlite3_shell() {
     let program = Program::new(CONFIGURATION);

@@ -1,8 +1,10 @@
 //! Everything that needs more than one module: contracts of the traits, the run, the command line, real servers.
 
 mod aerospike;
+mod bodies;
 mod cli;
 mod contracts;
+mod corpus;
 mod embedded;
 mod faults;
 mod generator;

@@ -165,8 +165,8 @@ impl Lane {
             origin: Origin::new(&format!("{}@{address}", settings.topic)),
             connection,
             http: place.http.clone(),
-            start: LaneStart { max_rdy: limits.max_rdy_count, round_trip, depth },
-            lease: Duration::from_millis(limits.msg_timeout).clamp(LEASES[0], LEASES[1]),
+            start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth },
+            lease: Duration::from_millis(limits.msg_timeout.get()).clamp(LEASES[0], LEASES[1]),
             unproven: 0,
             closing: CloseState::Open,
         })

@@ -18,13 +18,16 @@ const MOST_PRODUCERS: usize = 1_000;
 
 /// An nsqd as nsqlookupd knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Producer {
-    pub(super) tcp: HostPort,
-    pub(super) http: HostPort,
+pub struct Producer {
+    /// Where it speaks its own protocol.
+    pub tcp: HostPort,
+    /// Where its statistics are.
+    pub http: HostPort,
 }
 
+/// nsqlookupd's answer to `/lookup` (`nsqlookupd/http.go`, `doLookup`).
 #[derive(Deserialize)]
-struct Lookup {
+pub struct Lookup {
     producers: Vec<LookupProducer>,
 }
 
@@ -33,6 +36,18 @@ struct LookupProducer {
     broadcast_address: String,
     tcp_port: u16,
     http_port: u16,
+}
+
+impl Lookup {
+    /// The nsqd that it names.
+    #[must_use]
+    pub fn producers(self) -> Vec<Producer> {
+        let producer = |LookupProducer { broadcast_address, tcp_port, http_port }| {
+            let at = |port| HostPort { host: broadcast_address.clone(), port };
+            Producer { tcp: at(tcp_port), http: at(http_port) }
+        };
+        self.producers.into_iter().map(producer).collect()
+    }
 }
 
 /// Asks one nsqlookupd for the nsqd that have `topic`; none where it does not know the topic, which is how it speaks of one that nobody has
@@ -47,14 +62,7 @@ pub(super) async fn producers(
         Ok(Answer::Found(lookup)) if lookup.producers.len() > MOST_PRODUCERS => {
             Err(format!("it names {} nsqd, {MOST_PRODUCERS} are the most", lookup.producers.len()).into())
         }
-        Ok(Answer::Found(lookup)) => Ok(lookup
-            .producers
-            .into_iter()
-            .map(|producer| {
-                let at = |port| HostPort { host: producer.broadcast_address.clone(), port };
-                Producer { tcp: at(producer.tcp_port), http: at(producer.http_port) }
-            })
-            .collect()),
+        Ok(Answer::Found(lookup)) => Ok(lookup.producers()),
         // nsqd answers 404 as well, in other words (`nsqlookupd/http.go`, `doLookup`).
         Ok(Answer::NotFound(body)) if String::from_utf8_lossy(&body).contains("TOPIC_NOT_FOUND") => Ok(Vec::new()),
         Ok(Answer::NotFound(_)) => Err("this is no nsqlookupd (nsqd's own address belongs in `nsqd-tcp-address`)".into()),
@@ -69,8 +77,9 @@ fn is_not_http(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
+/// nsqd's answer to `/stats` (`nsqd/http.go`, `doStats`).
 #[derive(Deserialize)]
-struct Stats {
+pub struct Stats {
     /// Null where there are none.
     topics: Option<Vec<TopicStats>>,
 }
@@ -87,7 +96,23 @@ struct ChannelStats {
     depth: u64,
 }
 
-/// How much waits on one nsqd for `channel`, by its HTTP address. The topic's own depth is what a new channel will get.
+impl Stats {
+    /// How much waits for `channel`. The topic's own depth is what a new channel will get.
+    #[must_use]
+    pub fn depth(&self, channel: &ChannelName) -> u64 {
+        let channel = channel.to_string();
+        let topics = || self.topics.iter().flatten();
+        let channels = topics().flat_map(|topic| topic.channels.iter().flatten()).filter(|other| other.channel_name == channel);
+        sum(topics().map(|topic| topic.depth).chain(channels.map(|channel| channel.depth)))
+    }
+}
+
+/// Depths come from elsewhere: whatever they are, their sum is a number.
+pub(super) fn sum(depths: impl Iterator<Item = u64>) -> u64 {
+    depths.fold(0, u64::saturating_add)
+}
+
+/// How much waits on one nsqd for `channel`, by its HTTP address.
 pub(super) async fn depth(
     http: &HostPort,
     topic: &TopicName,
@@ -96,14 +121,26 @@ pub(super) async fn depth(
 ) -> Result<u64, Box<dyn Error + Send + Sync>> {
     let path = format!("/stats?format=json&include_clients=false&include_mem=false&topic={}", escape(topic));
     let Answer::Found(stats) = get_json::<Stats>(http, &path, bound).await? else { return Err("no statistics at this address".into()) };
-    let channel = channel.to_string();
-    let waiting = |topic: &TopicStats| {
-        topic.depth + topic.channels.iter().flatten().filter(|other| other.channel_name == channel).map(|other| other.depth).sum::<u64>()
-    };
-    Ok(stats.topics.iter().flatten().map(waiting).sum())
+    Ok(stats.depth(channel))
 }
 
 /// A topic's name holds one byte at most that a query may not: the `#` of `#ephemeral`.
 fn escape(topic: &TopicName) -> String {
     topic.to_string().replace('#', "%23")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two depths were added without a bound: an nsqd that tells nonsense ended the run by a panic, or was taken for an empty one.
+    #[test]
+    fn depths_that_are_nonsense_add_up_to_very_many() {
+        let channel = "c".parse().expect("a name");
+        let depth = |text: &str| serde_json::from_str::<Stats>(text).expect("statistics").depth(&channel);
+        let channels = r#"[{"channel_name":"c","depth":3},{"channel_name":"other","depth":40}]"#;
+        assert_eq!(depth(&format!(r#"{{"topics":[{{"depth":500,"channels":{channels}}}]}}"#)), 503);
+        assert_eq!(depth(&format!(r#"{{"topics":[{{"depth":18446744073709551615,"channels":{channels}}}]}}"#)), u64::MAX);
+        assert_eq!(depth(r#"{"topics":null}"#), 0);
+    }
 }

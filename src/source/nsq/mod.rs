@@ -2,7 +2,7 @@
 
 mod connect;
 mod flow;
-mod lookup;
+pub mod lookup;
 mod publisher;
 mod receiver;
 

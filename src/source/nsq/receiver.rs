@@ -257,7 +257,7 @@ impl NsqSource {
         let settings = self.settings.clone();
         Some(Box::pin(async move {
             let ask = |place| lookup::depth(place, &settings.topic, &settings.channel, settings.connect_timeout);
-            join_all(places.iter().map(ask)).await.into_iter().filter_map(Result::ok).sum()
+            lookup::sum(join_all(places.iter().map(ask)).await.into_iter().filter_map(Result::ok))
         }))
     }
 

@@ -2,7 +2,7 @@
 
 mod codes;
 mod connect;
-mod values;
+pub mod values;
 
 use std::{num::NonZeroU32, time::Duration};
 

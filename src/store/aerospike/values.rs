@@ -7,25 +7,49 @@ use crate::record::{Fields, KEY_FIELD, Key, Record, Value};
 /// Bytes of the longest bin name (`AS_BIN_NAME_MAX_SZ` less its end).
 const MAX_BIN_NAME: usize = 15;
 
-/// The bins of a record, its key among them; or why Aerospike can't hold it.
+/// Bins of one record (`RECORD_MAX_BINS` in the server's `datamodel.h`), the key's among them. The client sends their number in 16 bits and cuts
+/// off the rest.
+const MAX_BINS: usize = 32_767;
+
+/// Letters of a name that an error shows.
+const SHOWN: usize = 40;
+
+/// The bins of a record, its key among them.
 ///
 /// A field that is null is left out: under `update` it would delete the bin, under `replace` it is an error.
-pub(super) fn bins(record: &Record) -> Result<Vec<Bin>, String> {
+///
+/// # Errors
+/// Why Aerospike can't hold it, for a person.
+pub fn bins(record: &Record) -> Result<Vec<Bin>, String> {
     let mut bins = Vec::with_capacity(record.fields.len() + 1);
     bins.push(Bin::new(KEY_FIELD.to_owned(), as_value(&Value::from(&record.key))));
     for (name, value) in &record.fields {
-        if name.is_empty() {
-            // The server takes it, and then no tool can name the bin.
-            return Err("a field without a name cannot be a bin".to_owned());
-        }
-        if name.len() > MAX_BIN_NAME {
-            return Err(format!("the field name `{name}` has {} bytes, a bin name has {MAX_BIN_NAME} at most", name.len()));
-        }
+        check_name(name)?;
         if !matches!(value, Value::Null) && name != KEY_FIELD {
             bins.push(Bin::new(name.clone(), as_value(value)));
         }
     }
+    if bins.len() > MAX_BINS {
+        let (fields, most) = (bins.len() - 1, MAX_BINS - 1);
+        return Err(format!("the document has {fields} fields, a record has {most} at most beside its key"));
+    }
     Ok(bins)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let shown = || {
+        let shown: String = name.chars().take(SHOWN).collect();
+        if shown.len() < name.len() { format!("`{shown}…`") } else { format!("`{shown}`") }
+    };
+    match name.len() {
+        // The server takes it, and then no tool can name the bin.
+        0 => Err("a field without a name cannot be a bin".to_owned()),
+        length if length > MAX_BIN_NAME => {
+            Err(format!("the field name {} has {length} bytes, a bin name has {MAX_BIN_NAME} at most", shown()))
+        }
+        _ if name.contains('\0') => Err(format!("the field name {} holds a NUL, which ends a bin name", shown())),
+        _ => Ok(()),
+    }
 }
 
 fn as_value(value: &Value) -> AsValue {
@@ -43,7 +67,7 @@ fn as_value(value: &Value) -> AsValue {
 }
 
 /// The fields that bins stand for.
-pub(super) fn fields(bins: impl IntoIterator<Item = (String, AsValue)>) -> Fields {
+pub fn fields(bins: impl IntoIterator<Item = (String, AsValue)>) -> Fields {
     bins.into_iter().map(|(name, value)| (name, value_of(value))).collect()
 }
 
@@ -92,7 +116,9 @@ mod tests {
     fn names_are_measured_in_bytes_and_refused_by_name() {
         let field = |name: &str| record(vec![(name.to_owned(), Value::Int(1))]);
         assert_eq!(bins(&field("äöüäöüä1")).expect("15 bytes").len(), 2);
-        assert!(bins(&field("äöüäöüäö")).expect_err("16 bytes").contains("16 bytes"));
+        assert!(bins(&field("äöüäöüäö")).expect_err("16 bytes").contains("`äöüäöüäö` has 16 bytes"));
+        let long = bins(&field(&"ä".repeat(1_000))).expect_err("2,000 bytes");
+        assert!(long.contains("…` has 2000 bytes") && long.chars().count() < 160, "what is wrong stands behind the name: {long}");
         assert!(bins(&field("")).is_err());
     }
 

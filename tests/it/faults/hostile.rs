@@ -117,11 +117,7 @@ fn frames_of_unknown_types_end_the_connection() {
 
 #[test]
 fn limits_that_make_no_sense_do_not_stop_or_break_a_run() {
-    for limits in [
-        r#"{"max_rdy_count":0,"msg_timeout":0}"#,
-        r#"{"max_rdy_count":4294967295,"msg_timeout":18446744073709551615}"#,
-        r#"{"max_rdy_count":1,"msg_timeout":1}"#,
-    ] {
+    for limits in [r#"{"max_rdy_count":4294967295,"msg_timeout":18446744073709551615}"#, r#"{"max_rdy_count":1,"msg_timeout":1}"#] {
         let messages: Vec<u8> = (0..10).flat_map(|number| message(number, b"{\"a\":1}")).collect();
         let once = move |mut stream: TcpStream| {
             stream.write_all(&messages)?;
@@ -129,7 +125,7 @@ fn limits_that_make_no_sense_do_not_stop_or_break_a_run() {
         };
         survives(limits, &program(&peer(identified(limits), once)), &[0, 75]);
     }
-    for limits in [r#"{"max_rdy_count":-1,"msg_timeout":60000}"#, "OK", "[]", "\0"] {
+    for limits in [r#"{"max_rdy_count":0,"msg_timeout":0}"#, r#"{"max_rdy_count":-1,"msg_timeout":60000}"#, "OK", "[]", "\0"] {
         survives(limits, &program(&peer(identified(limits), |_| Ok(()))), &[69]);
     }
     let large = format!("{{\"max_rdy_count\":2500,\"msg_timeout\":60000,\"x\":\"{}\"}}", "x".repeat(16 << 20));

@@ -1,0 +1,193 @@
+//! docs/BODIES.md, row by row: what becomes of a body in each store, and what is said of one that is refused.
+
+use tempfile::TempDir;
+use x_msrv::{
+    decode::{BigIntegers, Decoder, KeyRule, Rejection},
+    message::{Message, Origin},
+    outcome::Outcome,
+    record::{Fields, Value},
+    store::{
+        Put, Store,
+        aerospike::{self, AerospikeStore, Exists, Ttl},
+        sqlite::{self, SqliteStore},
+    },
+};
+
+use crate::{
+    corpus::grammar,
+    support::{PATIENCE, aerospike::StandIn, block_on, project, real_aerospike},
+};
+
+/// A row of the page's tables: a body, in code or in words, and what becomes of it.
+struct Row {
+    body: String,
+    big_integers: BigIntegers,
+    aerospike: String,
+    sqlite: String,
+    reason: String,
+}
+
+fn rows() -> Vec<Row> {
+    let page = std::fs::read_to_string(project().join("docs/BODIES.md")).expect("the page");
+    let rows = page.lines().filter(|line| line.starts_with('|') && !line.starts_with("| body") && !line.starts_with("|-"));
+    let row = |line: &str| {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+        let [body, aerospike, sqlite, reason] = cells.try_into().unwrap_or_else(|_| panic!("{line} has four cells"));
+        match body.strip_suffix(", with `big-integers: text`") {
+            Some(body) => Row { body: body.to_owned(), big_integers: BigIntegers::Text, aerospike, sqlite, reason },
+            None => Row { body, big_integers: BigIntegers::Reject, aerospike, sqlite, reason },
+        }
+    };
+    rows.map(row).collect()
+}
+
+/// What stands in a code span.
+fn code(cell: &str) -> Option<&str> {
+    cell.strip_prefix('`')?.strip_suffix('`')
+}
+
+fn body(cell: &str) -> Vec<u8> {
+    let fields = |count: usize| format!("{{{}}}", (0..count).map(|number| format!("\"f{number}\":1")).collect::<Vec<_>>().join(","));
+    let text = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - r#"{"a":""}"#.len()));
+    let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+    match cell {
+        "nothing" => Vec::new(),
+        "white space" => b" \r\n\t".to_vec(),
+        "`{}`, and a NUL behind it" => b"{}\0".to_vec(),
+        "two lines of NDJSON" => b"{\"a\": 1}\n{\"a\": 2}\n".to_vec(),
+        "a byte order mark and `{}`" => b"\xef\xbb\xbf{}".to_vec(),
+        "UTF-16 with its byte order mark" => b"\xff\xfe{\0}\0".to_vec(),
+        "a text that is not UTF-8" => b"{\"a\": \"\xff\"}".to_vec(),
+        "a text with a raw line end" => b"{\"a\": \"\n\"}".to_vec(),
+        "an object with 70,000 fields in a field" => format!("{{\"a\":{}}}", fields(70_000)).into_bytes(),
+        "a million levels that are never closed" => format!("{{\"a\":{}", "[".repeat(1_000_000)).into_bytes(),
+        "an integer of 400 digits" => format!("{{\"a\":{}}}", "9".repeat(400)).into_bytes(),
+        "128 levels" => nested(128).into_bytes(),
+        "129 levels" => nested(129).into_bytes(),
+        "32,766 fields" => fields(32_766).into_bytes(),
+        "32,767 fields" => fields(32_767).into_bytes(),
+        "32,768 fields" => fields(32_768).into_bytes(),
+        "70,000 fields" => fields(70_000).into_bytes(),
+        "a text in 1,048,000 bytes" => text(1_048_000).into_bytes(),
+        "a text in 1,048,576 bytes (1 MiB)" => text(1 << 20).into_bytes(),
+        "a text in 1,048,577 bytes" => text((1 << 20) + 1).into_bytes(),
+        _ => code(cell).unwrap_or_else(|| panic!("`{cell}` is neither code nor known")).as_bytes().to_vec(),
+    }
+}
+
+fn aerospike_settings(host: x_msrv::address::HostPort) -> aerospike::Settings {
+    aerospike::Settings {
+        hosts: vec![host],
+        namespace: "test".parse().expect("a name"),
+        set: format!("bodies-{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ())).parse().expect("a name"),
+        exists: Exists::Replace,
+        ttl: Ttl::Namespace,
+        send_key: false,
+        login: None,
+        tls: None,
+        timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+    }
+}
+
+/// What the store has under the key of this body, or why it, or the decoder, refuses it.
+async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers) -> Result<Fields, Rejection> {
+    let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: body.to_vec().into(), attempts: 1 };
+    let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None }.decode(&message)?;
+    match store.put(std::slice::from_ref(&record)).await.remove(0) {
+        Ok(Put::Stored) => {}
+        Ok(Put::Duplicate) => panic!("nothing was there before"),
+        Err(error) => match Outcome::of_failure(error, 1, 0) {
+            Outcome::Rejected(rejection) => return Err(rejection),
+            other => panic!("it would come again for ever: {other:?}"),
+        },
+    }
+    let mut records = store.scan(10).await.expect("the store answers");
+    assert_eq!((records.len(), records[0].key.as_ref()), (1, Some(&record.key)));
+    Ok(records.remove(0).fields)
+}
+
+/// As text, by which the two zeros are told apart; in the order of names, which a store may change.
+fn comparable(fields: &Fields) -> Vec<String> {
+    fn sorted(fields: &Fields) -> Fields {
+        let mut fields: Fields = fields.iter().map(|(name, value)| (name.clone(), inside(value))).collect();
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        fields
+    }
+    fn inside(value: &Value) -> Value {
+        match value {
+            Value::Map(fields) => Value::Map(sorted(fields)),
+            Value::List(values) => Value::List(values.iter().map(inside).collect()),
+            other => other.clone(),
+        }
+    }
+    sorted(fields).iter().map(|field| format!("{field:?}")).collect()
+}
+
+/// Nothing where the row is right.
+fn fault(row: &Row, cell: &str, sent: &[u8], found: Result<Fields, Rejection>) -> Option<String> {
+    let told = |rejection: &Rejection| format!("{}: {rejection}", rejection.reason());
+    match (cell, found) {
+        ("dead letter", Err(rejection)) => {
+            // The dots of the page stand for more of the same.
+            let (begin, end) = row.reason.split_once('…').unwrap_or((&row.reason, ""));
+            let text = told(&rejection);
+            let is_told = text.starts_with(begin) && text.ends_with(end) && (text == row.reason || row.reason.contains('…'));
+            (!is_told).then(|| format!("{}: {text}", row.body))
+        }
+        ("dead letter", Ok(_)) => Some(format!("{} is stored", row.body)),
+        (_, Err(rejection)) => Some(format!("{} is a dead letter: {}", row.body, told(&rejection))),
+        (cell, Ok(fields)) => {
+            // By a reader of our own, so that the decoder is not compared with itself.
+            let expected =
+                if cell == "as sent" || cell == "its digits as text" { sent } else { code(cell).expect("a document").as_bytes() };
+            let expected = values(grammar::object(expected, true).expect("an object"));
+            (comparable(&fields) != comparable(&expected)).then(|| format!("{} is stored as {fields:?}", row.body))
+        }
+    }
+}
+
+fn values(fields: Vec<(String, grammar::Node)>) -> Fields {
+    fields.into_iter().map(|(name, node)| (name, value(node))).collect()
+}
+
+fn value(node: grammar::Node) -> Value {
+    use grammar::Node;
+    match node {
+        Node::Null => Value::Null,
+        Node::Bool(value) => Value::Bool(value),
+        Node::Number(literal) if literal.contains(['.', 'e', 'E']) => Value::Float(literal.parse().expect("a number")),
+        Node::Number(literal) => Value::Int(literal.parse().expect("an integer")),
+        Node::Text(text) => Value::Text(text),
+        Node::List(nodes) => Value::List(nodes.into_iter().map(value).collect()),
+        Node::Map(fields) => Value::Map(values(fields)),
+    }
+}
+
+/// A store of its own for each row, so that nothing of another is found.
+#[test]
+fn in_aerospike_a_body_becomes_what_the_page_says() {
+    let fault = |row: &Row| {
+        let sent = body(&row.body);
+        let found = block_on(async {
+            let stand_in = StandIn::start().await;
+            let host = real_aerospike().unwrap_or_else(|| stand_in.address().to_string().parse().expect("an address"));
+            let store = AerospikeStore::connect(&aerospike_settings(host)).await.expect("the server answers");
+            stored(&store, &sent, row.big_integers).await
+        });
+        fault(row, &row.aerospike, &sent, found)
+    };
+    assert_eq!(rows().iter().filter_map(fault).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn in_sqlite_a_body_becomes_what_the_page_says() {
+    let fault = |row: &Row| {
+        let sent = body(&row.body);
+        let folder = TempDir::new().expect("a folder");
+        let settings = sqlite::Settings { path: folder.path().join("store.db"), set: "s".parse().expect("a name") };
+        let store = SqliteStore::connect(&settings).expect("the database opens");
+        fault(row, &row.sqlite, &sent, block_on(stored(&store, &sent, row.big_integers)))
+    };
+    assert_eq!(rows().iter().filter_map(fault).collect::<Vec<_>>(), [""; 0]);
+}

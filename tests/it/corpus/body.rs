@@ -1,0 +1,155 @@
+//! A message's body: decoding, the schema, and what Aerospike and SQLite make of it.
+
+use std::{iter::zip, time::SystemTime};
+
+use bytes::Bytes;
+use x_msrv::{
+    dead_letter::Letter,
+    decode::{BigIntegers, Decoder, KeyRule, Rejection, Schema, parse_object},
+    message::{Message, Origin},
+    record::{Fields, Record, Value},
+    store::aerospike::values,
+};
+
+use super::grammar::{self, Node};
+
+/// Letters of the longest text that a person is shown.
+const LONGEST_DETAIL: usize = 600;
+
+/// A schema that asks of everything what schemas can ask.
+const SCHEMA: &str = r##"{
+    "properties": {
+        "id": {"type": ["integer", "string"], "minimum": -5, "exclusiveMaximum": 1e300, "multipleOf": 0.01},
+        "s": {"type": "string", "pattern": "^(a+)+$", "minLength": 1, "maxLength": 10, "format": "date-time"},
+        "l": {"uniqueItems": true, "contains": {"const": 1}, "maxContains": 2, "items": {"anyOf": [{"type": "number"}, {"$ref": "#"}]}},
+        "t": {"prefixItems": [{"type": "null"}, {"multipleOf": 7}], "unevaluatedItems": false},
+        "e": {"enum": [1, 1.5, null, "a", {"x": []}, 9007199254740993]},
+        "n": {"not": {"type": "null"}, "oneOf": [{"type": "integer"}, {"type": "number"}]},
+        "p": {"propertyNames": {"maxLength": 3}, "patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": false},
+        "u": {"allOf": [{"properties": {"a": true}}], "unevaluatedProperties": false, "dependentRequired": {"a": ["b"]}, "maxProperties": 3}
+    },
+    "if": {"required": ["kind"]}, "then": {"required": ["id"]}
+}"##;
+
+/// A body is stored just when the grammar says that it is an object that can be stored, and then as it was sent; otherwise the reason is the one
+/// that the grammar finds first, in words for a person that fit in a line.
+pub(crate) fn check(body: &[u8]) {
+    DECODERS.with(|decoders| decoders.iter().for_each(|decoders| decoders.check(body)));
+}
+
+thread_local! {
+    static DECODERS: [Decoders; 2] = [BigIntegers::Reject, BigIntegers::Text].map(Decoders::new);
+}
+
+/// The ways to decode, with one choice about large integers.
+struct Decoders {
+    big_integers: BigIntegers,
+    plain: Decoder,
+    with_schema: Decoder,
+    with_keys: [Decoder; 3],
+}
+
+impl Decoders {
+    fn new(big_integers: BigIntegers) -> Self {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(&file, SCHEMA).expect("written");
+        let schema = Schema::load(file.path()).expect("a schema");
+        let decoder = |key, schema| Decoder { max_size: 8 << 20, key, big_integers, schema };
+        Self {
+            big_integers,
+            plain: decoder(KeyRule::Message, None),
+            with_schema: decoder(KeyRule::Message, Some(schema)),
+            with_keys: [KeyRule::BodyHash, KeyRule::Field("/id".into()), KeyRule::Field("/l/0/~1".into())].map(|key| decoder(key, None)),
+        }
+    }
+
+    fn check(&self, body: &[u8]) {
+        let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 1 };
+        let decoded = self.plain.decode(&message);
+        let expected = grammar::object(body, self.big_integers == BigIntegers::Text);
+        match (&decoded, expected) {
+            (Ok(record), Ok(fields)) => {
+                assert!(is_object(&record.fields, &fields), "{:?}\nis not\n{fields:?}", record.fields);
+                comes_back_from_stores(record);
+            }
+            (Err(Rejection::ReservedField), Ok(fields)) => assert!(fields.iter().any(|(name, _)| name == "gid")),
+            (Err(rejection), Err(reason)) => {
+                assert_eq!(rejection.reason(), reason, "{rejection}");
+                is_told_in_a_line(&message, rejection);
+            }
+            (decoded, expected) => panic!("{decoded:?}\nis not\n{expected:?}"),
+        }
+        match (&decoded, self.with_schema.decode(&message)) {
+            (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::Schema { .. })) => is_told_in_a_line(&message, &rejection),
+            (before, after) => assert_eq!(*before, after, "a schema changes nothing"),
+        }
+        for decoder in &self.with_keys {
+            match (&decoded, decoder.decode(&message)) {
+                (Ok(record), Ok(other)) => assert_eq!((&record.fields, record.size), (&other.fields, other.size)),
+                (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::NoKey { .. })) => {
+                    is_told_in_a_line(&message, &rejection);
+                }
+                (Err(Rejection::ReservedField), Ok(record)) => assert!(record.fields.contains(&("gid".to_owned(), (&record.key).into()))),
+                (Ok(record), Err(Rejection::ReservedField)) => assert!(record.fields.iter().any(|(name, _)| name == "gid")),
+                (before, after) => assert_eq!(*before, after, "a key changes nothing"),
+            }
+        }
+    }
+}
+
+fn is_object(fields: &Fields, nodes: &[(String, Node)]) -> bool {
+    let same = |((name, value), (other, node)): (&(String, Value), &(String, Node))| name == other && is(value, node);
+    fields.len() == nodes.len() && zip(fields, nodes).all(same)
+}
+
+fn is(value: &Value, node: &Node) -> bool {
+    match (value, node) {
+        (Value::Null, Node::Null) => true,
+        (Value::Bool(value), Node::Bool(other)) => value == other,
+        (Value::Int(value), Node::Number(literal)) => literal.parse() == Ok(*value),
+        (Value::Float(value), Node::Number(literal)) => {
+            literal.contains(['.', 'e', 'E']) && literal.parse().is_ok_and(|other: f64| value.to_bits() == other.to_bits())
+        }
+        (Value::Text(value), Node::Text(other)) => value == other,
+        (Value::List(values), Node::List(nodes)) => values.len() == nodes.len() && zip(values, nodes).all(|(value, node)| is(value, node)),
+        (Value::Map(fields), Node::Map(nodes)) => is_object(fields, nodes),
+        _ => false,
+    }
+}
+
+/// SQLite keeps the document as JSON, Aerospike as bins, which have names and numbers of their own.
+fn comes_back_from_stores(record: &Record) {
+    let text = serde_json::to_string(&Value::Map(record.fields.clone())).expect("JSON");
+    let nodes = grammar::object(text.as_bytes(), true).expect("what is written is JSON");
+    assert!(is_object(&record.fields, &nodes), "{text}");
+    assert_eq!(parse_object(text.as_bytes(), BigIntegers::Text).as_ref(), Ok(&record.fields));
+    let is_name = |name: &str| (1..=15).contains(&name.len()) && !name.contains('\0');
+    match values::bins(record) {
+        Ok(bins) => {
+            let found = values::fields(bins.into_iter().map(|bin| (bin.name, bin.value)));
+            let kept = record.fields.iter().filter(|(name, value)| name != "gid" && *value != Value::Null).cloned();
+            let expected: Fields = [("gid".to_owned(), Value::from(&record.key))].into_iter().chain(kept).collect();
+            // As text, which tells the two zeros apart.
+            assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+            assert!(expected.iter().all(|(name, _)| is_name(name)) && expected.len() <= 32_767);
+        }
+        Err(fault) => {
+            is_a_line(&Rejection::Refused(fault).to_string());
+            assert!(record.fields.len() > 32_766 || record.fields.iter().any(|(name, _)| !is_name(name)));
+        }
+    }
+}
+
+/// The body is in the letter as a whole, and why it is there is told to a person.
+fn is_told_in_a_line(message: &Message, rejection: &Rejection) {
+    is_a_line(&rejection.to_string());
+    let line = Letter::new(message, rejection, SystemTime::UNIX_EPOCH).to_line();
+    assert_eq!(line.matches('\n').count(), 1);
+    let letter: Letter = serde_json::from_str(&line).expect("a letter");
+    assert_eq!(letter.body.to_bytes().as_deref(), Ok(&message.body[..]));
+}
+
+#[track_caller]
+fn is_a_line(text: &str) {
+    assert!(!text.contains(char::is_control) && text.chars().count() <= LONGEST_DETAIL, "{text:?}");
+}

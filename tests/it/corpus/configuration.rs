@@ -1,0 +1,118 @@
+//! Configuration files, in any format.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use x_msrv::{
+    config::{self, Overrides, Settings},
+    error_chain,
+};
+
+/// Keys whose value is a list.
+const LISTS: [&str; 4] = ["nsq.nsqd-tcp-address", "nsq.lookupd-http-address", "aerospike.hosts", "dead-letter.nsq.nsqd-tcp-address"];
+
+/// Whatever its name says that a file is, it is understood, or refused in one line; what is shown of it does not depend on the secret in it; and
+/// what `check` shows means the same again.
+pub(crate) fn check(bytes: &[u8]) {
+    FOLDER.with(|folder| {
+        for name in ["x-msrv.yml", "x-msrv.toml", "x-msrv.json"] {
+            let path = folder.path().join(name);
+            let shown = show(&path, bytes);
+            if let Some(other) = with_another_secret(bytes) {
+                assert_eq!(shown, show(&path, &other), "what is shown depends on the secret");
+            }
+            if let Ok(settings) = shown {
+                means_the_same_again(folder.path(), &settings);
+            }
+            fs::remove_file(&path).expect("removed");
+        }
+    });
+}
+
+thread_local! {
+    static FOLDER: TempDir = {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.expect("a folder")
+    };
+}
+
+/// What a person sees of a configuration: settings and warnings, or what is wrong with it.
+fn show(path: &Path, bytes: &[u8]) -> Result<String, String> {
+    fs::write(path, bytes).expect("written");
+    let one_line = |text: &str| assert!(!text.contains(char::is_control), "{text:?}");
+    match config::load(Some(path), &overrides(Vec::new())) {
+        Ok(settings) => {
+            settings.warnings.iter().for_each(|warning| one_line(warning));
+            let shown = settings.to_string();
+            shown.lines().for_each(|line| {
+                one_line(line);
+                assert!(line.contains(": "), "{line:?} is not `key: value`");
+            });
+            Ok(without_a_chance_name(&settings, &shown))
+        }
+        Err(error) => {
+            let text = error_chain::text(&error);
+            one_line(&text);
+            Err(text)
+        }
+    }
+}
+
+fn overrides(environment: Vec<(String, String)>) -> Overrides {
+    Overrides { environment, flags: Vec::new(), state_directory: Some("/state".into()) }
+}
+
+/// An ephemeral channel has another name each time.
+fn without_a_chance_name(settings: &Settings, shown: &str) -> String {
+    match &settings.source {
+        config::SourceSettings::Nsq(nsq) if nsq.channel.is_ephemeral() => shown.replace(&nsq.channel.to_string(), "c#ephemeral"),
+        _ => shown.to_owned(),
+    }
+}
+
+/// The same file with another secret; none if there is none, or one that is no longer than the words that mean something, such as `false`.
+fn with_another_secret(bytes: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(['&', '*']))?; // an alias stands in several places
+    let secret = secret(text).filter(|secret| secret.len() > 5 && secret.bytes().all(|byte| byte.is_ascii_alphabetic()))?;
+    (text.matches(&secret).count() == 1).then(|| text.replace(&secret, &"x".repeat(secret.len())).into_bytes())
+}
+
+/// What stands at the secret's place; in a file that nobody understands, in its line.
+fn secret(text: &str) -> Option<String> {
+    let trees = [serde_saphyr::from_str::<Value>(text).ok(), toml::from_str(text).ok(), serde_json::from_str(text).ok()];
+    if trees.iter().all(Option::is_none) {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("auth-secret"))?;
+        return Some(line.trim_matches([' ', ':', '=', '"', '\'']).to_owned());
+    }
+    trees.into_iter().flatten().find_map(|tree| tree.pointer("/nsq/auth-secret")?.as_str().map(ToOwned::to_owned))
+}
+
+/// The lines of `check` say with the environment what they say in the words of the file; but for names in quotes, which the environment has not.
+fn means_the_same_again(folder: &Path, shown: &str) {
+    if shown.lines().any(|line| line.contains(": \"")) {
+        return;
+    }
+    let path = folder.join("again.yml");
+    fs::write(&path, "").expect("written");
+    let settings = config::load(Some(&path), &overrides(shown.lines().map(variable).collect()));
+    match settings {
+        Ok(settings) => assert_eq!(without_a_chance_name(&settings, &settings.to_string()), shown),
+        Err(error) => panic!("{}\nof\n{shown}", error_chain::text(&error)),
+    }
+}
+
+fn variable(line: &str) -> (String, String) {
+    let (key, value) = line.split_once(": ").expect("a key and a value");
+    let bare = |open, close| value.strip_prefix(open).and_then(|value| value.strip_suffix(close)).expect("brackets");
+    let (key, value) = match key {
+        key if LISTS.contains(&key) => (key.to_owned(), bare("[", "]").to_owned()),
+        "nsq.auth-secret" => match value.split_once(' ') {
+            Some((kind, place)) => (format!("{key}.{kind}"), place.to_owned()),
+            None => (key.to_owned(), value.to_owned()), // the word that it is hidden, as a secret
+        },
+        _ if value.starts_with("{field: ") => (format!("{key}.field"), bare("{field: ", "}").to_owned()),
+        _ => (key.to_owned(), value.to_owned()),
+    };
+    (format!("X_MSRV__{}", key.to_ascii_uppercase().replace('-', "_").replace('.', "__")), value)
+}

@@ -1,0 +1,33 @@
+//! What nsqlookupd says of nsqd, and nsqd's own statistics.
+
+use serde_json::Value;
+use x_msrv::{
+    nsq::name::ChannelName,
+    source::nsq::lookup::{Lookup, Stats},
+};
+
+/// Answers that are understood say what stands in them, and depths that nobody can have add up to very many.
+pub(crate) fn check(bytes: &[u8]) {
+    let channel: ChannelName = "c".parse().expect("a name");
+    let producers = serde_json::from_slice::<Lookup>(bytes).map(Lookup::producers);
+    let depth = serde_json::from_slice::<Stats>(bytes).map(|stats| stats.depth(&channel));
+    // What nobody looks at may be broken.
+    let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return };
+    if let (Ok(producers), Some(told)) = (producers, answer["producers"].as_array()) {
+        assert_eq!(producers.len(), told.len());
+        for (producer, told) in producers.iter().zip(told).filter(|(_, told)| told.is_object()) {
+            assert_eq!((&producer.tcp.host, &producer.http.host), (&producer.http.host, &producer.tcp.host));
+            assert_eq!(told["broadcast_address"], *producer.tcp.host);
+            assert_eq!((&told["tcp_port"], &told["http_port"]), (&producer.tcp.port.into(), &producer.http.port.into()));
+        }
+    }
+    if let (Ok(depth), Some(topics)) = (depth, answer["topics"].as_array()) {
+        let channels = || topics.iter().filter_map(|topic| topic["channels"].as_array()).flatten();
+        // serde takes `[3]` for `{"depth": 3}` as well; nobody writes that.
+        if topics.iter().chain(channels()).all(Value::is_object) {
+            let ours = channels().filter(|other| other["channel_name"] == "c");
+            let told = topics.iter().chain(ours).map(|place| u128::from(place["depth"].as_u64().expect("a number"))).sum::<u128>();
+            assert_eq!(u128::from(depth), told.min(u64::MAX.into()));
+        }
+    }
+}
