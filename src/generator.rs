@@ -7,7 +7,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     fmt::Write as _,
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -261,7 +262,14 @@ fn time_span(span: Duration) -> String {
 
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    fs::write(folder.join(name), text)
+    // Under another name first: systemd reads the whole of it or nothing, and a symlink of that name is replaced, not followed.
+    let new = folder.join(format!(".{name}.new"));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::File::create_new(&new)?.write_all(text.as_bytes())?;
+    fs::rename(new, folder.join(name))
 }
 
 #[cfg(test)]

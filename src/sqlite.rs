@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, thread::sleep, time::Duration};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::io::Errno;
 use tokio::time::Instant;
 
@@ -21,7 +21,10 @@ const BUSY_POLL: Duration = Duration::from_millis(2);
 pub fn open(path: &Path) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
     // SQLite itself would create it readable for everybody, and its -wal and -shm files take mode and owner from it.
     state_file::open_or_create(path)?;
-    let connection = Connection::open(path)?;
+    // It opens the file by its name again: where that has become a symlink meanwhile, it refuses it as well.
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
+    let folder = state_file::folder(path).canonicalize()?;
+    let connection = Connection::open_with_flags(folder.join(name), OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW)?;
     connection.busy_timeout(BUSY_BOUND)?;
     retry_while_busy(|| connection.pragma_update(None, "journal_mode", "wal"))?;
     connection.pragma_update(None, "synchronous", "full")?;

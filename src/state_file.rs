@@ -1,5 +1,5 @@
-//! Files of ours: created for us and our group only, never where their own name is a symlink, and never in root's name where somebody else is to write
-//! them.
+//! Files of ours: created for us and our group only, never where a symlink is in the way that is not an administrator's, and never in root's name
+//! where somebody else is to write them.
 
 use std::{
     fs::{DirBuilder, File, Metadata, OpenOptions},
@@ -10,12 +10,31 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Opens a file for reading and appending, without creating it. A symlink in the way is an error, not a way to write elsewhere.
+/// Opens a file for reading and appending, without creating it. A symlink in its place is an error, not a way to write elsewhere, and so is one on
+/// the way to it that is neither root's nor ours.
 ///
 /// # Errors
 /// It is not there, not ours, or a symlink.
 pub fn open(path: &Path) -> io::Result<File> {
+    refuse_links_of_others(path)?;
     options().open(path)
+}
+
+/// Who may write to a folder of the service's could lead root's commands elsewhere by a symlink in it. Symlinks of root's are how systems are laid out
+/// (`/var/lib/x-msrv` of a service with `DynamicUser=` is one).
+fn refuse_links_of_others(path: &Path) -> io::Result<()> {
+    let us = rustix::process::geteuid().as_raw();
+    for folder in std::path::absolute(folder(path))?.ancestors() {
+        match folder.symlink_metadata() {
+            Ok(found) if found.is_symlink() && found.uid() != 0 && found.uid() != us => {
+                let fault = format!("{} is a symlink of another user's", folder.display());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, fault));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The same, and creates it with mode 0640 where it is not there, and the folders on the way to it with mode 0750.
@@ -104,6 +123,23 @@ mod tests {
         symlink(top.path().join("target"), &path).expect("a symlink");
         open_or_create(&path).expect_err("a symlink");
         assert!(!top.path().join("target").exists());
+    }
+
+    /// The service's user could have root write to a folder that only root may write to.
+    #[test]
+    fn a_folder_that_somebody_else_has_linked_elsewhere_is_refused() {
+        let top = tempfile::tempdir().expect("a folder");
+        if top.path().metadata().expect("a folder").uid() != 0 {
+            return; // only root can make a symlink that is somebody else's
+        }
+        let (elsewhere, link) = (top.path().join("elsewhere"), top.path().join("link"));
+        std::fs::create_dir(&elsewhere).expect("a folder");
+        symlink(&elsewhere, &link).expect("a symlink");
+        open_or_create(&link.join("a/file")).expect("root's own symlink");
+        std::os::unix::fs::lchown(&link, Some(4_242), Some(4_242)).expect("root may");
+        let error = open_or_create(&link.join("b/file")).expect_err("a symlink of somebody else's");
+        assert!(error.to_string().contains("link is a symlink of another user's"), "{error}");
+        assert!(!elsewhere.join("b").exists());
     }
 
     #[test]

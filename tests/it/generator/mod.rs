@@ -79,3 +79,18 @@ fn without_the_arguments_of_a_generator_it_writes_nothing() {
     assert_eq!(call(root.path(), &[root.path(); 4]).status.code(), Some(2));
     assert_eq!(tree(root.path()).len(), 0);
 }
+
+#[test]
+fn a_symlink_in_the_place_of_a_drop_in_is_replaced_and_not_followed() {
+    let (root, output) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    fs::create_dir_all(root.path().join("etc/x-msrv")).expect("a folder");
+    fs::write(root.path().join("etc/x-msrv/a.yml"), "period: 7s\nembedded-queue: {path: q}\nsqlite: {path: s, set: s}\n").expect("written");
+    let (folder, elsewhere) = (output.path().join("x-msrv@a.timer.d"), root.path().join("elsewhere"));
+    fs::create_dir(&folder).expect("a folder");
+    std::os::unix::fs::symlink(&elsewhere, folder.join("00-period.conf")).expect("a symlink");
+    for _ in 0..2 {
+        generate(root.path(), output.path()).expect("it writes");
+        assert!(!elsewhere.exists());
+        assert_eq!(tree(output.path()).into_keys().collect::<Vec<_>>(), ["x-msrv@a.timer.d/00-period.conf"]);
+    }
+}
