@@ -43,6 +43,14 @@ fuzz: ## Try the decoders with made-up input, SECONDS (60) for each target
 	test/prerequisites build
 	test/fuzz $(or $(SECONDS),60)
 
+faults: ## The fault suite against the release build; FACTOR=10 for ten times as many schedules
+	test/prerequisites test
+	test/faults $(or $(FACTOR),1)
+
+soak: ## Messages, runs and faults without end, for MINUTES (10), into the store that X_MSRV_TEST_AEROSPIKE names or its stand-in
+	test/prerequisites test
+	test/faults soak $(or $(MINUTES),10)
+
 e2e: deb rpm ## Install the packages under a booted systemd and watch them work (root)
 	test/prerequisites e2e
 	test/e2e/run $(target)/packages
