@@ -42,7 +42,9 @@ pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Re
 }
 
 /// Words of `serde_json`'s, and what they mean.
-const CLEARER: [(&str, &str); 3] = [
+const CLEARER: [(&str, &str); 5] = [
+    ("EOF while parsing", "it ends within"),
+    ("trailing characters", "more stands behind it"),
     ("invalid unicode code point", "bytes that are not UTF-8"),
     ("lone leading surrogate in hex escape", "half a surrogate pair, which is no character,"),
     ("unexpected end of hex escape", "half a surrogate pair, which is no character,"),

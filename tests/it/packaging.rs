@@ -1,6 +1,8 @@
 //! What ships beside the program agrees with it and with itself; the packages are tried by `make e2e`.
 
-use std::fs;
+use std::{fs, process::Command};
+
+use serde_json::Value;
 
 use crate::support::project;
 
@@ -40,4 +42,21 @@ fn the_packages_have_the_version_of_the_program() {
     assert!(text("deb-spec/changelog").starts_with(&format!("x-msrv ({version}-1) ")));
     assert!(text("rpm-spec/x-msrv.spec").lines().any(|line| line.split_whitespace().eq(["Version:", version])));
     assert!(text("rpm-spec/x-msrv.spec").contains(&format!("- {version}-1\n")), "the newest entry of the changelog");
+}
+
+/// A crate that needs a newer Rust than we state is noticed by whoever has only that.
+#[test]
+fn no_crate_needs_a_newer_rust_than_we_state() {
+    let arguments = ["metadata", "--locked", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(project()).output().expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata");
+    let newest = |crates: &mut dyn Iterator<Item = &Value>| {
+        let number = |part: &str| part.parse::<u32>().expect("a number");
+        let version = |version: &str| version.split('.').map(number).chain([0, 0]).take(3).collect::<Vec<_>>();
+        crates.filter_map(|one| Some((version(one["rust_version"].as_str()?), one["name"].as_str()?.to_owned()))).max().expect("a crate")
+    };
+    let crates = metadata["packages"].as_array().expect("crates");
+    let (ours, _) = newest(&mut crates.iter().filter(|one| one["name"] == "x-msrv"));
+    let (theirs, name) = newest(&mut crates.iter());
+    assert!(theirs <= ours, "{name} needs Rust {theirs:?}, we state {ours:?}");
 }
