@@ -297,8 +297,13 @@ impl Connection {
         }
     }
 
-    /// An error frame as an error. What nsqd got a part of only (`failed to read body` and its like in nsqd's `protocol_v2.go`), the network has lost.
+    /// An error frame as an error, by nsqd's `protocol_v2.go`: what it got a part of only (`failed to read body` and its like), the network has lost;
+    /// and it may fail at what it was rightly asked for, as one that is about to end does (`SUB failed exiting`).
     fn refusal(&self, fault: &str) -> NsqError {
+        const FAILED: [&str; 3] = ["E_SUB_FAILED", "E_PUB_FAILED", "E_MPUB_FAILED"];
+        if FAILED.iter().any(|code| fault.starts_with(code)) {
+            return self.io_error(io::Error::other(format!("it could not do what it was asked for: {fault}")));
+        }
         if fault.contains(" failed to read ") {
             return self.io_error(io::Error::new(io::ErrorKind::UnexpectedEof, format!("a command was cut short on its way: {fault}")));
         }

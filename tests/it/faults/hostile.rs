@@ -36,17 +36,21 @@ const LIMITS: &str = r#"{"max_rdy_count":2500,"msg_timeout":60000}"#;
 
 /// A peer that says `limits` to IDENTIFY and OK to SUB, and then does as it likes.
 fn peer(limits: Vec<u8>, then: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> String {
+    peer_that_says([limits, frame(0, b"OK")], then)
+}
+
+fn peer_that_says(answers: [Vec<u8>; 2], then: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("an address").to_string();
     let then = std::sync::Arc::new(then);
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            let (limits, then) = (limits.clone(), then.clone());
+            let ([limits, ok], then) = (answers.clone(), then.clone());
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
                 // IDENTIFY, then SUB: each comes in one piece.
                 let said = stream.read(&mut buffer).and_then(|_| stream.write_all(&limits)).and_then(|()| stream.read(&mut buffer));
-                let said = said.and_then(|_| stream.write_all(&frame(0, b"OK")));
+                let said = said.and_then(|_| stream.write_all(&ok));
                 said.and_then(|()| then(stream)).ok() // whoever had enough hangs up
             });
         }
@@ -113,6 +117,14 @@ fn frames_of_unknown_types_end_the_connection() {
     for kind in [3, 255, u32::MAX] {
         survives(&format!("type {kind}"), &program(&peer(identified(LIMITS), repeat(frame(kind, b"what?")))), &[69]);
     }
+}
+
+/// An nsqd that was about to end refused SUB, and the run blamed the configuration.
+#[test]
+fn an_nsqd_that_cannot_do_what_it_is_asked_for_is_no_fault_of_the_configuration() {
+    let nsqd = peer_that_says([identified(LIMITS), frame(1, b"E_SUB_FAILED SUB failed exiting")], |_| Ok(()));
+    let (ended, _) = survives("E_SUB_FAILED", &program(&nsqd), &[69]);
+    assert!(ended.stderr.contains("SUB failed exiting"), "{}", ended.stderr);
 }
 
 #[test]
