@@ -10,6 +10,10 @@ use x_msrv::{
 };
 
 /// Keys whose value is a list.
+/// Keys whose values are secrets, or where they are.
+const SECRETS: [&str; 6] =
+    ["nsq.auth-secret", "nsq.tls.certificate", "nsq.tls.key", "aerospike.password", "aerospike.tls.certificate", "aerospike.tls.key"];
+
 const LISTS: [&str; 4] = ["nsq.nsqd-tcp-address", "nsq.lookupd-http-address", "aerospike.hosts", "dead-letter.nsq.nsqd-tcp-address"];
 
 /// Whatever its name says that a file is, it is understood, or refused in one line; what is shown of it does not depend on the secret in it; and
@@ -82,17 +86,22 @@ fn with_another_secret(bytes: &[u8]) -> Option<Vec<u8>> {
 fn secret(text: &str) -> Option<String> {
     let trees = [serde_saphyr::from_str::<Value>(text).ok(), toml::from_str(text).ok(), serde_json::from_str(text).ok()];
     if trees.iter().all(Option::is_none) {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("auth-secret"))?;
+        let line = text.lines().find_map(|line| ["auth-secret", "password"].iter().find_map(|key| line.trim().strip_prefix(key)))?;
         return Some(line.trim_matches([' ', ':', '=', '"', '\'']).to_owned());
     }
-    trees.into_iter().flatten().find_map(|tree| tree.pointer("/nsq/auth-secret")?.as_str().map(ToOwned::to_owned))
+    let places = ["/nsq/auth-secret", "/aerospike/password", "/nsq/tls/key", "/aerospike/tls/key"];
+    let of_tree = |tree: Value| places.iter().find_map(|place| tree.pointer(place)?.as_str().map(ToOwned::to_owned));
+    trees.into_iter().flatten().find_map(of_tree)
 }
 
 /// The lines of `check` say with the environment what they say in the words of the file; but for names in quotes, which the environment has not.
 fn means_the_same_again(folder: &Path, shown: &str) {
-    if shown.lines().any(|line| line.contains(": \"")) {
+    if shown.lines().any(|line| line.contains(": \"") || line.contains(".tls.key: (hidden)")) {
         return;
     }
+    // Where TLS takes its defaults from is told in words that are no values.
+    let shown: String = shown.lines().filter(|line| !line.contains(": (the ")).flat_map(|line| [line, "\n"]).collect();
+    let shown = &*shown;
     let path = folder.join("again.yml");
     fs::write(&path, "").expect("written");
     let settings = config::load(Some(&path), &overrides(shown.lines().map(variable).collect()));
@@ -107,7 +116,7 @@ fn variable(line: &str) -> (String, String) {
     let bare = |open, close| value.strip_prefix(open).and_then(|value| value.strip_suffix(close)).expect("brackets");
     let (key, value) = match key {
         key if LISTS.contains(&key) => (key.to_owned(), bare("[", "]").to_owned()),
-        "nsq.auth-secret" => match value.split_once(' ') {
+        key if SECRETS.contains(&key) => match value.split_once(' ') {
             Some((kind, place)) => (format!("{key}.{kind}"), place.to_owned()),
             None => (key.to_owned(), value.to_owned()), // the word that it is hidden, as a secret
         },
