@@ -9,11 +9,11 @@ use x_msrv::{
     error_chain,
 };
 
-/// Keys whose value is a list.
 /// Keys whose values are secrets, or where they are.
 const SECRETS: [&str; 6] =
     ["nsq.auth-secret", "nsq.tls.certificate", "nsq.tls.key", "aerospike.password", "aerospike.tls.certificate", "aerospike.tls.key"];
 
+/// Keys whose value is a list.
 const LISTS: [&str; 4] = ["nsq.nsqd-tcp-address", "nsq.lookupd-http-address", "aerospike.hosts", "dead-letter.nsq.nsqd-tcp-address"];
 
 /// Whatever its name says that a file is, it is understood, or refused in one line; what is shown of it does not depend on the secret in it; and
