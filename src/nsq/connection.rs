@@ -328,7 +328,7 @@ impl Connection {
         NsqError::Tls { address: self.address.clone(), fault: fault.to_owned() }
     }
 
-    /// Reads whole frames: what is there, up to [`BYTES_AT_ONCE`] and one frame more.
+    /// Reads whole frames: what is there, up to `BYTES_AT_ONCE` and one frame more.
     ///
     /// # Errors
     /// The peer closed, the network failed or the bytes are not the protocol; every frame before that was handed out by an earlier call.
