@@ -1,6 +1,6 @@
 //! The shape of the configuration file. Names and nothing else: what they mean is decided in `settings`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Whole};
 use crate::{
@@ -13,6 +13,12 @@ use crate::{
     },
     tls,
 };
+
+/// A key with nothing behind it is no key that was left out: who writes `tls:` and comments out all below it does not mean a connection in plain, and
+/// who leaves `ca-file:` empty does not mean everybody's authorities.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
@@ -44,16 +50,22 @@ pub(super) struct NsqShape {
     pub(super) channel: Option<Parsed<ChannelName>>,
     pub(super) max_in_flight: Option<Whole>,
     pub(super) max_messages: Option<Whole>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) auth_secret: Option<SecretShape>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
 pub(super) struct TlsShape {
+    #[serde(default, deserialize_with = "present")]
     pub(super) ca_file: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) certificate: Option<PlaceShape>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) key: Option<SecretShape>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) server_name: Option<Parsed<tls::Name>>,
     pub(super) insecure_skip_verify: Option<Flag>,
 }
@@ -79,9 +91,12 @@ pub(super) struct AerospikeShape {
     pub(super) ttl: Option<String>,
     pub(super) send_key: Option<Flag>,
     pub(super) timeout: Option<Span>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) user: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) password: Option<SecretShape>,
     pub(super) auth_mode: Option<AuthMode>,
+    #[serde(default, deserialize_with = "present")]
     pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 

@@ -43,13 +43,15 @@ pub struct Settings {
 pub struct NsqDeadLetter {
     settings: Settings,
     connection: Option<Connection>,
+    /// Why it could not be reached. Such a topic is not waited for again: each time may last as long as the connect timeout, and a run has to end.
+    down: Option<DeadLetterError>,
 }
 
 impl NsqDeadLetter {
     /// A topic that is connected to when the first letter comes.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, connection: None }
+        Self { settings, connection: None, down: None }
     }
 
     fn error(&self, cause: &NsqError) -> DeadLetterError {
@@ -84,6 +86,9 @@ impl NsqDeadLetter {
     /// Publishes a batch. What nsqd refuses as a whole, as too large for instance, is halved until the letter at fault stands alone.
     fn keep_batch<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         Box::pin(async move {
+            if let Some(error) = &self.down {
+                return vec![Err(error.clone()); bodies.len()];
+            }
             match self.publish(bodies).await {
                 Ok(()) => vec![Ok(Kept::Durably); bodies.len()],
                 Err(NsqError::Refused { .. }) if bodies.len() > 1 => {
@@ -93,7 +98,11 @@ impl NsqDeadLetter {
                     results
                 }
                 Err(error) => {
-                    vec![Err(self.error(&error)); bodies.len()]
+                    let told = self.error(&error);
+                    if !matches!(error, NsqError::Refused { .. }) {
+                        self.down = Some(told.clone());
+                    }
+                    vec![Err(told); bodies.len()]
                 }
             }
         })

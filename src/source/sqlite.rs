@@ -50,12 +50,12 @@ const SCHEMA: &str = "
 ";
 
 /// What is ready, and then what was put off by a clock that has gone back since: such a message would wait until the day that was wrong comes.
-/// Less than a second is no jump, but how clocks are kept right.
+/// Less than a second is no jump, but how clocks are kept right. What we have ourselves is left out; what another process has, who lives, is not.
 const LEASE: &str = "
     UPDATE messages SET attempts = attempts + 1, ready_at = ?1 + ?2, since = ?1, lease = ?3
     WHERE id IN (
         SELECT id FROM (SELECT id FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?4)
-        UNION ALL SELECT id FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000
+        UNION ALL SELECT id FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?3
         LIMIT ?4
     )
     RETURNING id, body, attempts";

@@ -260,3 +260,23 @@ fn a_setting_is_one_line_of_check_whatever_it_holds() {
     let shown = program.run(&["check"]).stdout;
     assert!(shown.contains("embedded-queue.path: \"/q\\nlog.level: debug\"\n") && shown.contains("\nlog.level: info\n"), "{shown}");
 }
+
+/// `tls:` with all its keys commented out meant a connection in plain, and an empty `ca-file:` the system's authorities.
+#[test]
+fn a_section_for_tls_with_nothing_in_it_is_refused_and_not_taken_for_none() {
+    for (nsq, aerospike, key) in [
+        ("tls:", "", "nsq.tls"),
+        ("tls: {ca-file: }", "", "nsq.tls.ca-file"),
+        ("auth-secret:", "", "nsq.auth-secret"),
+        ("", "tls: ", "aerospike.tls"),
+        ("", "user: u, password: ", "aerospike.password"),
+    ] {
+        let (nsq, aerospike) = (nsq.trim_end(), aerospike.trim_end());
+        let program = Program::new(&format!(
+            "nsq: {{nsqd-tcp-address: ['h:1'], topic: t, {nsq} }}\naerospike: {{hosts: ['h:1'], namespace: test, set: s, {aerospike} }}\n"
+        ));
+        let ended = program.run(&["check"]);
+        assert_eq!(ended.code, Some(78), "{key}: {}", ended.stdout);
+        assert!(ended.stderr.contains(&format!("{key}: ")), "{key}: {}", ended.stderr);
+    }
+}

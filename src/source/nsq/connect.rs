@@ -82,7 +82,10 @@ fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) ->
             Err(error) => {
                 let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
                 warn!(address = place.tcp.to_string(), cause = cause; "nsqd does not answer");
-                failure = Some(error);
+                // What only the configuration can mend is told, whoever else is down, and whatever the order.
+                if failure.as_ref().is_none_or(|failure| matches!(failure, NsqError::Io { .. })) {
+                    failure = Some(error);
+                }
             }
         }
     }

@@ -85,11 +85,13 @@ impl NsqSource {
     /// Reads what came on every lane, and tries to send what is waiting.
     fn poll_lanes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
+        // Looked at once for all lanes: one that is not read would be taken for one that has nothing.
+        let full = self.ready_bytes >= BYTES_READY;
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].closing == CloseState::Lost {
                 continue;
             }
-            let read = if self.ready_bytes < BYTES_READY { self.poll_lane(lane, cx) } else { Poll::Pending };
+            let read = if full { Poll::Pending } else { self.poll_lane(lane, cx) };
             match read {
                 Poll::Ready(Ok(())) => progress = Poll::Ready(()),
                 Poll::Ready(Err(cause)) => {
