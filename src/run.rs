@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::{Future, pending},
+    future::{Future, pending, ready},
     num::NonZeroU64,
     pin::Pin,
     time::{Duration, SystemTime},
@@ -120,12 +120,10 @@ impl<'a> Drain<'a> {
         let mut touch_at = Instant::now() + touch_period;
         let (mut told, mut closed) = (false, false);
         loop {
-            while batches.len() < BATCHES_AT_ONCE && !self.waiting.is_empty() {
-                batches.extend(self.next_batch().await);
-            }
-            if self.stop.is_some() && batches.is_empty() {
+            if self.stop.is_some() && batches.is_empty() && self.waiting.is_empty() {
                 return;
             }
+            // Each step below is short or has a timeout of its own, and what ends a run comes before what makes work.
             tokio::select! {
                 biased;
                 () = &mut shutdown, if !told => {
@@ -140,10 +138,11 @@ impl<'a> Drain<'a> {
                     batches.clear();
                     return self.give_up().await;
                 }
-                () = sleep_until(touch_at), if !batches.is_empty() => {
+                () = sleep_until(touch_at), if !batches.is_empty() || !self.waiting.is_empty() => {
                     self.touch().await;
                     touch_at = Instant::now() + touch_period;
                 }
+                () = ready(()), if batches.len() < BATCHES_AT_ONCE && !self.waiting.is_empty() => batches.extend(self.next_batch().await),
                 received = Self::receive(&mut self.parts.source, closed) => match received {
                     Received::Deliveries(deliveries) => self.take(deliveries).await,
                     Received::Empty => self.stop(StopReason::QueueEmpty).await,

@@ -103,13 +103,12 @@ impl CommandError {
             | Self::Logging(_)
             | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
             | Self::Store(StoreError::Setup { .. }) => Exit::Configuration,
+            Self::Source(SourceError::Messages { .. }) => Exit::DataError,
             Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
                 Exit::Unavailable
             }
             Self::File { .. } => Exit::NoInput,
             Self::Busy { .. } => Exit::TemporaryFailure,
-            // The queue took others, so it is this batch that it refuses.
-            Self::Partly { cause, .. } if matches!(**cause, Self::Source(SourceError::Refused { .. })) => Exit::DataError,
             Self::Partly { cause, .. } => cause.exit(),
             Self::Output(_) => Exit::OutputFailed,
             Self::System { .. } => Exit::Software,

@@ -145,6 +145,10 @@ pub(super) struct DeadLetterFileShape {
 pub(super) struct DeadLetterNsqShape {
     pub(super) nsqd_tcp_address: Option<List<HostPort>>,
     pub(super) topic: Parsed<TopicName>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) auth_secret: Option<SecretShape>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

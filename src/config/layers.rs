@@ -22,7 +22,8 @@ pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.y
 pub const FORMATS: [&str; 4] = ["yml", "yaml", "toml", "json"];
 
 /// Keys whose values are secrets.
-const SECRETS: [&str; 4] = ["nsq.auth-secret", "nsq.tls.key", "aerospike.password", "aerospike.tls.key"];
+const SECRETS: [&str; 6] =
+    ["nsq.auth-secret", "nsq.tls.key", "aerospike.password", "aerospike.tls.key", "dead-letter.nsq.auth-secret", "dead-letter.nsq.tls.key"];
 
 /// The places at which N may stand. An override of one of them is meant for all.
 const MAX_MESSAGES: [&str; 3] = ["max-messages", "nsq.max-messages", "embedded-queue.max-messages"];

@@ -407,9 +407,17 @@ fn dead_letter_settings(
                     Fault::new("dead-letter.nsq", "`nsqd-tcp-address` is needed, for the queue's own section names no nsqd")
                 })?,
             };
-            let (auth_secret, tls) = match source {
-                SourceSettings::Nsq(source) => (source.auth_secret.clone(), source.tls.clone()),
-                SourceSettings::Sqlite(_) => (None, None),
+            let queue = match source {
+                SourceSettings::Nsq(queue) => Some(queue),
+                SourceSettings::Sqlite(_) => None,
+            };
+            let auth_secret = match nsq.auth_secret {
+                Some(SecretShape(secret)) => Some(paths.secret(secret)),
+                None => queue.and_then(|queue| queue.auth_secret.clone()),
+            };
+            let tls = match nsq.tls {
+                None => queue.and_then(|queue| queue.tls.clone()),
+                shape => tls_settings("dead-letter.nsq.tls", shape, paths)?,
             };
             let fallback = file_settings(DeadLetterFileShape::default())?;
             Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, auth_secret, tls, timeout }, fallback))

@@ -57,6 +57,22 @@ impl fmt::Display for Settings {
 
 type Lines = Vec<(&'static str, String)>;
 
+/// The keys of a section `tls`: itself, and those in it.
+type TlsKeys = [&'static str; 6];
+
+macro_rules! tls_keys {
+    ($section:literal) => {
+        [
+            $section,
+            concat!($section, ".ca-file"),
+            concat!($section, ".certificate"),
+            concat!($section, ".key"),
+            concat!($section, ".server-name"),
+            concat!($section, ".insecure-skip-verify"),
+        ]
+    };
+}
+
 fn list(addresses: &[HostPort]) -> String {
     format!("[{}]", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
@@ -75,7 +91,7 @@ impl SourceSettings {
             ]
             .into_iter()
             .chain(nsq.auth_secret.as_ref().map(|secret| ("nsq.auth-secret", secret.to_string())))
-            .chain(tls_lines(NSQ_TLS, nsq.tls.as_deref()))
+            .chain(tls_lines(tls_keys!("nsq.tls"), nsq.tls.as_deref()))
             .collect(),
             Self::Sqlite(queue) => vec![
                 ("embedded-queue.path", queue.path.display().to_string()),
@@ -115,7 +131,7 @@ impl StoreSettings {
             ]
             .into_iter()
             .chain(aerospike.login.iter().flat_map(login_lines))
-            .chain(tls_lines(AEROSPIKE_TLS, aerospike.tls.as_deref()))
+            .chain(tls_lines(tls_keys!("aerospike.tls"), aerospike.tls.as_deref()))
             .collect(),
             Self::Sqlite(sqlite) => vec![
                 ("sqlite.path", sqlite.path.display().to_string()),
@@ -133,21 +149,6 @@ fn login_lines(login: &Login) -> [(&'static str, String); 3] {
     };
     [("aerospike.user", login.user.clone()), ("aerospike.password", login.password.to_string()), ("aerospike.auth-mode", mode.to_owned())]
 }
-
-/// The keys of a section `tls`: itself, and those in it.
-type TlsKeys = [&'static str; 6];
-
-const NSQ_TLS: TlsKeys =
-    ["nsq.tls", "nsq.tls.ca-file", "nsq.tls.certificate", "nsq.tls.key", "nsq.tls.server-name", "nsq.tls.insecure-skip-verify"];
-
-const AEROSPIKE_TLS: TlsKeys = [
-    "aerospike.tls",
-    "aerospike.tls.ca-file",
-    "aerospike.tls.certificate",
-    "aerospike.tls.key",
-    "aerospike.tls.server-name",
-    "aerospike.tls.insecure-skip-verify",
-];
 
 fn tls_lines(keys: TlsKeys, tls: Option<&tls::Settings>) -> Lines {
     let [itself, ca_file, certificate, key, server_name, insecure_skip_verify] = keys;
@@ -176,9 +177,11 @@ impl DeadLetterSettings {
             Self::File(file) => {
                 vec![("dead-letter.file.path", file.path.display().to_string()), ("dead-letter.file.max-size", file.max_size.to_string())]
             }
-            Self::Nsq(nsq, _) => {
-                vec![("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)), ("dead-letter.nsq.topic", nsq.topic.to_string())]
-            }
+            Self::Nsq(nsq, _) => [("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)), ("dead-letter.nsq.topic", nsq.topic.to_string())]
+                .into_iter()
+                .chain(nsq.auth_secret.as_ref().map(|secret| ("dead-letter.nsq.auth-secret", secret.to_string())))
+                .chain(tls_lines(tls_keys!("dead-letter.nsq.tls"), nsq.tls.as_deref()))
+                .collect(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
-use super::{Settings, SourceSettings, StoreSettings};
+use super::{DeadLetterSettings, Settings, SourceSettings, StoreSettings};
 use crate::{secret::Secret, tls};
 
 /// A section `tls` with the names of the two keys that are spoken of.
@@ -14,6 +14,10 @@ pub(super) fn of(settings: &Settings) -> Vec<String> {
     if let SourceSettings::Nsq(nsq) = &settings.source {
         secrets.push(("nsq.auth-secret", nsq.auth_secret.as_ref()));
         sections.push(("nsq.tls.key", "nsq.tls.insecure-skip-verify", nsq.tls.as_deref()));
+    }
+    if let DeadLetterSettings::Nsq(nsq, _) = &settings.dead_letter {
+        secrets.push(("dead-letter.nsq.auth-secret", nsq.auth_secret.as_ref()));
+        sections.push(("dead-letter.nsq.tls.key", "dead-letter.nsq.tls.insecure-skip-verify", nsq.tls.as_deref()));
     }
     if let StoreSettings::Aerospike(aerospike) = &settings.store {
         secrets.push(("aerospike.password", aerospike.login.as_ref().map(|login| &login.password)));

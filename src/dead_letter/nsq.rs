@@ -43,7 +43,7 @@ pub struct Settings {
 pub struct NsqDeadLetter {
     settings: Settings,
     connection: Option<Connection>,
-    /// Why it could not be reached. Such a topic is not waited for again: each time may last as long as the connect timeout, and a run has to end.
+    /// Why it could not be reached, or did not answer. Such a topic is not waited for again: each time may last as long as the connect timeout, and a run has to end.
     down: Option<DeadLetterError>,
 }
 
@@ -61,8 +61,10 @@ impl NsqDeadLetter {
     async fn connect(&self) -> Result<Connection, NsqError> {
         let tls = self.settings.tls.as_deref().map(Tls::load).transpose();
         let first = || self.settings.nsqd.first().expect("the configuration names at least one nsqd").clone();
-        let tls = tls.map_err(|error| NsqError::Tls { address: first(), fault: error_chain::text(&error) })?;
-        let identity = Identity { msg_timeout: None, max_body: MAX_ANSWER, auth_secret: self.settings.auth_secret.clone(), tls };
+        let tls =
+            tls.map_err(|error| NsqError::Tls { address: first(), fault: format!("dead-letter.nsq.tls: {}", error_chain::text(&error)) })?;
+        let auth_secret = self.settings.auth_secret.clone();
+        let identity = Identity { section: "dead-letter.nsq", msg_timeout: None, max_body: MAX_ANSWER, auth_secret, tls };
         let mut failure = None;
         for address in &self.settings.nsqd {
             match Connection::open(address, &identity, self.settings.timeout).await {
@@ -76,9 +78,15 @@ impl NsqDeadLetter {
     async fn publish(&mut self, bodies: &[Bytes]) -> Result<(), NsqError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => self.connect().await.inspect_err(|error| self.down = Some(self.error(error)))?,
         };
-        connection.publish(&self.settings.topic, bodies, self.settings.timeout).await?;
+        let published = connection.publish(&self.settings.topic, bodies, self.settings.timeout).await;
+        if let Err(error) = &published
+            && error.is_late()
+        {
+            self.down = Some(self.error(error));
+        }
+        published?;
         self.connection = Some(connection); // one that failed is not used again
         Ok(())
     }
@@ -97,13 +105,7 @@ impl NsqDeadLetter {
                     results.extend(self.keep_batch(second).await);
                     results
                 }
-                Err(error) => {
-                    let told = self.error(&error);
-                    if !matches!(error, NsqError::Refused { .. }) {
-                        self.down = Some(told.clone());
-                    }
-                    vec![Err(told); bodies.len()]
-                }
+                Err(error) => vec![Err(self.error(&error)); bodies.len()],
             }
         })
     }

@@ -79,6 +79,8 @@ const TLS_REQUIRED: &str = "(TLS required)";
 /// What we tell nsqd about ourselves with IDENTIFY.
 #[derive(Debug, Clone)]
 pub struct Identity {
+    /// The section of the configuration where the secret and TLS stand, for errors.
+    pub section: &'static str,
     /// How long nsqd is to wait for a settlement; `None` for one who only publishes, who wants no heartbeats either: there may be hours between two
     /// batches.
     pub msg_timeout: Option<Duration>,
@@ -88,6 +90,14 @@ pub struct Identity {
     pub auth_secret: Option<Secret>,
     /// How the connection is encrypted; in plain where there is nothing.
     pub tls: Option<Tls>,
+}
+
+impl NsqError {
+    /// Whether the time was over. Where that happened once, trying again may take as long.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
+    }
 }
 
 /// What nsqd told about itself in return.
@@ -108,6 +118,7 @@ pub struct ServerLimits {
 /// A connection on which both sides have said who they are.
 pub struct Connection {
     address: HostPort,
+    section: &'static str,
     stream: Stream,
     decoder: FrameDecoder,
     read: BytesMut,
@@ -160,6 +171,7 @@ impl Connection {
         stream.set_nodelay(true).map_err(io_error)?;
         let mut connection = Self {
             address: address.clone(),
+            section: identity.section,
             stream: Stream::Plain(stream),
             decoder: FrameDecoder::new(identity.max_body),
             read: BytesMut::with_capacity(READ_BUFFER),
@@ -184,7 +196,7 @@ impl Connection {
             serde_json::from_slice(&answer).map_err(|cause| io_error(io::Error::new(io::ErrorKind::InvalidData, cause)))?;
         match &identity.tls {
             Some(tls) if limits.tls_v1 => connection = connection.encrypted(tls).await?,
-            Some(_) => return Err(connection.tls_error("it offers no TLS, and `nsq.tls` is set")),
+            Some(_) => return Err(connection.tls_error(&format!("it offers no TLS, and `{}.tls` is set", identity.section))),
             None => {}
         }
         Ok((connection, limits))
@@ -222,7 +234,7 @@ impl Connection {
     async fn authenticate(&mut self, secret: Option<&Secret>) -> Result<(), NsqError> {
         let secret = match secret {
             Some(secret) => secret.read().map_err(Into::into),
-            None => Err("no `nsq.auth-secret` is configured".into()),
+            None => Err(format!("no `{}.auth-secret` is configured", self.section).into()),
         };
         let secret = secret.map_err(|cause| NsqError::Secret { address: self.address.clone(), cause })?;
         wire::put_auth(&mut self.written, secret.as_bytes());
@@ -279,10 +291,13 @@ impl Connection {
         let mut frames = Vec::new();
         loop {
             std::future::poll_fn(|cx| {
-                if let Poll::Ready(Err(cause)) = self.poll_flush(cx) {
-                    return Poll::Ready(Err(cause));
+                let flushed = self.poll_flush(cx);
+                match (self.poll_frames(cx, &mut frames), flushed) {
+                    // nsqd says what it does not like and closes, whether it read all of it or not: why is worth more than that it could not be sent.
+                    (Poll::Ready(Ok(())), _) => Poll::Ready(Ok(())),
+                    (_, Poll::Ready(Err(cause))) => Poll::Ready(Err(cause)),
+                    (read, _) => read,
                 }
-                self.poll_frames(cx, &mut frames)
             })
             .await
             .map_err(|cause| self.io_error(cause))?;
@@ -308,7 +323,7 @@ impl Connection {
             return self.io_error(io::Error::new(io::ErrorKind::UnexpectedEof, format!("a command was cut short on its way: {fault}")));
         }
         if fault.ends_with(TLS_REQUIRED) {
-            return self.tls_error("it demands TLS, and `nsq.tls` is not set");
+            return self.tls_error(&format!("it demands TLS, and `{}.tls` is not set", self.section));
         }
         NsqError::Refused { address: self.address.clone(), fault: fault.to_owned() }
     }

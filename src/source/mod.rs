@@ -125,6 +125,14 @@ pub enum SourceError {
         /// The server's own words.
         fault: String,
     },
+    /// It refuses messages as they are: they are too large, or empty. Blame: those messages.
+    #[error("{place} refuses these messages: {fault}")]
+    Messages {
+        /// Which queue.
+        place: String,
+        /// The server's own words.
+        fault: String,
+    },
     /// It can't be used as it is configured. Blame: the configuration, or the files that it names.
     #[error("{place}: {fault}")]
     Setup {

@@ -70,6 +70,7 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
         transaction.commit()?;
+        connection.prepare(LEASE)?; // a file of another version may lack a column
         Ok(connection)
     };
     prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| {

@@ -180,6 +180,29 @@ fn sigterm_in_the_middle_leaves_nothing_leased() {
     assert_eq!(queued(&program, "true"), 20_000 - ended.report()["stored"].as_i64().expect("a count"));
 }
 
+/// All that waited was rejected first, batch after batch, whatever the signal said.
+#[test]
+fn sigterm_while_a_topic_for_dead_letters_hangs_ends_after_the_batch_at_hand() {
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let program = Program::new(&format!(
+        "embedded-queue: {{path: queue.db, max-messages: 2000}}\nsqlite: {{path: store.db, set: s}}\nconnect-timeout: 2s\nlog: {{level: error}}\n\
+         dead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}'}}}}\n",
+        hanging.local_addr().expect("an address")
+    ));
+    program.run_with_input(&["send"], "not json\n".repeat(1_000).as_bytes());
+    let child = program.spawn(&["run", "--report", "json"]);
+    let connection = hanging.accept().expect("the program connects");
+    signal(&child, "TERM");
+    let report = wait(child).report();
+    drop(connection);
+    assert_eq!(
+        (&report["stop-reason"], &report["rejected"], &report["requeued"]),
+        (&"signal".into(), &400.into(), &600.into()),
+        "{report}"
+    );
+    assert_eq!((program.letters().len(), queued(&program, "lease IS NULL")), (400, 600));
+}
+
 fn numbered(count: u64) -> String {
     use std::fmt::Write as _;
     (0..count).fold(String::new(), |mut lines, number| {
@@ -204,6 +227,20 @@ fn a_table_of_another_shape_is_exit_78_before_a_message_is_taken() {
     assert!(ended.stderr.contains("no column named gid"), "{}", ended.stderr);
     let queue = rusqlite::Connection::open(program.path("one.db")).expect("the queue");
     assert_eq!(queue.query_row("SELECT attempts FROM messages", [], |row| row.get::<_, i64>(0)).expect("the message"), 0);
+}
+
+/// `check --connect` found it in order, and the run could not read it.
+#[test]
+fn a_queue_that_lacks_a_column_is_exit_78_for_every_command() {
+    let program = Program::new(CONFIGURATION);
+    program.run_with_input(&["send"], b"{}\n");
+    let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");
+    queue.execute_batch("ALTER TABLE messages DROP COLUMN since").expect("dropped");
+    for command in [&["check", "--connect"][..], &["send", "x-msrv.yml"], &["run"]] {
+        let ended = program.run(command);
+        assert_eq!(ended.code, Some(78), "{ended:?}");
+        assert!(ended.stderr.contains("no such column: since"), "{}", ended.stderr);
+    }
 }
 
 /// An administrator checks as root; files made then would be closed to the service's own user.

@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use x_msrv::nsq::{Connection, Identity, NsqError};
+
 use crate::support::{
+    PATIENCE, block_on,
     nsqd::{Depths, Lookupd, Nsqd, nobody},
     program::{Program, signal, wait, wait_while_running},
     wait_until,
@@ -321,6 +325,33 @@ fn a_body_of_a_mebibyte_is_stored_and_a_larger_one_is_a_dead_letter() {
     let letters = program.letters();
     assert!(letters.iter().all(|letter| letter["reason"] == "too-large"));
     assert_eq!(letters[1]["body"].as_str().map(str::len).max(letters[0]["body"].as_str().map(str::len)), Some(3 << 20));
+}
+
+#[test]
+fn messages_that_nsqd_refuses_are_exit_65() {
+    let nsqd = Nsqd::with(&["-max-msg-size=1000", "-max-body-size=300000"]);
+    let program = program(&[&nsqd], "");
+    for (size, words) in [(900_000, "E_BAD_BODY"), (250_000, "E_BAD_MESSAGE"), (1_001, "E_BAD_MESSAGE")] {
+        let input = format!("{{}}\n{}\n", "x".repeat(size));
+        let ended = program.run_with_input(&["send"], input.as_bytes());
+        assert!(ended.code == Some(65) && ended.stderr.contains(words), "{ended:?}");
+    }
+}
+
+/// nsqd does not read what is too large, and closes; all that was told then was that the rest could not be sent, and the run did not try again.
+#[test]
+fn what_nsqd_refuses_before_it_has_read_it_is_told_in_its_own_words() {
+    let nsqd = Nsqd::start();
+    let identity = Identity { section: "nsq", msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
+    let more_than_buffers_hold = Bytes::from(vec![b'x'; 64 << 20]);
+    for _ in 0..5 {
+        let published = block_on(async {
+            let (mut connection, _) = Connection::open(&nsqd.tcp, &identity, PATIENCE).await.expect("nsqd answers");
+            connection.publish(&"t".parse().expect("a topic"), std::slice::from_ref(&more_than_buffers_hold), PATIENCE).await
+        });
+        let error = published.expect_err("nsqd takes 5 MiB");
+        assert!(matches!(&error, NsqError::Refused { fault, .. } if fault.starts_with("E_BAD_BODY")), "{error:?}");
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::support::{
 
 pub(crate) const SECRET: &str = "hunter2";
 
+/// Who knows this may use the topic `other` and nothing else.
+const GUEST: &str = "guest";
+
 /// What nsqd asks (<https://nsq.io/components/nsqd.html#auth>): who knows the secret may do everything. It ends with the tests.
 pub(crate) fn authentication_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -22,11 +25,14 @@ pub(crate) fn authentication_server() -> String {
             let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let request = lines.next().unwrap_or_default();
             lines.find(String::is_empty);
-            let permission = r#"{"permissions":["subscribe","publish"],"topic":".*","channels":[".*"]}"#;
-            let (status, body) = if request.contains(&format!("secret={SECRET}&")) || request.contains(&format!("secret={SECRET} ")) {
-                ("200 OK", format!(r#"{{"ttl":3600,"identity":"tests","authorizations":[{permission}]}}"#))
-            } else {
-                ("403 Forbidden", "{}".to_owned())
+            let says = |secret| ['&', ' '].iter().any(|end| request.contains(&format!("secret={secret}{end}")));
+            let topics = [(SECRET, ".*"), (GUEST, "other")].into_iter().find_map(|(secret, topics)| says(secret).then_some(topics));
+            let (status, body) = match topics {
+                Some(topics) => {
+                    let permission = format!(r#"{{"permissions":["subscribe","publish"],"topic":"{topics}","channels":[".*"]}}"#);
+                    ("200 OK", format!(r#"{{"ttl":3600,"identity":"tests","authorizations":[{permission}]}}"#))
+                }
+                None => ("403 Forbidden", "{}".to_owned()),
             };
             let answer = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             drop((&stream).write_all(answer.as_bytes()));
@@ -106,6 +112,37 @@ fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
     let credential = program(&nsqd, ", auth-secret: {credential: nsq}");
     fails(&credential.run(&[]), &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY"]);
     fails(&program(&nsqd, ", auth-secret: hunter22").run(&["send", "x-msrv.yml"]), &["E_AUTH_FAILED"]);
+}
+
+/// It was exit code 65, as if the message were at fault.
+#[test]
+fn one_who_may_not_publish_to_the_topic_is_exit_78() {
+    let nsqd = nsqd();
+    let sent = program(&nsqd, ", auth-secret: guest").run_with_input(&["send"], b"{}\n");
+    fails(&sent, &["0 messages were sent, then it failed", "E_UNAUTHORIZED"]);
+}
+
+/// Dead letters of an embedded queue could not be sent to an nsqd that wants a secret.
+#[test]
+fn the_topic_for_dead_letters_may_have_a_secret_of_its_own() {
+    let nsqd = nsqd();
+    let program = |secret: &str| {
+        let program = Program::new(&format!(
+            "embedded-queue: {{path: queue.db}}\nsqlite: {{path: store.db, set: s}}\n\
+             dead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}'{secret}}}}}\n",
+            nsqd.tcp
+        ));
+        std::fs::set_permissions(program.path("x-msrv.yml"), PermissionsExt::from_mode(0o600)).expect("ours");
+        program
+    };
+    works(&nsqd, &program(", auth-secret: hunter2"));
+    let check = program("").run(&["check", "--connect"]);
+    assert!(check.code == Some(69) && check.stderr.contains("no `dead-letter.nsq.auth-secret` is configured"), "{check:?}");
+    let shown = program(", auth-secret: hunter2").run(&["check"]).stdout;
+    assert!(shown.contains("dead-letter.nsq.auth-secret: (hidden)\n"), "{shown}");
+    let open = program(", auth-secret: hunter2");
+    std::fs::set_permissions(open.path("x-msrv.yml"), PermissionsExt::from_mode(0o644)).expect("ours");
+    assert!(open.run(&["check"]).stderr.contains("dead-letter.nsq.auth-secret is a secret"));
 }
 
 /// The parsers like to show the line that is wrong; `systemctl status` would show it to everybody.

@@ -262,6 +262,50 @@ fn the_secret_is_sent_over_tls_only() {
     assert!(debug.code == Some(0) && !debug.stderr.contains(SECRET), "{debug:?}");
 }
 
+/// The topic for dead letters has the queue's TLS where it has none of its own, and may stand elsewhere.
+#[test]
+fn dead_letters_may_have_tls_of_their_own() {
+    let authority = Authority::new();
+    let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[]);
+    let plain = Nsqd::start();
+    let program = |queue: &str, tls: &str| {
+        Program::new(&format!(
+            "{queue}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}'{tls}}}}}\n",
+            nsqd.tcp
+        ))
+    };
+    let embedded = "embedded-queue: {path: queue.db}";
+    let own = format!(", tls: {}", trusting(&authority));
+    works_with_letters_at(&nsqd, &program(embedded, &own), 1);
+    let in_plain = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nidle-timeout: 300ms", plain.tcp);
+    works_with_letters_at(&nsqd, &program(&in_plain, &own), 2);
+    for (tls, words) in [
+        ("", "it demands TLS, and `dead-letter.nsq.tls` is not set"),
+        (", tls: {ca-file: nonesuch.pem}", "dead-letter.nsq.tls: cannot read /"),
+    ] {
+        let check = program(embedded, tls).run(&["check", "--connect"]);
+        assert!(check.code == Some(69) && check.stderr.contains(words), "{check:?}");
+    }
+    // `false` is an answer as well.
+    let encrypted =
+        format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, tls: {}}}\nidle-timeout: 300ms", nsqd.tcp, trusting(&authority));
+    let elsewhere = format!(
+        "{encrypted}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}', tls: false}}}}\n",
+        plain.tcp
+    );
+    works_with_letters_at(&plain, &Program::new(&elsewhere), 1);
+}
+
+#[track_caller]
+fn works_with_letters_at(nsqd: &Nsqd, program: &Program, letters: u64) {
+    send(program, ["{\"a\": 1}", "not json"].map(str::to_owned));
+    let report = program.drain(&[]);
+    assert_eq!((&report["stored"], &report["dead-lettered"]), (&1.into(), &1.into()), "{report}");
+    assert_eq!(nsqd.depths("dead").waiting, letters);
+    let check = program.run(&["check", "--connect"]);
+    assert_eq!(check.code, Some(0), "{}", check.stderr);
+}
+
 /// Its HTTP is closed to us as well; what silence says has to do.
 #[test]
 fn an_nsqd_that_nsqlookupd_names_and_that_answers_no_statistics_is_drained_nevertheless() {

@@ -74,7 +74,7 @@ impl Settings {
         let max_body = self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY);
         let tls = self.tls.as_deref().map(Tls::load).transpose();
         let tls = tls.map_err(|error| SourceError::Setup { place: "nsq.tls".to_owned(), fault: error_chain::text(&error) })?;
-        Ok(Identity { msg_timeout: Some(msg_timeout), max_body, auth_secret: self.auth_secret.clone(), tls })
+        Ok(Identity { section: "nsq", msg_timeout: Some(msg_timeout), max_body, auth_secret: self.auth_secret.clone(), tls })
     }
 }
 

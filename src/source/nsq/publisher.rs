@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     BoxFuture,
-    nsq::{Connection, Identity, name::TopicName},
+    nsq::{Connection, Identity, NsqError, name::TopicName},
     source::{Publisher, SourceError},
 };
 
@@ -46,8 +46,18 @@ impl NsqPublisher {
     }
 }
 
+/// What nsqd does not like about messages has these codes (`nsqd/protocol_v2.go`, `MPUB` and `readMPUB`); the others are about who publishes what.
+fn publish_error(error: NsqError) -> SourceError {
+    match error {
+        NsqError::Refused { address, fault } if ["E_BAD_MESSAGE", "E_BAD_BODY"].iter().any(|code| fault.starts_with(code)) => {
+            SourceError::Messages { place: format!("nsqd at {address}"), fault }
+        }
+        other => connect_error(other),
+    }
+}
+
 impl Publisher for NsqPublisher {
     fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move { self.connection.publish(&self.topic, bodies, self.timeout).await.map_err(connect_error) })
+        Box::pin(async move { self.connection.publish(&self.topic, bodies, self.timeout).await.map_err(publish_error) })
     }
 }

@@ -10,8 +10,17 @@ use x_msrv::{
 };
 
 /// Keys whose values are secrets, or where they are.
-const SECRETS: [&str; 6] =
-    ["nsq.auth-secret", "nsq.tls.certificate", "nsq.tls.key", "aerospike.password", "aerospike.tls.certificate", "aerospike.tls.key"];
+const SECRETS: [&str; 9] = [
+    "nsq.auth-secret",
+    "nsq.tls.certificate",
+    "nsq.tls.key",
+    "aerospike.password",
+    "aerospike.tls.certificate",
+    "aerospike.tls.key",
+    "dead-letter.nsq.auth-secret",
+    "dead-letter.nsq.tls.certificate",
+    "dead-letter.nsq.tls.key",
+];
 
 /// Keys whose value is a list.
 const LISTS: [&str; 4] = ["nsq.nsqd-tcp-address", "nsq.lookupd-http-address", "aerospike.hosts", "dead-letter.nsq.nsqd-tcp-address"];
@@ -89,7 +98,14 @@ fn secret(text: &str) -> Option<String> {
         let line = text.lines().find_map(|line| ["auth-secret", "password"].iter().find_map(|key| line.trim().strip_prefix(key)))?;
         return Some(line.trim_matches([' ', ':', '=', '"', '\'']).to_owned());
     }
-    let places = ["/nsq/auth-secret", "/aerospike/password", "/nsq/tls/key", "/aerospike/tls/key"];
+    let places = [
+        "/nsq/auth-secret",
+        "/aerospike/password",
+        "/nsq/tls/key",
+        "/aerospike/tls/key",
+        "/dead-letter/nsq/auth-secret",
+        "/dead-letter/nsq/tls/key",
+    ];
     let of_tree = |tree: Value| places.iter().find_map(|place| tree.pointer(place)?.as_str().map(ToOwned::to_owned));
     trees.into_iter().flatten().find_map(of_tree)
 }

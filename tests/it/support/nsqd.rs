@@ -168,7 +168,7 @@ impl Nsqd {
     pub(crate) fn publish(&self, topic: &str, bodies: impl IntoIterator<Item = impl Into<Bytes>>) {
         let bodies: Vec<Bytes> = bodies.into_iter().map(Into::into).collect();
         block_on(async {
-            let identity = Identity { msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
+            let identity = Identity { section: "nsq", msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
             let (mut connection, _) = Connection::open(&self.tcp, &identity, PATIENCE).await.expect("nsqd answers");
             for batch in bodies.chunks(1_000) {
                 connection.publish(&topic.parse().expect("a topic"), batch, PATIENCE).await.expect("published");
