@@ -113,6 +113,7 @@ fn bytes_that_are_altered_on_their_way_do_no_harm_under_tls() {
         for _ in 0..3 {
             scene.publish(rng.u64(1..150));
             scene.queue.plan(vec![any_corruption(rng)]);
+            scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
             let ended = wait(scene.spawn());
             scene.look_at(&ended, Told::Misled);
         }

@@ -15,7 +15,7 @@ use x_msrv::{
 
 use super::{Schedule, proxy::Proxy};
 use crate::support::{
-    aerospike::{StandIn, Value as BinValue},
+    aerospike::{Guard, StandIn, Value as BinValue},
     block_on,
     certificates::Authority,
     nsqd::{Depths, Nsqd},
@@ -128,7 +128,7 @@ impl<'a> Scene<'a> {
         Self::between(schedule, nsqd, queue, &servers, Database::Sqlite, &sqlite(FILES), more)
     }
 
-    /// nsqd behind TLS, and the embedded store.
+    /// nsqd and the stand-in, both behind TLS.
     pub(super) fn encrypted(schedule: &'a Schedule, more: &str) -> Self {
         let authority = Authority::new();
         let pair = authority.server(&["127.0.0.1"]);
@@ -136,7 +136,13 @@ impl<'a> Scene<'a> {
         let nsqd = Nsqd::with(&[&HASTY[..], &[&certificate, &key]].concat());
         let queue = Proxy::new(&nsqd.tcp, &schedule.injected);
         let servers = format!("nsqd-tcp-address: ['{}'], tls: {{ca-file: ca.pem}}", queue.address);
-        let scene = Self::between(schedule, nsqd, queue, &servers, Database::Sqlite, &sqlite(FILES), more);
+        let server = block_on(StandIn::guarded(Guard::default().tls(&pair, None)));
+        let address = HostPort { host: server.address().ip().to_string(), port: server.address().port() };
+        let proxy = Proxy::new(&address, &schedule.injected);
+        server.tell_address(proxy.address.to_string().parse().expect("an address"));
+        let section =
+            format!("aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms, tls: {{ca-file: ca.pem}}}}\n", proxy.address);
+        let scene = Self::between(schedule, nsqd, queue, &servers, Database::StandIn(server, proxy), &section, more);
         std::fs::copy(&authority.file, scene.program.path("ca.pem")).expect("copied");
         scene
     }

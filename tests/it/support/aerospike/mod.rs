@@ -110,6 +110,11 @@ impl StandIn {
         self.address
     }
 
+    /// Tells clients that it is elsewhere: at a proxy, which cannot do that itself under TLS.
+    pub(crate) fn tell_address(&self, address: SocketAddr) {
+        self.shared.tell(address);
+    }
+
     /// Adds a rule behind those that are there.
     pub(crate) fn rule(&self, rule: Rule) {
         self.shared.state().rules.add(rule);

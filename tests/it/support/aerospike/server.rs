@@ -13,7 +13,8 @@ use super::wire::{Frame, Malformed, read_frame};
 
 /// What connections and the test share.
 pub(super) struct Shared {
-    address: SocketAddr,
+    /// Where clients are told that it is.
+    address: Mutex<SocketAddr>,
     guard: Guard,
     state: Mutex<State>,
     frozen: watch::Sender<bool>,
@@ -23,11 +24,21 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(address: SocketAddr, guard: Guard) -> Self {
-        Shared { address, guard, state: Mutex::default(), frozen: watch::Sender::new(false), arrived: watch::Sender::new(0) }
+        Shared {
+            address: Mutex::new(address),
+            guard,
+            state: Mutex::default(),
+            frozen: watch::Sender::new(false),
+            arrived: watch::Sender::new(0),
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic while the stand-in's state was locked")
+    }
+
+    pub(super) fn tell(&self, address: SocketAddr) {
+        *self.address.lock().expect("no panic while the address was locked") = address;
     }
 
     /// Reads a frame and logs what is in it.
@@ -39,7 +50,8 @@ impl Shared {
     }
 
     fn carry_out(&self, received: &Received) -> Reply {
-        received.carry_out(&mut self.state(), self.address)
+        let address = *self.address.lock().expect("no panic while the address was locked");
+        received.carry_out(&mut self.state(), address)
     }
 
     pub(super) fn freeze(&self, frozen: bool) {
