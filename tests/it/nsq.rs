@@ -303,9 +303,15 @@ fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
     nsqd.stop();
     let ended = wait(child);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-    assert_eq!(ended.report()["stop-reason"], "queue-closed");
+    let first = ended.report();
+    assert_eq!(first["stop-reason"], "queue-closed");
     nsqd.restart();
-    program.drain(&[]);
+    let again = program.drain(&[]);
+    // Everything that was settled counted as unconfirmed, so that nobody could tell a hiccup from a calamity.
+    let count = |report: &serde_json::Value, key: &str| report[key].as_u64().expect("a number");
+    let came_again = count(&first, "received") + count(&again, "received") - COUNT;
+    assert!(count(&first, "received") > 3_000 && count(&first, "unconfirmed") <= 2_000, "{first}");
+    assert!(came_again <= count(&first, "unconfirmed") + count(&first, "requeued"), "{came_again} came again: {first} {again}");
     assert_eq!(stored(&program), (0..COUNT).collect());
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight), (0, 0));

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use log::warn;
 use tokio::time::{Instant, timeout};
 
-use super::{Servers, Settings, flow::LaneStart, lookup};
+use super::{Servers, Settings, flow::LaneStart, lookup, proof::Proof};
 use crate::{
     address::HostPort,
     error_chain,
@@ -73,26 +73,23 @@ pub(super) async fn connect(settings: &Settings) -> Result<Vec<Lane>, SourceErro
     those_that_answer(&places, attempts)
 }
 
-/// What was reached; a warning for each that was not, and an error if that is all of them.
+/// What was reached, with a warning for each that was not; where that is all of them, one of them is the error.
 fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) -> Result<Vec<T>, SourceError> {
-    let (mut reached, mut failure) = (Vec::new(), None);
+    let (mut reached, mut failures) = (Vec::new(), Vec::new());
     for (place, attempt) in places.iter().zip(attempts) {
         match attempt {
             Ok(it) => reached.push(it),
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                warn!(address = place.tcp.to_string(), cause = cause; "nsqd does not answer");
-                // What only the configuration can mend is told, whoever else is down, and whatever the order.
-                if failure.as_ref().is_none_or(|failure| matches!(failure, NsqError::Io { .. })) {
-                    failure = Some(error);
-                }
-            }
+            Err(error) => failures.push((place, error)),
         }
     }
-    match failure {
-        Some(error) if reached.is_empty() => Err(connect_error(error)),
-        _ => Ok(reached),
+    // What only the configuration can mend is told, whoever else is down, and whatever the order.
+    let worst = failures.iter().position(|(_, error)| !matches!(error, NsqError::Io { .. })).unwrap_or(0);
+    let error = (reached.is_empty() && !failures.is_empty()).then(|| failures.remove(worst).1);
+    for (place, error) in failures {
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        warn!(address = place.tcp.to_string(), cause = cause; "nsqd does not answer");
     }
+    error.map_or(Ok(reached), |error| Err(connect_error(error)))
 }
 
 pub(super) fn connect_error(error: NsqError) -> SourceError {
@@ -128,8 +125,7 @@ pub(super) struct Lane {
     pub(super) origin: Origin,
     pub(super) start: LaneStart,
     pub(super) lease: Duration,
-    /// Settlements that were put since SUB, and not refused: proven to have arrived by `CLOSE_WAIT` only.
-    pub(super) unproven: u64,
+    pub(super) proof: Proof,
     pub(super) closing: CloseState,
 }
 
@@ -164,15 +160,21 @@ impl Lane {
         };
         let (subscribed, depth) = tokio::join!(subscribe, depth);
         let (connection, limits, round_trip) = subscribed?;
+        let msg_timeout = Duration::from_millis(limits.msg_timeout.get()).min(LEASES[1]);
         Ok(Self {
             origin: Origin::new(&format!("{}@{address}", settings.topic)),
             connection,
             http: place.http.clone(),
             start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth },
-            lease: Duration::from_millis(limits.msg_timeout.get()).clamp(LEASES[0], LEASES[1]),
-            unproven: 0,
+            lease: msg_timeout.max(LEASES[0]),
+            proof: Proof::new(msg_timeout, Instant::now()),
             closing: CloseState::Open,
         })
+    }
+
+    pub(super) fn put_rdy(&mut self, rdy: u32) {
+        self.proof.rdy(rdy);
+        wire::put_rdy(self.connection.commands(), rdy);
     }
 }
 

@@ -3,6 +3,7 @@
 mod connect;
 mod flow;
 pub mod lookup;
+mod proof;
 mod publisher;
 mod receiver;
 

@@ -127,7 +127,7 @@ impl NsqSource {
 
     fn put_change_of_rdy(&mut self, lane: usize) {
         if let Some(change) = self.flow.as_mut().and_then(|flow| flow.change_of_rdy(lane)) {
-            wire::put_rdy(self.lanes[lane].connection.commands(), change.rdy);
+            self.lanes[lane].put_rdy(change.rdy);
         }
     }
 
@@ -137,7 +137,7 @@ impl NsqSource {
             Frame::Response(data) if data == wire::HEARTBEAT => self.lanes[lane].connection.answer_heartbeat(),
             Frame::Response(data) if data == wire::CLOSE_WAIT => {
                 self.lanes[lane].closing = CloseState::Confirmed;
-                self.lanes[lane].unproven = 0;
+                self.lanes[lane].proof.confirmed();
             }
             Frame::Response(_) => {}
             Frame::Error(text) => {
@@ -146,7 +146,7 @@ impl NsqSource {
                 // Neither these two nor E_TOUCH_FAILED end the connection: the message had timed out, and comes again. Anything else does.
                 if timed_out {
                     self.closing.unconfirmed += 1;
-                    self.lanes[lane].unproven = self.lanes[lane].unproven.saturating_sub(1);
+                    self.lanes[lane].proof.refused();
                 }
                 let address = self.lanes[lane].connection.address().to_string();
                 warn!(address = address, answer = text.as_ref(); "nsqd refuses a command");
@@ -157,6 +157,7 @@ impl NsqSource {
     fn take_message(&mut self, lane: usize, message: WireMessage) {
         let on_the_books = self.flow.as_mut().is_some_and(|flow| flow.received(lane, Instant::now()));
         let WireMessage { attempts, id, body, .. } = message;
+        self.lanes[lane].proof.delivered();
         let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
         if on_the_books && self.lanes[lane].closing == CloseState::Open {
             let message = Message { origin: self.lanes[lane].origin.clone(), id: text.into(), body, attempts: attempts.into() };
@@ -165,6 +166,7 @@ impl NsqSource {
         } else {
             debug!(id = text; "a message over N is requeued");
             wire::put_req(self.lanes[lane].connection.commands(), text, 0);
+            self.lanes[lane].proof.settled(1);
             self.closing.requeued += 1;
         }
     }
@@ -175,7 +177,7 @@ impl NsqSource {
             warn!(address = lost.connection.address().to_string(), cause = cause.to_string(); "connection to nsqd lost");
         }
         lost.closing = CloseState::Lost;
-        self.closing.unconfirmed += std::mem::take(&mut lost.unproven);
+        self.closing.unconfirmed += lost.proof.in_doubt(Instant::now());
         if let Some(flow) = &mut self.flow {
             flow.lost(lane, Instant::now());
         }
@@ -271,7 +273,7 @@ impl NsqSource {
             let lane = &mut self.lanes[lane_of(&delivery.receipt)];
             if lane.closing == CloseState::Open {
                 wire::put_req(lane.connection.commands(), &delivery.message.id, 0);
-                lane.unproven += 1;
+                lane.proof.settled(1);
             } else {
                 self.closing.unconfirmed += 1;
             }
@@ -293,7 +295,9 @@ impl NsqSource {
             self.requeue_strays().await;
         }
         self.hang_up().await;
-        self.closing.unconfirmed += self.lanes.iter().map(|lane| lane.unproven).sum::<u64>();
+        let now = Instant::now();
+        let open = self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost);
+        self.closing.unconfirmed += open.map(|lane| lane.proof.in_doubt(now)).sum::<u64>();
         self.closing
     }
 
@@ -347,12 +351,12 @@ impl NsqSource {
                 continue;
             }
             flow.settled(index, count, Instant::now());
-            lane.unproven += count;
+            lane.proof.settled(count);
             let change = flow.change_of_rdy(index);
-            let commands = lane.connection.commands();
             if let Some(change) = change.filter(|change| change.sinks) {
-                wire::put_rdy(commands, change.rdy);
+                lane.put_rdy(change.rdy);
             }
+            let commands = lane.connection.commands();
             for (delivery, settlement) in here() {
                 match settlement {
                     Settlement::Finish => wire::put_fin(commands, &delivery.message.id),
@@ -360,7 +364,7 @@ impl NsqSource {
                 }
             }
             if let Some(change) = change.filter(|change| !change.sinks) {
-                wire::put_rdy(commands, change.rdy);
+                lane.put_rdy(change.rdy);
             }
         }
     }
