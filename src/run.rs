@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use log::{debug, warn};
+use log::{Level, debug, log, warn};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -84,6 +84,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         stop: None,
         until: started + limits.timeout,
         fault: None,
+        put_off_by: None,
     };
     let demand = Demand { max_messages: limits.max_messages, idle_timeout: limits.idle_timeout };
     drain.parts.source.start(demand).await?;
@@ -108,6 +109,8 @@ struct Drain<'a> {
     /// Before a stop: the deadline. After it: when what is under way is given up.
     until: Instant,
     fault: Option<String>,
+    /// Why messages were put off the last time.
+    put_off_by: Option<String>,
 }
 
 /// A batch that the store has answered.
@@ -280,7 +283,10 @@ impl<'a> Drain<'a> {
             _ => None,
         });
         if let (count @ 1.., Some(cause)) = (deferred.clone().count(), deferred.clone().next()) {
-            warn!(messages = count, cause = cause.as_str(); "messages are put off");
+            // A cause that lasts is told once; how many it concerned is in the report.
+            let level = if self.put_off_by.as_ref() == Some(cause) { Level::Debug } else { Level::Warn };
+            log!(level, messages = count, cause = cause.as_str(); "messages are put off");
+            self.put_off_by = Some(cause.clone());
         }
         let settlements: Vec<(Delivery, Settlement)> = decided
             .into_iter()

@@ -39,6 +39,10 @@ impl Secret {
         };
         let text = path.and_then(std::fs::read_to_string).map_err(|cause| SecretError { place: self.to_string(), cause })?;
         let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+        if text.is_empty() {
+            let cause = io::Error::new(io::ErrorKind::InvalidData, "it is empty");
+            return Err(SecretError { place: self.to_string(), cause });
+        }
         Ok(text.to_owned())
     }
 }
@@ -67,10 +71,12 @@ mod tests {
     fn a_file_s_last_line_end_is_not_part_of_the_secret() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
-        for (content, secret) in [("a b\n", "a b"), ("a b\r\n", "a b"), ("a b", "a b"), ("a\n\n", "a\n"), ("", "")] {
+        for (content, secret) in [("a b\n", "a b"), ("a b\r\n", "a b"), ("a b", "a b"), ("a\n\n", "a\n")] {
             std::fs::write(&path, content).expect("written");
             assert_eq!(Secret::File(path.clone()).read().expect("a file"), secret);
         }
+        std::fs::write(&path, "\n").expect("written");
+        Secret::File(path).read().expect_err("an empty secret is none");
         let error = Secret::File(folder.path().join("nonesuch")).read().expect_err("no file");
         assert!(error.to_string().starts_with("cannot read the file /"), "{error}");
     }

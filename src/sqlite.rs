@@ -3,7 +3,6 @@
 use std::{io, path::Path, thread::sleep, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rustix::io::Errno;
 use tokio::time::Instant;
 
 use crate::state_file;
@@ -46,10 +45,7 @@ fn retry_while_busy(mut attempt: impl FnMut() -> rusqlite::Result<()>) -> rusqli
 /// The same for an error of [`open`].
 #[must_use]
 pub fn is_open_fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    let is_link = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(Errno::LOOP.raw_os_error());
-    matches!(io, Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::IsADirectory))
-        || is_link
+    error.downcast_ref::<io::Error>().is_some_and(state_file::is_setup_fault)
         || error.downcast_ref::<rusqlite::Error>().is_some_and(is_setup_fault)
 }
 
@@ -68,4 +64,16 @@ pub fn is_setup_fault(error: &rusqlite::Error) -> bool {
                 | ErrorCode::PermissionDenied
         )
     )
+}
+
+/// The same error, and that the disk is full where it is. At some moments, such as when the shared-memory file is made, SQLite says no more than that
+/// the disk fails.
+#[must_use]
+pub fn in_plain_words(path: &Path, error: Box<dyn std::error::Error + Send + Sync>) -> Box<dyn std::error::Error + Send + Sync> {
+    let fails = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+    let full = || rustix::fs::statvfs(state_file::folder(path)).is_ok_and(|disk| disk.f_bavail == 0);
+    if error.downcast_ref::<rusqlite::Error>().is_some_and(fails) && full() {
+        return format!("no space is left on its disk ({error})").into();
+    }
+    error
 }

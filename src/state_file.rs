@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::OFlags;
+use rustix::{fs::OFlags, io::Errno};
 
 /// Opens a file for reading and appending, without creating it. A symlink in its place is an error, not a way to write elsewhere, and so is one on
 /// the way to it that is neither root's nor ours.
@@ -17,7 +17,31 @@ use rustix::fs::OFlags;
 /// It is not there, not ours, or a symlink.
 pub fn open(path: &Path) -> io::Result<File> {
     refuse_links_of_others(path)?;
-    options().open(path)
+    options().open(path).map_err(in_plain_words)
+}
+
+/// The same for reading, and for writing over what is there.
+///
+/// # Errors
+/// As with [`open`].
+pub fn open_to_overwrite(path: &Path) -> io::Result<File> {
+    refuse_links_of_others(path)?;
+    options().append(false).write(true).open(path).map_err(in_plain_words)
+}
+
+/// Whether a file can't be opened before somebody has mended what is in the way.
+#[must_use]
+pub fn is_setup_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied | ReadOnlyFilesystem)
+}
+
+/// The system calls a symlink that is not to be followed one too many of them.
+fn in_plain_words(error: io::Error) -> io::Error {
+    match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink, and those are not followed here"),
+        _ => error,
+    }
 }
 
 /// Who may write to a folder of the service's could lead root's commands elsewhere by a symlink in it. Symlinks of root's are how systems are laid out

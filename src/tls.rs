@@ -204,6 +204,22 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
+/// Whether a handshake failed because the server does not take the certificate that we show, or that we show none: only the configuration can mend
+/// that. (Alerts of RFC 8446, section 6.2.)
+#[must_use]
+pub fn is_refusal_of_ours(fault: &str) -> bool {
+    const ALERTS: [&str; 7] = [
+        "CertificateRequired",
+        "BadCertificate",
+        "UnsupportedCertificate",
+        "CertificateRevoked",
+        "CertificateExpired",
+        "UnknownCA",
+        "DecryptError", // its authority has the right name and another key
+    ];
+    fault.split_once("received fatal alert: ").is_some_and(|(_, alert)| ALERTS.iter().any(|name| alert.starts_with(name)))
+}
+
 /// What rustls says when a handshake fails, in words for the person who has to mend it. Text, because the Aerospike client leaves no more of it.
 #[must_use]
 pub fn in_plain_words(fault: &str) -> Cow<'_, str> {
@@ -216,6 +232,17 @@ pub fn in_plain_words(fault: &str) -> Cow<'_, str> {
         ("received fatal alert: CertificateRequired", "the server wants a certificate of ours (`certificate` and `key`)"),
         ("received fatal alert:", "the server refuses the handshake:"),
     ];
+    if let Some(date) = expiry(fault) {
+        return format!("the server's certificate expired at {date}").into();
+    }
     let Some((theirs, ours)) = WORDS.iter().find(|(theirs, _)| fault.contains(theirs)) else { return fault.into() };
     fault.replace(theirs, ours).into()
+}
+
+/// When a certificate expired, from `… but certificate is not valid after SECONDS (… ago)`.
+fn expiry(fault: &str) -> Option<humantime::Rfc3339Timestamp> {
+    let (_, seconds) = fault.split_once("certificate is not valid after ")?;
+    let seconds = seconds.split(' ').next()?.parse().ok()?;
+    let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds))?;
+    Some(humantime::format_rfc3339_seconds(time))
 }

@@ -56,6 +56,20 @@ pub async fn store(settings: &StoreSettings) -> Result<Box<dyn Store>, StoreErro
     })
 }
 
+/// The configured database to read from, or the table or file that is not there, because nothing was stored yet or its name is another.
+///
+/// # Errors
+/// It can't be reached, or can't do what is configured.
+pub async fn existing_store(settings: &StoreSettings) -> Result<Result<Box<dyn Store>, String>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Aerospike(_) => Ok(store(settings).await?),
+        StoreSettings::Sqlite(settings) => match SqliteStore::connect_to_existing(settings)? {
+            Some(store) => Ok(Box::new(store)),
+            None => Err(format!("table {} in {}", settings.set, settings.path.display())),
+        },
+    })
+}
+
 /// Proves that the configured database answers and can do what is configured; writes nothing.
 ///
 /// # Errors

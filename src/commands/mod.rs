@@ -102,7 +102,8 @@ impl CommandError {
             | Self::Schema(_)
             | Self::Logging(_)
             | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
-            | Self::Store(StoreError::Setup { .. }) => Exit::Configuration,
+            | Self::Store(StoreError::Setup { .. })
+            | Self::DeadLetter(DeadLetterError { is_setup: true, .. }) => Exit::Configuration,
             Self::Source(SourceError::Messages { .. }) => Exit::DataError,
             Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
                 Exit::Unavailable

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use super::{CommandError, written};
+use super::{CommandError, say, written};
 use crate::{
     cli::RecordsArgs,
     config::Settings,
@@ -12,7 +12,13 @@ use crate::{
 };
 
 pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Result<(), CommandError> {
-    let store = wiring::store(&settings.store).await?;
+    let store = match wiring::existing_store(&settings.store).await? {
+        Ok(store) => store,
+        Err(missing) => {
+            say(&format!("nothing is stored: there is no {missing}"));
+            return Ok(());
+        }
+    };
     let records = store.scan(arguments.limit.get()).await?;
     store.close().await;
     let mut output = io::BufWriter::new(io::stdout().lock());

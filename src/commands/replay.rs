@@ -6,7 +6,7 @@
 
 use std::{
     error::Error,
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, BufRead as _, BufReader, Read as _},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -21,7 +21,7 @@ use crate::{
     config::Settings,
     dead_letter::{Letter, REPLAYED_MARK},
     source::Publisher,
-    wiring,
+    state_file, wiring,
 };
 
 /// Letters that are published, and then marked, in one go.
@@ -35,7 +35,7 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 
 pub(super) async fn replay(settings: &Settings, arguments: &ReplayArgs) -> Result<(), CommandError> {
     let path = &arguments.file;
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|cause| file_error(path, "open", cause))?;
+    let file = state_file::open_to_overwrite(path).map_err(|cause| file_error(path, "open", cause))?;
     let _one_at_a_time = lock_folder(path)?;
     let mut publisher = wiring::publisher(&settings.source).await?;
     let Replayed { sent, before, no_letters } = letters(&file, path, &mut *publisher).await?;
@@ -98,8 +98,7 @@ fn file_error(path: &Path, attempt: &'static str, cause: impl Into<Box<dyn Error
 /// Two replays of one file would send each letter twice. The file itself can't be locked for so long: runs append to it.
 fn lock_folder(path: &Path) -> Result<File, CommandError> {
     let error = |cause: io::Error| file_error(path, "lock its folder", cause);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = File::open(folder).map_err(error)?;
+    let folder = File::open(state_file::folder(path)).map_err(error)?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),
         Err(TryLockError::WouldBlock) => Err(CommandError::Busy { name: path.display().to_string() }),

@@ -19,7 +19,7 @@ impl DeadLetter for Fallback {
         Box::pin(async move {
             let mut results = self.first.keep(letters).await;
             let left: Vec<usize> = (0..results.len()).filter(|&index| results[index].is_err()).collect();
-            let Some(Err(DeadLetterError { place, cause })) = left.first().map(|&index| &results[index]) else { return results };
+            let Some(Err(DeadLetterError { place, cause, .. })) = left.first().map(|&index| &results[index]) else { return results };
             warn!(place = place, cause = cause, letters = left.len(); "dead letters go to the fallback file");
             let again: Vec<Letter> = left.iter().map(|&index| letters[index].clone()).collect();
             for (index, result) in left.into_iter().zip(self.second.keep(&again).await) {

@@ -45,7 +45,11 @@ impl FileDeadLetter {
     }
 
     fn error(&self, cause: &io::Error) -> DeadLetterError {
-        DeadLetterError { place: self.settings.path.display().to_string(), cause: cause.to_string() }
+        DeadLetterError {
+            place: self.settings.path.display().to_string(),
+            cause: cause.to_string(),
+            is_setup: state_file::is_setup_fault(cause),
+        }
     }
 
     async fn write(&self, letters: &[Letter]) -> io::Result<()> {

@@ -29,7 +29,7 @@ impl MemoryDeadLetter {
 impl DeadLetter for MemoryDeadLetter {
     fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         let result = if self.broken {
-            Err(DeadLetterError { place: "memory".into(), cause: "told to fail".into() })
+            Err(DeadLetterError { place: "memory".into(), cause: "told to fail".into(), is_setup: false })
         } else {
             self.letters.borrow_mut().extend_from_slice(letters);
             Ok(Kept::Durably)

@@ -48,6 +48,8 @@ pub struct DeadLetterError {
     pub place: String,
     /// What happened.
     pub cause: String,
+    /// Whether only the configuration, or an administrator, can mend it.
+    pub is_setup: bool,
 }
 
 /// How every line begins, and what takes its place, of the same length, once the letter was replayed.

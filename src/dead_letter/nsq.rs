@@ -55,7 +55,8 @@ impl NsqDeadLetter {
     }
 
     fn error(&self, cause: &NsqError) -> DeadLetterError {
-        DeadLetterError { place: format!("the topic {}", self.settings.topic), cause: error_chain::text(cause) }
+        let is_setup = !matches!(cause, NsqError::Io { .. });
+        DeadLetterError { place: format!("the topic {}", self.settings.topic), cause: error_chain::text(cause), is_setup }
     }
 
     async fn connect(&self) -> Result<Connection, NsqError> {

@@ -141,9 +141,10 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record) {
-        // Other crates log in their own words what reaches us as an error anyway.
+        // Other crates log in their own words what reaches us as an error anyway; at most that is of use, and not what they are doing.
         let ours = record.target().starts_with("x_msrv") || record.target() == FATAL;
-        if !self.enabled(record.metadata()) || (!ours && log::max_level() < LevelFilter::Debug) {
+        let useful = ours || (record.level() <= Level::Warn && log::max_level() >= LevelFilter::Debug);
+        if !self.enabled(record.metadata()) || !useful {
             return;
         }
         let text = line(record);

@@ -212,7 +212,11 @@ impl Connection {
         let name = tls.server_name(&self.address.host).map_err(|error| self.tls_error(&error.to_string()))?;
         let address = self.address.clone();
         let failed = |cause: io::Error| {
-            let fault = format!("TLS handshake: {}", tls::in_plain_words(&cause.to_string()));
+            let theirs = cause.to_string();
+            let fault = format!("TLS handshake: {}", tls::in_plain_words(&theirs));
+            if tls::is_refusal_of_ours(&theirs) {
+                return NsqError::Tls { address: address.clone(), fault };
+            }
             NsqError::Io { address: address.clone(), cause: io::Error::new(cause.kind(), fault) }
         };
         self.stream = match self.stream {
@@ -238,7 +242,12 @@ impl Connection {
         };
         let secret = secret.map_err(|cause| NsqError::Secret { address: self.address.clone(), cause })?;
         wire::put_auth(&mut self.written, secret.as_bytes());
-        self.response().await.map(drop)
+        match self.response().await {
+            Err(NsqError::Refused { address, fault }) => {
+                Err(NsqError::Refused { address, fault: format!("{fault} (it was sent `{}.auth-secret`)", self.section) })
+            }
+            answer => answer.map(drop),
+        }
     }
 
     /// Proves that nsqd takes commands from us: IDENTIFY it answers in plain even where it demands TLS for all others. CLS has no effect on a

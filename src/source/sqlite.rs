@@ -61,7 +61,7 @@ const LEASE: &str = "
     RETURNING id, body, attempts";
 
 fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
-    SourceError::Unreachable { place: format!("the embedded queue {}", path.display()), cause: cause.into() }
+    SourceError::Unreachable { place: format!("the embedded queue {}", path.display()), cause: sqlite::in_plain_words(path, cause.into()) }
 }
 
 fn open(path: &Path) -> Result<Connection, SourceError> {

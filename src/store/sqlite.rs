@@ -72,6 +72,27 @@ impl SqliteStore {
         }
     }
 
+    /// Opens the file where it is there and has the table; creates neither.
+    ///
+    /// # Errors
+    /// The file can't be opened or is no database.
+    pub fn connect_to_existing(settings: &Settings) -> Result<Option<Self>, StoreError> {
+        if !settings.path.exists() {
+            return Ok(None);
+        }
+        let find = || {
+            let connection = sqlite::open(&settings.path)?;
+            let is_there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
+            let is_there = connection.query_row(is_there, [settings.set.to_string()], |row| row.get(0))?;
+            Ok((connection, is_there))
+        };
+        match find() {
+            Ok((connection, true)) => Ok(Some(Self { connection, settings: settings.clone() })),
+            Ok((_, false)) => Ok(None),
+            Err(cause) => Err(connect_error(&settings.path, cause)),
+        }
+    }
+
     /// Proves that the file, if it is there, can be opened and has a table of the right shape, or none; creates no file.
     ///
     /// # Errors
@@ -139,7 +160,7 @@ fn connect_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -
     if sqlite::is_open_fault(&*cause) {
         StoreError::Setup { place, fault: cause.to_string() }
     } else {
-        StoreError::Unreachable { place, cause }
+        StoreError::Unreachable { place, cause: sqlite::in_plain_words(path, cause) }
     }
 }
 

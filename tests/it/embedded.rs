@@ -140,6 +140,11 @@ fn a_dead_letter_that_cannot_be_written_requeues_and_exits_75() {
     let ended = program.run(&["run", "--report", "json"]);
     assert_eq!((ended.code, ended.report()["requeued"].as_u64(), ended.report()["stored"].as_u64()), (Some(75), Some(1), Some(1)));
     assert!(ended.stderr.contains("cannot keep dead letters in /proc/nonesuch/dead.ndjson: No such file"), "{}", ended.stderr);
+    // A warning for each of many batches filled the journal.
+    program.run_with_input(&["send"], "{a\n".repeat(1_999).as_bytes());
+    let ended = program.run(&["run", "--report", "json", "--max-messages", "2000"]);
+    assert!(ended.report()["requeued"].as_u64() >= Some(1_999), "{}", ended.stdout);
+    assert_eq!(ended.stderr.matches("messages are put off").count(), 1, "{}", ended.stderr);
 }
 
 #[test]
@@ -243,6 +248,38 @@ fn a_queue_that_lacks_a_column_is_exit_78_for_every_command() {
     }
 }
 
+/// With a name that was mistyped it made a database of that name.
+#[test]
+fn records_shows_what_is_there_and_creates_nothing() {
+    let program = Program::new(CONFIGURATION);
+    let ended = program.run(&["records"]);
+    assert!(ended.code == Some(0) && ended.stderr.starts_with("nothing is stored: there is no table orders in /"), "{ended:?}");
+    assert!(!program.path("store.db").exists());
+    program.run_with_input(&["send"], b"{}\n");
+    program.drain(&[]);
+    let other = program.run(&["records", "--limit", "1"]);
+    assert_eq!(other.stdout.lines().count(), 1, "{other:?}");
+    let program = program.env("X_MSRV__SQLITE__SET", "mistyped");
+    let ended = program.run(&["records"]);
+    assert!(ended.code == Some(0) && ended.stderr.starts_with("nothing is stored: there is no table mistyped in /"), "{ended:?}");
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
+    let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
+    assert_eq!(store.query_row(tables, [], |row| row.get::<_, i64>(0)).expect("a count"), 1);
+}
+
+/// Who may write to the folder could have had root write over a file elsewhere.
+#[test]
+fn replay_does_not_follow_a_symlink() {
+    let program = Program::new(CONFIGURATION);
+    program.run_with_input(&["send"], b"{a\n");
+    program.drain(&[]);
+    std::fs::rename(program.path("dead-letter.ndjson"), program.path("elsewhere")).expect("renamed");
+    std::os::unix::fs::symlink("elsewhere", program.path("dead-letter.ndjson")).expect("a symlink");
+    let ended = program.run(&["replay", "dead-letter.ndjson"]);
+    assert!(ended.code == Some(66) && ended.stderr.contains("it is a symlink, and those are not followed here"), "{ended:?}");
+    assert!(program.letters_in("elsewhere").iter().all(|letter| letter["replayed"] == false));
+}
+
 /// An administrator checks as root; files made then would be closed to the service's own user.
 #[test]
 fn check_connect_creates_no_file() {
@@ -257,7 +294,7 @@ fn check_connect_creates_no_file() {
 fn all_processes_that_open_a_new_file_at_once_get_it() {
     let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n");
     for _ in 0..100 {
-        let children: Vec<_> = (0..6).map(|_| program.spawn(&["records"])).collect();
+        let children: Vec<_> = (0..6).map(|_| program.spawn(&["run"])).collect();
         for child in children {
             let ended = wait(child);
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -111,7 +111,7 @@ fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
     fails(&program(&nsqd, ", auth-secret: {file: nonesuch}").run(&[]), &["cannot read the file /", "/nonesuch: No such file"]);
     let credential = program(&nsqd, ", auth-secret: {credential: nsq}");
     fails(&credential.run(&[]), &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY"]);
-    fails(&program(&nsqd, ", auth-secret: hunter22").run(&["send", "x-msrv.yml"]), &["E_AUTH_FAILED"]);
+    fails(&program(&nsqd, ", auth-secret: hunter22").run(&["send", "x-msrv.yml"]), &["E_AUTH_FAILED", "`nsq.auth-secret`"]);
 }
 
 /// It was exit code 65, as if the message were at fault.
@@ -137,7 +137,7 @@ fn the_topic_for_dead_letters_may_have_a_secret_of_its_own() {
     };
     works(&nsqd, &program(", auth-secret: hunter2"));
     let check = program("").run(&["check", "--connect"]);
-    assert!(check.code == Some(69) && check.stderr.contains("no `dead-letter.nsq.auth-secret` is configured"), "{check:?}");
+    assert!(check.code == Some(78) && check.stderr.contains("no `dead-letter.nsq.auth-secret` is configured"), "{check:?}");
     let shown = program(", auth-secret: hunter2").run(&["check"]).stdout;
     assert!(shown.contains("dead-letter.nsq.auth-secret: (hidden)\n"), "{shown}");
     let open = program(", auth-secret: hunter2");

@@ -140,7 +140,7 @@ fn a_certificate_of_another_name_is_refused_unless_that_name_is_expected() {
 fn a_certificate_that_expired_is_refused() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.expired(), &[]);
-    refused(&program(&nsqd.tcp, &trusting(&authority)), 69, &["certificate expired"]);
+    refused(&program(&nsqd.tcp, &trusting(&authority)), 69, &["TLS handshake: the server's certificate expired at 2"]);
 }
 
 /// Somebody who has to get through now, and forgets it later, is reminded by each run.
@@ -162,9 +162,9 @@ fn a_client_certificate_is_shown_to_an_nsqd_that_asks_for_one() {
     let ca = format!("-tls-root-ca-file={}", authority.file.display());
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-client-auth-policy=require-verify", &ca]);
     works(&nsqd, &program(&nsqd.tcp, &with_certificate(&authority, &authority.client())));
-    refused(&program(&nsqd.tcp, &trusting(&authority)), 69, &["the server wants a certificate of ours"]);
+    refused(&program(&nsqd.tcp, &trusting(&authority)), 78, &["the server wants a certificate of ours"]);
     let other = Authority::new();
-    refused(&program(&nsqd.tcp, &with_certificate(&authority, &other.client())), 69, &["TLS handshake: the server refuses the handshake"]);
+    refused(&program(&nsqd.tcp, &with_certificate(&authority, &other.client())), 78, &["TLS handshake: the server refuses the handshake"]);
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn dead_letters_may_have_tls_of_their_own() {
         (", tls: {ca-file: nonesuch.pem}", "dead-letter.nsq.tls: cannot read /"),
     ] {
         let check = program(embedded, tls).run(&["check", "--connect"]);
-        assert!(check.code == Some(69) && check.stderr.contains(words), "{check:?}");
+        assert!(check.code == Some(78) && check.stderr.contains(words), "{check:?}");
     }
     // `false` is an answer as well.
     let encrypted =

@@ -83,6 +83,7 @@ pub(super) fn error(settings: &Settings, error: &aerospike::Error) -> StoreError
         None if settings.login.is_none() && text.contains("Missing node name") => {
             StoreError::Setup { place, fault: "the server wants a login, and `aerospike.user` is not set".to_owned() }
         }
+        None if tls::is_refusal_of_ours(&text) => StoreError::Setup { place, fault: tls::in_plain_words(&plain(&text)).into_owned() },
         None => StoreError::Unreachable { place, cause: format!("{}{}", tls::in_plain_words(&plain(&text)), hint(settings, &text)).into() },
     }
 }

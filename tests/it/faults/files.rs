@@ -94,6 +94,21 @@ fn a_disk_that_is_full_or_read_only_for_the_store_loses_nothing() {
     });
 }
 
+/// Where it has no room for its shared memory, SQLite says that the disk fails, and no more.
+#[test]
+fn a_disk_that_is_full_before_the_store_is_opened_is_told_as_that() {
+    let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: disk/store.db, set: s}\n");
+    let Some(disk) = Disk::new(&program.path("disk"), "64k") else { return };
+    program.drain(&[]);
+    program.run_with_input(&["send"], b"{}\n");
+    let fill = std::fs::File::create(program.path("disk/fill")).expect("created");
+    std::io::copy(&mut std::io::repeat(0), &mut &fill).expect_err("it is full");
+    let ended = program.run(&["run"]);
+    assert!(ended.code == Some(69) && ended.stderr.contains("disk/store.db: no space is left on its disk"), "{ended:?}");
+    disk.remount("size=16m");
+    assert_eq!(program.drain(&[])["stored"], 1);
+}
+
 /// A full disk refuses new messages, and those that are there can still be drained once it has room.
 #[test]
 fn a_disk_that_is_full_for_the_embedded_queue_loses_nothing_that_was_taken() {
