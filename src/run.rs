@@ -13,7 +13,10 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use log::{Level, debug, log, warn};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     BoxFuture,
@@ -126,6 +129,8 @@ impl<'a> Drain<'a> {
             if self.stop.is_some() && batches.is_empty() && self.waiting.is_empty() {
                 return;
             }
+            // Queue and store may be files, which are always ready: without a pause, no signal would be seen and no timer would run.
+            yield_now().await;
             // Each step below is short or has a timeout of its own, and what ends a run comes before what makes work.
             tokio::select! {
                 biased;

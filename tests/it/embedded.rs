@@ -172,17 +172,31 @@ fn kill_9_at_any_moment_loses_and_doubles_nothing() {
     assert_eq!((program.rows("orders").len() as u64, numbers), (COUNT, (0..COUNT).collect()));
 }
 
+/// Queue and store are files, which never keep anybody waiting: the run did not look up before it had reached N.
 #[test]
-fn sigterm_in_the_middle_leaves_nothing_leased() {
+fn sigterm_in_the_middle_is_seen_and_leaves_nothing_leased() {
     let program = Program::new(CONFIGURATION);
-    program.run_with_input(&["send"], numbered(20_000).as_bytes());
-    let child = program.spawn(&["run", "--max-messages", "20000", "--timeout", "1m", "--report", "json"]);
+    program.run_with_input(&["send"], numbered(60_000).as_bytes());
+    let child = program.spawn(&["run", "--max-messages", "60000", "--timeout", "1m", "--report", "json"]);
     wait_until("it has begun", || program.path("store.db-wal").exists());
     signal(&child, "TERM");
     let ended = wait(child);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!((ended.code, &ended.report()["stop-reason"]), (Some(0), &"signal".into()), "{ended:?}");
     assert_eq!(queued(&program, "lease IS NOT NULL"), 0);
-    assert_eq!(queued(&program, "true"), 20_000 - ended.report()["stored"].as_i64().expect("a count"));
+    assert_eq!(queued(&program, "true"), 60_000 - ended.report()["stored"].as_i64().expect("a count"));
+}
+
+/// So did the timeout pass unseen, and what was rejected took as long.
+#[test]
+fn the_timeout_ends_a_run_between_two_files_as_well() {
+    for line in ["{}\n", "{a\n"] {
+        let program = Program::new(&format!("{CONFIGURATION}log: {{level: error}}\n"));
+        program.run_with_input(&["send"], line.repeat(60_000).as_bytes());
+        let report = program.drain(&["--max-messages", "60000", "--timeout", "50ms"]);
+        assert_eq!(report["stop-reason"], "deadline", "{report}");
+        assert_eq!(queued(&program, "lease IS NOT NULL"), 0);
+        assert!(report["received"].as_u64() < Some(60_000), "{report}");
+    }
 }
 
 /// All that waited was rejected first, batch after batch, whatever the signal said.
@@ -265,6 +279,17 @@ fn records_shows_what_is_there_and_creates_nothing() {
     let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
     let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
     assert_eq!(store.query_row(tables, [], |row| row.get::<_, i64>(0)).expect("a count"), 1);
+}
+
+/// What we may not look at, or not open, is not the same as what is not there.
+#[test]
+fn records_of_a_store_that_cannot_be_opened_is_exit_78() {
+    let program = Program::new(CONFIGURATION);
+    std::os::unix::fs::symlink("nonesuch", program.path("store.db")).expect("a symlink");
+    for command in [&["records"][..], &["check", "--connect"]] {
+        let ended = program.run(command);
+        assert!(ended.code == Some(78) && ended.stderr.contains("it is a symlink, and those are not followed here"), "{ended:?}");
+    }
 }
 
 /// Who may write to the folder could have had root write over a file elsewhere.
