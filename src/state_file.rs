@@ -29,11 +29,23 @@ pub fn open_to_overwrite(path: &Path) -> io::Result<File> {
     options().append(false).write(true).open(path).map_err(in_plain_words)
 }
 
+/// Whether there is a file of this name, or anything else that bears it.
+///
+/// # Errors
+/// We may not look.
+pub fn exists(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether a file can't be opened before somebody has mended what is in the way.
 #[must_use]
 pub fn is_setup_fault(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied | ReadOnlyFilesystem)
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), InvalidInput | IsADirectory | NotADirectory | PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// The system calls a symlink that is not to be followed one too many of them.

@@ -411,9 +411,11 @@ fn dead_letter_settings(
                 SourceSettings::Nsq(queue) => Some(queue),
                 SourceSettings::Sqlite(_) => None,
             };
-            let auth_secret = match nsq.auth_secret {
-                Some(SecretShape(secret)) => Some(paths.secret(secret)),
-                None => queue.and_then(|queue| queue.auth_secret.clone()),
+            let auth_secret = match (nsq.auth_secret, &nsq.tls) {
+                (Some(SecretShape(secret)), _) => Some(paths.secret(secret)),
+                // Somewhere else than the queue, or less well kept: a secret goes there only when it is told to.
+                (None, Some(_)) => None,
+                (None, None) => queue.and_then(|queue| queue.auth_secret.clone()),
             };
             let tls = match nsq.tls {
                 None => queue.and_then(|queue| queue.tls.clone()),

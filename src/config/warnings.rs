@@ -16,8 +16,11 @@ pub(super) fn of(settings: &Settings) -> Vec<String> {
         sections.push(("nsq.tls.key", "nsq.tls.insecure-skip-verify", nsq.tls.as_deref()));
     }
     if let DeadLetterSettings::Nsq(nsq, _) = &settings.dead_letter {
-        secrets.push(("dead-letter.nsq.auth-secret", nsq.auth_secret.as_ref()));
-        sections.push(("dead-letter.nsq.tls.key", "dead-letter.nsq.tls.insecure-skip-verify", nsq.tls.as_deref()));
+        // What it has from the queue was looked at above.
+        let own_secret = nsq.auth_secret.as_ref().filter(|own| secrets.iter().all(|(_, other)| *other != Some(*own)));
+        let own_tls = nsq.tls.as_deref().filter(|own| sections.iter().all(|(.., other)| *other != Some(*own)));
+        secrets.push(("dead-letter.nsq.auth-secret", own_secret));
+        sections.push(("dead-letter.nsq.tls.key", "dead-letter.nsq.tls.insecure-skip-verify", own_tls));
     }
     if let StoreSettings::Aerospike(aerospike) = &settings.store {
         secrets.push(("aerospike.password", aerospike.login.as_ref().map(|login| &login.password)));

@@ -43,7 +43,8 @@ pub struct Settings {
 pub struct NsqDeadLetter {
     settings: Settings,
     connection: Option<Connection>,
-    /// Why it could not be reached, or did not answer. Such a topic is not waited for again: each time may last as long as the connect timeout, and a run has to end.
+    /// Why it could not be reached, did not answer, or takes nothing from us. Such a topic is not tried again: each time may last as long as the connect
+    /// timeout, and a run has to end.
     down: Option<DeadLetterError>,
 }
 
@@ -59,7 +60,7 @@ impl NsqDeadLetter {
         DeadLetterError { place: format!("the topic {}", self.settings.topic), cause: error_chain::text(cause), is_setup }
     }
 
-    async fn connect(&self) -> Result<Connection, NsqError> {
+    async fn connect(&mut self) -> Result<Connection, NsqError> {
         let tls = self.settings.tls.as_deref().map(Tls::load).transpose();
         let first = || self.settings.nsqd.first().expect("the configuration names at least one nsqd").clone();
         let tls =
@@ -67,11 +68,13 @@ impl NsqDeadLetter {
         let auth_secret = self.settings.auth_secret.clone();
         let identity = Identity { section: "dead-letter.nsq", msg_timeout: None, max_body: MAX_ANSWER, auth_secret, tls };
         let mut failure = None;
-        for address in &self.settings.nsqd {
-            match Connection::open(address, &identity, self.settings.timeout).await {
+        for _ in 0..self.settings.nsqd.len() {
+            match Connection::open(&self.settings.nsqd[0], &identity, self.settings.timeout).await {
                 Ok((connection, _)) => return Ok(connection),
                 Err(error) => failure = Some(error),
             }
+            // The next time, those come first that may answer.
+            self.settings.nsqd.rotate_left(1);
         }
         Err(failure.expect("the configuration names at least one nsqd"))
     }
@@ -83,7 +86,7 @@ impl NsqDeadLetter {
         };
         let published = connection.publish(&self.settings.topic, bodies, self.settings.timeout).await;
         if let Err(error) = &published
-            && error.is_late()
+            && (error.is_late() || matches!(error, NsqError::Refused { .. }) && !error.is_about_messages())
         {
             self.down = Some(self.error(error));
         }
@@ -92,7 +95,7 @@ impl NsqDeadLetter {
         Ok(())
     }
 
-    /// Publishes a batch. What nsqd refuses as a whole, as too large for instance, is halved until the letter at fault stands alone.
+    /// Publishes a batch. What nsqd refuses for what is in it is halved until the letter at fault stands alone.
     fn keep_batch<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         Box::pin(async move {
             if let Some(error) = &self.down {
@@ -100,7 +103,7 @@ impl NsqDeadLetter {
             }
             match self.publish(bodies).await {
                 Ok(()) => vec![Ok(Kept::Durably); bodies.len()],
-                Err(NsqError::Refused { .. }) if bodies.len() > 1 => {
+                Err(error) if error.is_about_messages() && bodies.len() > 1 => {
                     let (first, second) = bodies.split_at(bodies.len() / 2);
                     let mut results = self.keep_batch(first).await;
                     results.extend(self.keep_batch(second).await);

@@ -98,6 +98,13 @@ impl NsqError {
     pub fn is_late(&self) -> bool {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
     }
+
+    /// Whether nsqd refuses what was published, and would take other messages: it has these two codes for that (`nsqd/protocol_v2.go`, `MPUB` and
+    /// `readMPUB`). The others are about who publishes, and where.
+    #[must_use]
+    pub fn is_about_messages(&self) -> bool {
+        matches!(self, Self::Refused { fault, .. } if ["E_BAD_MESSAGE", "E_BAD_BODY"].iter().any(|code| fault.starts_with(code)))
+    }
 }
 
 /// What nsqd told about itself in return.
@@ -297,16 +304,17 @@ impl Connection {
     /// # Errors
     /// The connection broke, or nsqd answered with an error frame.
     pub async fn response(&mut self) -> Result<Bytes, NsqError> {
-        let mut frames = Vec::new();
+        let (mut frames, mut unsent) = (Vec::new(), None);
         loop {
             std::future::poll_fn(|cx| {
-                let flushed = self.poll_flush(cx);
-                match (self.poll_frames(cx, &mut frames), flushed) {
-                    // nsqd says what it does not like and closes, whether it read all of it or not: why is worth more than that it could not be sent.
-                    (Poll::Ready(Ok(())), _) => Poll::Ready(Ok(())),
-                    (_, Poll::Ready(Err(cause))) => Poll::Ready(Err(cause)),
-                    (read, _) => read,
+                // nsqd says what it does not like and closes, whether it read all of it or not. Why is worth more than that it could not be sent; and
+                // a connection that can't be written to any more can be read to its end.
+                if unsent.is_none()
+                    && let Poll::Ready(Err(cause)) = self.poll_flush(cx)
+                {
+                    unsent = Some(cause);
                 }
+                self.poll_frames(cx, &mut frames).map_err(|cause| unsent.take().unwrap_or(cause))
             })
             .await
             .map_err(|cause| self.io_error(cause))?;

@@ -18,7 +18,7 @@ use super::{Closing, Demand, Publisher, Received, Source, SourceError};
 use crate::{
     BoxFuture,
     message::{Delivery, Message, Origin, Receipt, Settlement},
-    sqlite,
+    sqlite, state_file,
 };
 
 /// Messages that are leased in one go.
@@ -73,13 +73,15 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
         connection.prepare(LEASE)?; // a file of another version may lack a column
         Ok(connection)
     };
-    prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| {
-        if sqlite::is_open_fault(&*cause) {
-            SourceError::Refused { place: format!("the embedded queue {}", path.display()), fault: cause.to_string() }
-        } else {
-            unreachable(path, cause)
-        }
-    })
+    prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| open_error(path, cause))
+}
+
+fn open_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> SourceError {
+    if sqlite::is_open_fault(&*cause) {
+        SourceError::Refused { place: format!("the embedded queue {}", path.display()), fault: cause.to_string() }
+    } else {
+        unreachable(path, cause)
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "leases outlive the process, so they are kept in the time of day")]
@@ -97,7 +99,12 @@ fn millis(duration: Duration) -> i64 {
 /// # Errors
 /// It can't.
 pub fn probe(settings: &Settings) -> Result<(), SourceError> {
-    if settings.path.exists() { open(&settings.path).map(drop) } else { Ok(()) }
+    let path = &settings.path;
+    match state_file::exists(path) {
+        Ok(true) => open(path).map(drop),
+        Ok(false) => Ok(()),
+        Err(cause) => Err(open_error(path, cause.into())),
+    }
 }
 
 /// The embedded queue as a [`Source`].

@@ -10,7 +10,7 @@ use crate::{
     BoxFuture,
     decode::{BigIntegers, parse_object},
     record::{KEY_FIELD, Key, Record, Value},
-    sqlite,
+    sqlite, state_file,
 };
 
 /// How the store is set up.
@@ -77,7 +77,7 @@ impl SqliteStore {
     /// # Errors
     /// The file can't be opened or is no database.
     pub fn connect_to_existing(settings: &Settings) -> Result<Option<Self>, StoreError> {
-        if !settings.path.exists() {
+        if !Self::is_there(settings)? {
             return Ok(None);
         }
         let find = || {
@@ -98,7 +98,11 @@ impl SqliteStore {
     /// # Errors
     /// It can't.
     pub fn probe(settings: &Settings) -> Result<(), StoreError> {
-        if settings.path.exists() { Self::connect(settings).map(drop) } else { Ok(()) }
+        if Self::is_there(settings)? { Self::connect(settings).map(drop) } else { Ok(()) }
+    }
+
+    fn is_there(settings: &Settings) -> Result<bool, StoreError> {
+        state_file::exists(&settings.path).map_err(|cause| connect_error(&settings.path, cause.into()))
     }
 
     fn write(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, PutError>>> {

@@ -140,6 +140,12 @@ fn the_topic_for_dead_letters_may_have_a_secret_of_its_own() {
     assert!(check.code == Some(78) && check.stderr.contains("no `dead-letter.nsq.auth-secret` is configured"), "{check:?}");
     let shown = program(", auth-secret: hunter2").run(&["check"]).stdout;
     assert!(shown.contains("dead-letter.nsq.auth-secret: (hidden)\n"), "{shown}");
+    let elsewhere = self::program(&nsqd, ", auth-secret: hunter2").env("X_MSRV__DEAD_LETTER__NSQ__TLS", "false");
+    let shown = elsewhere.run(&["check"]).stdout;
+    assert!(
+        shown.contains("nsq.auth-secret: (hidden)") && !shown.contains("dead-letter.nsq.auth-secret"),
+        "not where it is kept less well: {shown}"
+    );
     let open = program(", auth-secret: hunter2");
     std::fs::set_permissions(open.path("x-msrv.yml"), PermissionsExt::from_mode(0o644)).expect("ours");
     assert!(open.run(&["check"]).stderr.contains("dead-letter.nsq.auth-secret is a secret"));

@@ -46,12 +46,10 @@ impl NsqPublisher {
     }
 }
 
-/// What nsqd does not like about messages has these codes (`nsqd/protocol_v2.go`, `MPUB` and `readMPUB`); the others are about who publishes what.
 fn publish_error(error: NsqError) -> SourceError {
+    let is_about_messages = error.is_about_messages();
     match error {
-        NsqError::Refused { address, fault } if ["E_BAD_MESSAGE", "E_BAD_BODY"].iter().any(|code| fault.starts_with(code)) => {
-            SourceError::Messages { place: format!("nsqd at {address}"), fault }
-        }
+        NsqError::Refused { address, fault } if is_about_messages => SourceError::Messages { place: format!("nsqd at {address}"), fault },
         other => connect_error(other),
     }
 }

@@ -173,6 +173,9 @@ impl NsqSource {
 
     fn lose(&mut self, lane: usize, cause: &io::Error) {
         let lost = &mut self.lanes[lane];
+        if lost.closing == CloseState::Lost {
+            return; // what it could not send any more is not sent a second time
+        }
         if lost.closing != CloseState::Confirmed {
             warn!(address = lost.connection.address().to_string(), cause = cause.to_string(); "connection to nsqd lost");
         }

@@ -1,6 +1,6 @@
 //! The contract of [`DeadLetter`].
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -160,6 +160,27 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     let mut unreachable = NsqDeadLetter::new(settings);
     block_on(unreachable.probe()).expect_err("nobody listens");
     block_on(keep_none(&mut unreachable));
+}
+
+/// Each refusal ends the connection, and each time the first nsqd of the list was waited for again: 14 times for one letter among a hundred.
+#[test]
+fn an_nsqd_that_hangs_is_waited_for_once_however_often_the_next_one_refuses() {
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nsqd = Nsqd::with(&["-max-msg-size=2000"]);
+    let hung = hanging.local_addr().expect("an address").to_string().parse().expect("an address");
+    let settings = nsq::Settings {
+        nsqd: vec![hung, nsqd.tcp.clone()],
+        topic: "dead".parse().expect("a topic"),
+        auth_secret: None,
+        tls: None,
+        timeout: Duration::from_millis(500),
+    };
+    let mut many = vec![letter(b"{a: 1}"); 100];
+    many[34].detail = "x".repeat(3_000);
+    let results = block_on(NsqDeadLetter::new(settings).keep(&many));
+    assert_eq!((results.iter().filter(|result| result.is_ok()).count(), results[34].is_err()), (99, true));
+    hanging.set_nonblocking(true).expect("the option exists");
+    assert_eq!(hanging.incoming().map_while(Result::ok).count(), 1);
 }
 
 /// A letter is larger than its message, so the largest messages make letters that nsqd does not take.

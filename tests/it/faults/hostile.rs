@@ -191,6 +191,25 @@ fn endless_messages_take_no_more_memory_than_what_may_be_in_flight() {
 }
 
 /// One byte at a time: the run's own time counts, not the peer's.
+/// What was refused for who we are was halved letter by letter, with a connection and a question to the authentication server for each.
+#[test]
+fn a_topic_for_dead_letters_that_takes_nothing_from_us_is_asked_once() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let theirs = asked.clone();
+    let refusal = frame(1, b"E_UNAUTHORIZED AUTH failed for MPUB on \"dead\"");
+    let topic = peer_that_says([identified(LIMITS), refusal], move |_| {
+        theirs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(())
+    });
+    let program = Program::new(&format!(
+        "embedded-queue: {{path: queue.db, max-messages: 1000}}\nsqlite: {{path: store.db, set: s}}\nlog: {{level: error}}\n\
+         dead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{topic}'}}}}\n"
+    ));
+    program.run_with_input(&["send"], "not json\n".repeat(1_000).as_bytes());
+    assert_eq!(program.drain(&[])["dead-lettered"], 1_000);
+    assert_eq!((program.letters().len(), asked.load(std::sync::atomic::Ordering::SeqCst)), (1_000, 1));
+}
+
 #[test]
 fn a_peer_that_drips_is_not_waited_for() {
     let drip = |bytes: Vec<u8>| {
