@@ -10,7 +10,7 @@ lib = $(DESTDIR)$(PREFIX)/lib
 # Both packages are built in one place.
 .NOTPARALLEL:
 
-.PHONY: compose help build deb rpm demo test fuzz e2e man install clean
+.PHONY: compose help build deb rpm demo test fuzz faults soak e2e man install clean
 
 compose: ## Build a package (PKG_TYPE=rpm or deb) in a container, start it with NSQ and Aerospike, wait for a key, stop
 	test/compose $(PKG_TYPE)
