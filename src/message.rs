@@ -17,6 +17,12 @@ impl Origin {
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Origin {

@@ -23,6 +23,15 @@ impl fmt::Display for Key {
     }
 }
 
+impl From<Key> for Value {
+    fn from(key: Key) -> Self {
+        match key {
+            Key::Int(number) => Self::Int(number),
+            Key::Text(text) => Self::Text(text),
+        }
+    }
+}
+
 impl From<&Key> for Value {
     fn from(key: &Key) -> Self {
         match key {

@@ -193,7 +193,7 @@ impl<'a> Drain<'a> {
         self.next_batch += 1;
         self.under_way.insert(number, deliveries);
         let store = self.parts.store;
-        Some(Box::pin(async move { (number, store.put(&records).await) }))
+        Some(Box::pin(async move { (number, store.put(records).await) }))
     }
 
     /// Takes deliveries as long as N allows it.

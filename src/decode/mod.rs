@@ -185,7 +185,7 @@ impl Decoder {
 
     fn key(&self, message: &Message, fields: &Fields) -> Result<Key, Rejection> {
         match &self.key {
-            KeyRule::Message => Ok(Key::Text(format!("{}/{}", message.origin, message.id))),
+            KeyRule::Message => Ok(Key::Text([message.origin.as_str(), "/", &message.id].concat())),
             KeyRule::BodyHash => Ok(Key::Text(hex(&Sha256::digest(&message.body)))),
             KeyRule::Field(pointer) => {
                 let fault = |fault| Rejection::NoKey { pointer: pointer.clone(), fault };

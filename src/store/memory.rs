@@ -41,7 +41,7 @@ impl MemoryStore {
         self.records.borrow().clone()
     }
 
-    fn put_one(&self, record: &Record) -> Result<Put, PutError> {
+    fn put_one(&self, record: Record) -> Result<Put, PutError> {
         let mut faults = self.faults.borrow_mut();
         if let Some(index) = faults.iter().position(|(key, _)| *key == record.key) {
             return Err(faults.remove(index).1);
@@ -50,18 +50,18 @@ impl MemoryStore {
         if self.create_only && records.contains_key(&record.key) {
             return Ok(Put::Duplicate);
         }
-        records.insert(record.key.clone(), record.fields.clone());
+        records.insert(record.key, record.fields);
         Ok(Put::Stored)
     }
 }
 
 impl Store for MemoryStore {
-    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
         Box::pin(async move {
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }
-            records.iter().map(|record| self.put_one(record)).collect()
+            records.into_iter().map(|record| self.put_one(record)).collect()
         })
     }
 

@@ -20,7 +20,7 @@ pub trait Store {
     ///
     /// # Cancel safety
     /// Dropping the future leaves the records in doubt: each may have been written or not.
-    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>>;
+    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>>;
 
     /// At most `limit` records, in no particular order.
     ///

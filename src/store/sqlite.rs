@@ -169,9 +169,9 @@ fn connect_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -
 }
 
 impl Store for SqliteStore {
-    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
         // One transaction: when it fails, nothing of it was written.
-        let results = self.write(records).unwrap_or_else(|cause| {
+        let results = self.write(&records).unwrap_or_else(|cause| {
             let text = format!("{}: {cause}", self.settings.path.display());
             let error = if sqlite::is_setup_fault(&cause) { PutError::Setup(text) } else { PutError::Unavailable(text) };
             vec![Err(error); records.len()]

@@ -94,7 +94,7 @@ fn aerospike_settings(host: x_msrv::address::HostPort) -> aerospike::Settings {
 async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers) -> Result<Fields, Rejection> {
     let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: body.to_vec().into(), attempts: 1 };
     let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None }.decode(&message)?;
-    match store.put(std::slice::from_ref(&record)).await.remove(0) {
+    match store.put(vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}
         Ok(Put::Duplicate) => panic!("nothing was there before"),
         Err(error) => match Outcome::of_failure(error, 1, 0) {

@@ -140,43 +140,32 @@ impl AerospikeStore {
     }
 
     /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the record at fault stands alone.
-    fn put_chunk<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+    fn write<'a>(&'a self, operations: &'a mut [BatchOperation]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
         Box::pin(async move {
-            let mut operations = Vec::with_capacity(records.len());
-            let mut results: Vec<Option<Result<Put, PutError>>> = Vec::with_capacity(records.len());
-            for record in records {
-                let operation = self.operation(record);
-                results.push(operation.as_ref().err().map(|fault| Err(PutError::Refused(fault.clone()))));
-                operations.extend(operation);
-            }
-            if operations.is_empty() {
-                return results.into_iter().flatten().collect();
-            }
-            let call = self.client.batch(&self.batch, &mut operations).await;
+            let call = self.client.batch(&self.batch, operations).await;
             if let Err(error) = &call
-                && records.len() > 1
+                && operations.len() > 1
                 && matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink)
             {
                 // What another node of the cluster has stored meanwhile is written once more, as the same record.
-                let (first, second) = records.split_at(records.len() / 2);
-                let mut results = self.put_chunk(first).await;
-                results.extend(self.put_chunk(second).await);
+                let (first, second) = operations.split_at_mut(operations.len() / 2);
+                let mut results = self.write(first).await;
+                results.extend(self.write(second).await);
                 return results;
             }
-            let mut answers = operations.iter().map(|operation| answer(operation, call.as_ref().err()));
-            results.into_iter().map(|result| result.or_else(|| answers.next()).unwrap_or_else(no_answer)).collect()
+            operations.iter().map(|operation| answer(operation, call.as_ref().err())).collect()
         })
     }
 
     /// The write of one record, or why Aerospike can't hold it.
-    fn operation(&self, record: &Record) -> Result<BatchOperation, String> {
-        let bins = values::bins(record)?;
+    fn operation(&self, record: Record) -> Result<BatchOperation, String> {
         let key = match &record.key {
             Key::Int(number) => AsValue::Int(*number),
             Key::Text(text) => AsValue::String(text.clone()),
         };
         let key = aerospike::Key::new(self.settings.namespace.0.as_str(), self.settings.set.0.as_str(), key)
             .map_err(|error| error.to_string())?;
+        let bins = values::bins(record)?;
         Ok(BatchOperation::write(&self.write, key, bins.iter().map(operations::put).collect::<Vec<_>>()))
     }
 
@@ -244,26 +233,46 @@ fn no_answer() -> Result<Put, PutError> {
     Err(PutError::Unavailable("Aerospike: no answer for this record".to_owned()))
 }
 
-/// Splits records into chunks that stay within both bounds; one record over the bound is a chunk of its own.
-fn chunks(records: &[Record]) -> Vec<&[Record]> {
-    let mut chunks = Vec::with_capacity(records.len() / RECORDS_IN_BATCH + 1);
-    let (mut from, mut bytes) = (0, 0);
-    for (at, record) in records.iter().enumerate() {
-        if at > from && (at - from == RECORDS_IN_BATCH || bytes + record.size > BYTES_IN_BATCH) {
-            chunks.push(&records[from..at]);
-            (from, bytes) = (at, 0);
+/// Splits the writes of records of these sizes into chunks that stay within both bounds; one record over the bound is a chunk of its own.
+fn chunks<'a, T>(mut writes: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
+    let mut chunks = Vec::with_capacity(sizes.len() / RECORDS_IN_BATCH + 1);
+    let (mut count, mut bytes) = (0, 0);
+    for size in sizes {
+        if count > 0 && (count == RECORDS_IN_BATCH || bytes + size > BYTES_IN_BATCH) {
+            let (chunk, others) = writes.split_at_mut(count);
+            chunks.push(chunk);
+            (writes, count, bytes) = (others, 0, 0);
         }
-        bytes += record.size;
+        count += 1;
+        bytes += size;
     }
-    if from < records.len() {
-        chunks.push(&records[from..]);
+    if count > 0 {
+        chunks.push(writes);
     }
     chunks
 }
 
 impl Store for AerospikeStore {
-    fn put<'a>(&'a self, records: &'a [Record]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
-        Box::pin(async move { stream::iter(chunks(records)).map(|chunk| self.put_chunk(chunk)).buffered(BATCHES_AT_ONCE).concat().await })
+    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
+        let (mut writes, mut sizes, mut refused) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()), Vec::new());
+        for (index, record) in records.into_iter().enumerate() {
+            let size = record.size;
+            match self.operation(record) {
+                Ok(operation) => {
+                    writes.push(operation);
+                    sizes.push(size);
+                }
+                Err(fault) => refused.push((index, fault)),
+            }
+        }
+        Box::pin(async move {
+            let chunks = stream::iter(chunks(&mut writes, &sizes));
+            let mut results = chunks.map(|chunk| self.write(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
+            for (index, fault) in refused {
+                results.insert(index, Err(PutError::Refused(fault)));
+            }
+            results
+        })
     }
 
     fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
@@ -285,11 +294,7 @@ mod tests {
 
     #[test]
     fn chunks_keep_to_count_and_bytes_and_lose_no_record() {
-        let record = |size| Record { key: Key::Int(0), fields: Vec::new(), size };
-        let lengths = |sizes: &[usize]| {
-            let records: Vec<_> = sizes.iter().map(|&size| record(size)).collect();
-            chunks(&records).iter().map(|chunk| chunk.len()).collect::<Vec<_>>()
-        };
+        let lengths = |sizes: &[usize]| chunks(&mut vec![(); sizes.len()], sizes).iter().map(|chunk| chunk.len()).collect::<Vec<_>>();
         assert_eq!(lengths(&[]), [] as [usize; 0]);
         assert_eq!(lengths(&[1; 250]), [100, 100, 50]);
         assert_eq!(lengths(&[BYTES_IN_BATCH / 2, BYTES_IN_BATCH / 2, 1, BYTES_IN_BATCH + 1, 1]), [2, 1, 1, 1]);

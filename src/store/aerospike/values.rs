@@ -20,13 +20,13 @@ const SHOWN: usize = 40;
 ///
 /// # Errors
 /// Why Aerospike can't hold it, for a person.
-pub fn bins(record: &Record) -> Result<Vec<Bin>, String> {
+pub fn bins(record: Record) -> Result<Vec<Bin>, String> {
     let mut bins = Vec::with_capacity(record.fields.len() + 1);
-    bins.push(Bin::new(KEY_FIELD.to_owned(), as_value(&Value::from(&record.key))));
-    for (name, value) in &record.fields {
-        check_name(name)?;
+    bins.push(Bin::new(KEY_FIELD, as_value(record.key.into())));
+    for (name, value) in record.fields {
+        check_name(&name)?;
         if !matches!(value, Value::Null) && name != KEY_FIELD {
-            bins.push(Bin::new(name.clone(), as_value(value)));
+            bins.push(Bin::new(name, as_value(value)));
         }
     }
     if bins.len() > MAX_BINS {
@@ -52,16 +52,16 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-fn as_value(value: &Value) -> AsValue {
+fn as_value(value: Value) -> AsValue {
     match value {
         Value::Null => AsValue::Nil,
-        Value::Bool(value) => AsValue::Bool(*value),
-        Value::Int(value) => AsValue::Int(*value),
-        Value::Float(value) => AsValue::from(*value),
-        Value::Text(value) => AsValue::String(value.clone()),
-        Value::List(values) => AsValue::List(values.iter().map(as_value).collect()),
+        Value::Bool(value) => AsValue::Bool(value),
+        Value::Int(value) => AsValue::Int(value),
+        Value::Float(value) => AsValue::from(value),
+        Value::Text(value) => AsValue::String(value),
+        Value::List(values) => AsValue::List(values.into_iter().map(as_value).collect()),
         Value::Map(fields) => AsValue::OrderedMap(
-            fields.iter().map(|(name, value)| (AsValue::String(name.clone()), as_value(value))).collect::<IndexMap<_, _>>(),
+            fields.into_iter().map(|(name, value)| (AsValue::String(name), as_value(value))).collect::<IndexMap<_, _>>(),
         ),
     }
 }
@@ -115,16 +115,16 @@ mod tests {
     #[test]
     fn names_are_measured_in_bytes_and_refused_by_name() {
         let field = |name: &str| record(vec![(name.to_owned(), Value::Int(1))]);
-        assert_eq!(bins(&field("äöüäöüä1")).expect("15 bytes").len(), 2);
-        assert!(bins(&field("äöüäöüäö")).expect_err("16 bytes").contains("`äöüäöüäö` has 16 bytes"));
-        let long = bins(&field(&"ä".repeat(1_000))).expect_err("2,000 bytes");
+        assert_eq!(bins(field("äöüäöüä1")).expect("15 bytes").len(), 2);
+        assert!(bins(field("äöüäöüäö")).expect_err("16 bytes").contains("`äöüäöüäö` has 16 bytes"));
+        let long = bins(field(&"ä".repeat(1_000))).expect_err("2,000 bytes");
         assert!(long.contains("…` has 2000 bytes") && long.chars().count() < 160, "what is wrong stands behind the name: {long}");
-        assert!(bins(&field("")).is_err());
+        assert!(bins(field("")).is_err());
     }
 
     #[test]
     fn null_fields_are_left_out_and_an_empty_document_still_has_its_key() {
-        let names = |fields| bins(&record(fields)).expect("bins").iter().map(|bin| bin.name.clone()).collect::<Vec<_>>();
+        let names = |fields| bins(record(fields)).expect("bins").iter().map(|bin| bin.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(vec![("a".into(), Value::Null), ("b".into(), Value::Int(1))]), ["gid", "b"]);
         assert_eq!(names(Vec::new()), ["gid"]);
         assert_eq!(names(vec![("gid".into(), Value::Int(7))]), ["gid"]);

@@ -124,7 +124,7 @@ fn comes_back_from_stores(record: &Record) {
     assert!(is_object(&record.fields, &nodes), "{text}");
     assert_eq!(parse_object(text.as_bytes(), BigIntegers::Text).as_ref(), Ok(&record.fields));
     let is_name = |name: &str| (1..=15).contains(&name.len()) && !name.contains('\0');
-    match values::bins(record) {
+    match values::bins(record.clone()) {
         Ok(bins) => {
             let found = values::fields(bins.into_iter().map(|bin| (bin.name, bin.value)));
             let kept = record.fields.iter().filter(|(name, value)| name != "gid" && *value != Value::Null).cloned();
