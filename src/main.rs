@@ -10,6 +10,9 @@ use x_msrv::{
     generator, logging,
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     exit_70_on_panic();
     let mut arguments = std::env::args_os().peekable();
