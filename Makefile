@@ -10,7 +10,7 @@ lib = $(DESTDIR)$(PREFIX)/lib
 # Both packages are built in one place.
 .NOTPARALLEL:
 
-.PHONY: compose help build deb rpm demo test fuzz faults soak e2e man install clean
+.PHONY: compose help build deb rpm demo test bench fuzz faults soak e2e man install clean
 
 compose: ## Build a package (PKG_TYPE=rpm or deb) in a container, start it with NSQ and Aerospike, wait for a key, stop
 	test/compose $(PKG_TYPE)
@@ -38,6 +38,10 @@ demo: ## Send the samples through an embedded queue into an embedded store
 test: ## Everything that CI runs
 	test/prerequisites test
 	.ci/test
+
+bench: ## What whole runs cost, into target/bench; RUNS (10) of each
+	test/prerequisites bench
+	test/bench $(or $(RUNS),10)
 
 fuzz: ## Try the decoders with made-up input, SECONDS (60) for each target
 	test/prerequisites build

@@ -22,6 +22,11 @@ pub(crate) struct Program {
     environment: Vec<(String, String)>,
 }
 
+/// The program itself.
+pub(crate) fn program() -> String {
+    std::env::var("X_MSRV_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_x-msrv").to_owned())
+}
+
 /// What a run left behind.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -58,8 +63,16 @@ impl Program {
         path
     }
 
+    /// By another program, which runs ours.
+    pub(crate) fn run_by(&self, other: &str, arguments: &[&str]) -> Ended {
+        ended(self.prepared(other, arguments).output().expect("it starts"))
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
-        let program = std::env::var_os("X_MSRV_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_x-msrv").into());
+        self.prepared(&program(), arguments)
+    }
+
+    fn prepared(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("X_MSRV_"));
         for name in ours {

@@ -1,0 +1,121 @@
+//! Runs of which one half is missing: what the other half costs at least, servers included.
+
+use std::{num::NonZeroU64, time::SystemTime};
+
+use bytes::Bytes;
+use tokio::runtime::Builder;
+use x_msrv::{
+    BoxFuture,
+    config::{self, Overrides, Settings},
+    dead_letter::log::LogOnly,
+    message::{Delivery, Message, Origin, Receipt, Settlement},
+    record::Record,
+    run::{Parts, run},
+    source::{Closing, Demand, Received, Source, SourceError},
+    store::{Put, PutError, Store, StoreError, StoredRecord},
+    wiring,
+};
+
+use crate::table;
+
+/// The configured queue into nothing: received, decoded and settled.
+pub(crate) fn consume(configuration: &str) {
+    let settings = settings(configuration);
+    let source = async { wiring::source(&settings.source).await.expect("the queue answers") };
+    drain(&settings, source, async { Box::new(Nothing) as Box<dyn Store> });
+}
+
+/// Messages out of memory into the configured store.
+pub(crate) fn store(configuration: &str) {
+    let settings = settings(configuration);
+    let source =
+        Endless { left: 0, origin: Origin::new(&format!("memory-{}", std::process::id())), number: 0, body: Bytes::from(table::body(0)) };
+    let store = async { wiring::store(&settings.store).await.expect("the store answers") };
+    drain(&settings, async { Box::new(source) as Box<dyn Source> }, store);
+}
+
+fn settings(configuration: &str) -> Settings {
+    config::load(Some(configuration.as_ref()), &Overrides::default()).expect("a configuration")
+}
+
+fn drain(settings: &Settings, source: impl Future<Output = Box<dyn Source>>, store: impl Future<Output = Box<dyn Store>>) {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let decoder = wiring::decoder(settings).expect("no schema");
+    runtime.block_on(async {
+        let (source, store) = tokio::join!(source, store);
+        let parts = Parts { source, store: &*store, dead_letter: &mut LogOnly, decoder: &decoder, clock: || SystemTime::UNIX_EPOCH };
+        let report = run(parts, settings.limits, std::future::pending()).await.expect("the queue starts");
+        store.close().await;
+        println!("{report}");
+    });
+    runtime.shutdown_background();
+}
+
+/// A store that is always done.
+struct Nothing;
+
+impl Store for Nothing {
+    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
+        Box::pin(std::future::ready(vec![Ok(Put::Stored); records.len()]))
+    }
+
+    fn scan(&self, _: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A queue that is never empty.
+struct Endless {
+    left: u64,
+    origin: Origin,
+    number: u64,
+    body: Bytes,
+}
+
+impl Source for Endless {
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.left = NonZeroU64::get(demand.max_messages);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn receive(&mut self) -> BoxFuture<'_, Received> {
+        const AT_ONCE: u64 = 2_500;
+        if self.left == 0 {
+            return Box::pin(std::future::pending());
+        }
+        let count = self.left.min(AT_ONCE);
+        self.left -= count;
+        let deliveries = (0..count).map(|_| {
+            self.number += 1;
+            let id = format!("{:016x}", self.number).into();
+            Delivery { message: Message { origin: self.origin.clone(), id, body: self.body.clone(), attempts: 1 }, receipt: Receipt(0) }
+        });
+        let deliveries = deliveries.collect();
+        Box::pin(std::future::ready(Received::Deliveries(deliveries)))
+    }
+
+    fn settle(&mut self, _: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn touch<'a>(&'a mut self, _: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn lease(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(60)
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, ()> {
+        self.left = 0;
+        Box::pin(std::future::ready(()))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
+        Box::pin(std::future::ready(Closing::default()))
+    }
+}

@@ -1,0 +1,155 @@
+//! The report, for people and for programs.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use serde_json::json;
+
+use crate::table::{Figures, Row, grouped};
+
+/// The least, the middle and the most of some figures.
+struct Spread {
+    least: f64,
+    median: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(figures: impl IntoIterator<Item = f64>) -> Self {
+        let mut figures: Vec<f64> = figures.into_iter().collect();
+        figures.sort_by(f64::total_cmp);
+        let middle = figures.len() / 2;
+        let median = if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) };
+        Self { least: figures[0], median, most: figures[figures.len() - 1] }
+    }
+
+    /// Milliseconds as `12.3 (11.9–14.0)`.
+    fn millis(&self) -> String {
+        let Self { least, median, most } = self;
+        format!("{:.1} ({:.1}–{:.1})", median * 1e3, least * 1e3, most * 1e3)
+    }
+}
+
+impl Row {
+    fn wall(&self) -> Spread {
+        Spread::of(self.costs.iter().map(|cost| cost.wall))
+    }
+
+    fn cpu(&self) -> Spread {
+        Spread::of(self.costs.iter().map(|cost| cost.cpu))
+    }
+
+    /// Resident bytes in the worst of the runs.
+    fn memory(&self) -> u64 {
+        self.costs.iter().map(|cost| cost.memory).max().unwrap_or(0)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "figures of a few digits")]
+    fn count(&self) -> f64 {
+        self.messages as f64
+    }
+
+    /// Messages in a second of the median run.
+    fn rate(&self) -> f64 {
+        self.count() / self.wall().median
+    }
+
+    /// Processor time of the whole machine, servers included, for one message, in seconds.
+    #[expect(clippy::cast_precision_loss, reason = "figures of a few digits")]
+    fn busy_each(&self) -> f64 {
+        self.busy / (self.count() * self.costs.len() as f64)
+    }
+}
+
+/// Messages in a second that the machine could move at best: all processors busy with what the queue alone and the store alone need.
+fn ceiling(figures: &Figures) -> f64 {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    f64::from(u32::try_from(processors).expect("a few")) / (figures.consume.busy_each() + figures.stored.busy_each())
+}
+
+/// Writes `report.md`, `report.json` and `figures.tsv` into `folder`, and shows the first.
+pub(crate) fn write(folder: &Path, figures: &Figures) {
+    let text = markdown(figures);
+    fs::create_dir_all(folder).expect("a folder");
+    fs::write(folder.join("report.md"), &text).expect("written");
+    fs::write(folder.join("report.json"), serde_json::to_string_pretty(&machine(figures)).expect("JSON") + "\n").expect("written");
+    fs::write(folder.join("figures.tsv"), plot(figures)).expect("written");
+    print!("{text}");
+}
+
+fn markdown(figures: &Figures) -> String {
+    let mut text = format!(
+        "Store: {}. Wall and CPU are of the whole process, in ms: median (least–most). Memory is the most that any of the runs had resident.\n\n",
+        figures.store
+    );
+    text += "| | runs | wall | CPU | CPU a message, µs | messages/s | memory, MiB |\n|---|---|---|---|---|---|---|\n";
+    let ceilings = [&figures.consume, &figures.stored];
+    for row in figures.rows.iter().chain(ceilings) {
+        let (each, rate) = match row.messages {
+            0 => Default::default(),
+            _ => (format!("{:.2}", row.cpu().median * 1e6 / row.count()), grouped(whole(row.rate()))),
+        };
+        let Row { name, costs, .. } = row;
+        let (wall, cpu) = (row.wall().millis(), row.cpu().millis());
+        writeln!(text, "| {name} | {} | {wall} | {cpu} | {each} | {rate} | {:.1} |", costs.len(), mebibytes(row.memory()))
+            .expect("a String grows");
+    }
+    let ceiling = ceiling(figures);
+    writeln!(
+        text,
+        "\nFirst bytes to the queue, from the start of the program: {} ms.",
+        Spread::of(figures.start_up.iter().copied()).millis()
+    )
+    .expect("a String grows");
+    if let Some(row) = figures.rows.iter().find(|row| row.name == "N = 100,000") {
+        writeln!(
+            text,
+            "Ceiling: {} messages/s, from the processor time of the whole machine for a message of the queue alone ({:.2} µs) and of the store alone ({:.2} µs); \
+             N = 100,000 reaches {:.2} of it.",
+            grouped(whole(ceiling)),
+            figures.consume.busy_each() * 1e6,
+            figures.stored.busy_each() * 1e6,
+            row.rate() / ceiling
+        )
+        .expect("a String grows");
+    }
+    text
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and far below 2^63")]
+fn whole(figure: f64) -> u64 {
+    figure.round() as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures of a few digits")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn machine(figures: &Figures) -> serde_json::Value {
+    let row = |row: &Row| {
+        let Spread { least, median, most } = row.wall();
+        json!({
+            "name": row.name, "messages": row.messages, "runs": row.costs.len(),
+            "wall-seconds": {"least": least, "median": median, "most": most},
+            "cpu-seconds": row.cpu().median, "busy-seconds-a-message": if row.messages == 0 { 0.0 } else { row.busy_each() },
+            "memory-bytes": row.memory(),
+        })
+    };
+    json!({
+        "store": figures.store,
+        "rows": figures.rows.iter().map(row).collect::<Vec<_>>(),
+        "first-bytes-seconds": Spread::of(figures.start_up.iter().copied()).median,
+        "queue-alone": row(&figures.consume), "store-alone": row(&figures.stored),
+        "ceiling-messages-a-second": ceiling(figures),
+    })
+}
+
+/// N, milliseconds, messages/s and µs a message of the rows that differ in N alone.
+fn plot(figures: &Figures) -> String {
+    let rows = figures.rows.iter().filter(|row| row.name == format!("N = {}", grouped(row.messages)));
+    rows.fold("# N\tms\tmessages/s\tus\n".to_owned(), |mut text, row| {
+        let wall = row.wall().median;
+        writeln!(text, "{}\t{:.3}\t{:.0}\t{:.3}", row.messages, wall * 1e3, row.rate(), wall * 1e6 / row.count()).expect("a String grows");
+        text
+    })
+}
