@@ -13,6 +13,7 @@ use crate::{
     AEROSPIKE, measure,
     measure::Cost,
     support::{
+        block_on,
         nsqd::Nsqd,
         program::{Program, program},
     },
@@ -20,6 +21,9 @@ use crate::{
 
 /// A backlog that does not go through nsqd's disk, whose pauses are not ours.
 const IN_MEMORY: [&str; 1] = ["-mem-queue-size=4000000"];
+
+/// Where records go.
+const SET: &str = "bench";
 
 /// One line of the report.
 pub(crate) struct Row {
@@ -50,6 +54,7 @@ pub(crate) fn body(number: u64) -> String {
 
 struct Bench {
     runs: usize,
+    aerospike: Option<String>,
     /// The section of the store.
     store: String,
 }
@@ -57,10 +62,10 @@ struct Bench {
 pub(crate) fn measure(runs: usize) -> Figures {
     let aerospike = std::env::var(AEROSPIKE).ok();
     let store = match &aerospike {
-        Some(address) => format!("aerospike: {{hosts: ['{address}'], namespace: test, set: bench}}"),
+        Some(address) => format!("aerospike: {{hosts: ['{address}'], namespace: test, set: {SET}}}"),
         None => "sqlite: {path: store.db, set: bench}".to_owned(),
     };
-    let bench = Bench { runs, store };
+    let bench = Bench { runs, aerospike: aerospike.clone(), store };
     let few = runs.div_ceil(3);
     let mut rows = vec![
         bench.row("empty topic", 10, 0, &[Nsqd::start()], runs),
@@ -94,7 +99,7 @@ impl Bench {
     /// Runs of the program, each with so many messages waiting in equal parts on each nsqd.
     fn row(&self, name: &str, n: u64, waiting: u64, nsqd: &[Nsqd], runs: usize) -> Row {
         let program = self.program(nsqd, n);
-        runs_of(name, waiting, runs, || publish(nsqd, waiting), || run(&program))
+        self.runs_of(name, waiting, runs, || publish(nsqd, waiting), || run(&program))
     }
 
     /// Two runs at once on one channel; the time is that of both together.
@@ -103,7 +108,7 @@ impl Bench {
         const MESSAGES: u64 = 100_000;
         let nsqd = [Nsqd::with(&IN_MEMORY)];
         let programs = [(); 2].map(|()| self.program(&nsqd, MESSAGES / 2));
-        runs_of(
+        self.runs_of(
             "two instances of N = 50,000",
             MESSAGES,
             self.runs,
@@ -132,7 +137,7 @@ impl Bench {
         let program = self.program(&nsqd, MESSAGES);
         let large = format!(r#"{{"text":"{}"}}"#, "x".repeat((1 << 20) - 1_000));
         let publish = || (0..MESSAGES).for_each(|_| nsqd[0].publish("t", [large.clone()]));
-        runs_of("200 messages of 1 MiB", MESSAGES, self.runs, publish, || run(&program))
+        self.runs_of("200 messages of 1 MiB", MESSAGES, self.runs, publish, || run(&program))
     }
 
     /// Queue and store in SQLite files.
@@ -143,7 +148,28 @@ impl Bench {
         ));
         let lines: String = (0..MESSAGES).flat_map(|number| [body(number), "\n".to_owned()]).collect();
         let send = || assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
-        runs_of("N = 100,000, embedded queue and store", MESSAGES, self.runs, send, || run(&program))
+        self.runs_of("N = 100,000, embedded queue and store", MESSAGES, self.runs, send, || run(&program))
+    }
+
+    /// Runs, each of which has to move all of the messages; the first opens topic and table and warms caches, and is not counted.
+    fn runs_of(&self, name: &str, messages: u64, runs: usize, mut before: impl FnMut(), run: impl Fn() -> Cost) -> Row {
+        eprintln!("{name}");
+        let (mut costs, mut busy) = (Vec::new(), 0.0);
+        for number in 0..=runs {
+            if let Some(address) = &self.aerospike {
+                block_on(empty_the_set(address));
+            }
+            before();
+            let earlier = measure::busy();
+            let cost = run();
+            let stored = report(&cost)["stored"].as_u64();
+            assert_eq!(stored, Some(messages), "{name}: {}", cost.output);
+            if number > 0 {
+                busy += measure::busy() - earlier;
+                costs.push(cost);
+            }
+        }
+        Row { name: name.to_owned(), messages, costs, busy }
     }
 
     fn ceiling(&self, name: &str, role: &str, nsqd: &Nsqd) -> Row {
@@ -156,26 +182,24 @@ impl Bench {
                 publish(std::slice::from_ref(nsqd), MESSAGES);
             }
         };
-        runs_of(name, MESSAGES, self.runs, fill, || measure::cost(&ourselves, &[role, &configuration]))
+        self.runs_of(name, MESSAGES, self.runs, fill, || measure::cost(&ourselves, &[role, &configuration]))
     }
 }
 
-/// Runs, each of which has to move all of the messages; the first opens topic and table and warms caches, and is not counted.
-fn runs_of(name: &str, messages: u64, runs: usize, mut before: impl FnMut(), run: impl Fn() -> Cost) -> Row {
-    eprintln!("{name}");
-    let (mut costs, mut busy) = (Vec::new(), 0.0);
-    for number in 0..=runs {
-        before();
-        let earlier = measure::busy();
-        let cost = run();
-        let stored = report(&cost)["stored"].as_u64();
-        assert_eq!(stored, Some(messages), "{name}: {}", cost.output);
-        if number > 0 {
-            busy += measure::busy() - earlier;
-            costs.push(cost);
+/// Makes room for the next run: a million records of each would fill the server's memory.
+async fn empty_the_set(address: &str) {
+    use aerospike::{AdminPolicy, Client, ClientPolicy};
+    let (policy, admin) = (ClientPolicy::default(), AdminPolicy::default());
+    let client = Client::new(&policy, &address).await.expect("the server answers");
+    client.truncate(&admin, "test", SET, 0).await.expect("the set is emptied");
+    loop {
+        let set = client.info(&admin, &[&format!("sets/test/{SET}")]).await.expect("the server answers");
+        if set.values().all(|text| text.trim().is_empty() || text.contains("objects=0:")) {
+            break;
         }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    Row { name: name.to_owned(), messages, costs, busy }
+    client.close().await.expect("nothing is under way");
 }
 
 fn run(x_msrv: &Program) -> Cost {
