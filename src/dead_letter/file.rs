@@ -1,11 +1,10 @@
 //! Letters in a file, one JSON object a line, on the disk before the message is finished.
 //!
-//! Several processes may append to the same file: each write is one `write` under an exclusive lock, and what a failed write left behind is cut
-//! off again. A file that has grown too large is renamed; nothing is ever deleted here.
+//! Several processes may append to the same file: each writes under an exclusive lock, and what a failed write left behind is cut off again. A file that has grown too large is renamed; nothing is ever deleted here.
 
 use std::{
     fs::{File, TryLockError},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -21,6 +20,9 @@ const LOCK_BOUND: Duration = Duration::from_secs(2);
 
 /// How often it is asked for meanwhile: the standard library has no wait with a bound.
 const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// Bytes that are written in one go.
+const BUFFER: usize = 64 << 10;
 
 /// How dead letters in a file are set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,12 +102,18 @@ async fn lock_within(file: &File, bound: Duration) -> io::Result<()> {
 
 fn append(file: &mut File, letters: &[Letter]) -> io::Result<()> {
     let before = file.metadata()?.len();
-    let mut lines = String::new();
-    if before > 0 && last_byte(file)? != b'\n' {
-        lines.push('\n'); // somebody was killed in the middle of a line: ours begin on a new one
-    }
-    lines.extend(letters.iter().map(Letter::to_line));
-    file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
+    let torn = before > 0 && last_byte(file)? != b'\n';
+    let write = || {
+        let mut lines = BufWriter::with_capacity(BUFFER, &*file);
+        if torn {
+            lines.write_all(b"\n")?; // somebody was killed in the middle of a line: ours begin on a new one
+        }
+        letters.iter().try_for_each(|letter| letter.write_line(&mut lines))?;
+        lines.flush()?;
+        drop(lines);
+        file.sync_data()
+    };
+    write().inspect_err(|_| {
         if let Err(error) = file.set_len(before) {
             log::warn!(cause = error.to_string(); "half a dead letter stays in the file");
         }

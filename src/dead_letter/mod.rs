@@ -6,7 +6,7 @@ pub mod log;
 pub mod memory;
 pub mod nsq;
 
-use std::time::SystemTime;
+use std::{io, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
@@ -107,12 +107,13 @@ impl Letter {
         }
     }
 
-    /// The letter as one line of JSON, its end included.
-    #[must_use]
-    pub fn to_line(&self) -> String {
-        let mut line = serde_json::to_string(self).expect("a letter has text keys and finite numbers");
-        line.push('\n');
-        line
+    /// Writes the letter as one line of JSON, its end included: piece by piece, for it may have six times the size of its message.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_line(&self, out: &mut impl io::Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *out, self)?;
+        out.write_all(b"\n")
     }
 }
 
@@ -140,7 +141,9 @@ mod tests {
         for (body, shape) in [(&b"{a: \"\n\"}"[..], r#""body":"{a: \"\n\"}"}"#), (b"\xff\x00", r#""body-base64":"/wA="}"#)] {
             let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 2 };
             let letter = Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH);
-            let line = letter.to_line();
+            let mut line = Vec::new();
+            letter.write_line(&mut line).expect("a Vec takes it");
+            let line = String::from_utf8(line).expect("JSON is text");
             assert!(
                 line.starts_with(r#"{"replayed":false,"time":"1970-01-01T00:00:00.000Z","source":"t@h:1","id":"0a","attempts":2,"#),
                 "{line}"

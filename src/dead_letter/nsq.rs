@@ -118,7 +118,7 @@ impl NsqDeadLetter {
 impl DeadLetter for NsqDeadLetter {
     fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         Box::pin(async move {
-            let bodies: Vec<_> = letters.iter().map(|letter| Bytes::from(letter.to_line().trim_end().to_owned())).collect();
+            let bodies: Vec<_> = letters.iter().map(body).collect();
             let mut results = Vec::with_capacity(letters.len());
             let mut rest = &bodies[..];
             while !rest.is_empty() {
@@ -142,4 +142,8 @@ impl DeadLetter for NsqDeadLetter {
             probe.await.map_err(|error| self.error(&error))
         })
     }
+}
+
+fn body(letter: &Letter) -> Bytes {
+    serde_json::to_vec(letter).expect("a letter has text keys and finite numbers").into()
 }
