@@ -190,7 +190,6 @@ fn endless_messages_take_no_more_memory_than_what_may_be_in_flight() {
     }
 }
 
-/// One byte at a time: the run's own time counts, not the peer's.
 /// What was refused for who we are was halved letter by letter, with a connection and a question to the authentication server for each.
 #[test]
 fn a_topic_for_dead_letters_that_takes_nothing_from_us_is_asked_once() {
@@ -210,6 +209,7 @@ fn a_topic_for_dead_letters_that_takes_nothing_from_us_is_asked_once() {
     assert_eq!((program.letters().len(), asked.load(std::sync::atomic::Ordering::SeqCst)), (1_000, 1));
 }
 
+/// One byte at a time: the run's own time counts, not the peer's.
 #[test]
 fn a_peer_that_drips_is_not_waited_for() {
     let drip = |bytes: Vec<u8>| {
