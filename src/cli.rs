@@ -59,7 +59,7 @@ pub(crate) struct RunArgs {
     /// Take no message after this long, for instance 2s
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
-    /// The queue counts as empty after this long without a message, for instance 10ms
+    /// Listen to an empty queue for this long before the end, for instance 1s
     #[arg(long, value_name = "DURATION")]
     idle_timeout: Option<String>,
     /// Show the run's report on standard output

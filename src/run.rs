@@ -25,21 +25,17 @@ use crate::{
     decode::{Decoder, Rejection},
     message::{Delivery, Settlement},
     outcome::Outcome,
-    record::Record,
     report::{Counters, RunReport},
     source::{Demand, Received, Source, SourceError},
     store::{Put, PutError, Store},
 };
 
-/// Records that are given to the store in one go; it splits them further as it likes.
-const RECORDS_AT_ONCE: usize = 400;
+/// Bytes of bodies after which a batch is complete.
+const BYTES_IN_BATCH: usize = 1 << 20;
 
-/// Bytes of bodies after which a batch is complete. A document takes many times the memory of its text, and no more of them are decoded than the store
-/// is given.
-const BYTES_AT_ONCE: usize = 1 << 20;
-
-/// Batches that are with the store at once: while one is answered, the next is on its way.
-const BATCHES_AT_ONCE: usize = 2;
+/// Bytes of bodies that are with the store, after which it is given no more. A document takes many times the memory of its text, and no more of them
+/// are decoded than the store is given.
+const BYTES_WITH_STORE: usize = 2 << 20;
 
 /// What a run works with.
 pub struct Parts<'a> {
@@ -83,6 +79,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         counters: Counters::default(),
         waiting: VecDeque::new(),
         under_way: BTreeMap::new(),
+        bytes_under_way: 0,
         next_batch: 0,
         stop: None,
         until: started + limits.timeout,
@@ -107,6 +104,8 @@ struct Drain<'a> {
     waiting: VecDeque<Delivery>,
     /// The deliveries of each batch that the store is writing.
     under_way: BTreeMap<u64, Vec<Delivery>>,
+    /// Bytes of the bodies of all of these.
+    bytes_under_way: usize,
     next_batch: u64,
     stop: Option<StopReason>,
     /// Before a stop: the deadline. After it: when what is under way is given up.
@@ -116,12 +115,17 @@ struct Drain<'a> {
     put_off_by: Option<String>,
 }
 
+fn size(deliveries: &[Delivery]) -> usize {
+    deliveries.iter().map(|delivery| delivery.message.body.len()).sum()
+}
+
 /// A batch that the store has answered.
 type Written = (u64, Vec<Result<Put, PutError>>);
 
 impl<'a> Drain<'a> {
     async fn work(&mut self, mut shutdown: Pin<Box<impl Future<Output = ()>>>) {
         let mut batches = FuturesUnordered::new();
+        let at_once = self.parts.store.batches().at_once;
         let touch_period = self.parts.source.lease() / 3;
         let mut touch_at = Instant::now() + touch_period;
         let (mut told, mut closed) = (false, false);
@@ -150,7 +154,7 @@ impl<'a> Drain<'a> {
                     self.touch().await;
                     touch_at = Instant::now() + touch_period;
                 }
-                () = ready(()), if batches.len() < BATCHES_AT_ONCE && !self.waiting.is_empty() => batches.extend(self.next_batch().await),
+                () = ready(()), if batches.len() < at_once && self.bytes_under_way < BYTES_WITH_STORE && !self.waiting.is_empty() => batches.extend(self.next_batch().await),
                 received = Self::receive(&mut self.parts.source, closed) => match received {
                     Received::Deliveries(deliveries) => self.take(deliveries).await,
                     Received::Empty => self.stop(StopReason::QueueEmpty).await,
@@ -170,9 +174,10 @@ impl<'a> Drain<'a> {
 
     /// Decodes what the store is given next; what is no record goes to the dead letter.
     async fn next_batch(&mut self) -> Option<BoxFuture<'a, Written>> {
-        let (mut deliveries, mut records, mut rejected, mut bytes) = (Vec::new(), Vec::<Record>::new(), Vec::new(), 0);
-        while records.len() + rejected.len() < RECORDS_AT_ONCE
-            && bytes < BYTES_AT_ONCE
+        let most = self.parts.store.batches().records.min(self.waiting.len());
+        let (mut deliveries, mut records, mut rejected, mut bytes) = (Vec::with_capacity(most), Vec::with_capacity(most), Vec::new(), 0);
+        while records.len() + rejected.len() < most
+            && bytes < BYTES_IN_BATCH
             && let Some(delivery) = self.waiting.pop_front()
         {
             bytes += delivery.message.body.len();
@@ -191,6 +196,7 @@ impl<'a> Drain<'a> {
         }
         let number = self.next_batch;
         self.next_batch += 1;
+        self.bytes_under_way += size(&deliveries);
         self.under_way.insert(number, deliveries);
         let store = self.parts.store;
         Some(Box::pin(async move { (number, store.put(records).await) }))
@@ -250,6 +256,7 @@ impl<'a> Drain<'a> {
 
     async fn settle_batch(&mut self, (number, results): Written) {
         let deliveries = self.under_way.remove(&number).expect("a batch is answered once");
+        self.bytes_under_way -= size(&deliveries);
         debug_assert_eq!(deliveries.len(), results.len(), "the store answers for every record");
         let outage = results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_))));
         let (mut decided, mut rejected, mut fault) = (Vec::with_capacity(deliveries.len()), Vec::new(), None);

@@ -42,6 +42,17 @@ fn retry_while_busy(mut attempt: impl FnMut() -> rusqlite::Result<()>) -> rusqli
     }
 }
 
+/// Makes sure that a statement fits the tables.
+///
+/// # Errors
+/// It does not; which is a fault in the set-up, and told without the statement.
+pub fn check(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare(sql).map(drop).map_err(|error| match error {
+        rusqlite::Error::SqlInputError { error, msg, .. } => rusqlite::Error::SqliteFailure(error, Some(msg)),
+        other => other,
+    })
+}
+
 /// The same for an error of [`open`].
 #[must_use]
 pub fn is_open_fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {

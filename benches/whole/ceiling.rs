@@ -12,7 +12,7 @@ use x_msrv::{
     record::Record,
     run::{Parts, run},
     source::{Closing, Demand, Received, Source, SourceError},
-    store::{Put, PutError, Store, StoreError, StoredRecord},
+    store::{Batches, Put, PutError, Store, StoreError, StoredRecord},
     wiring,
 };
 
@@ -55,6 +55,10 @@ fn drain(settings: &Settings, source: impl Future<Output = Box<dyn Source>>, sto
 struct Nothing;
 
 impl Store for Nothing {
+    fn batches(&self) -> Batches {
+        Batches { records: 100, at_once: 8 }
+    }
+
     fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
         Box::pin(std::future::ready(vec![Ok(Put::Stored); records.len()]))
     }

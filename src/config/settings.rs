@@ -115,11 +115,12 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
     let section_limit = shape.nsq.as_ref().map(|nsq| ("nsq.max-messages", nsq.max_messages));
     let section_limit = section_limit.or(shape.embedded_queue.as_ref().map(|queue| ("embedded-queue.max-messages", queue.max_messages)));
     let max_messages = max_messages(shape.max_messages, section_limit)?;
+    let idle_timeout = shape.idle_timeout.map_or(Duration::ZERO, |Span(value)| value);
     let span = |key: &str, value: Option<Span>, default: Duration| positive(key, value.map_or(default, |Span(value)| value));
     let limits = Limits {
         max_messages,
         timeout: span("timeout", shape.timeout, 2 * SECOND)?,
-        idle_timeout: span("idle-timeout", shape.idle_timeout, Duration::from_millis(10))?,
+        idle_timeout,
         shutdown_timeout: span("shutdown-timeout", shape.shutdown_timeout, 5 * SECOND)?,
         max_attempts: shape.max_attempts.map_or(Ok(5), |Whole(value)| small("max-attempts", value))?,
     };

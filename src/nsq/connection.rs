@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     num::{NonZeroU32, NonZeroU64},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -125,6 +126,7 @@ pub struct ServerLimits {
 /// A connection on which both sides have said who they are.
 pub struct Connection {
     address: HostPort,
+    local_address: SocketAddr,
     section: &'static str,
     stream: Stream,
     decoder: FrameDecoder,
@@ -178,6 +180,7 @@ impl Connection {
         stream.set_nodelay(true).map_err(io_error)?;
         let mut connection = Self {
             address: address.clone(),
+            local_address: stream.local_addr().map_err(io_error)?,
             section: identity.section,
             stream: Stream::Plain(stream),
             decoder: FrameDecoder::new(identity.max_body),
@@ -275,6 +278,12 @@ impl Connection {
     #[must_use]
     pub fn address(&self) -> &HostPort {
         &self.address
+    }
+
+    /// Our end of it, as nsqd sees it where no network changes addresses on the way.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
     }
 
     /// Where commands are put; they are sent by the next flush.

@@ -5,7 +5,7 @@ use std::{cell::RefCell, num::NonZeroU64, rc::Rc, time::Duration};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Closing, Demand, Publisher, Received, Source, SourceError};
+use super::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError};
 use crate::{
     BoxFuture,
     message::{Delivery, Message, Origin, Receipt, Settlement},
@@ -94,6 +94,7 @@ impl MemoryQueue {
             left: 0,
             idle_timeout: Duration::ZERO,
             unsettled: 0,
+            bytes: 0,
             paused: false,
             closing: Closing::default(),
         }
@@ -117,6 +118,7 @@ pub struct MemorySource {
     left: u64,
     idle_timeout: Duration,
     unsettled: u64,
+    bytes: usize,
     paused: bool,
     closing: Closing,
 }
@@ -126,7 +128,13 @@ impl MemorySource {
         let room = self.left.min(self.queue.max_in_flight - self.unsettled);
         let now = Instant::now();
         let mut rows = self.queue.rows.borrow_mut();
-        let ready = rows.iter_mut().filter(|row| row.ready_at <= now).take(usize::try_from(room).unwrap_or(usize::MAX));
+        let bytes = &mut self.bytes;
+        let fits = |row: &&mut Row| {
+            let fits = *bytes < BYTES_IN_FLIGHT;
+            *bytes += if fits { row.body.len() } else { 0 };
+            fits
+        };
+        let ready = rows.iter_mut().filter(|row| row.ready_at <= now).take(usize::try_from(room).unwrap_or(usize::MAX)).take_while(fits);
         let deliveries: Vec<_> = ready
             .map(|row| {
                 row.attempts += 1;
@@ -176,7 +184,7 @@ impl Source for MemorySource {
             if *self.queue.closed.borrow() {
                 return Received::Closed;
             }
-            if self.paused || self.left == 0 || self.unsettled == self.queue.max_in_flight {
+            if self.paused || self.left == 0 || self.unsettled == self.queue.max_in_flight || self.bytes >= BYTES_IN_FLIGHT {
                 return std::future::pending().await;
             }
             let deliveries = self.take();
@@ -194,6 +202,7 @@ impl Source for MemorySource {
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
         self.unsettled -= settled.len() as u64;
+        self.bytes -= settled.iter().map(|(delivery, _)| delivery.message.body.len()).sum::<usize>();
         for (delivery, settlement) in &settled {
             self.apply(delivery, *settlement);
         }

@@ -16,12 +16,16 @@ use crate::{
     message::{Delivery, Settlement},
 };
 
+/// Bytes of bodies that are unsettled at once, to one message more. A run takes several times that at most: each body is there as it came, as a record,
+/// and on its way to the store.
+pub const BYTES_IN_FLIGHT: usize = 16 << 20;
+
 /// How much a run wants, told to the source once, before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
     /// Messages that the run takes at most: N.
     pub max_messages: NonZeroU64,
-    /// After this long without a message the queue counts as empty, provided that the source has made sure that nothing is held back.
+    /// How long a queue that can get more at any moment is listened to after the last message, once the source has made sure that it is empty.
     pub idle_timeout: Duration,
 }
 
@@ -49,7 +53,8 @@ pub struct Closing {
 /// A queue, connected and able to answer; it gives nothing before [`start`](Self::start).
 ///
 /// Between `start` and [`close`](Self::close) a source never hands out more than [`Demand::max_messages`], save for a stray that was under way
-/// while it moved a share from one server to another, and never has more unsettled than its own in-flight limit.
+/// while it moved a share from one server to another, and never has more unsettled than its own in-flight limit, nor much more than
+/// [`BYTES_IN_FLIGHT`] of bodies.
 pub trait Source {
     /// Asks for messages. Called once.
     ///

@@ -12,9 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use log::warn;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Rows, Transaction, TransactionBehavior, params};
 
-use super::{Closing, Demand, Publisher, Received, Source, SourceError};
+use super::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError};
 use crate::{
     BoxFuture,
     message::{Delivery, Message, Origin, Receipt, Settlement},
@@ -23,6 +23,29 @@ use crate::{
 
 /// Messages that are leased in one go.
 const LEASE_AT_ONCE: u64 = 1_000;
+
+/// Messages on their way out of the file: as many as there is room for.
+struct Found {
+    /// Id, body, and how often it was delivered before.
+    rows: Vec<(i64, Vec<u8>, u32)>,
+    room: usize,
+    /// Bytes of all bodies that are not settled, these among them.
+    bytes: usize,
+}
+
+impl Found {
+    fn add(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<()> {
+        while self.rows.len() < self.room
+            && self.bytes < BYTES_IN_FLIGHT
+            && let Some(row) = rows.next()?
+        {
+            let body: Vec<u8> = row.get(1)?;
+            self.bytes += body.len();
+            self.rows.push((row.get(0)?, body, row.get(2)?));
+        }
+        Ok(())
+    }
+}
 
 /// How the embedded queue is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,19 +69,18 @@ const SCHEMA: &str = "
         since INTEGER NOT NULL DEFAULT 0,       -- when that was decided
         lease INTEGER                           -- whose it is until then
     ) STRICT;
-    CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at, id);
+    CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at);  -- and by id: every index ends with it
 ";
 
-/// What is ready, and then what was put off by a clock that has gone back since: such a message would wait until the day that was wrong comes.
-/// Less than a second is no jump, but how clocks are kept right. What we have ourselves is left out; what another process has, who lives, is not.
-const LEASE: &str = "
-    UPDATE messages SET attempts = attempts + 1, ready_at = ?1 + ?2, since = ?1, lease = ?3
-    WHERE id IN (
-        SELECT id FROM (SELECT id FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id LIMIT ?4)
-        UNION ALL SELECT id FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?3
-        LIMIT ?4
-    )
-    RETURNING id, body, attempts";
+/// What is ready, in its turn.
+const READY: &str = "SELECT id, body, attempts FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id";
+
+/// What was put off by a clock that has gone back since: such a message would wait until the day that was wrong comes. Less than a second is no jump,
+/// but how clocks are kept right. What we have ourselves is left out; what another process has, who lives, is not.
+const PUT_OFF: &str =
+    "SELECT id, body, attempts FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
+
+const LEASE: &str = "UPDATE messages SET attempts = attempts + 1, ready_at = ?2, since = ?3, lease = ?4 WHERE id = ?1";
 
 fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
     SourceError::Unreachable { place: format!("the embedded queue {}", path.display()), cause: sqlite::in_plain_words(path, cause.into()) }
@@ -70,7 +92,8 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
         transaction.commit()?;
-        connection.prepare(LEASE)?; // a file of another version may lack a column
+        // A file of another version may lack a column.
+        [READY, PUT_OFF, LEASE].iter().try_for_each(|sql| sqlite::check(&connection, sql))?;
         Ok(connection)
     };
     prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| open_error(path, cause))
@@ -117,6 +140,8 @@ pub struct SqliteSource {
     max_in_flight: u64,
     left: u64,
     unsettled: u64,
+    /// Bytes of all bodies that are not settled.
+    bytes: usize,
     paused: bool,
     closing: Closing,
 }
@@ -139,6 +164,7 @@ impl SqliteSource {
             max_in_flight: settings.max_in_flight.get(),
             left: 0,
             unsettled: 0,
+            bytes: 0,
             paused: false,
             closing: Closing::default(),
             connection,
@@ -147,22 +173,31 @@ impl SqliteSource {
 
     fn take(&mut self) -> rusqlite::Result<Vec<Delivery>> {
         let room = self.left.min(self.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
-        let mut statement = self.connection.prepare(LEASE)?;
-        let rows = statement.query_map(params![now_ms(), millis(self.lease_timeout), self.lease, room.cast_signed()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?))
-        })?;
-        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-        rows.sort_unstable_by_key(|(id, ..)| *id);
-        let deliveries: Vec<_> = rows
-            .into_iter()
-            .map(|(id, body, attempts)| Delivery {
-                message: Message { origin: self.origin.clone(), id: id.to_string().into(), body: Bytes::from(body), attempts },
-                receipt: Receipt(id.cast_unsigned()),
-            })
-            .collect();
-        self.left -= deliveries.len() as u64;
-        self.unsettled += deliveries.len() as u64;
-        Ok(deliveries)
+        let now = now_ms();
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let mut found = Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
+        found.add(transaction.prepare(READY)?.query(params![now])?)?;
+        found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.lease])?)?;
+        if !found.rows.is_empty() {
+            let mut lease = transaction.prepare(LEASE)?;
+            for (id, ..) in &found.rows {
+                lease.execute(params![id, now.saturating_add(millis(self.lease_timeout)), now, self.lease])?;
+            }
+        }
+        transaction.commit()?;
+        self.left -= found.rows.len() as u64;
+        self.unsettled += found.rows.len() as u64;
+        self.bytes = found.bytes;
+        let delivery = |(id, body, attempts): (i64, Vec<u8>, u32)| Delivery {
+            message: Message {
+                origin: self.origin.clone(),
+                id: id.to_string().into(),
+                body: Bytes::from(body),
+                attempts: attempts.saturating_add(1),
+            },
+            receipt: Receipt(id.cast_unsigned()),
+        };
+        Ok(found.rows.into_iter().map(delivery).collect())
     }
 
     /// Runs one statement for each row in one transaction; brings how many rows were not ours any more.
@@ -209,7 +244,7 @@ impl Source for SqliteSource {
 
     fn receive(&mut self) -> BoxFuture<'_, Received> {
         Box::pin(async move {
-            if self.paused || self.left == 0 || self.unsettled == self.max_in_flight {
+            if self.paused || self.left == 0 || self.unsettled == self.max_in_flight || self.bytes >= BYTES_IN_FLIGHT {
                 // Nothing may come before something is settled, and that needs another call.
                 return std::future::pending().await;
             }
@@ -227,6 +262,7 @@ impl Source for SqliteSource {
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
         self.unsettled -= settled.len() as u64;
+        self.bytes -= settled.iter().map(|(delivery, _)| delivery.message.body.len()).sum::<usize>();
         let rows = settled.iter().map(|(delivery, settlement)| match settlement {
             Settlement::Finish => (delivery, None),
             Settlement::Requeue { delay } => (delivery, Some(*delay)),

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
-use super::{Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     record::{Fields, Key, Record},
@@ -56,6 +56,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn batches(&self) -> Batches {
+        Batches { records: 400, at_once: 2 }
+    }
+
     fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
         Box::pin(async move {
             if !self.delay.is_zero() {

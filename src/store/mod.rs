@@ -16,6 +16,9 @@ use crate::{
 
 /// A database, connected and checked.
 pub trait Store {
+    /// How it is best given records.
+    fn batches(&self) -> Batches;
+
     /// Writes records; one result for each, in order. The same record may be put any number of times.
     ///
     /// # Cancel safety
@@ -36,6 +39,15 @@ pub trait Store {
     /// # Cancel safety
     /// Nothing is left to lose.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// What a store takes best. More in one call is no fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches {
+    /// Records in one call of [`Store::put`] at most.
+    pub records: usize,
+    /// Calls that are under way at once.
+    pub at_once: usize,
 }
 
 /// A record as the store has it.

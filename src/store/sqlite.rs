@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use log::debug;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params, types::Value as Column};
 
-use super::{Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     decode::{BigIntegers, parse_object},
     record::{KEY_FIELD, Key, Record, Value},
     sqlite, state_file,
 };
+
+/// Records in one transaction. Each waits for the disk once.
+const RECORDS_AT_ONCE: usize = 1_000;
 
 /// How the store is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl SqliteStore {
                 "CREATE TABLE IF NOT EXISTS \"{set}\" ({KEY_FIELD} ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT"
             ))?;
             // A table of that name may have been there, of another shape.
-            connection.prepare(&upsert(set))?;
+            sqlite::check(&connection, &upsert(set))?;
             Ok(connection)
         };
         match prepare() {
@@ -169,6 +172,10 @@ fn connect_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -
 }
 
 impl Store for SqliteStore {
+    fn batches(&self) -> Batches {
+        Batches { records: RECORDS_AT_ONCE, at_once: 1 }
+    }
+
     fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
         // One transaction: when it fails, nothing of it was written.
         let results = self.write(&records).unwrap_or_else(|cause| {

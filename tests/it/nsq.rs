@@ -10,7 +10,7 @@ use x_msrv::nsq::{Connection, Identity, NsqError};
 
 use crate::support::{
     PATIENCE, block_on,
-    nsqd::{Depths, Lookupd, Nsqd, nobody},
+    nsqd::{Depths, Lookupd, Nsqd, nobody, ports_side_by_side},
     program::{Program, signal, wait, wait_while_running},
     wait_until,
 };
@@ -85,6 +85,42 @@ fn fewer_than_n_are_all_taken_without_the_wait_for_nsqd_s_buffer() {
     let report = program(&[&nsqd], "").drain(&["--idle-timeout", "10ms"]);
     assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(9), Some("queue-empty")));
     assert!(report["elapsed-seconds"].as_f64().expect("a number") < 0.2, "{report}");
+}
+
+/// By silence alone, a backlog on nsqd's disk was taken for an empty queue where nsqd paused to read it.
+#[test]
+fn a_backlog_on_the_disk_is_drained_to_its_end() {
+    const COUNT: u64 = 30_000;
+    let nsqd = Nsqd::with_statistics_beside(&["-mem-queue-size=10"]);
+    nsqd.publish("t", bodies(0..COUNT));
+    let report = program(&[&nsqd], &format!(", max-in-flight: 1000, max-messages: {}", 2 * COUNT)).drain(&["--idle-timeout", "0s"]);
+    assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(COUNT), Some("queue-empty")));
+    assert_eq!(nsqd.depths("t"), NOTHING_LEFT);
+}
+
+#[test]
+fn what_a_channel_holds_that_is_paused_is_left_there_and_not_waited_for() {
+    let nsqd = Nsqd::with_statistics_beside(&[]);
+    nsqd.publish("t", bodies(0..3));
+    for command in ["/channel/create?topic=t&channel=c", "/channel/pause?topic=t&channel=c"] {
+        nsqd.post(command);
+    }
+    wait_until("the topic has handed them on", || nsqd.depths("t").waiting == 3);
+    let report = program(&[&nsqd], "").drain(&["--idle-timeout", "0s"]);
+    assert_eq!((report["received"].as_u64(), report["stop-reason"].as_str()), (Some(0), Some("queue-empty")));
+    nsqd.post("/channel/unpause?topic=t&channel=c");
+    assert_eq!(program(&[&nsqd], "").drain(&["--idle-timeout", "0s"])["stored"], 3);
+}
+
+#[test]
+fn statistics_of_another_nsqd_on_the_port_beside_are_not_believed() {
+    let [tcp, beside] = ports_side_by_side();
+    let (nsqd, other) = (Nsqd::on_ports(&[], [tcp, 0]), Nsqd::on_ports(&[], [0, beside]));
+    // With the same topic and channel, so that nothing but the connection tells them apart.
+    other.post("/topic/create?topic=t");
+    other.post("/channel/create?topic=t&channel=c");
+    nsqd.publish("t", bodies(0..9));
+    assert_eq!(program(&[&nsqd], "").drain(&["--idle-timeout", "0s"])["stored"], 9);
 }
 
 #[test]

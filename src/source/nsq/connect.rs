@@ -6,7 +6,12 @@ use futures_util::future::join_all;
 use log::warn;
 use tokio::time::{Instant, timeout};
 
-use super::{Servers, Settings, flow::LaneStart, lookup, proof::Proof};
+use super::{
+    Servers, Settings,
+    flow::{LaneStart, Statistics},
+    lookup,
+    proof::Proof,
+};
 use crate::{
     address::HostPort,
     error_chain,
@@ -17,6 +22,11 @@ use crate::{
 
 /// What is believed of an nsqd that says how long it waits for a settlement: the shortest and the longest time.
 const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
+
+/// How long an answer is waited for from an address that is a guess, and how many round trips beside that: connections that nobody takes may be
+/// dropped without a word.
+const GUESS_BOUND: Duration = Duration::from_millis(20);
+const GUESS_PATIENCE: u32 = 5;
 
 /// The part of the connect timeout that is left: it bounds finding nsqd, connecting and subscribing together.
 fn left(until: Instant) -> Duration {
@@ -129,6 +139,33 @@ pub(super) struct Lane {
     pub(super) closing: CloseState,
 }
 
+/// Where the statistics of a lane's nsqd are, what they say, and whether they are its own.
+///
+/// Where no nsqlookupd tells, they are looked for where nsqd has them by default, on the port above the one for its protocol (`nsqd/options.go`);
+/// whoever answers there is believed if he knows our connection. With TLS nothing is said in plain to an address that nobody named.
+async fn statistics(
+    settings: &Settings,
+    place: &Place,
+    connection: &Connection,
+    round_trip: Duration,
+    until: Instant,
+) -> (Option<HostPort>, Option<u64>, Statistics) {
+    let by_default = || {
+        let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none())?;
+        Some(HostPort { host: place.tcp.host.clone(), port })
+    };
+    let nothing = (None, None, Statistics::None);
+    let Some(http) = place.http.clone().or_else(by_default) else { return nothing };
+    let is_named = place.http.is_some();
+    let bound = left(until).min(if is_named { settings.connect_timeout } else { GUESS_BOUND + GUESS_PATIENCE * round_trip });
+    match lookup::waiting(&http, &settings.topic, &settings.channel, connection.local_address(), bound).await {
+        Ok(told) if told.in_flight.is_some() => (Some(http), Some(told.depth), Statistics::Proven),
+        Ok(told) if is_named => (Some(http), Some(told.depth), Statistics::Unproven),
+        Err(_) if is_named => (Some(http), None, Statistics::Unproven),
+        _ => nothing,
+    }
+}
+
 /// How far a lane's orderly end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseState {
@@ -145,27 +182,18 @@ impl Lane {
     async fn open(settings: &Settings, identity: &Identity, place: &Place, until: Instant) -> Result<Self, NsqError> {
         let address = &place.tcp;
         let late = || NsqError::Io { address: address.clone(), cause: io::Error::new(io::ErrorKind::TimedOut, "no answer in time") };
-        let depth = async {
-            match &place.http {
-                Some(http) => lookup::depth(http, &settings.topic, &settings.channel, left(until)).await.ok(),
-                None => None,
-            }
-        };
-        let subscribe = async {
-            let (mut connection, limits) = Connection::open(address, identity, left(until)).await?;
-            let asked = Instant::now();
-            wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
-            timeout(left(until), connection.response()).await.map_err(|_| late())??;
-            Ok::<_, NsqError>((connection, limits, asked.elapsed()))
-        };
-        let (subscribed, depth) = tokio::join!(subscribe, depth);
-        let (connection, limits, round_trip) = subscribed?;
+        let (mut connection, limits) = Connection::open(address, identity, left(until)).await?;
+        let asked = Instant::now();
+        wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
+        timeout(left(until), connection.response()).await.map_err(|_| late())??;
+        let round_trip = asked.elapsed();
+        let (http, depth, statistics) = statistics(settings, place, &connection, round_trip, until).await;
         let msg_timeout = Duration::from_millis(limits.msg_timeout.get()).min(LEASES[1]);
         Ok(Self {
             origin: Origin::new(&format!("{}@{address}", settings.topic)),
             connection,
-            http: place.http.clone(),
-            start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth },
+            http,
+            start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth, statistics },
             lease: msg_timeout.max(LEASES[0]),
             proof: Proof::new(msg_timeout, Instant::now()),
             closing: CloseState::Open,

@@ -10,12 +10,18 @@
 //! *narrowed*: RDY goes down to one above what we know of. If anything is held back, in flight is at or above that, and nsqd flushes at once;
 //! if not, the one permit that is left lets the next message through without any delay, because it fills RDY. Nothing can be missed, and
 //! nothing is sent twice as with a switch to 0 and back.
+//!
+//! Whether the queue is empty is best asked of nsqd's statistics (`nsqd/stats.go`): they count what waits, and what is in flight to us whether it
+//! has come or not. Where a lane's are not to be had, only silence can tell.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Silence after which a lane is narrowed.
+/// Silence that is needed at least where nobody can be asked.
+const LEAST_SILENCE: Duration = Duration::from_millis(10);
+
+/// Silence after which a lane is narrowed. Where statistics say that more waits than comes, also the least time until they are asked again.
 const FILL_TIME: Duration = Duration::from_millis(1);
 
 /// The least silence on a narrowed lane that says that its nsqd has nothing.
@@ -26,6 +32,9 @@ const LONGEST_SILENCE: Duration = Duration::from_millis(250);
 
 /// The least silence after a message that used up a lane's last permit: nsqd sent all that it was allowed to, so it probably has more.
 const SILENCE_WHEN_FULL: Duration = Duration::from_millis(100);
+
+/// How often statistics that may be of another nsqd are believed that more waits than comes.
+const MOST_CONTRADICTIONS: u32 = 3;
 
 /// How many times a round trip, or the lateness of a timer, silence has to last.
 const PATIENCE: u32 = 5;
@@ -47,6 +56,10 @@ pub(super) struct Flow {
     idle_since: Instant,
     /// How late our timers came, all together.
     lateness: Duration,
+    /// When statistics may be asked again, after they said that more waits and nothing came.
+    ask_after: Instant,
+    /// How often they have said so since the last message.
+    contradictions: u32,
     paused: bool,
 }
 
@@ -60,6 +73,9 @@ struct Lane {
     max_rdy: u64,
     /// How much waits there, where known; a lane is opened in proportion.
     weight: u64,
+    statistics: Statistics,
+    /// What is known to wait there and has not come.
+    expected: u64,
     round_trip: Duration,
     /// How long a narrowed lane has to be silent.
     quiet_time: Duration,
@@ -77,8 +93,24 @@ enum Phase {
     Wide,
     /// RDY admits one message more than is in flight, whatever is open.
     Narrow,
-    /// Narrowed, and silent for long enough: nothing waits there. Holds the time of that certainty.
-    Dry(Instant),
+    /// Nothing waits there.
+    Dry {
+        /// Since when that is known.
+        checked: Instant,
+        /// Whether statistics say so, and not silence alone.
+        told: bool,
+    },
+}
+
+/// Whether a lane's nsqd can be asked how much waits there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Statistics {
+    /// Nobody knows where.
+    None,
+    /// Where nsqlookupd says. Its statistics do not name our connection, so nothing proves whose they are.
+    Unproven,
+    /// They name our connection.
+    Proven,
 }
 
 /// What is known of a lane before the start.
@@ -88,6 +120,13 @@ pub(super) struct LaneStart {
     pub(super) round_trip: Duration,
     /// How much waits there; `None` where nobody told.
     pub(super) depth: Option<u64>,
+    pub(super) statistics: Statistics,
+}
+
+impl LaneStart {
+    fn proven_depth(&self) -> Option<u64> {
+        self.depth.filter(|_| self.statistics == Statistics::Proven)
+    }
 }
 
 impl Flow {
@@ -100,9 +139,11 @@ impl Flow {
             max_rdy: u64::from(start.max_rdy),
             // An empty queue may have got something since it was asked, so it is listened to as well.
             weight: if known { start.depth.unwrap_or(0).max(1) } else { 1 },
+            statistics: start.statistics,
+            expected: start.proven_depth().unwrap_or(0),
             round_trip: start.round_trip,
             quiet_time: LEAST_QUIET_TIME.max(start.round_trip * 2),
-            phase: Phase::Wide,
+            phase: if start.proven_depth() == Some(0) { Phase::Narrow } else { Phase::Wide },
             was_full: false,
             since: now,
             gone: false,
@@ -116,6 +157,8 @@ impl Flow {
             last_message: now,
             idle_since: now,
             lateness: Duration::ZERO,
+            ask_after: now,
+            contradictions: 0,
             paused: false,
         };
         flow.share_out(now);
@@ -126,10 +169,14 @@ impl Flow {
     pub(super) fn received(&mut self, lane: usize, now: Instant) -> bool {
         self.last_message = now;
         self.idle_since = now;
+        self.ask_after = now;
+        self.contradictions = 0;
         let room = self.room();
         let lane = &mut self.lanes[lane];
         lane.since = now;
-        lane.phase = Phase::Wide;
+        // The last one of those that were known: there may be no more, and if there are, the next comes at once.
+        lane.phase = if lane.expected == 1 { Phase::Narrow } else { Phase::Wide };
+        lane.expected = lane.expected.saturating_sub(1);
         if lane.open == 0 {
             // A share that was moved away while the message was under way: taken from what nobody has, if there is any.
             if room == 0 || self.paused {
@@ -162,43 +209,87 @@ impl Flow {
                     lane.phase = Phase::Narrow;
                     lane.since = now;
                 }
-                Phase::Narrow if now - lane.since >= lane.quiet_time => lane.phase = Phase::Dry(now),
+                Phase::Narrow if now - lane.since >= lane.quiet_time => lane.phase = Phase::Dry { checked: now, told: false },
                 _ => {}
             }
         }
         self.share_out(now);
     }
 
-    /// When [`tick`](Self::tick) or [`is_empty`](Self::is_empty) will say something new.
-    pub(super) fn next_tick(&self) -> Option<Instant> {
+    /// When there is something new to be said, if nothing comes until then.
+    pub(super) fn next_tick(&self, now: Instant) -> Option<Instant> {
         if self.paused {
             return None;
         }
         let lanes = self.lanes.iter().filter(|lane| lane.is_open()).filter_map(|lane| match lane.phase {
             Phase::Wide => Some(lane.since + FILL_TIME),
             Phase::Narrow => Some(lane.since + lane.quiet_time),
-            Phase::Dry(_) => None,
+            Phase::Dry { .. } => None,
         });
-        let idle = self.all_dry().then(|| self.idle_since + self.needed_silence());
-        lanes.chain(idle).min()
+        let all = [self.ask_after, self.idle_since + self.idle_timeout, self.idle_since + self.needed_silence()];
+        lanes.chain(all).filter(|at| *at > now).min()
     }
 
-    /// Whether every lane was listened to, had nothing, and nothing came or was worked on for long enough.
+    /// Whether nothing waits on any lane: its statistics say so, or it was listened to and was silent for long enough.
     pub(super) fn is_empty(&self, now: Instant) -> bool {
-        !self.paused && self.all_dry() && now - self.idle_since >= self.needed_silence()
+        !self.paused
+            && self.alive().all(|lane| match (lane.statistics, lane.phase) {
+                (Statistics::None, _) => self.is_silent(lane, now),
+                (_, Phase::Dry { checked, told: true }) => lane.heard_since(checked, self.last_message),
+                _ => false,
+            })
     }
 
-    /// Somebody knows better: there is more. It is listened for anew.
-    pub(super) fn is_not_empty(&mut self, now: Instant) {
-        self.idle_since = now;
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.gone) {
-            lane.phase = Phase::Wide;
-            lane.since = now;
+    /// Whether the lanes' statistics are to be asked: as soon as all that is known of has come, or silence says that there is no more.
+    pub(super) fn wants_to_ask(&self, now: Instant) -> bool {
+        !self.paused
+            && now >= self.ask_after.max(self.idle_since + self.idle_timeout)
+            && self.alive().any(|lane| lane.statistics != Statistics::None)
+            && self.alive().all(|lane| match lane.statistics {
+                Statistics::Proven => lane.expected == 0 && lane.phase != Phase::Wide || matches!(lane.phase, Phase::Dry { .. }),
+                Statistics::None | Statistics::Unproven => self.is_silent(lane, now),
+            })
+    }
+
+    /// What was received on a lane and not settled.
+    pub(super) fn unsettled(&self, lane: usize) -> u64 {
+        self.lanes[lane].unsettled
+    }
+
+    /// A lane's statistics say that so many wait that have not come; `None` where they are not to be had. Nothing has come since they were asked.
+    pub(super) fn told(&mut self, lane: usize, waiting: Option<u64>, now: Instant) {
+        let lane = &mut self.lanes[lane];
+        match waiting {
+            None => lane.statistics = Statistics::None,
+            Some(0) => {
+                lane.expected = 0;
+                lane.phase = Phase::Dry { checked: now, told: true };
+            }
+            // A channel that others consume has messages that do not come to us, and nsqd pauses when it reads from its disk.
+            Some(_) if lane.statistics == Statistics::Unproven && self.contradictions >= MOST_CONTRADICTIONS => {
+                lane.statistics = Statistics::None;
+            }
+            Some(waiting) => {
+                if lane.statistics == Statistics::Proven {
+                    lane.expected = waiting;
+                } else {
+                    self.idle_since = now;
+                }
+                lane.phase = Phase::Wide;
+                lane.since = now;
+            }
         }
+    }
+
+    /// All of the answers were told.
+    pub(super) fn all_told(&mut self, now: Instant) {
+        let pause = (FILL_TIME * 2_u32.saturating_pow(self.contradictions)).min(LONGEST_SILENCE);
+        self.contradictions += 1;
+        self.ask_after = now + pause;
         self.share_out(now);
     }
 
-    /// The idle timeout, or more, up to [`LONGEST_SILENCE`], where silence says less:
+    /// [`LEAST_SILENCE`], or the idle timeout, or more, up to [`LONGEST_SILENCE`], where silence says less:
     /// - after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages (`nsqd/options.go`, `SyncEvery`), which
     ///   takes tens of milliseconds on a slow disk; half of the time that messages were flowing costs little in comparison;
     /// - where nsqd sent all that it was allowed to the last time;
@@ -209,7 +300,7 @@ impl Flow {
         let round_trip = self.alive().map(|lane| lane.round_trip).max().unwrap_or_default();
         let full = if self.alive().any(|lane| lane.was_full) { SILENCE_WHEN_FULL } else { Duration::ZERO };
         let doubt = (flow / 2).max(full).max(round_trip * PATIENCE).max(self.lateness * PATIENCE);
-        self.idle_timeout.max(doubt.min(LONGEST_SILENCE))
+        self.idle_timeout.max(LEAST_SILENCE).max(doubt.min(LONGEST_SILENCE))
     }
 
     /// A timer of ours came `late`.
@@ -219,13 +310,10 @@ impl Flow {
         }
     }
 
-    fn all_dry(&self) -> bool {
-        self.alive().all(|lane| match lane.phase {
-            _ if lane.unsettled > 0 => false,
-            // A lane that still listens would have heard; one that does not must have been asked after the last message.
-            Phase::Dry(checked) => lane.is_open() || checked >= self.last_message,
-            Phase::Wide | Phase::Narrow => false,
-        })
+    /// Whether a lane is dry, and nothing came from anywhere or was worked on for long enough.
+    fn is_silent(&self, lane: &Lane, now: Instant) -> bool {
+        let is_dry = matches!(lane.phase, Phase::Dry { checked, .. } if lane.heard_since(checked, self.last_message));
+        is_dry && self.alive().all(|lane| lane.unsettled == 0) && now - self.idle_since >= self.needed_silence()
     }
 
     /// No more messages are wanted. True if nsqd had the right to send some.
@@ -252,7 +340,12 @@ impl Flow {
     /// The RDY that nsqd is to be told, if it differs from what it was told last; `None` also where the lane is lost.
     pub(super) fn change_of_rdy(&mut self, lane: usize) -> Option<RdyChange> {
         let lane = &mut self.lanes[lane];
-        let permits = if lane.phase == Phase::Wide { lane.open } else { lane.open.min(1) };
+        let permits = match lane.phase {
+            // No more than will come: nsqd holds nothing back once RDY is filled.
+            Phase::Wide if lane.expected > 0 => lane.open.min(lane.expected),
+            Phase::Wide => lane.open,
+            Phase::Narrow | Phase::Dry { .. } => lane.open.min(1),
+        };
         // Where nothing will be opened again, RDY 0 says the same as RDY = in flight, and saves a command with each settlement.
         let no_more = permits == 0 && (self.left == 0 || self.paused);
         let rdy = if no_more { 0 } else { (lane.unsettled + permits).min(lane.max_rdy) };
@@ -300,8 +393,8 @@ impl Flow {
     /// Takes from lanes that have nothing what others can use, down to one permit to listen with, or to none where lanes wait for their turn.
     fn take_back(&mut self, now: Instant) {
         let last_message = self.last_message;
-        let stale = |lane: &Lane| matches!(lane.phase, Phase::Dry(checked) if !lane.is_open() && checked < last_message);
-        if self.alive().all(|lane| matches!(lane.phase, Phase::Dry(_))) {
+        let stale = |lane: &Lane| matches!(lane.phase, Phase::Dry { checked, .. } if !lane.heard_since(checked, last_message));
+        if self.alive().all(Lane::is_dry) {
             // All were dry once, but some of them before the last message came elsewhere: they have their turn again.
             for lane in self.lanes.iter_mut().filter(|lane| !lane.gone && stale(lane)) {
                 lane.phase = Phase::Wide;
@@ -311,14 +404,14 @@ impl Flow {
         if !self.lanes.iter().any(Lane::wants_more) {
             return;
         }
-        for lane in self.lanes.iter_mut().filter(|lane| matches!(lane.phase, Phase::Dry(_)) && lane.open > 1) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.is_dry() && lane.open > 1) {
             self.left += lane.open - 1;
             lane.open = 1;
         }
         let waiting = self.alive().any(|lane| lane.wants_more() && !lane.is_open());
         if waiting
             && self.room() == 0
-            && let Some(lane) = self.lanes.iter_mut().find(|lane| matches!(lane.phase, Phase::Dry(_)) && lane.is_open())
+            && let Some(lane) = self.lanes.iter_mut().find(|lane| lane.is_dry() && lane.is_open())
         {
             lane.open = 0;
             self.left += 1;
@@ -339,8 +432,17 @@ impl Lane {
         self.open > 0
     }
 
+    fn is_dry(&self) -> bool {
+        matches!(self.phase, Phase::Dry { .. })
+    }
+
+    /// Whether what was found out at `checked` still holds after the last message on any lane: a lane that still listens would have heard.
+    fn heard_since(&self, checked: Instant, last_message: Instant) -> bool {
+        self.is_open() || checked >= last_message
+    }
+
     fn wants_more(&self) -> bool {
-        !self.gone && !matches!(self.phase, Phase::Dry(_)) && self.unsettled + self.open < self.max_rdy
+        !self.gone && !self.is_dry() && self.unsettled + self.open < self.max_rdy
     }
 }
 
@@ -370,7 +472,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn lanes(count: usize) -> Vec<LaneStart> {
-        vec![LaneStart { max_rdy: 2_500, round_trip: Duration::ZERO, depth: None }; count]
+        vec![LaneStart { max_rdy: 2_500, round_trip: Duration::ZERO, depth: None, statistics: Statistics::None }; count]
     }
 
     fn rdy(flow: &mut Flow, lane: usize) -> Option<u32> {
@@ -437,8 +539,6 @@ mod tests {
             flow.tick(last + 4 * MS);
             assert!(!flow.is_empty(last + (silence - 1) * MS) && flow.is_empty(last + silence * MS));
         }
-        flow.is_not_empty(now + 20_000 * MS);
-        assert!(!flow.is_empty(now + 30_000 * MS), "it has to be listened to again");
     }
 
     #[test]
@@ -455,7 +555,7 @@ mod tests {
     fn where_nsqd_or_the_machine_is_slow_a_longer_silence_is_needed() {
         let now = Instant::now();
         let silence_needed = |round_trip, late| {
-            let start = LaneStart { max_rdy: 2_500, round_trip, depth: None };
+            let start = LaneStart { max_rdy: 2_500, round_trip, depth: None, statistics: Statistics::None };
             Flow { lateness: late, ..Flow::new(1, 1, 10 * MS, &[start], now) }.needed_silence()
         };
         assert_eq!(silence_needed(MS, Duration::ZERO), 10 * MS);
@@ -467,6 +567,88 @@ mod tests {
         assert_eq!(flow.needed_silence(), 10 * MS);
         flow.woke(6 * MS);
         assert_eq!(flow.needed_silence(), 30 * MS);
+    }
+
+    fn proven(depths: &[u64]) -> Vec<LaneStart> {
+        let start = |depth: &u64| LaneStart { depth: Some(*depth), statistics: Statistics::Proven, ..lanes(1)[0] };
+        depths.iter().map(start).collect()
+    }
+
+    #[test]
+    fn what_is_known_to_wait_is_asked_for_and_no_more_and_then_whether_that_was_all() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[2]), now);
+        assert_eq!(rdy(&mut flow, 0), Some(2), "two fill RDY, so nsqd holds back neither");
+        assert!(flow.received(0, now) && !flow.wants_to_ask(now));
+        assert!(flow.received(0, now) && flow.wants_to_ask(now), "nothing has to be settled first, and no silence waited for");
+        assert_eq!(rdy(&mut flow, 0), Some(3), "two in flight, and one to listen with");
+        flow.told(0, Some(0), now);
+        flow.all_told(now);
+        assert!(flow.is_empty(now));
+        assert!(flow.received(0, now) && !flow.is_empty(now), "that came meanwhile");
+    }
+
+    #[test]
+    fn where_more_waits_than_comes_statistics_are_asked_less_and_less_often_and_the_queue_is_not_empty() {
+        let mut now = Instant::now();
+        let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0]), now);
+        assert!(flow.wants_to_ask(now));
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            let asked = now;
+            flow.told(0, Some(3), now);
+            flow.all_told(now);
+            while !flow.wants_to_ask(now) {
+                now = flow.next_tick(now).expect("it is asked again");
+                flow.tick(now);
+                assert!(!flow.is_empty(now));
+            }
+            pauses.push(now - asked);
+        }
+        assert!(pauses.is_sorted() && pauses[0] < 5 * MS && pauses[11] == LONGEST_SILENCE, "{pauses:?}");
+        assert!(flow.received(0, now));
+        flow.told(0, Some(0), now);
+        assert!(flow.is_empty(now));
+    }
+
+    #[test]
+    fn an_empty_queue_is_listened_to_for_the_idle_timeout() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, 10, 50 * MS, &proven(&[0]), now);
+        assert_eq!(rdy(&mut flow, 0), Some(1));
+        assert!(!flow.wants_to_ask(now + 49 * MS) && flow.wants_to_ask(now + 50 * MS));
+        assert!(flow.received(0, now + 20 * MS));
+        assert!(!flow.wants_to_ask(now + 69 * MS));
+    }
+
+    #[test]
+    fn a_lane_that_cannot_be_asked_any_more_has_to_be_silent() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0, 0]), now);
+        flow.told(0, Some(0), now);
+        flow.told(1, None, now);
+        flow.all_told(now);
+        assert!(!flow.is_empty(now));
+        flow.tick(now + 3 * MS);
+        assert!(!flow.is_empty(now + 9 * MS) && flow.is_empty(now + 10 * MS));
+    }
+
+    #[test]
+    fn statistics_that_may_be_of_another_nsqd_are_asked_after_a_silence_and_not_believed_for_ever() {
+        let mut now = Instant::now();
+        let start = LaneStart { depth: Some(0), statistics: Statistics::Unproven, ..lanes(1)[0] };
+        let mut flow = Flow::new(10, 10, Duration::ZERO, &[start], now);
+        let mut asked = 0;
+        while !flow.is_empty(now) {
+            now = flow.next_tick(now).expect("it ends");
+            flow.tick(now);
+            if flow.wants_to_ask(now) {
+                asked += 1;
+                flow.told(0, Some(7), now);
+                flow.all_told(now);
+            }
+        }
+        assert_eq!(asked, MOST_CONTRADICTIONS + 1);
     }
 
     #[test]
@@ -495,7 +677,7 @@ mod tests {
         assert!(flow.pause() && !flow.pause(), "nine were open");
         assert_eq!(rdy(&mut flow, 1), Some(0));
         assert!(!flow.received(1, now), "what comes after the pause is a stray");
-        assert_eq!(flow.next_tick(), None);
+        assert_eq!(flow.next_tick(now), None);
         assert!(!flow.is_empty(now + 10_000 * MS), "nobody listens any more, so nobody knows");
     }
 
@@ -513,6 +695,7 @@ mod tests {
         Settle(usize, u64),
         Wait(u64),
         Lose(usize),
+        Told(usize, Option<u64>),
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
@@ -521,6 +704,7 @@ mod tests {
             4 => (0..3_usize, 1..4_u64).prop_map(|(lane, count)| Event::Settle(lane, count)),
             3 => (0..6_u64).prop_map(Event::Wait),
             1 => (0..3_usize).prop_map(Event::Lose),
+            2 => (0..3_usize, proptest::option::of(0..9_u64)).prop_map(|(lane, waiting)| Event::Told(lane, waiting)),
         ]
     }
 
@@ -530,10 +714,12 @@ mod tests {
         fn never_more_than_n_and_never_more_in_flight_than_allowed(
             max_messages in 1..40_u64,
             max_in_flight in 1..12_u64,
+            depths in proptest::option::of(proptest::array::uniform3(0..30_u64)),
             events in proptest::collection::vec(any_event(), 0..200),
         ) {
             let mut now = Instant::now();
-            let mut flow = Flow::new(max_messages, max_in_flight, 10 * MS, &lanes(3), now);
+            let starts = depths.map_or_else(|| lanes(3), |depths| proven(&depths));
+            let mut flow = Flow::new(max_messages, max_in_flight, 10 * MS, &starts, now);
             let (mut told, mut in_flight, mut total) = ([0_u64; 3], [0_u64; 3], 0);
             for event in events {
                 for (lane, told) in told.iter_mut().enumerate() {
@@ -556,6 +742,10 @@ mod tests {
                     Event::Wait(ms) => {
                         now += Duration::from_millis(ms);
                         flow.tick(now);
+                    }
+                    Event::Told(lane, waiting) => {
+                        flow.told(lane, waiting, now);
+                        flow.all_told(now);
                     }
                     Event::Lose(lane) if !flow.lanes[lane].gone => {
                         flow.lost(lane, now);

@@ -1,6 +1,6 @@
 //! Finding the nsqd that have a topic, and asking how much waits there.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, fmt::Display, net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 
@@ -77,7 +77,7 @@ fn is_not_http(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
-/// nsqd's answer to `/stats` (`nsqd/http.go`, `doStats`).
+/// nsqd's answer to `/stats` (`nsqd/http.go`, `doStats`; `nsqd/stats.go`).
 #[derive(Deserialize)]
 pub struct Stats {
     /// Null where there are none.
@@ -87,6 +87,8 @@ pub struct Stats {
 #[derive(Deserialize)]
 struct TopicStats {
     depth: u64,
+    #[serde(default)]
+    paused: bool,
     channels: Option<Vec<ChannelStats>>,
 }
 
@@ -94,53 +96,104 @@ struct TopicStats {
 struct ChannelStats {
     channel_name: String,
     depth: u64,
+    #[serde(default)]
+    paused: bool,
+    #[serde(default)]
+    clients: Option<Vec<ClientStats>>,
+}
+
+#[derive(Deserialize)]
+struct ClientStats {
+    remote_address: String,
+    in_flight_count: u64,
+}
+
+/// What one nsqd says of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages that wait for the channel. The topic's own are what a new channel will get; what is paused sends nothing.
+    pub depth: u64,
+    /// Messages in flight to us, those in its output buffer among them; `None` where it knows of no connection from our address, as behind a network
+    /// that changes addresses, or where it is another nsqd.
+    pub in_flight: Option<u64>,
 }
 
 impl Stats {
-    /// How much waits for `channel`. The topic's own depth is what a new channel will get.
+    /// What waits for `channel`, and for us, whose connection has the local address `ours`.
     #[must_use]
-    pub fn depth(&self, channel: &ChannelName) -> u64 {
-        let channel = channel.to_string();
-        let topics = || self.topics.iter().flatten();
-        let channels = topics().flat_map(|topic| topic.channels.iter().flatten()).filter(|other| other.channel_name == channel);
-        sum(topics().map(|topic| topic.depth).chain(channels.map(|channel| channel.depth)))
+    pub fn waiting(&self, channel: &ChannelName, ours: SocketAddr) -> Waiting {
+        let (channel, ours) = (channel.to_string(), ours.to_string());
+        let (mut depth, mut in_flight) = (0_u64, None);
+        // Depths come from elsewhere: whatever they are, their sum is a number.
+        for topic in self.topics.iter().flatten().filter(|topic| !topic.paused) {
+            depth = depth.saturating_add(topic.depth);
+        }
+        for channel in
+            self.topics.iter().flatten().flat_map(|topic| topic.channels.iter().flatten()).filter(|one| one.channel_name == channel)
+        {
+            depth = depth.saturating_add(if channel.paused { 0 } else { channel.depth });
+            let us = channel.clients.iter().flatten().find(|client| client.remote_address == ours);
+            in_flight = in_flight.or(us.map(|client| client.in_flight_count));
+        }
+        Waiting { depth, in_flight }
     }
 }
 
-/// Depths come from elsewhere: whatever they are, their sum is a number.
-pub(super) fn sum(depths: impl Iterator<Item = u64>) -> u64 {
-    depths.fold(0, u64::saturating_add)
-}
-
-/// How much waits on one nsqd for `channel`, by its HTTP address.
-pub(super) async fn depth(
+/// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`.
+pub(super) async fn waiting(
     http: &HostPort,
     topic: &TopicName,
     channel: &ChannelName,
+    ours: SocketAddr,
     bound: Duration,
-) -> Result<u64, Box<dyn Error + Send + Sync>> {
-    let path = format!("/stats?format=json&include_clients=false&include_mem=false&topic={}", escape(topic));
+) -> Result<Waiting, Box<dyn Error + Send + Sync>> {
+    let path = format!("/stats?format=json&include_mem=false&topic={}&channel={}", escape(topic), escape(channel));
     let Answer::Found(stats) = get_json::<Stats>(http, &path, bound).await? else { return Err("no statistics at this address".into()) };
-    Ok(stats.depth(channel))
+    Ok(stats.waiting(channel, ours))
 }
 
-/// A topic's name holds one byte at most that a query may not: the `#` of `#ephemeral`.
-fn escape(topic: &TopicName) -> String {
-    topic.to_string().replace('#', "%23")
+/// A name holds one byte at most that a query may not: the `#` of `#ephemeral`.
+fn escape(name: &impl Display) -> String {
+    name.to_string().replace('#', "%23")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn waiting(text: &str) -> Waiting {
+        let (channel, ours) = ("c".parse().expect("a name"), "[::1]:50000".parse().expect("an address"));
+        serde_json::from_str::<Stats>(text).expect("statistics").waiting(&channel, ours)
+    }
+
+    fn one_topic(channels: &str) -> String {
+        format!(r#"{{"topics":[{{"depth":500,"channels":[{channels}]}}]}}"#)
+    }
+
     /// Two depths were added without a bound: an nsqd that tells nonsense ended the run by a panic, or was taken for an empty one.
     #[test]
     fn depths_that_are_nonsense_add_up_to_very_many() {
-        let channel = "c".parse().expect("a name");
-        let depth = |text: &str| serde_json::from_str::<Stats>(text).expect("statistics").depth(&channel);
-        let channels = r#"[{"channel_name":"c","depth":3},{"channel_name":"other","depth":40}]"#;
-        assert_eq!(depth(&format!(r#"{{"topics":[{{"depth":500,"channels":{channels}}}]}}"#)), 503);
-        assert_eq!(depth(&format!(r#"{{"topics":[{{"depth":18446744073709551615,"channels":{channels}}}]}}"#)), u64::MAX);
+        let depth = |text: &str| waiting(text).depth;
+        let channels = r#"{"channel_name":"c","depth":3},{"channel_name":"other","depth":40}"#;
+        assert_eq!(depth(&one_topic(channels)), 503);
+        assert_eq!(depth(r#"{"topics":[{"depth":18446744073709551615,"channels":[{"channel_name":"c","depth":3}]}]}"#), u64::MAX);
         assert_eq!(depth(r#"{"topics":null}"#), 0);
+    }
+
+    #[test]
+    fn what_is_paused_does_not_wait() {
+        assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":3,"paused":true}"#)).depth, 500);
+        assert_eq!(waiting(r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#).depth, 3);
+    }
+
+    #[test]
+    fn only_an_nsqd_that_names_our_connection_is_ours() {
+        let client = |address| {
+            let client = format!(r#"{{"remote_address":"{address}","in_flight_count":7}}"#);
+            waiting(&one_topic(&format!(r#"{{"channel_name":"c","depth":0,"clients":[{client}]}}"#))).in_flight
+        };
+        assert_eq!(client("[::1]:50000"), Some(7));
+        assert_eq!(client("[::1]:50001"), None);
+        assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":0,"clients":null}"#)).in_flight, None);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,17 +20,13 @@ use super::{
 };
 use crate::{
     BoxFuture,
-    address::HostPort,
     message::{Delivery, Message, Receipt, Settlement},
     nsq::wire::{self, Frame, WireMessage},
-    source::{Closing, Demand, Received, Source, SourceError},
+    source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
 };
 
 /// How long a write or the orderly end of a connection may take before the connection counts as lost.
 const SEND_BOUND: Duration = Duration::from_secs(1);
-
-/// Bytes of received bodies that wait to be handed out, after which no more is read.
-const BYTES_READY: usize = 1 << 20;
 
 /// Messages over what nsqd may send that are given back at most before it has read that they are.
 const MOST_STRAYS: u64 = 2_500;
@@ -41,20 +37,27 @@ const COMMANDS_PER_MESSAGE: u64 = 100;
 /// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
 const STRAY_TIME: Duration = Duration::from_millis(1);
 
+/// What a lane's statistics say.
+struct Answer {
+    lane: usize,
+    /// Messages that have not come; `None` where they are not to be had.
+    waiting: Option<u64>,
+}
+
 /// nsqd as a [`Source`].
 pub struct NsqSource {
     settings: Settings,
     lanes: Vec<Lane>,
-    /// How often nsqd's statistics have contradicted when the flow called the queue empty.
-    contradictions: u32,
+    /// What nsqd's statistics were asked, until they answer or a message does.
+    question: Option<BoxFuture<'static, Vec<Answer>>>,
     /// Whether nsqd had the right to send more when it was told to stop.
     may_stray: bool,
     /// The books; there from the start on.
     flow: Option<Flow>,
     /// Received, on the books and not handed out.
     ready: VecDeque<Delivery>,
-    /// Bytes of the bodies in `ready`.
-    ready_bytes: usize,
+    /// Bytes of all bodies that are not settled.
+    bytes: usize,
     closing: Closing,
     frames: Vec<Frame>,
 }
@@ -72,11 +75,11 @@ impl NsqSource {
         Ok(Self {
             settings: settings.clone(),
             lanes,
-            contradictions: 0,
+            question: None,
             may_stray: false,
             flow: None,
             ready: VecDeque::new(),
-            ready_bytes: 0,
+            bytes: 0,
             closing: Closing::default(),
             frames: Vec::new(),
         })
@@ -86,7 +89,7 @@ impl NsqSource {
     fn poll_lanes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
         // Looked at once for all lanes: one that is not read would be taken for one that has nothing.
-        let full = self.ready_bytes >= BYTES_READY;
+        let full = self.bytes >= BYTES_IN_FLIGHT;
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].closing == CloseState::Lost {
                 continue;
@@ -161,7 +164,7 @@ impl NsqSource {
         let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
         if on_the_books && self.lanes[lane].closing == CloseState::Open {
             let message = Message { origin: self.lanes[lane].origin.clone(), id: text.into(), body, attempts: attempts.into() };
-            self.ready_bytes += message.body.len();
+            self.bytes += message.body.len();
             self.ready.push_back(Delivery { message, receipt: Receipt(lane as u64) });
         } else {
             debug!(id = text; "a message over N is requeued");
@@ -205,7 +208,6 @@ impl NsqSource {
     async fn next(&mut self) -> Received {
         loop {
             if !self.ready.is_empty() {
-                self.ready_bytes = 0;
                 return Received::Deliveries(self.ready.drain(..).collect());
             }
             let now = Instant::now();
@@ -218,22 +220,12 @@ impl NsqSource {
             }
             flow.tick(now);
             if flow.is_empty(now) {
-                let Some(statistics) = self.statistics() else { return Received::Empty };
-                let waiting = tokio::select! {
-                    biased;
-                    () = poll_fn(|cx| self.poll_lanes(cx)) => continue,
-                    waiting = statistics => waiting,
-                };
-                if waiting == 0 {
-                    return Received::Empty;
-                }
-                self.contradictions += 1;
-                if let Some(flow) = &mut self.flow {
-                    flow.is_not_empty(Instant::now());
-                }
-                continue;
+                return Received::Empty;
             }
-            let tick = flow.next_tick();
+            if self.question.is_none() && flow.wants_to_ask(now) {
+                self.question = Some(self.ask());
+            }
+            let tick = self.flow.as_ref().and_then(|flow| flow.next_tick(now));
             let wake = async {
                 match tick {
                     Some(at) => sleep_until(at).await,
@@ -242,36 +234,59 @@ impl NsqSource {
             };
             tokio::select! {
                 biased;
-                () = poll_fn(|cx| self.poll_lanes(cx)) => {}
+                () = poll_fn(|cx| self.poll_lanes_and_question(cx)) => {}
                 () = wake => {
                     if let (Some(flow), Some(tick)) = (&mut self.flow, tick) {
-                        flow.woke(Instant::now() - tick.max(now));
+                        flow.woke(Instant::now() - tick);
                     }
                 }
             }
         }
     }
 
-    /// How much waits by nsqd's own statistics; `None` where they are not to be had, or have been wrong for us several times: a channel that is
-    /// paused, or that others consume, has messages that do not come to us.
-    fn statistics(&self) -> Option<BoxFuture<'static, u64>> {
-        const MOST_CONTRADICTIONS: u32 = 3;
-        let places: Vec<HostPort> =
-            self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost).filter_map(|lane| lane.http.clone()).collect();
-        if places.is_empty() || self.contradictions >= MOST_CONTRADICTIONS {
-            return None;
+    /// Asks the statistics of every lane for which it is known where they are.
+    fn ask(&self) -> BoxFuture<'static, Vec<Answer>> {
+        let ask = |(lane, place): (usize, &Lane)| {
+            let at = place.http.clone().filter(|_| place.closing != CloseState::Lost)?;
+            let unsettled = self.flow.as_ref().map_or(0, |flow| flow.unsettled(lane));
+            let (settings, ours) = (self.settings.clone(), place.connection.local_address());
+            Some(async move {
+                let waiting = lookup::waiting(&at, &settings.topic, &settings.channel, ours, settings.connect_timeout).await;
+                // What nsqd has sent, and what it holds back, waits as well.
+                let waiting = waiting.map(|told| told.depth.saturating_add(told.in_flight.map_or(0, |all| all.saturating_sub(unsettled))));
+                Answer {
+                    lane,
+                    waiting: waiting.inspect_err(|cause| debug!(address = at.to_string(), cause = cause.to_string(); "no statistics")).ok(),
+                }
+            })
+        };
+        Box::pin(join_all(self.lanes.iter().enumerate().filter_map(ask)))
+    }
+
+    fn poll_lanes_and_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_lanes(cx).is_ready() {
+            self.question = None; // its answer would be about what was before
+            return Poll::Ready(());
         }
-        let settings = self.settings.clone();
-        Some(Box::pin(async move {
-            let ask = |place| lookup::depth(place, &settings.topic, &settings.channel, settings.connect_timeout);
-            lookup::sum(join_all(places.iter().map(ask)).await.into_iter().filter_map(Result::ok))
-        }))
+        let answers = match &mut self.question {
+            Some(question) => ready!(question.as_mut().poll(cx)),
+            None => return Poll::Pending,
+        };
+        self.question = None;
+        if let Some(flow) = &mut self.flow {
+            let now = Instant::now();
+            for Answer { lane, waiting } in answers {
+                flow.told(lane, waiting, now);
+            }
+            flow.all_told(now);
+        }
+        Poll::Ready(())
     }
 
     async fn close(mut self) -> Closing {
         self.pause_flow();
         let open = |lane: &&mut Lane| lane.closing == CloseState::Open;
-        self.ready_bytes = 0;
+        self.bytes = 0;
         for delivery in std::mem::take(&mut self.ready) {
             let lane = &mut self.lanes[lane_of(&delivery.receipt)];
             if lane.closing == CloseState::Open {
@@ -342,6 +357,7 @@ impl NsqSource {
     }
 
     fn put_settlements(&mut self, settled: &[(Delivery, Settlement)]) {
+        self.bytes -= settled.iter().map(|(delivery, _)| delivery.message.body.len()).sum::<usize>();
         let Some(flow) = &mut self.flow else { return };
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let here = || settled.iter().filter(|(delivery, _)| lane_of(&delivery.receipt) == index);

@@ -13,7 +13,7 @@ use aerospike::{
 use futures_util::{StreamExt as _, stream};
 
 use self::codes::Verdict;
-use super::{Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     address::HostPort,
@@ -29,7 +29,7 @@ const RECORDS_IN_BATCH: usize = 100;
 const BYTES_IN_BATCH: usize = 4 << 20;
 
 /// Batches that are under way at once.
-const BATCHES_AT_ONCE: usize = 4;
+const BATCHES_AT_ONCE: usize = 8;
 
 /// How the Aerospike store is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,6 +253,10 @@ fn chunks<'a, T>(mut writes: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
 }
 
 impl Store for AerospikeStore {
+    fn batches(&self) -> Batches {
+        Batches { records: RECORDS_IN_BATCH, at_once: BATCHES_AT_ONCE }
+    }
+
     fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
         let (mut writes, mut sizes, mut refused) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()), Vec::new());
         for (index, record) in records.into_iter().enumerate() {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use x_msrv::{
     message::{Delivery, Settlement},
     source::{
-        Demand, Publisher, Received, Source,
+        BYTES_IN_FLIGHT, Demand, Publisher, Received, Source,
         memory::MemoryQueue,
         nsq::{self, NsqPublisher, NsqSource, Servers},
         sqlite::{self, SqlitePublisher, SqliteSource},
@@ -317,6 +317,35 @@ async fn touching_keeps_a_message_ours(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (0, 0));
 }
 
+/// A source may look after each mebibyte only.
+async fn bodies_that_are_unsettled_are_bounded_together(queue: &impl Queue) {
+    const COUNT: usize = 50;
+    let body = Bytes::from(vec![b'x'; 900_000]);
+    for _ in 0..COUNT {
+        queue.publisher().await.publish(std::slice::from_ref(&body)).await.expect("published");
+    }
+    let mut source = started(queue, 100).await;
+    let (mut unsettled, mut taken) = (Vec::new(), 0);
+    while taken < COUNT {
+        // Where nothing comes for a while, nothing comes before something is settled.
+        match tokio::time::timeout(Duration::from_millis(300), source.receive()).await {
+            Ok(Received::Deliveries(deliveries)) => {
+                taken += deliveries.len();
+                unsettled.extend(deliveries);
+                assert!(unsettled.len() * body.len() < BYTES_IN_FLIGHT + (3 << 20), "{} at once", unsettled.len());
+            }
+            Ok(other) => panic!("{taken} came, then {other:?}"),
+            Err(_) => {
+                assert!(unsettled.len() * body.len() >= BYTES_IN_FLIGHT, "{} at once", unsettled.len());
+                source.settle(all(std::mem::take(&mut unsettled), Settlement::Finish)).await;
+            }
+        }
+    }
+    source.settle(all(unsettled, Settlement::Finish)).await;
+    assert_eq!(source.close().await.unconfirmed, 0);
+    assert_eq!(queue.counts().await, (0, 0));
+}
+
 async fn receiving_loses_nothing_when_it_is_cancelled(queue: &impl Queue) {
     publish(queue, 200).await;
     let mut source = started(queue, 200).await;
@@ -355,7 +384,7 @@ macro_rules! source_contract {
             source_contract!(@each $queue, [
                 an_empty_queue_says_so_and_soon, what_is_published_is_delivered_once_and_finished, the_few_that_wait_come_at_once,
                 never_more_than_n_and_the_rest_stays, never_more_unsettled_than_the_limit,
-                a_requeued_message_comes_again_as_the_same_and_one_attempt_on, a_delay_keeps_a_message_away_for_so_long,
+                bodies_that_are_unsettled_are_bounded_together, a_requeued_message_comes_again_as_the_same_and_one_attempt_on, a_delay_keeps_a_message_away_for_so_long,
                 what_was_never_settled_comes_again, a_settlement_that_comes_too_late_is_told, touching_keeps_a_message_ours,
                 receiving_loses_nothing_when_it_is_cancelled, closing_leaves_nothing_in_flight,
             ]);

@@ -2,6 +2,8 @@
 
 use std::{
     fs::File,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -85,6 +87,16 @@ pub(crate) struct Nsqd {
     pub(crate) http: HostPort,
 }
 
+/// Two free ports, one above the other.
+pub(crate) fn ports_side_by_side() -> [u16; 2] {
+    let pair = || {
+        let first = TcpListener::bind("127.0.0.1:0").ok()?;
+        let port = first.local_addr().ok()?.port();
+        TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok().map(|_| [port, port + 1])
+    };
+    std::iter::repeat_with(pair).take(100).flatten().next().expect("two free ports side by side")
+}
+
 /// What nsqd says of one topic and its channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Depths {
@@ -127,13 +139,32 @@ impl Nsqd {
     }
 
     pub(crate) fn with(options: &[&str]) -> Self {
+        Self::on_ports(options, [0, 0])
+    }
+
+    /// With its ports one beside the other, as they are by default.
+    pub(crate) fn with_statistics_beside(options: &[&str]) -> Self {
+        Self::on_ports(options, ports_side_by_side())
+    }
+
+    /// On these ports, for TCP and HTTP; 0 is any.
+    pub(crate) fn on_ports(options: &[&str], [tcp, http]: [u16; 2]) -> Self {
         let folder = TempDir::new().expect("a folder");
         let options: Vec<String> =
             options.iter().map(ToString::to_string).chain(["-data-path=.".into(), "-broadcast-address=127.0.0.1".into()]).collect();
-        let any_port = ["-tcp-address=127.0.0.1:0", "-http-address=127.0.0.1:0", "-https-address=127.0.0.1:0"].map(str::to_owned);
-        let server = Server::start("nsqd", &folder, &[&options[..], &any_port].concat());
+        let ports = [("tcp", tcp), ("http", http), ("https", 0)].map(|(kind, port)| format!("-{kind}-address=127.0.0.1:{port}"));
+        let server = Server::start("nsqd", &folder, &[&options[..], &ports].concat());
         let (tcp, http) = (server.address("TCP", 0), server.address("HTTP", 0));
         Self { server, folder, options, tcp, http }
+    }
+
+    /// Does what an administrator does by its HTTP interface.
+    pub(crate) fn post(&self, path: &str) {
+        let mut stream = TcpStream::connect((self.http.host.as_str(), self.http.port)).expect("nsqd answers");
+        write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
     }
 
     /// Ends it the hard way; what it had in memory is lost.
