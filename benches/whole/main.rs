@@ -12,6 +12,10 @@ mod table;
 #[expect(dead_code, reason = "tests use the rest of it")]
 mod support;
 
+/// As in the program itself, of which the ceilings are parts.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The Aerospike server that records go to, if there is one, as HOST:PORT.
 const AEROSPIKE: &str = "X_MSRV_TEST_AEROSPIKE";
 

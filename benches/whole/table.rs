@@ -68,19 +68,19 @@ pub(crate) fn measure(runs: usize) -> Figures {
     let bench = Bench { runs, aerospike: aerospike.clone(), store };
     let few = runs.div_ceil(3);
     let mut rows = vec![
-        bench.row("empty topic", 10, 0, &[Nsqd::start()], runs),
-        bench.row("9 waiting, N = 10", 10, 9, &[Nsqd::start()], runs),
-        bench.row("N = 10", 10, 10, &[Nsqd::start()], runs),
+        bench.row("empty topic", 10, 0, &[Nsqd::with_statistics_beside(&[])], runs),
+        bench.row("9 waiting, N = 10", 10, 9, &[Nsqd::with_statistics_beside(&[])], runs),
+        bench.row("N = 10", 10, 10, &[Nsqd::with_statistics_beside(&[])], runs),
     ];
     for n in [1_000, 10_000, 100_000] {
-        rows.push(bench.row(&format!("N = {}", grouped(n)), n, n, &[Nsqd::with(&IN_MEMORY)], runs));
+        rows.push(bench.row(&format!("N = {}", grouped(n)), n, n, &[Nsqd::with_statistics_beside(&IN_MEMORY)], runs));
     }
-    rows.push(bench.row("N = 1,000,000", 1_000_000, 1_000_000, &[Nsqd::with(&IN_MEMORY)], few));
-    rows.push(bench.row("N = 100,000, three nsqd", 100_000, 100_000, &[(); 3].map(|()| Nsqd::with(&IN_MEMORY)), runs));
+    rows.push(bench.row("N = 1,000,000", 1_000_000, 1_000_000, &[Nsqd::with_statistics_beside(&IN_MEMORY)], few));
+    rows.push(bench.row("N = 100,000, three nsqd", 100_000, 100_000, &[(); 3].map(|()| Nsqd::with_statistics_beside(&IN_MEMORY)), runs));
     rows.push(bench.two_instances());
     rows.push(bench.large());
     rows.push(bench.embedded());
-    let nsqd = Nsqd::with(&IN_MEMORY);
+    let nsqd = Nsqd::with_statistics_beside(&IN_MEMORY);
     let consume = bench.ceiling("queue alone", "consume", &nsqd);
     let stored = bench.ceiling("store alone", "store", &nsqd);
     Figures { store: if aerospike.is_some() { "aerospike" } else { "sqlite" }, rows, start_up: start_up(runs), consume, stored }
@@ -106,7 +106,7 @@ impl Bench {
     #[expect(clippy::disallowed_methods, reason = "it measures")]
     fn two_instances(&self) -> Row {
         const MESSAGES: u64 = 100_000;
-        let nsqd = [Nsqd::with(&IN_MEMORY)];
+        let nsqd = [Nsqd::with_statistics_beside(&IN_MEMORY)];
         let programs = [(); 2].map(|()| self.program(&nsqd, MESSAGES / 2));
         self.runs_of(
             "two instances of N = 50,000",
@@ -133,7 +133,7 @@ impl Bench {
     /// Messages of nearly a mebibyte, which is the most that nsqd takes by default.
     fn large(&self) -> Row {
         const MESSAGES: u64 = 200;
-        let nsqd = [Nsqd::with(&IN_MEMORY)];
+        let nsqd = [Nsqd::with_statistics_beside(&IN_MEMORY)];
         let program = self.program(&nsqd, MESSAGES);
         let large = format!(r#"{{"text":"{}"}}"#, "x".repeat((1 << 20) - 1_000));
         let publish = || (0..MESSAGES).for_each(|_| nsqd[0].publish("t", [large.clone()]));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use serde_saphyr::MessageFormatter as _;
 
 use super::{
     ConfigError,
@@ -44,7 +45,7 @@ impl Format {
 
     fn parse(self, text: &str) -> Result<Value, String> {
         match self {
-            Self::Yaml => serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| without_snippet(&error.to_string())),
+            Self::Yaml => serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| in_one_line(&error)),
             // Not its `Display`: that shows the line, which may hold a secret.
             Self::Toml => toml::from_str(text).map_err(|error| match error.span() {
                 Some(span) => format!("line {}: {}", 1 + text[..span.start].matches('\n').count(), error.message()),
@@ -57,7 +58,7 @@ impl Format {
 
 /// Aliases of aliases make a quarter of a million nodes, which the parser allows, out of some lines; a configuration has less than a hundred.
 fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! { budget: serde_saphyr::budget! { max_nodes: 10_000 } }
+    serde_saphyr::options! { with_snippet: false, budget: serde_saphyr::budget! { max_nodes: 10_000 } }
 }
 
 /// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and `__` between them.
@@ -153,10 +154,15 @@ fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
     Err(ConfigError::Syntax { path: path.to_owned(), fault: format!("not a configuration in YAML, TOML or JSON: {fault}") })
 }
 
-/// The YAML parser's words and the place, without the drawing of the text around it.
-fn without_snippet(error: &str) -> String {
-    let words = error.split("-->").next().unwrap_or(error).trim_start_matches("error: ");
-    words.split(", set DuplicateKeyPolicy").next().unwrap_or(words).to_owned()
+/// The YAML parser's place and words. Not its `Display`: that draws the text around the place, which may hold a secret.
+fn in_one_line(error: &serde_saphyr::Error) -> String {
+    let error = error.without_snippet();
+    let words = serde_saphyr::DefaultMessageFormatter.format_message(error);
+    let words = words.split(", set DuplicateKeyPolicy").next().unwrap_or(&words).replace(char::is_control, " ");
+    match error.location() {
+        Some(place) => format!("line {} column {}: {words}", place.line(), place.column()),
+        None => words,
+    }
 }
 
 /// Sets a value by the path of its key; the sections on the way are made.
