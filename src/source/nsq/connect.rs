@@ -159,7 +159,7 @@ async fn statistics(
     let is_named = place.http.is_some();
     let bound = left(until).min(if is_named { settings.connect_timeout } else { GUESS_BOUND + GUESS_PATIENCE * round_trip });
     match lookup::waiting(&http, &settings.topic, &settings.channel, connection.local_address(), bound).await {
-        Ok(told) if told.in_flight.is_some() => (Some(http), Some(told.depth), Statistics::Proven),
+        Ok(told) if told.ours.is_some() => (Some(http), Some(told.depth), Statistics::Proven),
         Ok(told) if is_named => (Some(http), Some(told.depth), Statistics::Unproven),
         Err(_) if is_named => (Some(http), None, Statistics::Unproven),
         _ => nothing,

@@ -12,7 +12,8 @@
 //! nothing is sent twice as with a switch to 0 and back.
 //!
 //! Whether the queue is empty is best asked of nsqd's statistics (`nsqd/stats.go`): they count what waits, and what is in flight to us whether it
-//! has come or not. Where a lane's are not to be had, only silence can tell.
+//! has come or not. A lane that is *asked* has no permit meanwhile, so that nothing is under way when the answer is "nothing". Where a lane's statistics
+//! are not to be had, only silence can tell.
 
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ enum Phase {
     Wide,
     /// RDY admits one message more than is in flight, whatever is open.
     Narrow,
+    /// RDY admits no message, whatever is open, until statistics have answered.
+    Asked,
     /// Nothing waits there.
     Dry {
         /// Since when that is known.
@@ -224,7 +227,7 @@ impl Flow {
         let lanes = self.lanes.iter().filter(|lane| lane.is_open()).filter_map(|lane| match lane.phase {
             Phase::Wide => Some(lane.since + FILL_TIME),
             Phase::Narrow => Some(lane.since + lane.quiet_time),
-            Phase::Dry { .. } => None,
+            Phase::Asked | Phase::Dry { .. } => None,
         });
         let all = [self.ask_after, self.idle_since + self.idle_timeout, self.idle_since + self.needed_silence()];
         lanes.chain(all).filter(|at| *at > now).min()
@@ -251,6 +254,21 @@ impl Flow {
             })
     }
 
+    /// The statistics are being asked.
+    pub(super) fn asked(&mut self) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.statistics == Statistics::Proven) {
+            lane.phase = Phase::Asked;
+        }
+    }
+
+    /// What they will answer is of no use any more.
+    pub(super) fn not_asked(&mut self, now: Instant) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.phase == Phase::Asked) {
+            lane.phase = Phase::Narrow;
+            lane.since = now;
+        }
+    }
+
     /// What was received on a lane and not settled.
     pub(super) fn unsettled(&self, lane: usize) -> u64 {
         self.lanes[lane].unsettled
@@ -262,6 +280,9 @@ impl Flow {
         match waiting {
             None => lane.statistics = Statistics::None,
             Some(0) => {
+                if lane.phase == Phase::Asked {
+                    self.left += std::mem::take(&mut lane.open); // nothing is under way, and nsqd may send nothing
+                }
                 lane.expected = 0;
                 lane.phase = Phase::Dry { checked: now, told: true };
             }
@@ -286,6 +307,7 @@ impl Flow {
         let pause = (FILL_TIME * 2_u32.saturating_pow(self.contradictions)).min(LONGEST_SILENCE);
         self.contradictions += 1;
         self.ask_after = now + pause;
+        self.not_asked(now); // those without an answer
         self.share_out(now);
     }
 
@@ -345,6 +367,7 @@ impl Flow {
             Phase::Wide if lane.expected > 0 => lane.open.min(lane.expected),
             Phase::Wide => lane.open,
             Phase::Narrow | Phase::Dry { .. } => lane.open.min(1),
+            Phase::Asked => 0,
         };
         // Where nothing will be opened again, RDY 0 says the same as RDY = in flight, and saves a command with each settlement.
         let no_more = permits == 0 && (self.left == 0 || self.paused);
@@ -582,10 +605,24 @@ mod tests {
         assert!(flow.received(0, now) && !flow.wants_to_ask(now));
         assert!(flow.received(0, now) && flow.wants_to_ask(now), "nothing has to be settled first, and no silence waited for");
         assert_eq!(rdy(&mut flow, 0), Some(3), "two in flight, and one to listen with");
+        flow.asked();
+        assert_eq!(flow.change_of_rdy(0), Some(RdyChange { rdy: 0, sinks: true }), "nothing is to be under way when the answer comes");
         flow.told(0, Some(0), now);
         flow.all_told(now);
-        assert!(flow.is_empty(now));
-        assert!(flow.received(0, now) && !flow.is_empty(now), "that came meanwhile");
+        assert!(flow.is_empty(now) && !flow.pause(), "and nothing can have been sent since");
+    }
+
+    #[test]
+    fn a_message_that_comes_while_statistics_are_asked_is_taken_and_they_are_asked_again() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0, 0]), now);
+        flow.asked();
+        assert!(flow.received(1, now));
+        flow.not_asked(now);
+        assert!(!flow.wants_to_ask(now) && !flow.is_empty(now));
+        assert_eq!((rdy(&mut flow, 0), rdy(&mut flow, 1)), (Some(1), Some(5)), "both are listened to");
+        flow.tick(now + MS);
+        assert!(flow.wants_to_ask(now + MS));
     }
 
     #[test]
@@ -695,6 +732,7 @@ mod tests {
         Settle(usize, u64),
         Wait(u64),
         Lose(usize),
+        Ask,
         Told(usize, Option<u64>),
     }
 
@@ -704,6 +742,7 @@ mod tests {
             4 => (0..3_usize, 1..4_u64).prop_map(|(lane, count)| Event::Settle(lane, count)),
             3 => (0..6_u64).prop_map(Event::Wait),
             1 => (0..3_usize).prop_map(Event::Lose),
+            2 => Just(Event::Ask),
             2 => (0..3_usize, proptest::option::of(0..9_u64)).prop_map(|(lane, waiting)| Event::Told(lane, waiting)),
         ]
     }
@@ -743,6 +782,7 @@ mod tests {
                         now += Duration::from_millis(ms);
                         flow.tick(now);
                     }
+                    Event::Ask => flow.asked(),
                     Event::Told(lane, waiting) => {
                         flow.told(lane, waiting, now);
                         flow.all_told(now);

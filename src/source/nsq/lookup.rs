@@ -106,6 +106,7 @@ struct ChannelStats {
 struct ClientStats {
     remote_address: String,
     in_flight_count: u64,
+    ready_count: u64,
 }
 
 /// What one nsqd says of a channel.
@@ -113,9 +114,27 @@ struct ClientStats {
 pub struct Waiting {
     /// Messages that wait for the channel. The topic's own are what a new channel will get; what is paused sends nothing.
     pub depth: u64,
-    /// Messages in flight to us, those in its output buffer among them; `None` where it knows of no connection from our address, as behind a network
-    /// that changes addresses, or where it is another nsqd.
-    pub in_flight: Option<u64>,
+    /// What it knows of our connection; `None` where it knows none from our address, as behind a network that changes addresses, or where it is
+    /// another nsqd.
+    pub ours: Option<Ours>,
+}
+
+/// What one nsqd says of our connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ours {
+    /// Messages in flight to us, those in its output buffer among them.
+    pub in_flight: u64,
+    /// The last RDY that it has read.
+    pub rdy: u64,
+}
+
+impl Waiting {
+    /// Messages that wait or are under way, where `unsettled` have come; at least one where nsqd may still send one.
+    #[must_use]
+    pub fn not_come(&self, unsettled: u64) -> u64 {
+        let under_way = self.ours.map_or(0, |ours| ours.in_flight.saturating_sub(unsettled).max(u64::from(ours.rdy > ours.in_flight)));
+        self.depth.saturating_add(under_way)
+    }
 }
 
 impl Stats {
@@ -123,7 +142,7 @@ impl Stats {
     #[must_use]
     pub fn waiting(&self, channel: &ChannelName, ours: SocketAddr) -> Waiting {
         let (channel, ours) = (channel.to_string(), ours.to_string());
-        let (mut depth, mut in_flight) = (0_u64, None);
+        let (mut depth, mut connection) = (0_u64, None);
         // Depths come from elsewhere: whatever they are, their sum is a number.
         for topic in self.topics.iter().flatten().filter(|topic| !topic.paused) {
             depth = depth.saturating_add(topic.depth);
@@ -133,9 +152,9 @@ impl Stats {
         {
             depth = depth.saturating_add(if channel.paused { 0 } else { channel.depth });
             let us = channel.clients.iter().flatten().find(|client| client.remote_address == ours);
-            in_flight = in_flight.or(us.map(|client| client.in_flight_count));
+            connection = connection.or(us.map(|client| Ours { in_flight: client.in_flight_count, rdy: client.ready_count }));
         }
-        Waiting { depth, in_flight }
+        Waiting { depth, ours: connection }
     }
 }
 
@@ -189,11 +208,22 @@ mod tests {
     #[test]
     fn only_an_nsqd_that_names_our_connection_is_ours() {
         let client = |address| {
-            let client = format!(r#"{{"remote_address":"{address}","in_flight_count":7}}"#);
-            waiting(&one_topic(&format!(r#"{{"channel_name":"c","depth":0,"clients":[{client}]}}"#))).in_flight
+            let client = format!(r#"{{"remote_address":"{address}","in_flight_count":7,"ready_count":8}}"#);
+            waiting(&one_topic(&format!(r#"{{"channel_name":"c","depth":0,"clients":[{client}]}}"#))).ours
         };
-        assert_eq!(client("[::1]:50000"), Some(7));
+        assert_eq!(client("[::1]:50000"), Some(Ours { in_flight: 7, rdy: 8 }));
         assert_eq!(client("[::1]:50001"), None);
-        assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":0,"clients":null}"#)).in_flight, None);
+        assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":0,"clients":null}"#)).ours, None);
+    }
+
+    #[test]
+    fn nothing_waits_only_where_nothing_is_under_way_and_nothing_may_be_sent() {
+        let not_come = |depth, in_flight, rdy| Waiting { depth, ours: Some(Ours { in_flight, rdy }) }.not_come(7);
+        assert_eq!(not_come(0, 7, 7), 0);
+        assert_eq!(not_come(0, 5, 5), 0, "two of them are settled meanwhile");
+        assert_eq!(not_come(0, 9, 9), 2, "two have not come");
+        assert_eq!(not_come(0, 7, 8), 1, "it has not read yet that it is to send no more");
+        assert_eq!(not_come(3, 7, 8), 4);
+        assert_eq!(Waiting { depth: u64::MAX, ours: Some(Ours { in_flight: 9, rdy: 0 }) }.not_come(7), u64::MAX);
     }
 }

@@ -207,25 +207,36 @@ impl NsqSource {
 
     async fn next(&mut self) -> Received {
         loop {
-            if !self.ready.is_empty() {
-                return Received::Deliveries(self.ready.drain(..).collect());
-            }
             let now = Instant::now();
             let flow = self.flow.as_mut().expect("start comes first");
+            flow.tick(now);
+            let asks = self.question.is_none() && flow.wants_to_ask(now);
+            if asks {
+                flow.asked();
+                self.question = Some(self.ask());
+            }
+            if !self.ready.is_empty() {
+                if asks {
+                    // It is on its way while the store gets these.
+                    poll_fn(|cx| {
+                        let _progress: Poll<()> = self.poll_lanes_and_question(cx);
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+                return Received::Deliveries(self.ready.drain(..).collect());
+            }
+            let flow = self.flow.as_ref().expect("start comes first");
             if self.lanes.is_empty() && !flow.is_paused() {
                 return Received::Empty; // no nsqd has the topic yet
             }
             if !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.closing == CloseState::Lost) {
                 return Received::Closed;
             }
-            flow.tick(now);
             if flow.is_empty(now) {
                 return Received::Empty;
             }
-            if self.question.is_none() && flow.wants_to_ask(now) {
-                self.question = Some(self.ask());
-            }
-            let tick = self.flow.as_ref().and_then(|flow| flow.next_tick(now));
+            let tick = flow.next_tick(now);
             let wake = async {
                 match tick {
                     Some(at) => sleep_until(at).await,
@@ -252,8 +263,7 @@ impl NsqSource {
             let (settings, ours) = (self.settings.clone(), place.connection.local_address());
             Some(async move {
                 let waiting = lookup::waiting(&at, &settings.topic, &settings.channel, ours, settings.connect_timeout).await;
-                // What nsqd has sent, and what it holds back, waits as well.
-                let waiting = waiting.map(|told| told.depth.saturating_add(told.in_flight.map_or(0, |all| all.saturating_sub(unsettled))));
+                let waiting = waiting.map(|told| told.not_come(unsettled));
                 Answer {
                     lane,
                     waiting: waiting.inspect_err(|cause| debug!(address = at.to_string(), cause = cause.to_string(); "no statistics")).ok(),
@@ -265,7 +275,10 @@ impl NsqSource {
 
     fn poll_lanes_and_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_lanes(cx).is_ready() {
-            self.question = None; // its answer would be about what was before
+            // The answer would be about what was before.
+            if let (Some(_), Some(flow)) = (self.question.take(), &mut self.flow) {
+                flow.not_asked(Instant::now());
+            }
             return Poll::Ready(());
         }
         let answers = match &mut self.question {
