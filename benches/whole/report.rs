@@ -96,10 +96,18 @@ fn markdown(figures: &Figures) -> String {
     let ceiling = ceiling(figures);
     writeln!(
         text,
-        "\nFirst bytes to the queue, from the start of the program: {} ms.",
-        Spread::of(figures.start_up.iter().copied()).millis()
+        "\nFirst bytes to the queue, from the start of the program: {} ms; `true` is over after {} ms.",
+        Spread::of(figures.start_up.iter().copied()).millis(),
+        Spread::of(figures.nothing.iter().copied()).millis()
     )
     .expect("a String grows");
+    if let Some(least) = series(figures).next() {
+        let each = |row: &Row| {
+            format!("{:.1} µs for {}", (row.wall().median - least.wall().median) * 1e6 / (row.count() - least.count()), row.name)
+        };
+        let each: Vec<_> = series(figures).skip(1).map(each).collect();
+        writeln!(text, "A message beyond those of {}: {}.", least.name, each.join(", ")).expect("a String grows");
+    }
     if let Some(row) = figures.rows.iter().find(|row| row.name == "N = 100,000") {
         writeln!(
             text,
@@ -138,16 +146,21 @@ fn machine(figures: &Figures) -> serde_json::Value {
     json!({
         "store": figures.store,
         "rows": figures.rows.iter().map(row).collect::<Vec<_>>(),
+        "true-seconds": Spread::of(figures.nothing.iter().copied()).median,
         "first-bytes-seconds": Spread::of(figures.start_up.iter().copied()).median,
         "queue-alone": row(&figures.consume), "store-alone": row(&figures.stored),
         "ceiling-messages-a-second": ceiling(figures),
     })
 }
 
-/// N, milliseconds, messages/s and µs a message of the rows that differ in N alone.
+/// The rows that differ in N alone.
+fn series(figures: &Figures) -> impl Iterator<Item = &Row> {
+    figures.rows.iter().filter(|row| row.name == format!("N = {}", grouped(row.messages)))
+}
+
+/// N, milliseconds, messages/s and µs a message of these.
 fn plot(figures: &Figures) -> String {
-    let rows = figures.rows.iter().filter(|row| row.name == format!("N = {}", grouped(row.messages)));
-    rows.fold("# N\tms\tmessages/s\tus\n".to_owned(), |mut text, row| {
+    series(figures).fold("# N\tms\tmessages/s\tus\n".to_owned(), |mut text, row| {
         let wall = row.wall().median;
         writeln!(text, "{}\t{:.3}\t{:.0}\t{:.3}", row.messages, wall * 1e3, row.rate(), wall * 1e6 / row.count()).expect("a String grows");
         text

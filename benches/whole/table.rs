@@ -40,6 +40,8 @@ pub(crate) struct Figures {
     /// `aerospike` or `sqlite`.
     pub(crate) store: &'static str,
     pub(crate) rows: Vec<Row>,
+    /// Seconds that a process takes that does nothing.
+    pub(crate) nothing: Vec<f64>,
     /// Seconds from the start of the program to its first bytes to the queue.
     pub(crate) start_up: Vec<f64>,
     /// The same into the ceilings: the queue alone, and the store alone.
@@ -83,7 +85,8 @@ pub(crate) fn measure(runs: usize) -> Figures {
     let nsqd = Nsqd::with_statistics_beside(&IN_MEMORY);
     let consume = bench.ceiling("queue alone", "consume", &nsqd);
     let stored = bench.ceiling("store alone", "store", &nsqd);
-    Figures { store: if aerospike.is_some() { "aerospike" } else { "sqlite" }, rows, start_up: start_up(runs), consume, stored }
+    let nothing = (0..=runs).map(|_| measure::cost("true", &[]).wall).skip(1).collect();
+    Figures { store: if aerospike.is_some() { "aerospike" } else { "sqlite" }, rows, nothing, start_up: start_up(runs), consume, stored }
 }
 
 impl Bench {

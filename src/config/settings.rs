@@ -237,8 +237,8 @@ fn max_messages(top: Option<Whole>, section: Option<(&str, Option<Whole>)>) -> R
 }
 
 fn max_in_flight(key: &str, value: Option<Whole>, limits: &Limits) -> Result<NonZeroU64, Fault> {
-    // As many as nsqd allows on one connection by default; more brings nothing to a run of N.
-    const DEFAULT_MOST: u64 = 2_500;
+    // As many as four nsqd allow on their connections by default; one that has less in flight sends in smaller pieces, which costs it more.
+    const DEFAULT_MOST: u64 = 10_000;
     value.map_or(Ok(limits.max_messages.min(NonZeroU64::new(DEFAULT_MOST).expect("not zero"))), |Whole(value)| not_zero(key, value))
 }
 
