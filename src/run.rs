@@ -316,7 +316,8 @@ impl<'a> Drain<'a> {
         self.parts.source.touch(deliveries).await;
     }
 
-    /// No message is taken from here on. The first reason counts, but for a fault in the set-up, which is the cause of whatever came before.
+    /// No message is taken from here on. The first reason counts, but for a fault in the set-up, which is the cause of whatever came before, and for an
+    /// outage of the store that showed on the last messages of a queue.
     async fn stop(&mut self, reason: StopReason) {
         if self.stop.is_none() {
             self.until = match reason {
@@ -327,7 +328,7 @@ impl<'a> Drain<'a> {
             if reason != StopReason::QueueClosed {
                 self.parts.source.pause().await;
             }
-        } else if reason == StopReason::StoreSetup {
+        } else if reason == StopReason::StoreSetup || reason == StopReason::StoreUnavailable && self.stop == Some(StopReason::QueueEmpty) {
             self.stop = Some(reason);
         }
         // N reached, or an empty queue: what is here is finished. Otherwise what was not started goes back.

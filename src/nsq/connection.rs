@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroU64},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -127,6 +127,7 @@ pub struct ServerLimits {
 pub struct Connection {
     address: HostPort,
     local_address: SocketAddr,
+    peer: IpAddr,
     section: &'static str,
     stream: Stream,
     decoder: FrameDecoder,
@@ -181,6 +182,7 @@ impl Connection {
         let mut connection = Self {
             address: address.clone(),
             local_address: stream.local_addr().map_err(io_error)?,
+            peer: stream.peer_addr().map_err(io_error)?.ip(),
             section: identity.section,
             stream: Stream::Plain(stream),
             decoder: FrameDecoder::new(identity.max_body),
@@ -284,6 +286,12 @@ impl Connection {
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// The machine on the other end: a name may stand for several.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     /// Where commands are put; they are sent by the next flush.

@@ -16,7 +16,7 @@ use crate::{
     message::{Delivery, Settlement},
 };
 
-/// Bytes of bodies that are unsettled at once, to one message more. A run takes several times that at most: each body is there as it came, as a record,
+/// Bytes of bodies that are unsettled at once, and what a server sends in one go, which is a mebibyte and a message. A run takes several times that at most: each body is there as it came, as a record,
 /// and on its way to the store.
 pub const BYTES_IN_FLIGHT: usize = 16 << 20;
 

@@ -63,11 +63,11 @@ const SCHEMA: &str = "
     INSERT INTO queue SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM queue);
     CREATE TABLE IF NOT EXISTS messages (
         id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again, so that it can be part of a key
-        body BLOB NOT NULL,
         attempts INTEGER NOT NULL DEFAULT 0,
         ready_at INTEGER NOT NULL DEFAULT 0,    -- milliseconds since the epoch; not to be delivered before
         since INTEGER NOT NULL DEFAULT 0,       -- when that was decided
-        lease INTEGER                           -- whose it is until then
+        lease INTEGER,                          -- whose it is until then
+        body BLOB NOT NULL                      -- last: what stands behind it is not found without reading it
     ) STRICT;
     CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at);  -- and by id: every index ends with it
 ";
@@ -173,8 +173,8 @@ impl SqliteSource {
 
     fn take(&mut self) -> rusqlite::Result<Vec<Delivery>> {
         let room = self.left.min(self.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
-        let now = now_ms();
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let now = now_ms(); // not before: others may have held the file for seconds
         let mut found = Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
         found.add(transaction.prepare(READY)?.query(params![now])?)?;
         found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.lease])?)?;
@@ -202,8 +202,8 @@ impl SqliteSource {
 
     /// Runs one statement for each row in one transaction; brings how many rows were not ours any more.
     fn settle_all<'a>(&self, rows: impl Iterator<Item = (&'a Delivery, Option<Duration>)>) -> rusqlite::Result<u64> {
-        let now = now_ms();
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let now = now_ms();
         let mut lost = 0;
         {
             let mut finish = transaction.prepare("DELETE FROM messages WHERE id = ?1 AND lease = ?2")?;
@@ -223,9 +223,9 @@ impl SqliteSource {
     }
 
     fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let now = now_ms();
         let until = now.saturating_add(millis(self.lease_timeout));
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         for delivery in deliveries {
             let id = delivery.receipt.0.cast_signed();
             let sql = "UPDATE messages SET ready_at = ?3, since = ?4 WHERE id = ?1 AND lease = ?2";

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::TcpListener,
     time::{Duration, Instant},
 };
 
@@ -110,6 +111,17 @@ fn what_a_channel_holds_that_is_paused_is_left_there_and_not_waited_for() {
     assert_eq!((report["received"].as_u64(), report["stop-reason"].as_str()), (Some(0), Some("queue-empty")));
     nsqd.post("/channel/unpause?topic=t&channel=c");
     assert_eq!(program(&[&nsqd], "").drain(&["--idle-timeout", "0s"])["stored"], 3);
+}
+
+#[test]
+fn a_port_beside_nsqd_that_does_not_answer_holds_nobody_up() {
+    let [tcp, beside] = ports_side_by_side();
+    let (nsqd, silent) = (Nsqd::on_ports(&[], [tcp, 0]), TcpListener::bind(("127.0.0.1", beside)).expect("a port"));
+    nsqd.publish("t", bodies(0..9));
+    let report = program(&[&nsqd], "").drain(&["--idle-timeout", "0s"]);
+    silent.accept().expect("it was asked");
+    assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(9), Some("queue-empty")));
+    assert!(report["elapsed-seconds"].as_f64().expect("a number") < 0.5, "{report}");
 }
 
 #[test]
@@ -335,7 +347,7 @@ fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
     nsqd.publish("t", bodies(0..COUNT));
     let program = program(&[&nsqd], &format!(", max-in-flight: 1000, max-messages: {COUNT}"));
     let mut child = program.spawn(&["run", "--report", "json"]);
-    wait_while_running(&mut child, || nsqd.depths("t").waiting < COUNT - 3_000);
+    wait_while_running(&mut child, || nsqd.depths("t").waiting < COUNT - 5_000);
     nsqd.stop();
     let ended = wait(child);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);

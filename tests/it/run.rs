@@ -167,6 +167,19 @@ async fn a_message_outlives_any_number_of_outages() {
     assert!(scene.dead_letter.letters().is_empty());
 }
 
+/// A queue may be known to be empty while the store has the last messages, and what becomes of them is worth more to know.
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_shows_on_the_last_messages_of_a_queue_is_told() {
+    let mut scene = Scene::with(100, 5);
+    (scene.queue, scene.store) = (scene.queue.counted(), scene.store.slow(Duration::from_millis(200)));
+    for number in 1..=5 {
+        scene.store.fail_once(key(number), PutError::Unavailable("down".into()));
+    }
+    let report = scene.run().await;
+    assert_eq!((report.stop_reason, report.exit()), (StopReason::StoreUnavailable, Exit::TemporaryFailure));
+    assert_counts(&report, [5, 0, 0, 0, 5]);
+}
+
 /// A run that goes on taking messages into a store that takes none costs each of them a delivery and a delay.
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_which_nothing_is_stored_ends_the_run() {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Servers, Settings,
     flow::{LaneStart, Statistics},
-    lookup,
+    lookup::{self, Waiting},
     proof::Proof,
 };
 use crate::{
@@ -23,10 +23,11 @@ use crate::{
 /// What is believed of an nsqd that says how long it waits for a settlement: the shortest and the longest time.
 const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
 
-/// How long an answer is waited for from an address that is a guess, and how many round trips beside that: connections that nobody takes may be
-/// dropped without a word.
-const GUESS_BOUND: Duration = Duration::from_millis(20);
-const GUESS_PATIENCE: u32 = 5;
+/// How long statistics are waited for that did not answer in time so often. nsqd counts nothing while it waits for its disk; and connections that
+/// nobody takes may be dropped without a word.
+pub(super) fn patience(round_trip: Duration, late: u32) -> Duration {
+    (Duration::from_millis(20) + 5 * round_trip) * 4_u32.saturating_pow(late)
+}
 
 /// The part of the connect timeout that is left: it bounds finding nsqd, connecting and subscribing together.
 fn left(until: Instant) -> Duration {
@@ -132,6 +133,11 @@ pub(super) struct Lane {
     pub(super) connection: Connection,
     /// Where its statistics are, if that is known.
     pub(super) http: Option<HostPort>,
+    pub(super) round_trip: Duration,
+    /// How often they have not answered in time.
+    pub(super) late: u32,
+    /// Whether messages were on their way from the topic to the channel.
+    pub(super) moving: bool,
     pub(super) origin: Origin,
     pub(super) start: LaneStart,
     pub(super) lease: Duration,
@@ -141,28 +147,26 @@ pub(super) struct Lane {
 
 /// Where the statistics of a lane's nsqd are, what they say, and whether they are its own.
 ///
-/// Where no nsqlookupd tells, they are looked for where nsqd has them by default, on the port above the one for its protocol (`nsqd/options.go`);
-/// whoever answers there is believed if he knows our connection. With TLS nothing is said in plain to an address that nobody named.
+/// Where no nsqlookupd tells the port, they are looked for where nsqd has them by default, on the port above the one for its protocol
+/// (`nsqd/options.go`); whoever answers there is believed if he knows our connection. With TLS nothing is said in plain to an address that nobody
+/// named.
 async fn statistics(
     settings: &Settings,
     place: &Place,
     connection: &Connection,
     round_trip: Duration,
     until: Instant,
-) -> (Option<HostPort>, Option<u64>, Statistics) {
-    let by_default = || {
-        let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none())?;
-        Some(HostPort { host: place.tcp.host.clone(), port })
-    };
-    let nothing = (None, None, Statistics::None);
-    let Some(http) = place.http.clone().or_else(by_default) else { return nothing };
-    let is_named = place.http.is_some();
-    let bound = left(until).min(if is_named { settings.connect_timeout } else { GUESS_BOUND + GUESS_PATIENCE * round_trip });
+) -> (Option<HostPort>, Option<Waiting>, Statistics) {
+    let named = place.http.as_ref().map(|http| http.port);
+    let port = named.or_else(|| place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none()));
+    let Some(port) = port else { return (None, None, Statistics::None) };
+    let http = HostPort { host: connection.peer().to_string(), port };
+    let bound = left(until).min(if named.is_some() { patience(round_trip, 2) } else { patience(round_trip, 0) });
     match lookup::waiting(&http, &settings.topic, &settings.channel, connection.local_address(), bound).await {
-        Ok(told) if told.ours.is_some() => (Some(http), Some(told.depth), Statistics::Proven),
-        Ok(told) if is_named => (Some(http), Some(told.depth), Statistics::Unproven),
-        Err(_) if is_named => (Some(http), None, Statistics::Unproven),
-        _ => nothing,
+        Ok(told) if told.ours.is_some() => (Some(http), Some(told), Statistics::Proven),
+        Ok(told) if named.is_some() => (Some(http), Some(told), Statistics::Unproven),
+        Err(_) if named.is_some() => (Some(http), None, Statistics::Unproven),
+        _ => (None, None, Statistics::None),
     }
 }
 
@@ -187,12 +191,16 @@ impl Lane {
         wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
         timeout(left(until), connection.response()).await.map_err(|_| late())??;
         let round_trip = asked.elapsed();
-        let (http, depth, statistics) = statistics(settings, place, &connection, round_trip, until).await;
+        let (http, waiting, statistics) = statistics(settings, place, &connection, round_trip, until).await;
+        let depth = waiting.map(|told| told.depth);
         let msg_timeout = Duration::from_millis(limits.msg_timeout.get()).min(LEASES[1]);
         Ok(Self {
             origin: Origin::new(&format!("{}@{address}", settings.topic)),
             connection,
             http,
+            round_trip,
+            late: 0,
+            moving: waiting.is_some_and(|told| told.moving),
             start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth, statistics },
             lease: msg_timeout.max(LEASES[0]),
             proof: Proof::new(msg_timeout, Instant::now()),

@@ -269,9 +269,16 @@ impl Flow {
         }
     }
 
-    /// What was received on a lane and not settled.
-    pub(super) fn unsettled(&self, lane: usize) -> u64 {
-        self.lanes[lane].unsettled
+    /// Whether a lane's statistics are known to be its own.
+    pub(super) fn is_proven(&self, lane: usize) -> bool {
+        self.lanes[lane].statistics == Statistics::Proven
+    }
+
+    /// Lanes are read again that were not for a while: what they have sent meanwhile is about to come.
+    pub(super) fn resumed(&mut self, now: Instant) {
+        for lane in &mut self.lanes {
+            lane.since = now;
+        }
     }
 
     /// A lane's statistics say that so many wait that have not come; `None` where they are not to be had. Nothing has come since they were asked.
@@ -280,9 +287,6 @@ impl Flow {
         match waiting {
             None => lane.statistics = Statistics::None,
             Some(0) => {
-                if lane.phase == Phase::Asked {
-                    self.left += std::mem::take(&mut lane.open); // nothing is under way, and nsqd may send nothing
-                }
                 lane.expected = 0;
                 lane.phase = Phase::Dry { checked: now, told: true };
             }
@@ -308,6 +312,16 @@ impl Flow {
         self.contradictions += 1;
         self.ask_after = now + pause;
         self.not_asked(now); // those without an answer
+        let is_told = |lane: &Lane| matches!(lane.phase, Phase::Dry { told: true, .. });
+        let all = self.alive().all(|lane| is_told(lane) || lane.statistics == Statistics::None);
+        for lane in self.lanes.iter_mut().filter(|lane| lane.statistics == Statistics::Proven && is_told(lane)) {
+            if all {
+                self.left += std::mem::take(&mut lane.open); // nothing is under way, and nsqd may send nothing
+            } else {
+                lane.phase = Phase::Narrow; // the run goes on, and listens to it
+                lane.since = now;
+            }
+        }
         self.share_out(now);
     }
 
@@ -645,7 +659,20 @@ mod tests {
         assert!(pauses.is_sorted() && pauses[0] < 5 * MS && pauses[11] == LONGEST_SILENCE, "{pauses:?}");
         assert!(flow.received(0, now));
         flow.told(0, Some(0), now);
+        flow.all_told(now);
         assert!(flow.is_empty(now));
+    }
+
+    #[test]
+    fn a_lane_that_has_nothing_is_listened_to_as_long_as_another_has_more() {
+        let now = Instant::now();
+        let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0, 0]), now);
+        flow.asked();
+        flow.told(0, Some(0), now);
+        flow.told(1, Some(7), now);
+        flow.all_told(now);
+        assert_eq!((rdy(&mut flow, 0), rdy(&mut flow, 1)), (Some(1), Some(5)));
+        assert!(!flow.is_empty(now));
     }
 
     #[test]

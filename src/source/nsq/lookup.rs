@@ -105,6 +105,7 @@ struct ChannelStats {
 #[derive(Deserialize)]
 struct ClientStats {
     remote_address: String,
+    message_count: u64,
     in_flight_count: u64,
     ready_count: u64,
 }
@@ -114,6 +115,8 @@ struct ClientStats {
 pub struct Waiting {
     /// Messages that wait for the channel. The topic's own are what a new channel will get; what is paused sends nothing.
     pub depth: u64,
+    /// Whether some of them wait on the topic. nsqd does not count topic and channel in one moment, so one that moves may be in neither.
+    pub moving: bool,
     /// What it knows of our connection; `None` where it knows none from our address, as behind a network that changes addresses, or where it is
     /// another nsqd.
     pub ours: Option<Ours>,
@@ -122,18 +125,21 @@ pub struct Waiting {
 /// What one nsqd says of our connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ours {
-    /// Messages in flight to us, those in its output buffer among them.
+    /// Messages that it has sent, or holds in its output buffer, since we connected.
+    pub sent: u64,
+    /// Those of them that are not settled.
     pub in_flight: u64,
     /// The last RDY that it has read.
     pub rdy: u64,
 }
 
 impl Waiting {
-    /// Messages that wait or are under way, where `unsettled` have come; at least one where nsqd may still send one.
+    /// Messages that wait or are under way, where `delivered` have come; at least one where nsqd may still send one. `None` where it is not known to
+    /// be our nsqd that told.
     #[must_use]
-    pub fn not_come(&self, unsettled: u64) -> u64 {
-        let under_way = self.ours.map_or(0, |ours| ours.in_flight.saturating_sub(unsettled).max(u64::from(ours.rdy > ours.in_flight)));
-        self.depth.saturating_add(under_way)
+    pub fn not_come(&self, delivered: u64) -> Option<u64> {
+        let under_way = self.ours.map(|ours| ours.sent.saturating_sub(delivered).max(u64::from(ours.rdy > ours.in_flight)));
+        under_way.map(|under_way| self.depth.saturating_add(under_way))
     }
 }
 
@@ -142,19 +148,24 @@ impl Stats {
     #[must_use]
     pub fn waiting(&self, channel: &ChannelName, ours: SocketAddr) -> Waiting {
         let (channel, ours) = (channel.to_string(), ours.to_string());
-        let (mut depth, mut connection) = (0_u64, None);
+        let (mut depth, mut moving, mut connection) = (0_u64, false, None);
         // Depths come from elsewhere: whatever they are, their sum is a number.
         for topic in self.topics.iter().flatten().filter(|topic| !topic.paused) {
             depth = depth.saturating_add(topic.depth);
+            moving |= topic.depth > 0;
         }
         for channel in
             self.topics.iter().flatten().flat_map(|topic| topic.channels.iter().flatten()).filter(|one| one.channel_name == channel)
         {
             depth = depth.saturating_add(if channel.paused { 0 } else { channel.depth });
             let us = channel.clients.iter().flatten().find(|client| client.remote_address == ours);
-            connection = connection.or(us.map(|client| Ours { in_flight: client.in_flight_count, rdy: client.ready_count }));
+            connection = connection.or(us.map(|client| Ours {
+                sent: client.message_count,
+                in_flight: client.in_flight_count,
+                rdy: client.ready_count,
+            }));
         }
-        Waiting { depth, ours: connection }
+        Waiting { depth, moving, ours: connection }
     }
 }
 
@@ -208,22 +219,24 @@ mod tests {
     #[test]
     fn only_an_nsqd_that_names_our_connection_is_ours() {
         let client = |address| {
-            let client = format!(r#"{{"remote_address":"{address}","in_flight_count":7,"ready_count":8}}"#);
+            let client = format!(r#"{{"remote_address":"{address}","message_count":9,"in_flight_count":7,"ready_count":8}}"#);
             waiting(&one_topic(&format!(r#"{{"channel_name":"c","depth":0,"clients":[{client}]}}"#))).ours
         };
-        assert_eq!(client("[::1]:50000"), Some(Ours { in_flight: 7, rdy: 8 }));
+        assert_eq!(client("[::1]:50000"), Some(Ours { sent: 9, in_flight: 7, rdy: 8 }));
         assert_eq!(client("[::1]:50001"), None);
         assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":0,"clients":null}"#)).ours, None);
     }
 
     #[test]
     fn nothing_waits_only_where_nothing_is_under_way_and_nothing_may_be_sent() {
-        let not_come = |depth, in_flight, rdy| Waiting { depth, ours: Some(Ours { in_flight, rdy }) }.not_come(7);
-        assert_eq!(not_come(0, 7, 7), 0);
-        assert_eq!(not_come(0, 5, 5), 0, "two of them are settled meanwhile");
-        assert_eq!(not_come(0, 9, 9), 2, "two have not come");
-        assert_eq!(not_come(0, 7, 8), 1, "it has not read yet that it is to send no more");
-        assert_eq!(not_come(3, 7, 8), 4);
-        assert_eq!(Waiting { depth: u64::MAX, ours: Some(Ours { in_flight: 9, rdy: 0 }) }.not_come(7), u64::MAX);
+        let not_come =
+            |depth, sent, in_flight, rdy| Waiting { depth, moving: false, ours: Some(Ours { sent, in_flight, rdy }) }.not_come(7);
+        assert_eq!(not_come(0, 7, 7, 7), Some(0));
+        assert_eq!(not_come(0, 7, 5, 5), Some(0), "two of them are settled meanwhile");
+        assert_eq!(not_come(0, 9, 5, 5), Some(2), "two have not come, whatever is settled");
+        assert_eq!(not_come(0, 7, 7, 8), Some(1), "it has not read yet that it is to send no more");
+        assert_eq!(not_come(3, 7, 7, 8), Some(4));
+        assert_eq!(not_come(u64::MAX, 9, 9, 0), Some(u64::MAX));
+        assert_eq!(Waiting { depth: 0, moving: false, ours: None }.not_come(0), None, "it may be another nsqd");
     }
 }

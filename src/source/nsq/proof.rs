@@ -25,6 +25,11 @@ impl Proof {
         Self { delivered: 0, settled: 0, most_rdy: 0, confirmed: false, reliable_until: now + lease }
     }
 
+    /// Messages that came, whatever became of them.
+    pub(super) fn messages(&self) -> u64 {
+        self.delivered
+    }
+
     /// A message came.
     pub(super) fn delivered(&mut self) {
         self.delivered += 1;

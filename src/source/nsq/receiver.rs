@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Settings,
-    connect::{self, CloseState, Lane},
+    connect::{self, CloseState, Lane, patience},
     flow::{Flow, LaneStart},
-    lookup,
+    lookup::{self, Waiting},
 };
 use crate::{
     BoxFuture,
@@ -37,19 +37,32 @@ const COMMANDS_PER_MESSAGE: u64 = 100;
 /// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
 const STRAY_TIME: Duration = Duration::from_millis(1);
 
+/// A question to the statistics of all lanes.
+struct Question {
+    answers: BoxFuture<'static, Vec<Answer>>,
+    /// When the answers are no longer about now.
+    until: Instant,
+}
+
 /// What a lane's statistics say.
 struct Answer {
     lane: usize,
-    /// Messages that have not come; `None` where they are not to be had.
-    waiting: Option<u64>,
+    /// `None` where they are not to be had.
+    told: Option<Result<Waiting, Late>>,
 }
+
+/// Statistics did not answer in time.
+struct Late;
+
+/// How often that may happen before they are not asked any more.
+const MOST_LATE: u32 = 2;
 
 /// nsqd as a [`Source`].
 pub struct NsqSource {
     settings: Settings,
     lanes: Vec<Lane>,
     /// What nsqd's statistics were asked, until they answer or a message does.
-    question: Option<BoxFuture<'static, Vec<Answer>>>,
+    question: Option<Question>,
     /// Whether nsqd had the right to send more when it was told to stop.
     may_stray: bool,
     /// The books; there from the start on.
@@ -114,6 +127,11 @@ impl NsqSource {
                 self.lose(lane, &io::Error::new(io::ErrorKind::InvalidData, "nsqd sends what it was not asked for, and does not read"));
                 progress = Poll::Ready(());
             }
+        }
+        if progress.is_ready()
+            && let (Some(_), Some(flow)) = (self.question.take(), &mut self.flow)
+        {
+            flow.not_asked(Instant::now()); // the answers would be about what was before
         }
         progress
     }
@@ -209,11 +227,15 @@ impl NsqSource {
         loop {
             let now = Instant::now();
             let flow = self.flow.as_mut().expect("start comes first");
-            flow.tick(now);
-            let asks = self.question.is_none() && flow.wants_to_ask(now);
+            let mut asks = false;
+            // Lanes that are not read are silent, and that says nothing.
+            if self.bytes < BYTES_IN_FLIGHT {
+                flow.tick(now);
+                asks = self.question.is_none() && flow.wants_to_ask(now);
+            }
             if asks {
                 flow.asked();
-                self.question = Some(self.ask());
+                self.question = Some(self.ask(now));
             }
             if !self.ready.is_empty() {
                 if asks {
@@ -256,43 +278,59 @@ impl NsqSource {
     }
 
     /// Asks the statistics of every lane for which it is known where they are.
-    fn ask(&self) -> BoxFuture<'static, Vec<Answer>> {
+    fn ask(&self, now: Instant) -> Question {
+        let lanes = || self.lanes.iter().enumerate().filter(|(_, place)| place.closing != CloseState::Lost);
         let ask = |(lane, place): (usize, &Lane)| {
-            let at = place.http.clone().filter(|_| place.closing != CloseState::Lost)?;
-            let unsettled = self.flow.as_ref().map_or(0, |flow| flow.unsettled(lane));
-            let (settings, ours) = (self.settings.clone(), place.connection.local_address());
+            let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
+            let bound = patience(place.round_trip, place.late);
             Some(async move {
-                let waiting = lookup::waiting(&at, &settings.topic, &settings.channel, ours, settings.connect_timeout).await;
-                let waiting = waiting.map(|told| told.not_come(unsettled));
-                Answer {
-                    lane,
-                    waiting: waiting.inspect_err(|cause| debug!(address = at.to_string(), cause = cause.to_string(); "no statistics")).ok(),
-                }
+                let told = timeout(bound, lookup::waiting(&at, &settings.topic, &settings.channel, ours, 2 * bound)).await;
+                let told =
+                    told.map(|told| told.inspect_err(|cause| debug!(address = at.to_string(), cause = cause.to_string(); "no statistics")));
+                Answer { lane, told: told.map_or(Some(Err(Late)), |told| told.ok().map(Ok)) }
             })
         };
-        Box::pin(join_all(self.lanes.iter().enumerate().filter_map(ask)))
+        let longest = lanes().map(|(_, place)| patience(place.round_trip, place.late)).max().unwrap_or_default();
+        Question { answers: Box::pin(join_all(lanes().filter_map(ask))), until: now + longest + patience(Duration::ZERO, 0) }
     }
 
     fn poll_lanes_and_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_lanes(cx).is_ready() {
-            // The answer would be about what was before.
-            if let (Some(_), Some(flow)) = (self.question.take(), &mut self.flow) {
-                flow.not_asked(Instant::now());
-            }
             return Poll::Ready(());
         }
         let answers = match &mut self.question {
-            Some(question) => ready!(question.as_mut().poll(cx)),
+            Some(question) => ready!(question.answers.as_mut().poll(cx)),
             None => return Poll::Pending,
         };
-        self.question = None;
-        if let Some(flow) = &mut self.flow {
-            let now = Instant::now();
-            for Answer { lane, waiting } in answers {
-                flow.told(lane, waiting, now);
-            }
-            flow.all_told(now);
+        let now = Instant::now();
+        let question = self.question.take();
+        let Some(flow) = &mut self.flow else { return Poll::Ready(()) };
+        if question.is_some_and(|question| now > question.until) {
+            flow.not_asked(now);
+            return Poll::Ready(());
         }
+        for Answer { lane, told } in answers {
+            let place = &mut self.lanes[lane];
+            let waiting = match told {
+                Some(Ok(told)) => {
+                    place.late = 0;
+                    // nsqd does not count topic and channel in one moment: where messages have moved, it is asked once more.
+                    let moved = u64::from(std::mem::replace(&mut place.moving, told.moving));
+                    let waiting = if flow.is_proven(lane) { told.not_come(place.proof.messages()) } else { Some(told.depth) };
+                    waiting.map(|waiting| waiting.max(moved))
+                }
+                Some(Err(Late)) if place.late < MOST_LATE => {
+                    place.late += 1;
+                    Some(1) // for all that is known
+                }
+                _ => None,
+            };
+            if waiting.is_none() {
+                place.http = None;
+            }
+            flow.told(lane, waiting, now);
+        }
+        flow.all_told(now);
         Poll::Ready(())
     }
 
@@ -370,8 +408,12 @@ impl NsqSource {
     }
 
     fn put_settlements(&mut self, settled: &[(Delivery, Settlement)]) {
+        let was_full = self.bytes >= BYTES_IN_FLIGHT;
         self.bytes -= settled.iter().map(|(delivery, _)| delivery.message.body.len()).sum::<usize>();
         let Some(flow) = &mut self.flow else { return };
+        if was_full && self.bytes < BYTES_IN_FLIGHT {
+            flow.resumed(Instant::now());
+        }
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let here = || settled.iter().filter(|(delivery, _)| lane_of(&delivery.receipt) == index);
             let count = here().count() as u64;
