@@ -352,7 +352,9 @@ fn thousands_of_messages_are_stored_once_each_some_after_a_requeue() {
         runs += 1;
         stored == COUNT as u64
     });
-    assert_eq!((requeued, server.records("s").len()), (50, COUNT));
+    // More than these where they were all of a batch: that ends a run, and gives back what it has not begun.
+    assert!(requeued >= 50, "{requeued}");
+    assert_eq!(server.records("s").len(), COUNT);
     assert!(runs > 2);
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight, depths.deferred, depths.timed_out), (0, 0, 0, 0));
