@@ -27,7 +27,7 @@ end
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l max-messages -d 'Take at most this many messages' -r
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l timeout -d 'Take no message after this long, for instance 2s' -r
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'The queue counts as empty after this long without a message, for instance 10ms' -r
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s V -l version -d 'Print version'
@@ -39,7 +39,7 @@ complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "replay" -d 'Publish d
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l max-messages -d 'Take at most this many messages' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l timeout -d 'Take no message after this long, for instance 2s' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'The queue counts as empty after this long without a message, for instance 10ms' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
