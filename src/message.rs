@@ -60,6 +60,11 @@ pub struct Delivery {
     pub receipt: Receipt,
 }
 
+/// Bytes of the bodies of all of these.
+pub fn bytes<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> usize {
+    deliveries.into_iter().map(|delivery| delivery.message.body.len()).sum()
+}
+
 /// What the queue is told about a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {

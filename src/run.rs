@@ -23,7 +23,7 @@ use crate::{
     budget::{Budget, StopReason},
     dead_letter::{DeadLetter, DeadLetterError, Kept, Letter},
     decode::{Decoder, Rejection},
-    message::{Delivery, Settlement},
+    message::{Delivery, Settlement, bytes},
     outcome::Outcome,
     report::{Counters, RunReport},
     source::{Demand, Received, Source, SourceError},
@@ -115,10 +115,6 @@ struct Drain<'a> {
     put_off_by: Option<String>,
 }
 
-fn size(deliveries: &[Delivery]) -> usize {
-    deliveries.iter().map(|delivery| delivery.message.body.len()).sum()
-}
-
 /// A batch that the store has answered.
 type Written = (u64, Vec<Result<Put, PutError>>);
 
@@ -175,12 +171,12 @@ impl<'a> Drain<'a> {
     /// Decodes what the store is given next; what is no record goes to the dead letter.
     async fn next_batch(&mut self) -> Option<BoxFuture<'a, Written>> {
         let most = self.parts.store.batches().records.min(self.waiting.len());
-        let (mut deliveries, mut records, mut rejected, mut bytes) = (Vec::with_capacity(most), Vec::with_capacity(most), Vec::new(), 0);
+        let (mut deliveries, mut records, mut rejected, mut size) = (Vec::with_capacity(most), Vec::with_capacity(most), Vec::new(), 0);
         while records.len() + rejected.len() < most
-            && bytes < BYTES_IN_BATCH
+            && size < BYTES_IN_BATCH
             && let Some(delivery) = self.waiting.pop_front()
         {
-            bytes += delivery.message.body.len();
+            size += delivery.message.body.len();
             match self.parts.decoder.decode(&delivery.message) {
                 Ok(record) => {
                     deliveries.push(delivery);
@@ -196,7 +192,7 @@ impl<'a> Drain<'a> {
         }
         let number = self.next_batch;
         self.next_batch += 1;
-        self.bytes_under_way += size(&deliveries);
+        self.bytes_under_way += bytes(&deliveries);
         self.under_way.insert(number, deliveries);
         let store = self.parts.store;
         Some(Box::pin(async move { (number, store.put(records).await) }))
@@ -256,7 +252,7 @@ impl<'a> Drain<'a> {
 
     async fn settle_batch(&mut self, (number, results): Written) {
         let deliveries = self.under_way.remove(&number).expect("a batch is answered once");
-        self.bytes_under_way -= size(&deliveries);
+        self.bytes_under_way -= bytes(&deliveries);
         debug_assert_eq!(deliveries.len(), results.len(), "the store answers for every record");
         let outage = results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_))));
         let (mut decided, mut rejected, mut fault) = (Vec::with_capacity(deliveries.len()), Vec::new(), None);

@@ -16,7 +16,7 @@ use x_msrv::{
     wiring,
 };
 
-use crate::table;
+use crate::support::message_of_150_bytes;
 
 /// The configured queue into nothing: received, decoded and settled.
 pub(crate) fn consume(configuration: &str) {
@@ -28,8 +28,12 @@ pub(crate) fn consume(configuration: &str) {
 /// Messages out of memory into the configured store.
 pub(crate) fn store(configuration: &str) {
     let settings = settings(configuration);
-    let source =
-        Endless { left: 0, origin: Origin::new(&format!("memory-{}", std::process::id())), number: 0, body: Bytes::from(table::body(0)) };
+    let source = Endless {
+        left: 0,
+        origin: Origin::new(&format!("memory-{}", std::process::id())),
+        number: 0,
+        body: Bytes::from(message_of_150_bytes(0)),
+    };
     let store = async { wiring::store(&settings.store).await.expect("the store answers") };
     drain(&settings, async { Box::new(source) as Box<dyn Source> }, store);
 }

@@ -13,7 +13,7 @@ use crate::{
     AEROSPIKE, measure,
     measure::Cost,
     support::{
-        block_on,
+        block_on, message_of_150_bytes,
         nsqd::Nsqd,
         program::{Program, program},
     },
@@ -47,11 +47,6 @@ pub(crate) struct Figures {
     /// The same into the ceilings: the queue alone, and the store alone.
     pub(crate) consume: Row,
     pub(crate) stored: Row,
-}
-
-/// A message of 150 bytes.
-pub(crate) fn body(number: u64) -> String {
-    format!(r#"{{"id":{number:08},"msg":"{}","ext":{{"a":1}}}}"#, "x".repeat(112)).replace(":0", ":1")
 }
 
 struct Bench {
@@ -149,7 +144,7 @@ impl Bench {
         let program = Program::new(&format!(
             "embedded-queue: {{path: queue.db, max-messages: {MESSAGES}}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\nlog: {{level: error}}\n"
         ));
-        let lines: String = (0..MESSAGES).flat_map(|number| [body(number), "\n".to_owned()]).collect();
+        let lines: String = (0..MESSAGES).flat_map(|number| [message_of_150_bytes(number), "\n".to_owned()]).collect();
         let send = || assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
         self.runs_of("N = 100,000, embedded queue and store", MESSAGES, self.runs, send, || run(&program))
     }
@@ -216,7 +211,7 @@ fn report(cost: &Cost) -> Value {
 fn publish(nsqd: &[Nsqd], messages: u64) {
     let each = messages.div_ceil(nsqd.len() as u64);
     for (index, nsqd) in (0_u64..).zip(nsqd) {
-        nsqd.publish("t", (index * each..messages.min((index + 1) * each)).map(body));
+        nsqd.publish("t", (index * each..messages.min((index + 1) * each)).map(message_of_150_bytes));
     }
 }
 

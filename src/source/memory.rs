@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError};
 use crate::{
     BoxFuture,
-    message::{Delivery, Message, Origin, Receipt, Settlement},
+    message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
 };
 
 /// A queue that sources and publishers share.
@@ -210,7 +210,7 @@ impl Source for MemorySource {
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
         self.unsettled -= settled.len() as u64;
-        self.bytes -= settled.iter().map(|(delivery, _)| delivery.message.body.len()).sum::<usize>();
+        self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
         for (delivery, settlement) in &settled {
             self.apply(delivery, *settlement);
         }

@@ -17,7 +17,7 @@ use rusqlite::{Connection, Rows, Transaction, TransactionBehavior, params};
 use super::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError};
 use crate::{
     BoxFuture,
-    message::{Delivery, Message, Origin, Receipt, Settlement},
+    message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
     sqlite, state_file,
 };
 
@@ -262,7 +262,7 @@ impl Source for SqliteSource {
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
         self.unsettled -= settled.len() as u64;
-        self.bytes -= settled.iter().map(|(delivery, _)| delivery.message.body.len()).sum::<usize>();
+        self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
         let rows = settled.iter().map(|(delivery, settlement)| match settlement {
             Settlement::Finish => (delivery, None),
             Settlement::Requeue { delay } => (delivery, Some(*delay)),

@@ -2,7 +2,7 @@
 
 use crate::support::{
     aerospike::StandIn,
-    block_on,
+    block_on, message_of_150_bytes,
     nsqd::Nsqd,
     program::{Program, program},
     project,
@@ -18,8 +18,7 @@ fn a_message_takes_no_more_instructions_than_it_did() {
     const MESSAGES: u64 = 20_000;
     let nsqd = Nsqd::with(&["-mem-queue-size=100000"]);
     let server = block_on(StandIn::start());
-    let body = |number| format!(r#"{{"id":{number:08},"msg":"{}","ext":{{"a":1}}}}"#, "x".repeat(112)).replace(":0", ":1");
-    nsqd.publish("t", (0..MESSAGES).map(body));
+    nsqd.publish("t", (0..MESSAGES).map(message_of_150_bytes));
     let configured = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, max-messages: {MESSAGES}}}\n\
          aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 30s}}\ntimeout: 5m\nconnect-timeout: 30s\nlog: {{level: error}}\n",

@@ -133,7 +133,6 @@ pub(super) struct Lane {
     pub(super) connection: Connection,
     /// Where its statistics are, if that is known.
     pub(super) http: Option<HostPort>,
-    pub(super) round_trip: Duration,
     /// How often they have not answered in time.
     pub(super) late: u32,
     /// Whether messages were on their way from the topic to the channel.
@@ -198,7 +197,6 @@ impl Lane {
             origin: Origin::new(&format!("{}@{address}", settings.topic)),
             connection,
             http,
-            round_trip,
             late: 0,
             moving: waiting.is_some_and(|told| told.moving),
             start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth, statistics },

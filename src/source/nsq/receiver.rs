@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     BoxFuture,
-    message::{Delivery, Message, Receipt, Settlement},
+    message::{Delivery, Message, Receipt, Settlement, bytes},
     nsq::wire::{self, Frame, WireMessage},
     source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
 };
@@ -282,7 +282,7 @@ impl NsqSource {
         let lanes = || self.lanes.iter().enumerate().filter(|(_, place)| place.closing != CloseState::Lost);
         let ask = |(lane, place): (usize, &Lane)| {
             let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
-            let bound = patience(place.round_trip, place.late);
+            let bound = patience(place.start.round_trip, place.late);
             Some(async move {
                 let told = timeout(bound, lookup::waiting(&at, &settings.topic, &settings.channel, ours, 2 * bound)).await;
                 let told =
@@ -290,7 +290,7 @@ impl NsqSource {
                 Answer { lane, told: told.map_or(Some(Err(Late)), |told| told.ok().map(Ok)) }
             })
         };
-        let longest = lanes().map(|(_, place)| patience(place.round_trip, place.late)).max().unwrap_or_default();
+        let longest = lanes().map(|(_, place)| patience(place.start.round_trip, place.late)).max().unwrap_or_default();
         Question { answers: Box::pin(join_all(lanes().filter_map(ask))), until: now + longest + patience(Duration::ZERO, 0) }
     }
 
@@ -409,7 +409,7 @@ impl NsqSource {
 
     fn put_settlements(&mut self, settled: &[(Delivery, Settlement)]) {
         let was_full = self.bytes >= BYTES_IN_FLIGHT;
-        self.bytes -= settled.iter().map(|(delivery, _)| delivery.message.body.len()).sum::<usize>();
+        self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
         let Some(flow) = &mut self.flow else { return };
         if was_full && self.bytes < BYTES_IN_FLIGHT {
             flow.resumed(Instant::now());

@@ -147,6 +147,7 @@ impl AerospikeStore {
                 && operations.len() > 1
                 && matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink)
             {
+                // The rows are there to be sent again: the client takes them only where it can't route a batch, by codes with other verdicts (-3, 11, 20).
                 // What another node of the cluster has stored meanwhile is written once more, as the same record.
                 let (first, second) = operations.split_at_mut(operations.len() / 2);
                 let mut results = self.write(first).await;

@@ -22,10 +22,7 @@ fn together(scene: &mut Scene<'_>, instances: usize, rng: &mut Rng) {
         if fate < 2 {
             #[expect(clippy::disallowed_methods, reason = "the moment that the seed chose")]
             std::thread::sleep(Duration::from_micros(rng.u64(0..20_000)));
-        }
-        if fate < 2 && child.try_wait().expect("a child").is_none() {
-            scene.injected();
-            signal(&child, if fate == 0 { "KILL" } else { "TERM" });
+            scene.signal(&mut child, if fate == 0 { "KILL" } else { "TERM" });
         }
         child.wait().expect("the run ends");
         scene.look_at(&ended(child.wait_with_output().expect("the run ended")), if fate < 2 { Told::Killed } else { Told::Nothing });

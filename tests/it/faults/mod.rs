@@ -20,6 +20,7 @@ mod proxy;
 mod scene;
 mod signals;
 mod store;
+mod witness;
 
 use std::{
     io::Write as _,

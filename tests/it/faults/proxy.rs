@@ -1,6 +1,7 @@
 //! A TCP proxy that does to a connection what networks do: at a byte that the test chooses.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener},
     sync::{Arc, Mutex, MutexGuard, mpsc},
     thread::{self, JoinHandle},
@@ -18,7 +19,7 @@ use tokio::{
 };
 use x_msrv::address::HostPort;
 
-use super::Injected;
+use super::{Injected, witness::Witness};
 
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,8 @@ struct Shared {
     upstream: SocketAddr,
     /// What the server calls itself to its clients, and what they are to read in its place; both of one length.
     name: Option<(Vec<u8>, Vec<u8>)>,
+    /// Numbers of the messages that were finished, where the server is an nsqd.
+    finished: Option<Mutex<BTreeSet<u64>>>,
     plan: Mutex<Plan>,
     injected: Injected,
 }
@@ -115,7 +118,13 @@ pub(super) struct Proxy {
 impl Proxy {
     pub(super) fn new(upstream: &HostPort, injected: &Injected) -> Self {
         let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        Self::serve(listener, upstream, false, injected)
+        Self::serve(listener, upstream, false, None, injected)
+    }
+
+    /// In front of an nsqd without TLS: it knows what is finished.
+    pub(super) fn before_nsqd(upstream: &HostPort, injected: &Injected) -> Self {
+        let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Self::serve(listener, upstream, false, Some(Mutex::default()), injected)
     }
 
     /// In front of a server that tells its clients its own address, as Aerospike does: they are told the proxy's.
@@ -124,16 +133,22 @@ impl Proxy {
         let candidates = if upstream.port < 10_000 { 1_025..10_000 } else { 10_000..60_000 };
         let mut candidates = candidates.cycle().skip(usize::from(fastrand::u16(0..9_000)));
         let listener = candidates.find_map(|port| StdTcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).expect("a port is free");
-        Self::serve(listener, upstream, true, injected)
+        Self::serve(listener, upstream, true, None, injected)
     }
 
-    fn serve(listener: StdTcpListener, upstream: &HostPort, rename: bool, injected: &Injected) -> Self {
+    fn serve(
+        listener: StdTcpListener,
+        upstream: &HostPort,
+        rename: bool,
+        finished: Option<Mutex<BTreeSet<u64>>>,
+        injected: &Injected,
+    ) -> Self {
         let own = listener.local_addr().expect("a bound socket has an address");
         listener.set_nonblocking(true).expect("the option exists");
         let upstream = SocketAddr::new(upstream.host.parse().expect("tests use addresses, not names"), upstream.port);
         let name = rename.then(|| (upstream.to_string().into_bytes(), own.to_string().into_bytes()));
         assert!(name.as_ref().is_none_or(|(before, after)| before.len() == after.len()));
-        let shared = Arc::new(Shared { upstream, name, plan: Mutex::default(), injected: injected.clone() });
+        let shared = Arc::new(Shared { upstream, name, finished, plan: Mutex::default(), injected: injected.clone() });
         let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&shared);
         let serve = move || {
@@ -152,6 +167,11 @@ impl Proxy {
     /// Replaces the plan. Connections that are there keep what had begun, and count no more.
     pub(super) fn plan(&self, faults: Vec<Fault>) {
         *self.shared.plan() = Plan { faults, connections: Vec::new() };
+    }
+
+    /// Numbers of the messages that runs have finished.
+    pub(super) fn finished(&self) -> BTreeSet<u64> {
+        self.shared.finished.as_ref().expect("it stands before an nsqd").lock().expect("no panic while they were locked").clone()
     }
 
     /// What passed on each connection since the plan was made.
@@ -205,13 +225,22 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
             }
         }
     };
+    let witness = shared.finished.as_ref().map(|finished| (Mutex::new(Witness::new()), finished));
+    let heard = |way: Way, bytes: &[u8]| {
+        let Some((witness, finished)) = &witness else { return };
+        let mut witness = witness.lock().expect("no panic while it listened");
+        match way {
+            Way::ToServer => witness.says_client(bytes, &mut finished.lock().expect("no panic while they were locked")),
+            Way::ToClient => witness.says_server(bytes),
+        }
+    };
     let result = async {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let there = Pump::new(Way::ToServer, &faults, &passed, shared);
-        let back = Pump::new(Way::ToClient, &faults, &passed, shared);
+        let there = Pump::new(Way::ToServer, &faults, &heard, &passed, shared);
+        let back = Pump::new(Way::ToClient, &faults, &heard, &passed, shared);
         tokio::try_join!(there.run(from_client, to_server), back.run(from_server, to_client)).map(drop)
     };
     if result.await.is_err() {
@@ -221,10 +250,11 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
 }
 
 /// One way of one connection.
-struct Pump<'a, F> {
+struct Pump<'a, H, F> {
     way: Way,
     /// Those of this way; the next one is the last.
     faults: Vec<Fault>,
+    heard: &'a H,
     passed: &'a F,
     shared: &'a Shared,
     offset: u64,
@@ -235,11 +265,11 @@ struct Pump<'a, F> {
     swallow: bool,
 }
 
-impl<'a, F: Fn(Way, u64)> Pump<'a, F> {
-    fn new(way: Way, faults: &[Fault], passed: &'a F, shared: &'a Shared) -> Self {
+impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
+    fn new(way: Way, faults: &[Fault], heard: &'a H, passed: &'a F, shared: &'a Shared) -> Self {
         let mut faults: Vec<_> = faults.iter().filter(|fault| fault.way == way).cloned().collect();
         faults.sort_by_key(|fault| std::cmp::Reverse(fault.after));
-        Self { way, faults, passed, shared, offset: 0, piece: usize::MAX, pause: Duration::ZERO, swallow: false }
+        Self { way, faults, heard, passed, shared, offset: 0, piece: usize::MAX, pause: Duration::ZERO, swallow: false }
     }
 
     async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Broken> {
@@ -247,6 +277,7 @@ impl<'a, F: Fn(Way, u64)> Pump<'a, F> {
         loop {
             let length = from.read(&mut buffer).await?;
             let mut bytes = &mut buffer[..length];
+            (self.heard)(self.way, bytes);
             if self.way == Way::ToClient
                 && let Some((before, after)) = &self.shared.name
                 && let Some(at) = bytes.windows(before.len()).position(|window| window == *before)

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::support::{
     aerospike::{Rule, Then, When},
-    program::{ended, signal, wait},
+    program::{ended, wait},
     wait_until,
 };
 
@@ -75,8 +75,7 @@ fn kill_at_random_moments(scene: &mut Scene<'_>, kills: u64, rng: &mut Rng) {
     for _ in 0..kills {
         scene.publish(rng.u64(0..60));
         let (mut child, gate) = moments.reach(scene, rng);
-        scene.injected();
-        drop(child.kill()); // it may have ended just before
+        scene.signal(&mut child, "KILL");
         gate.inspect(|gate| gate.open());
         child.wait().expect("the run ends");
         scene.look_at(&ended(child.wait_with_output().expect("the run ended")), Told::Killed);
@@ -123,11 +122,7 @@ fn a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_f
 #[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
 fn stop(scene: &mut Scene<'_>, mut child: Child, then: impl FnOnce()) {
     let started = Instant::now();
-    let over = child.try_wait().expect("a child").is_some();
-    if !over {
-        scene.injected();
-        signal(&child, "TERM");
-    }
+    scene.signal(&mut child, "TERM");
     then();
     let ended = wait(child);
     let elapsed = started.elapsed();

@@ -40,6 +40,11 @@ pub(crate) fn sample(name: &str) -> PathBuf {
     project().join("test/samples").join(name)
 }
 
+/// What costs are measured with: a document of 150 bytes.
+pub(crate) fn message_of_150_bytes(number: u64) -> String {
+    format!(r#"{{"id":{},"msg":"{}","ext":{{"a":1}}}}"#, 10_000_000 + number, "x".repeat(112))
+}
+
 /// The real Aerospike server that the environment names. The suites for it then run there, with the same assertions, and not against the
 /// stand-in: `make test` runs them both ways where it can.
 pub(crate) fn real_aerospike() -> Option<x_msrv::address::HostPort> {
