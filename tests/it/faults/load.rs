@@ -24,11 +24,17 @@ const MOST_MEMORY: u64 = 40 << 20;
 /// And so many files and connections open: some twenty as a rule, and more where connections break faster than they end.
 const MOST_DESCRIPTORS: usize = 128;
 
+/// Published and checked together; what a test keeps of a message is more than the message.
+const CHAPTER: u64 = 500_000;
+
 /// What the load came to.
+#[derive(Default)]
 struct Figures {
     published: u64,
     runs: Vec<Weight>,
     elapsed: Duration,
+    /// Messages.
+    lost_by_nsqd: usize,
 }
 
 /// Something goes wrong in the run that was just started, or is about to be.
@@ -60,28 +66,36 @@ fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> Child {
     child
 }
 
-fn drain_under_faults(scene: &mut Scene<'_>, messages: u64, until: Option<Instant>, rng: &mut Rng) -> Figures {
-    #[expect(clippy::disallowed_methods, reason = "the time that is measured")]
-    let started = Instant::now();
-    let (mut published, mut runs) = (0, Vec::new());
-    #[expect(clippy::disallowed_methods, reason = "the time that bounds the load")]
-    while published < messages && until.is_none_or(|until| Instant::now() < until) {
-        let some = AT_ONCE.min(messages - published);
-        scene.publish(some);
-        published += some;
-        while scene.nsqd.depths("t").waiting > some / 2 {
-            scene.queue.plan(Vec::new());
-            scene.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
-            let faulty = rng.u8(0..4) == 0;
-            let child = if faulty { fault(scene, rng) } else { scene.spawn() };
-            let scale = Scale::under(&child);
-            // Its output is read meanwhile: a run that rejects many messages has much to say.
-            let ended = ended(child.wait_with_output().expect("the run ends"));
-            scene.look_at(&ended, if faulty { Told::Killed } else { Told::Nothing });
-            runs.push(scale.read());
+impl Figures {
+    /// Adds so many messages, or fewer where there is no time for more.
+    fn chapter(&mut self, scene: &mut Scene<'_>, messages: u64, until: Option<Instant>, rng: &mut Rng) {
+        #[expect(clippy::disallowed_methods, reason = "the time that is measured")]
+        let started = Instant::now();
+        let mut left = messages;
+        while left > 0 && !over(until) {
+            let some = AT_ONCE.min(left);
+            scene.publish(some);
+            left -= some;
+            while scene.nsqd.depths("t").waiting > some / 2 {
+                scene.queue.plan(Vec::new());
+                scene.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
+                let faulty = rng.u8(0..4) == 0;
+                let child = if faulty { fault(scene, rng) } else { scene.spawn() };
+                let scale = Scale::under(&child);
+                // Its output is read meanwhile: a run that rejects many messages has much to say.
+                let ended = ended(child.wait_with_output().expect("the run ends"));
+                scene.look_at(&ended, if faulty { Told::Killed } else { Told::Nothing });
+                self.runs.push(scale.read());
+            }
         }
+        self.published += messages - left;
+        self.elapsed += started.elapsed();
     }
-    Figures { published, runs, elapsed: started.elapsed() }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time that bounds the load")]
+fn over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
 }
 
 fn load(name: &'static str, messages: u64, n: u64, minutes: Option<u64>) {
@@ -89,21 +103,26 @@ fn load(name: &'static str, messages: u64, n: u64, minutes: Option<u64>) {
         #[expect(clippy::disallowed_methods, reason = "the time that bounds the load")]
         let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
         let more = format!("max-messages: {n}\n");
-        let mut scene = if schedule.seed.is_multiple_of(2) { Scene::aerospike(schedule, &more) } else { Scene::sqlite(schedule, &more) };
-        let Figures { published, runs, elapsed } = drain_under_faults(&mut scene, messages, until, rng);
+        let mut figures = Figures::default();
+        while figures.published < messages && !over(until) {
+            let mut scene =
+                if schedule.seed.is_multiple_of(2) { Scene::aerospike(schedule, &more) } else { Scene::sqlite(schedule, &more) };
+            figures.chapter(&mut scene, CHAPTER.min(messages - figures.published), until, rng);
+            figures.lost_by_nsqd += scene.check_where_nsqd_ended();
+        }
+        let Figures { published, runs, elapsed, lost_by_nsqd } = figures;
         let most = |runs: &[Weight]| runs.iter().map(|run| run.memory).max().unwrap_or(0);
         let descriptors = runs.iter().map(|run| run.descriptors).max().unwrap_or(0);
         let (first, second) = runs.split_at(runs.len() / 2);
         println!(
             "{published} messages in {} runs of at most {n}, {} faults, {:.0} s; most memory of a run {:.1} MiB in the first half, {:.1} MiB in the second; \
-             most descriptors {descriptors}",
+             most descriptors {descriptors}; of its own, nsqd lost {lost_by_nsqd} when it was stopped",
             runs.len(),
             schedule.injected.count(),
             elapsed.as_secs_f64(),
             megabytes(most(first)),
             megabytes(most(second)),
         );
-        println!("of its own, nsqd lost {} when it was stopped", scene.check_where_nsqd_ended());
         assert!(most(&runs) <= MOST_MEMORY, "{:.1} MiB", megabytes(most(&runs)));
         assert!(descriptors <= MOST_DESCRIPTORS, "{descriptors}");
     });

@@ -23,6 +23,7 @@ mod store;
 mod witness;
 
 use std::{
+    cell::Cell,
     io::Write as _,
     sync::{
         Arc,
@@ -62,6 +63,8 @@ struct Schedule {
     name: &'static str,
     seed: u64,
     injected: Injected,
+    /// Those of scenes that ended well.
+    logged: Cell<u64>,
 }
 
 impl Schedule {
@@ -73,14 +76,15 @@ impl Schedule {
             None => 0..short * factor(),
         };
         for seed in seeds {
-            let this = Self { name, seed, injected: Injected::default() };
+            let this = Self { name, seed, injected: Injected::default(), logged: Cell::default() };
             schedule(&this, &mut Rng::with_seed(seed));
         }
     }
 
-    /// The schedule ended well, after so many messages and runs were looked at.
+    /// A scene ended well, after so many messages and runs were looked at.
     fn passed(&self, messages: usize, runs: usize) {
-        let line = format!("{} {} {} {messages} {runs}\n", self.name, self.seed, self.injected.count());
+        let faults = self.injected.count() - self.logged.replace(self.injected.count());
+        let line = format!("{} {} {faults} {messages} {runs}\n", self.name, self.seed);
         if let Some(path) = std::env::var_os("X_MSRV_FAULT_LOG") {
             let mut log = std::fs::File::options().create(true).append(true).open(path).expect("X_MSRV_FAULT_LOG names a file");
             log.write_all(line.as_bytes()).expect("the log can be written");
