@@ -1,6 +1,6 @@
 //! One bounded HTTP GET that brings JSON: for nsqlookupd and nsqd's statistics.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, StatusCode, body::Bytes, header::HOST};
@@ -22,20 +22,44 @@ pub enum Answer<T> {
     NotFound(Bytes),
 }
 
-/// Asks `address` for `path`; connecting, answer and all within `bound`.
+/// How long a server may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// To take the connection, which its system does whether it is busy or not.
+    pub connect: Duration,
+    /// For all together.
+    pub answer: Duration,
+}
+
+impl Bounds {
+    /// So long, for whatever part.
+    #[must_use]
+    pub fn of(bound: Duration) -> Self {
+        Self { connect: bound, answer: bound }
+    }
+}
+
+/// The server did not answer in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer in time")]
+pub struct Late;
+
+/// Asks `address` for `path`.
 ///
 /// # Errors
-/// The server can't be reached in time, answers with another status, or with something that is not the expected JSON.
+/// The server can't be reached in time, which is an [`io::Error`]; it does not answer in time, which is [`Late`]; it answers with another status, or with something that is not the
+/// expected JSON.
 pub async fn get_json<T: DeserializeOwned>(
     address: &HostPort,
     path: &str,
-    bound: Duration,
+    bounds: Bounds,
 ) -> Result<Answer<T>, Box<dyn Error + Send + Sync>> {
-    timeout(bound, get(address, path)).await.map_err(|_| "no answer in time")?
+    timeout(bounds.answer, get(address, path, bounds.connect)).await.map_err(|_| Late)?
 }
 
-async fn get<T: DeserializeOwned>(address: &HostPort, path: &str) -> Result<Answer<T>, Box<dyn Error + Send + Sync>> {
-    let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+async fn get<T: DeserializeOwned>(address: &HostPort, path: &str, bound: Duration) -> Result<Answer<T>, Box<dyn Error + Send + Sync>> {
+    let connect = TcpStream::connect((address.host.as_str(), address.port));
+    let stream = timeout(bound, connect).await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
     let exchange = async {

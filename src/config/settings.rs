@@ -115,7 +115,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
     let section_limit = shape.nsq.as_ref().map(|nsq| ("nsq.max-messages", nsq.max_messages));
     let section_limit = section_limit.or(shape.embedded_queue.as_ref().map(|queue| ("embedded-queue.max-messages", queue.max_messages)));
     let max_messages = max_messages(shape.max_messages, section_limit)?;
-    let idle_timeout = shape.idle_timeout.map_or(Duration::ZERO, |Span(value)| value);
+    let idle_timeout = shape.idle_timeout.map_or(Ok(Duration::ZERO), |Span(value)| bounded("idle-timeout", Duration::ZERO, value))?;
     let span = |key: &str, value: Option<Span>, default: Duration| positive(key, value.map_or(default, |Span(value)| value));
     let limits = Limits {
         max_messages,
@@ -208,11 +208,16 @@ fn system_state(file: &Path) -> PathBuf {
 }
 
 fn positive(key: &str, value: Duration) -> Result<Duration, Fault> {
+    bounded(key, Duration::from_nanos(1), value)
+}
+
+fn bounded(key: &str, least: Duration, value: Duration) -> Result<Duration, Fault> {
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-    if value.is_zero() || value > LONGEST {
-        return Err(Fault::new(key, format!("`{}` is out of range: more than 0s and at most 365days", humantime::format_duration(value))));
+    if (least..=LONGEST).contains(&value) {
+        return Ok(value);
     }
-    Ok(value)
+    let from = if least.is_zero() { "from 0s to" } else { "more than 0s and at most" };
+    Err(Fault::new(key, format!("`{}` is out of range: {from} 365 days", humantime::format_duration(value))))
 }
 
 fn small(key: &str, value: u64) -> Result<u32, Fault> {

@@ -94,7 +94,7 @@ fn an_override_of_n_wins_wherever_the_file_has_it() {
 /// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known key.
 #[test]
 fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
-    let cases: [(&str, &[&str]); 20] = [
+    let cases: [(&str, &[&str]); 22] = [
         ("", &["x-msrv.yml", "no queue"]),
         ("a: [", &["x-msrv.yml", "line"]),
         ("embedded-queue: {path: q}", &["x-msrv.yml", "no store", "`aerospike`", "`sqlite`"]),
@@ -104,6 +104,8 @@ fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
         ("timeout: 1s\ntimeout: 2s", &["x-msrv.yml: ", "line 2", "duplicate"]),
         ("timeout: 2", &["x-msrv.yml: timeout: ", "integer `2`", "a duration with its unit"]),
         ("timeout: 0s", &["x-msrv.yml: timeout: ", "more than 0s"]),
+        ("timeout: 366days", &["x-msrv.yml: timeout: ", "at most 365 days"]),
+        ("idle-timeout: 366days", &["x-msrv.yml: idle-timeout: ", "from 0s to 365 days"]),
         ("max-messages: 0", &["x-msrv.yml: max-messages: ", "at least 1"]),
         ("max-messages: -1", &["x-msrv.yml: max-messages: ", "`-1`", "a whole number"]),
         ("max-messages: 2.5", &["x-msrv.yml: max-messages: ", "2.5", "a whole number"]),

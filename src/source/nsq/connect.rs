@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use futures_util::future::join_all;
-use log::warn;
+use log::{debug, warn};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     address::HostPort,
     error_chain,
+    http::Bounds,
     message::Origin,
     nsq::{Connection, Identity, NsqError, wire},
     source::SourceError,
@@ -23,10 +24,11 @@ use crate::{
 /// What is believed of an nsqd that says how long it waits for a settlement: the shortest and the longest time.
 const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
 
-/// How long statistics are waited for that did not answer in time so often. nsqd counts nothing while it waits for its disk; and connections that
-/// nobody takes may be dropped without a word.
-pub(super) fn patience(round_trip: Duration, late: u32) -> Duration {
-    (Duration::from_millis(20) + 5 * round_trip) * 4_u32.saturating_pow(late)
+/// How long statistics are waited for that did not answer in time so often. nsqd counts nothing while it waits for its disk, but its system takes
+/// connections all the same: where none is made, a firewall drops them, and to wait would cost more than the statistics save.
+pub(super) fn patience(round_trip: Duration, late: u32) -> Bounds {
+    let connect = Duration::from_millis(10) + 5 * round_trip;
+    Bounds { connect, answer: (Duration::from_millis(10) + connect) * 4_u32.saturating_pow(late) }
 }
 
 /// The part of the connect timeout that is left: it bounds finding nsqd, connecting and subscribing together.
@@ -135,6 +137,8 @@ pub(super) struct Lane {
     pub(super) http: Option<HostPort>,
     /// How often they have not answered in time.
     pub(super) late: u32,
+    /// Whether a settlement was refused.
+    pub(super) refused: bool,
     /// Whether messages were on their way from the topic to the channel.
     pub(super) moving: bool,
     pub(super) origin: Origin,
@@ -160,12 +164,21 @@ async fn statistics(
     let port = named.or_else(|| place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none()));
     let Some(port) = port else { return (None, None, Statistics::None) };
     let http = HostPort { host: connection.peer().to_string(), port };
-    let bound = left(until).min(if named.is_some() { patience(round_trip, 2) } else { patience(round_trip, 0) });
-    match lookup::waiting(&http, &settings.topic, &settings.channel, connection.local_address(), bound).await {
+    let Bounds { connect, answer } = patience(round_trip, if named.is_some() { 2 } else { 0 });
+    let bounds = Bounds { connect, answer: answer.min(left(until)) };
+    let address = http.to_string();
+    match lookup::waiting(&http, &settings.topic, &settings.channel, connection.local_address(), bounds).await {
         Ok(told) if told.ours.is_some() => (Some(http), Some(told), Statistics::Proven),
         Ok(told) if named.is_some() => (Some(http), Some(told), Statistics::Unproven),
-        Err(_) if named.is_some() => (Some(http), None, Statistics::Unproven),
-        _ => (None, None, Statistics::None),
+        Err(cause) if named.is_some() && !cause.is::<io::Error>() => {
+            debug!(address = address, cause = error_chain::text(&*cause); "nsqd's statistics do not answer");
+            (Some(http), None, Statistics::Unproven)
+        }
+        told => {
+            let cause = told.map_or_else(|cause| error_chain::text(&*cause), |_| "they do not know our connection".to_owned());
+            debug!(address = address, cause = cause; "without nsqd's statistics, silence tells when the queue is empty");
+            (None, None, Statistics::None)
+        }
     }
 }
 
@@ -198,6 +211,7 @@ impl Lane {
             connection,
             http,
             late: 0,
+            refused: false,
             moving: waiting.is_some_and(|told| told.moving),
             start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth, statistics },
             lease: msg_timeout.max(LEASES[0]),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     address::HostPort,
-    http::{Answer, get_json},
+    http::{Answer, Bounds, get_json},
     nsq::name::{ChannelName, TopicName},
 };
 
@@ -57,7 +57,7 @@ pub(super) async fn producers(
     topic: &TopicName,
     bound: Duration,
 ) -> Result<Vec<Producer>, Box<dyn Error + Send + Sync>> {
-    let answer = get_json::<Lookup>(lookupd, &format!("/lookup?topic={}", escape(topic)), bound).await;
+    let answer = get_json::<Lookup>(lookupd, &format!("/lookup?topic={}", escape(topic)), Bounds::of(bound)).await;
     match answer {
         Ok(Answer::Found(lookup)) if lookup.producers.len() > MOST_PRODUCERS => {
             Err(format!("it names {} nsqd, {MOST_PRODUCERS} are the most", lookup.producers.len()).into())
@@ -175,10 +175,10 @@ pub(super) async fn waiting(
     topic: &TopicName,
     channel: &ChannelName,
     ours: SocketAddr,
-    bound: Duration,
+    bounds: Bounds,
 ) -> Result<Waiting, Box<dyn Error + Send + Sync>> {
     let path = format!("/stats?format=json&include_mem=false&topic={}&channel={}", escape(topic), escape(channel));
-    let Answer::Found(stats) = get_json::<Stats>(http, &path, bound).await? else { return Err("no statistics at this address".into()) };
+    let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else { return Err("no statistics at this address".into()) };
     Ok(stats.waiting(channel, ours))
 }
 

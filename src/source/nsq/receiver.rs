@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use log::{debug, warn};
+use log::{Level, debug, log, warn};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
@@ -19,7 +19,8 @@ use super::{
     lookup::{self, Waiting},
 };
 use crate::{
-    BoxFuture,
+    BoxFuture, error_chain,
+    http::Late,
     message::{Delivery, Message, Receipt, Settlement, bytes},
     nsq::wire::{self, Frame, WireMessage},
     source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
@@ -51,10 +52,7 @@ struct Answer {
     told: Option<Result<Waiting, Late>>,
 }
 
-/// Statistics did not answer in time.
-struct Late;
-
-/// How often that may happen before they are not asked any more.
+/// How often statistics may be late before they are not asked any more.
 const MOST_LATE: u32 = 2;
 
 /// nsqd as a [`Source`].
@@ -165,12 +163,14 @@ impl NsqSource {
                 let text = String::from_utf8_lossy(&text);
                 let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED"].iter().any(|code| text.starts_with(code));
                 // Neither these two nor E_TOUCH_FAILED end the connection: the message had timed out, and comes again. Anything else does.
+                let place = &mut self.lanes[lane];
                 if timed_out {
                     self.closing.unconfirmed += 1;
-                    self.lanes[lane].proof.refused();
+                    place.proof.refused();
                 }
-                let address = self.lanes[lane].connection.address().to_string();
-                warn!(address = address, answer = text.as_ref(); "nsqd refuses a command");
+                // One line tells; where all messages of a run have timed out, thousands tell no more.
+                let level = if timed_out && std::mem::replace(&mut place.refused, true) { Level::Debug } else { Level::Warn };
+                log!(level, address = place.connection.address().to_string(), answer = text.as_ref(); "nsqd refuses a command");
             }
         }
     }
@@ -282,16 +282,20 @@ impl NsqSource {
         let lanes = || self.lanes.iter().enumerate().filter(|(_, place)| place.closing != CloseState::Lost);
         let ask = |(lane, place): (usize, &Lane)| {
             let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
-            let bound = patience(place.start.round_trip, place.late);
+            let bounds = patience(place.start.round_trip, place.late);
             Some(async move {
-                let told = timeout(bound, lookup::waiting(&at, &settings.topic, &settings.channel, ours, 2 * bound)).await;
-                let told =
-                    told.map(|told| told.inspect_err(|cause| debug!(address = at.to_string(), cause = cause.to_string(); "no statistics")));
-                Answer { lane, told: told.map_or(Some(Err(Late)), |told| told.ok().map(Ok)) }
+                let told = match lookup::waiting(&at, &settings.topic, &settings.channel, ours, bounds).await {
+                    Ok(told) => Some(Ok(told)),
+                    Err(cause) => {
+                        debug!(address = at.to_string(), cause = error_chain::text(&*cause); "nsqd's statistics do not answer");
+                        cause.downcast().ok().map(|late| Err(*late))
+                    }
+                };
+                Answer { lane, told }
             })
         };
-        let longest = lanes().map(|(_, place)| patience(place.start.round_trip, place.late)).max().unwrap_or_default();
-        Question { answers: Box::pin(join_all(lanes().filter_map(ask))), until: now + longest + patience(Duration::ZERO, 0) }
+        let longest = lanes().map(|(_, place)| patience(place.start.round_trip, place.late).answer).max().unwrap_or_default();
+        Question { answers: Box::pin(join_all(lanes().filter_map(ask))), until: now + longest + patience(Duration::ZERO, 0).answer }
     }
 
     fn poll_lanes_and_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -377,9 +381,7 @@ impl NsqSource {
             while self.poll_lanes(cx).is_ready() {}
             Poll::Pending
         });
-        if timeout(STRAY_TIME, reading).await.is_err() {
-            debug!("no more strays are waited for");
-        }
+        timeout(STRAY_TIME, reading).await.unwrap_or_default();
     }
 
     /// The last barrier: nsqd reads all commands before it sees our end of the stream, and closes only then.

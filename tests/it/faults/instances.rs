@@ -68,6 +68,7 @@ fn messages_that_time_out_before_the_store_has_answered_are_stored_once() {
         let ended = wait(child);
         scene.look_at(&ended, Told::Nothing);
         assert_eq!(ended.code, Some(75), "its settlements came too late: {}", ended.stdout);
+        assert_eq!(ended.stderr.matches("nsqd refuses a command").count(), 1, "not once for each: {}", ended.stderr);
         scene.check();
     });
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use x_msrv::{
     address::HostPort,
-    http::{Answer, get_json},
+    http::{Answer, Bounds, get_json},
     nsq::{Connection, Identity},
 };
 
@@ -208,7 +208,7 @@ impl Nsqd {
     }
 
     pub(crate) fn depths(&self, topic: &str) -> Depths {
-        let answer = block_on(get_json::<Stats>(&self.http, &format!("/stats?format=json&topic={topic}"), PATIENCE));
+        let answer = block_on(get_json::<Stats>(&self.http, &format!("/stats?format=json&topic={topic}"), Bounds::of(PATIENCE)));
         let Answer::Found(stats) = answer.expect("statistics") else { panic!("no statistics") };
         stats.topics.iter().flatten().fold(Depths::default(), |mut depths, topic| {
             depths.waiting += topic.depth;
@@ -254,7 +254,8 @@ impl Lookupd {
             producers: Vec<serde_json::Value>,
         }
         wait_until("nsqlookupd knows the topic", || {
-            let answer = block_on(get_json::<Lookup>(&self.http, &format!("/lookup?topic={topic}"), PATIENCE)).expect("an answer");
+            let answer =
+                block_on(get_json::<Lookup>(&self.http, &format!("/lookup?topic={topic}"), Bounds::of(PATIENCE))).expect("an answer");
             matches!(answer, Answer::Found(lookup) if lookup.producers.len() == count)
         });
     }
