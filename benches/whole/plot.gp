@@ -1,4 +1,4 @@
-# Draws the figures of test/bench: gnuplot -e "figures='FILE'; original='FILE'; drawing='FILE'" plot.gp
+# Draws the figures of test/bench: gnuplot -e "figures='FILE'; original='FILE'; store='NAME'; drawing='FILE'" plot.gp
 set terminal svg size 900,360 font "sans-serif,12" background "white"
 set output drawing
 set multiplot layout 1,2
@@ -29,5 +29,5 @@ set logscale y
 set yrange [5:20000]
 set format y "%g"
 set ylabel "ms"
-plot original using 1:2 with linespoints pt 9 lc rgb "#d62728" title "the original", \
-     figures using 1:2 with linespoints pt 7 lc rgb "#1f77b4" title "x-msrv"
+plot original using 1:2 with linespoints pt 9 lc rgb "#d62728" title "the original, into Aerospike", \
+     figures using 1:2 with linespoints pt 7 lc rgb "#1f77b4" title "x-msrv, into ".store

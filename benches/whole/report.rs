@@ -60,10 +60,14 @@ impl Row {
     }
 }
 
+fn processors() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    u32::try_from(processors).expect("a few")
+}
+
 /// Messages in a second that the machine could move at best: all processors busy with what the queue alone and the store alone need.
 fn ceiling(figures: &Figures) -> f64 {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    f64::from(u32::try_from(processors).expect("a few")) / (figures.consume.busy_each() + figures.stored.busy_each())
+    f64::from(processors()) / (figures.consume.busy_each() + figures.stored.busy_each())
 }
 
 /// Writes `report.md`, `report.json` and `figures.tsv` into `folder`, and shows the first.
@@ -78,8 +82,16 @@ pub(crate) fn write(folder: &Path, figures: &Figures) {
 
 fn markdown(figures: &Figures) -> String {
     let mut text = format!(
-        "Store: {}. Wall and CPU are of the whole process, in ms: median (least–most). Memory is the most that any of the runs had resident.\n\n",
-        figures.store
+        "x-msrv {}, {}, into {}, on {} processors, {}. Messages have 150 bytes. Wall and CPU are of the whole process, in ms: median (least–most). Memory is the most that \
+         any of the runs had resident.\n\n",
+        env!("CARGO_PKG_VERSION"),
+        figures.nsqd,
+        match &figures.aerospike {
+            Some(address) => format!("Aerospike at {address}"),
+            None => "SQLite (no Aerospike server was there, so nothing here is about Aerospike)".to_owned(),
+        },
+        processors(),
+        figures.time
     );
     text += "| | runs | wall | CPU | CPU a message, µs | messages/s | memory, MiB |\n|---|---|---|---|---|---|---|\n";
     let ceilings = [&figures.consume, &figures.stored];
@@ -144,7 +156,8 @@ fn machine(figures: &Figures) -> serde_json::Value {
         })
     };
     json!({
-        "store": figures.store,
+        "x-msrv": env!("CARGO_PKG_VERSION"), "nsqd": figures.nsqd, "time": figures.time, "processors": processors(),
+        "store": if figures.aerospike.is_some() { "aerospike" } else { "sqlite" },
         "rows": figures.rows.iter().map(row).collect::<Vec<_>>(),
         "true-seconds": Spread::of(figures.nothing.iter().copied()).median,
         "first-bytes-seconds": Spread::of(figures.start_up.iter().copied()).median,

@@ -14,7 +14,7 @@ use crate::{
     measure::Cost,
     support::{
         block_on, message_of_150_bytes,
-        nsqd::Nsqd,
+        nsqd::{Nsqd, programs},
         program::{Program, program},
     },
 };
@@ -37,8 +37,12 @@ pub(crate) struct Row {
 
 /// The whole report.
 pub(crate) struct Figures {
-    /// `aerospike` or `sqlite`.
-    pub(crate) store: &'static str,
+    /// When this was begun.
+    pub(crate) time: String,
+    /// What nsqd calls itself.
+    pub(crate) nsqd: String,
+    /// The server that has the records; SQLite where there is none.
+    pub(crate) aerospike: Option<String>,
     pub(crate) rows: Vec<Row>,
     /// Seconds that a process takes that does nothing.
     pub(crate) nothing: Vec<f64>,
@@ -57,6 +61,8 @@ struct Bench {
 }
 
 pub(crate) fn measure(runs: usize) -> Figures {
+    #[expect(clippy::disallowed_methods, reason = "a report has a date")]
+    let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let aerospike = std::env::var(AEROSPIKE).ok();
     let store = match &aerospike {
         Some(address) => format!("aerospike: {{hosts: ['{address}'], namespace: test, set: {SET}}}"),
@@ -81,7 +87,13 @@ pub(crate) fn measure(runs: usize) -> Figures {
     let consume = bench.ceiling("queue alone", "consume", &nsqd);
     let stored = bench.ceiling("store alone", "store", &nsqd);
     let nothing = (0..=runs).map(|_| measure::cost("true", &[]).wall).skip(1).collect();
-    Figures { store: if aerospike.is_some() { "aerospike" } else { "sqlite" }, rows, nothing, start_up: start_up(runs), consume, stored }
+    Figures { time, nsqd: name_of_nsqd(), aerospike, rows, nothing, start_up: start_up(runs), consume, stored }
+}
+
+/// As in `nsqd v1.3.0 (built w/go1.22.0)`.
+fn name_of_nsqd() -> String {
+    let output = Command::new(programs().join("nsqd")).arg("--version").output().expect("it was started before");
+    String::from_utf8_lossy(&output.stdout).split(" (").next().unwrap_or_default().trim().to_owned()
 }
 
 impl Bench {

@@ -21,7 +21,7 @@ use x_msrv::{
 use super::{PATIENCE, block_on, project, wait_until};
 
 /// The folder with both programs.
-fn programs() -> &'static PathBuf {
+pub(crate) fn programs() -> &'static PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let output = Command::new(project().join("test/servers")).arg("path").stderr(Stdio::inherit()).output().expect("test/servers runs");
