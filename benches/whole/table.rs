@@ -4,6 +4,7 @@ use std::{
     io::Read as _,
     net::TcpListener,
     process::{Child, Command, Stdio},
+    rc::Rc,
     time::Instant,
 };
 
@@ -54,13 +55,42 @@ pub(crate) struct Figures {
 }
 
 struct Bench {
-    runs: usize,
     aerospike: Option<String>,
     /// The section of the store.
     store: String,
 }
 
-pub(crate) fn measure(runs: usize) -> Figures {
+/// A row that is being measured.
+struct Job {
+    row: Row,
+    /// In every so many rounds.
+    every: usize,
+    prepare: Box<dyn Fn()>,
+    run: Box<dyn Fn() -> Cost>,
+}
+
+impl Job {
+    fn new(name: impl Into<String>, messages: u64, prepare: impl Fn() + 'static, run: impl Fn() -> Cost + 'static) -> Self {
+        let row = Row { name: name.into(), messages, costs: Vec::new(), busy: 0.0 };
+        Self { row, every: 1, prepare: Box::new(prepare), run: Box::new(run) }
+    }
+
+    /// One run, which has to move all of the messages.
+    fn measure(&mut self, counts: bool) {
+        (self.prepare)();
+        let earlier = measure::busy();
+        let cost = (self.run)();
+        assert_eq!(report(&cost)["stored"].as_u64(), Some(self.row.messages), "{}: {}", self.row.name, cost.output);
+        if counts {
+            self.row.busy += measure::busy() - earlier;
+            self.row.costs.push(cost);
+        }
+    }
+}
+
+/// Every row once in each round, ceilings included: a machine that has less to give for a while gives less to all of them. The first round opens topics
+/// and tables and warms caches, and is not counted.
+pub(crate) fn measure(rounds: usize) -> Figures {
     #[expect(clippy::disallowed_methods, reason = "a report has a date")]
     let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let aerospike = std::env::var(AEROSPIKE).ok();
@@ -68,26 +98,34 @@ pub(crate) fn measure(runs: usize) -> Figures {
         Some(address) => format!("aerospike: {{hosts: ['{address}'], namespace: test, set: {SET}}}"),
         None => "sqlite: {path: store.db, set: bench}".to_owned(),
     };
-    let bench = Bench { runs, aerospike: aerospike.clone(), store };
-    let few = runs.div_ceil(3);
-    let mut rows = vec![
-        bench.row("empty topic", 10, 0, &[Nsqd::with_statistics_beside(&[])], runs),
-        bench.row("9 waiting, N = 10", 10, 9, &[Nsqd::with_statistics_beside(&[])], runs),
-        bench.row("N = 10", 10, 10, &[Nsqd::with_statistics_beside(&[])], runs),
+    let bench = Bench { aerospike: aerospike.clone(), store };
+    let one = |options: &[&str]| vec![Nsqd::with_statistics_beside(options)];
+    let mut jobs = vec![
+        bench.row("empty topic", 10, 0, one(&[])),
+        bench.row("9 waiting, N = 10", 10, 9, one(&[])),
+        bench.row("N = 10", 10, 10, one(&[])),
     ];
-    for n in [1_000, 10_000, 100_000] {
-        rows.push(bench.row(&format!("N = {}", grouped(n)), n, n, &[Nsqd::with_statistics_beside(&IN_MEMORY)], runs));
+    jobs.extend([1_000, 10_000, 100_000].map(|n| bench.row(format!("N = {}", grouped(n)), n, n, one(&IN_MEMORY))));
+    jobs.push(Job { every: 3, ..bench.row("N = 1,000,000", 1_000_000, 1_000_000, one(&IN_MEMORY)) });
+    let three = [(); 3].map(|()| Nsqd::with_statistics_beside(&IN_MEMORY)).into();
+    jobs.extend([bench.row("N = 100,000, three nsqd", 100_000, 100_000, three), bench.two_instances(), bench.large(), embedded()]);
+    jobs.extend([bench.ceiling("queue alone", "consume"), bench.ceiling("store alone", "store")]);
+    let (mut nothing, mut start_up, first_bytes) = (Vec::new(), Vec::new(), first_bytes());
+    for round in 0..=rounds {
+        eprintln!("round {round} of {rounds}");
+        for job in jobs.iter_mut().filter(|job| round == 0 || round % job.every == 1 % job.every) {
+            if let Some(address) = &bench.aerospike {
+                block_on(empty_the_set(address));
+            }
+            job.measure(round > 0);
+        }
+        nothing.push(measure::cost("true", &[]).wall);
+        start_up.push(first_bytes());
     }
-    rows.push(bench.row("N = 1,000,000", 1_000_000, 1_000_000, &[Nsqd::with_statistics_beside(&IN_MEMORY)], few));
-    rows.push(bench.row("N = 100,000, three nsqd", 100_000, 100_000, &[(); 3].map(|()| Nsqd::with_statistics_beside(&IN_MEMORY)), runs));
-    rows.push(bench.two_instances());
-    rows.push(bench.large());
-    rows.push(bench.embedded());
-    let nsqd = Nsqd::with_statistics_beside(&IN_MEMORY);
-    let consume = bench.ceiling("queue alone", "consume", &nsqd);
-    let stored = bench.ceiling("store alone", "store", &nsqd);
-    let nothing = (0..=runs).map(|_| measure::cost("true", &[]).wall).skip(1).collect();
-    Figures { time, nsqd: name_of_nsqd(), aerospike, rows, nothing, start_up: start_up(runs), consume, stored }
+    let [nothing, start_up] = [nothing, start_up].map(|mut times| times.split_off(1));
+    let mut rows: Vec<Row> = jobs.into_iter().map(|job| job.row).collect();
+    let (stored, consume) = (rows.pop().expect("the last one"), rows.pop().expect("the one before"));
+    Figures { time, nsqd: name_of_nsqd(), aerospike, rows, nothing, start_up, consume, stored }
 }
 
 /// As in `nsqd v1.3.0 (built w/go1.22.0)`.
@@ -106,94 +144,71 @@ impl Bench {
         ))
     }
 
-    /// Runs of the program, each with so many messages waiting in equal parts on each nsqd.
-    fn row(&self, name: &str, n: u64, waiting: u64, nsqd: &[Nsqd], runs: usize) -> Row {
-        let program = self.program(nsqd, n);
-        self.runs_of(name, waiting, runs, || publish(nsqd, waiting), || run(&program))
+    /// A run of the program, with so many messages waiting in equal parts on each nsqd.
+    fn row(&self, name: impl Into<String>, n: u64, waiting: u64, nsqd: Vec<Nsqd>) -> Job {
+        let program = self.program(&nsqd, n);
+        Job::new(name, waiting, move || publish(&nsqd, waiting), move || run(&program))
     }
 
     /// Two runs at once on one channel; the time is that of both together.
     #[expect(clippy::disallowed_methods, reason = "it measures")]
-    fn two_instances(&self) -> Row {
+    fn two_instances(&self) -> Job {
         const MESSAGES: u64 = 100_000;
         let nsqd = [Nsqd::with_statistics_beside(&IN_MEMORY)];
         let programs = [(); 2].map(|()| self.program(&nsqd, MESSAGES / 2));
-        self.runs_of(
-            "two instances of N = 50,000",
-            MESSAGES,
-            self.runs,
-            || publish(&nsqd, MESSAGES),
-            || {
-                let started = Instant::now();
-                let costs = std::thread::scope(|scope| {
-                    let threads = programs.each_ref().map(|program| scope.spawn(|| run(program)));
-                    threads.map(|thread| thread.join().expect("no panic"))
-                });
-                let stored: u64 = costs.iter().map(|cost| report(cost)["stored"].as_u64().expect("a number")).sum();
-                Cost {
-                    wall: started.elapsed().as_secs_f64(),
-                    cpu: costs.iter().map(|cost| cost.cpu).sum(),
-                    memory: costs.iter().map(|cost| cost.memory).max().expect("two"),
-                    output: serde_json::json!({ "stored": stored }).to_string(),
-                }
-            },
-        )
+        let both = move || {
+            let started = Instant::now();
+            let costs = std::thread::scope(|scope| {
+                let threads = programs.each_ref().map(|program| scope.spawn(|| run(program)));
+                threads.map(|thread| thread.join().expect("no panic"))
+            });
+            let stored: u64 = costs.iter().map(|cost| report(cost)["stored"].as_u64().expect("a number")).sum();
+            Cost {
+                wall: started.elapsed().as_secs_f64(),
+                cpu: costs.iter().map(|cost| cost.cpu).sum(),
+                memory: costs.iter().map(|cost| cost.memory).max().expect("two"),
+                output: serde_json::json!({ "stored": stored }).to_string(),
+            }
+        };
+        Job::new("two instances of N = 50,000", MESSAGES, move || publish(&nsqd, MESSAGES), both)
     }
 
     /// Messages of nearly a mebibyte, which is the most that nsqd takes by default.
-    fn large(&self) -> Row {
+    fn large(&self) -> Job {
         const MESSAGES: u64 = 200;
+        let nsqd = Nsqd::with_statistics_beside(&IN_MEMORY);
+        let program = self.program(std::slice::from_ref(&nsqd), MESSAGES);
+        let large = format!(r#"{{"text":"{}"}}"#, "x".repeat((1 << 20) - 1_000));
+        let publish = move || (0..MESSAGES).for_each(|_| nsqd.publish("t", [large.clone()]));
+        Job::new("200 messages of 1 MiB", MESSAGES, publish, move || run(&program))
+    }
+
+    /// One half of a run.
+    fn ceiling(&self, name: &str, half: &'static str) -> Job {
+        const MESSAGES: u64 = 100_000;
         let nsqd = [Nsqd::with_statistics_beside(&IN_MEMORY)];
         let program = self.program(&nsqd, MESSAGES);
-        let large = format!(r#"{{"text":"{}"}}"#, "x".repeat((1 << 20) - 1_000));
-        let publish = || (0..MESSAGES).for_each(|_| nsqd[0].publish("t", [large.clone()]));
-        self.runs_of("200 messages of 1 MiB", MESSAGES, self.runs, publish, || run(&program))
-    }
-
-    /// Queue and store in SQLite files.
-    fn embedded(&self) -> Row {
-        const MESSAGES: u64 = 100_000;
-        let program = Program::new(&format!(
-            "embedded-queue: {{path: queue.db, max-messages: {MESSAGES}}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\nlog: {{level: error}}\n"
-        ));
-        let lines: String = (0..MESSAGES).flat_map(|number| [message_of_150_bytes(number), "\n".to_owned()]).collect();
-        let send = || assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
-        self.runs_of("N = 100,000, embedded queue and store", MESSAGES, self.runs, send, || run(&program))
-    }
-
-    /// Runs, each of which has to move all of the messages; the first opens topic and table and warms caches, and is not counted.
-    fn runs_of(&self, name: &str, messages: u64, runs: usize, mut before: impl FnMut(), run: impl Fn() -> Cost) -> Row {
-        eprintln!("{name}");
-        let (mut costs, mut busy) = (Vec::new(), 0.0);
-        for number in 0..=runs {
-            if let Some(address) = &self.aerospike {
-                block_on(empty_the_set(address));
-            }
-            before();
-            let earlier = measure::busy();
-            let cost = run();
-            let stored = report(&cost)["stored"].as_u64();
-            assert_eq!(stored, Some(messages), "{name}: {}", cost.output);
-            if number > 0 {
-                busy += measure::busy() - earlier;
-                costs.push(cost);
-            }
-        }
-        Row { name: name.to_owned(), messages, costs, busy }
-    }
-
-    fn ceiling(&self, name: &str, role: &str, nsqd: &Nsqd) -> Row {
-        const MESSAGES: u64 = 100_000;
-        let program = self.program(std::slice::from_ref(nsqd), MESSAGES);
-        let configuration = program.path("x-msrv.yml").display().to_string();
         let ourselves = std::env::current_exe().expect("a program").display().to_string();
-        let fill = || {
-            if role == "consume" {
-                publish(std::slice::from_ref(nsqd), MESSAGES);
+        let fill = move || {
+            if half == "consume" {
+                publish(&nsqd, MESSAGES);
             }
         };
-        self.runs_of(name, MESSAGES, self.runs, fill, || measure::cost(&ourselves, &[role, &configuration]))
+        let run = move || measure::cost(&ourselves, &[half, &program.path("x-msrv.yml").display().to_string()]);
+        Job::new(name, MESSAGES, fill, run)
     }
+}
+
+/// Queue and store in SQLite files.
+fn embedded() -> Job {
+    const MESSAGES: u64 = 100_000;
+    let program = Rc::new(Program::new(&format!(
+        "embedded-queue: {{path: queue.db, max-messages: {MESSAGES}}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\nlog: {{level: error}}\n"
+    )));
+    let lines: String = (0..MESSAGES).flat_map(|number| [message_of_150_bytes(number), "\n".to_owned()]).collect();
+    let sender = program.clone();
+    let send = move || assert_eq!(sender.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
+    Job::new("N = 100,000, embedded queue and store", MESSAGES, send, move || run(&program))
 }
 
 /// Makes room for the next run: a million records of each would fill the server's memory.
@@ -229,14 +244,14 @@ fn publish(nsqd: &[Nsqd], messages: u64) {
 
 /// How long it takes until a queue hears from us: the process itself, its libraries, the command line, the configuration.
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-fn start_up(runs: usize) -> Vec<f64> {
+fn first_bytes() -> impl Fn() -> f64 {
     let queue = TcpListener::bind("127.0.0.1:0").expect("a port");
     let x_msrv = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\nlog: {{level: error}}\n",
         queue.local_addr().expect("an address")
     ));
-    let configuration = x_msrv.path("x-msrv.yml").display().to_string();
-    let first_bytes = || {
+    move || {
+        let configuration = x_msrv.path("x-msrv.yml").display().to_string();
         let started = Instant::now();
         let mut child: Child =
             Command::new(program()).args(["run", "-c", &configuration]).stderr(Stdio::null()).spawn().expect("it starts");
@@ -246,8 +261,7 @@ fn start_up(runs: usize) -> Vec<f64> {
         drop(connection);
         child.wait().expect("it ends");
         elapsed
-    };
-    (0..=runs).map(|_| first_bytes()).skip(1).collect()
+    }
 }
 
 /// A number in groups of three digits.
