@@ -1,6 +1,7 @@
 //! The shape of the configuration file. Names and nothing else: what they mean is decided in `settings`.
 
 use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
 use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Whole};
 use crate::{
@@ -167,28 +168,28 @@ pub(super) enum LevelShape {
     Debug,
 }
 
+/// The paths of all keys below `path`, from serde's own errors: asked for a key that nobody has, it lists those that there are.
+pub(super) fn keys(path: &[String]) -> Vec<String> {
+    let tree = path.iter().rfold(json!({ "?": null }), |below, key| Value::Object([(key.clone(), below)].into_iter().collect()));
+    let Err(error) = serde_json::from_value::<FileShape>(tree) else { return Vec::new() };
+    let error = error.to_string();
+    let is_section = error.starts_with("unknown field `?`");
+    if !is_section && !error.starts_with("unknown variant `?`") {
+        return Vec::new();
+    }
+    let known = error.split('`').skip(1).step_by(2).skip(1);
+    let below = known.flat_map(|key| {
+        let path = [path, &[key.to_owned()]].concat();
+        // A choice is a value; only what stands below it can be a key.
+        let itself = is_section.then(|| path.join("."));
+        itself.into_iter().chain(keys(&path)).collect::<Vec<_>>()
+    });
+    below.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
-
-    /// The paths of all keys below `path`, from serde's own errors: asked for a key that nobody has, it lists those that there are.
-    fn keys(path: &[String]) -> Vec<String> {
-        let tree = path.iter().rfold(json!({ "?": null }), |below, key| Value::Object([(key.clone(), below)].into_iter().collect()));
-        let error = serde_json::from_value::<FileShape>(tree).expect_err("no key is called ?").to_string();
-        let is_section = error.starts_with("unknown field `?`");
-        if !is_section && !error.starts_with("unknown variant `?`") {
-            return Vec::new();
-        }
-        let known = error.split('`').skip(1).step_by(2).skip(1);
-        let below = known.flat_map(|key| {
-            let path = [path, &[key.to_owned()]].concat();
-            // A choice is a value; only what stands below it can be a key.
-            let itself = is_section.then(|| path.join("."));
-            itself.into_iter().chain(keys(&path)).collect::<Vec<_>>()
-        });
-        below.collect()
-    }
 
     /// A key that no page tells would be found by reading the code only.
     #[test]

@@ -12,7 +12,7 @@ use serde_saphyr::MessageFormatter as _;
 use super::{
     ConfigError,
     error::{Fault, with_nearest},
-    file::FileShape,
+    file::{FileShape, keys},
     warnings::{everybody_can_read, in_the_open},
 };
 
@@ -196,6 +196,17 @@ fn remove(tree: &mut Value, key: &str) {
     }
 }
 
+/// Adds where an unknown key belongs, if that is in another section.
+fn elsewhere(fault: String) -> String {
+    let Some(unknown) = fault.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else { return fault };
+    let places: Vec<_> =
+        keys(&[]).into_iter().filter(|key| key.rsplit('.').next() == Some(unknown)).map(|key| format!("`{key}`")).collect();
+    match places[..] {
+        [] => fault,
+        _ => format!("{fault}; there is {}", places.join(" and ")),
+    }
+}
+
 impl Layers {
     /// The file, by its absolute path.
     pub(super) fn file(&self) -> PathBuf {
@@ -215,7 +226,7 @@ impl Layers {
     pub(super) fn shape(&self) -> Result<FileShape, ConfigError> {
         serde_path_to_error::deserialize(&self.tree).map_err(|error| {
             let key = error.path().to_string();
-            let fault = with_nearest(error.inner().to_string());
+            let fault = elsewhere(with_nearest(error.inner().to_string()));
             // An unknown key is reported at its section; with the key itself the origin can be told.
             let unknown = fault.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
             let full = match unknown {

@@ -99,6 +99,35 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// In the units of a clock, and whole days above them: a year of 365 days reads `365d`, and not as eleven months and a rest.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        const UNITS: [(u128, &str); 7] = [
+            (86_400_000_000_000, "d"),
+            (3_600_000_000_000, "h"),
+            (60_000_000_000, "m"),
+            (1_000_000_000, "s"),
+            (1_000_000, "ms"),
+            (1_000, "us"),
+            (1, "ns"),
+        ];
+        let mut left = self.0.as_nanos();
+        if left == 0 {
+            return f.write_str("0s");
+        }
+        let mut gap = "";
+        for (size, unit) in UNITS.into_iter().filter(|(size, _)| self.0.as_nanos() >= *size) {
+            let (count, rest) = (left / size, left % size);
+            if count > 0 {
+                write!(f, "{gap}{count}{unit}")?;
+                gap = " ";
+            }
+            left = rest;
+        }
+        Ok(())
+    }
+}
+
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Scalar {
@@ -273,6 +302,20 @@ mod tests {
         }
         let list = from_value::<List<crate::address::HostPort>>(json!("a:1, b:2")).expect("a list").0;
         assert_eq!(list.len(), 2);
+    }
+
+    #[test]
+    fn a_duration_is_shown_as_it_can_be_written() {
+        let text = |nanos: u64| Span(Duration::from_nanos(nanos)).to_string();
+        let second = 1_000_000_000;
+        assert_eq!(text(0), "0s");
+        assert_eq!(text(365 * 86_400 * second), "365d");
+        assert_eq!(text(90 * second), "1m 30s");
+        assert_eq!(text(1_500_000_000), "1s 500ms");
+        assert_eq!(text(25 * 3_600 * second + 1_001), "1d 1h 1us 1ns");
+        for nanos in [1, 999, 60 * second, 86_399 * second + 7_000_000, u64::MAX] {
+            assert_eq!(from_value::<Span>(json!(text(nanos))).expect("a duration").0, Duration::from_nanos(nanos));
+        }
     }
 
     #[test]

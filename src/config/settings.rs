@@ -217,7 +217,7 @@ fn bounded(key: &str, least: Duration, value: Duration) -> Result<Duration, Faul
         return Ok(value);
     }
     let from = if least.is_zero() { "from 0s to" } else { "more than 0s and at most" };
-    Err(Fault::new(key, format!("`{}` is out of range: {from} 365 days", humantime::format_duration(value))))
+    Err(Fault::new(key, format!("`{}` is out of range: {from} 365 days", Span(value))))
 }
 
 fn small(key: &str, value: u64) -> Result<u32, Fault> {

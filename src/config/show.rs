@@ -2,9 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use humantime::format_duration;
-
-use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings};
+use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings, scalar::Span};
 use crate::{
     address::HostPort,
     decode::{BigIntegers, KeyRule},
@@ -24,11 +22,11 @@ impl fmt::Display for Settings {
             value => writeln!(f, "{key}: {value}"),
         };
         line("max-messages", &self.limits.max_messages)?;
-        line("timeout", &format_duration(self.limits.timeout))?;
-        line("idle-timeout", &format_duration(self.limits.idle_timeout))?;
-        line("connect-timeout", &format_duration(self.connect_timeout))?;
-        line("shutdown-timeout", &format_duration(self.limits.shutdown_timeout))?;
-        line("period", &format_duration(self.period.unwrap_or(PACKAGED_PERIOD)))?;
+        line("timeout", &Span(self.limits.timeout))?;
+        line("idle-timeout", &Span(self.limits.idle_timeout))?;
+        line("connect-timeout", &Span(self.connect_timeout))?;
+        line("shutdown-timeout", &Span(self.limits.shutdown_timeout))?;
+        line("period", &Span(self.period.unwrap_or(PACKAGED_PERIOD)))?;
         line("max-attempts", &self.limits.max_attempts)?;
         line("max-message-size", &self.max_message_size)?;
         line(
@@ -96,7 +94,7 @@ impl SourceSettings {
             Self::Sqlite(queue) => vec![
                 ("embedded-queue.path", queue.path.display().to_string()),
                 ("embedded-queue.max-in-flight", queue.max_in_flight.to_string()),
-                ("embedded-queue.lease-timeout", format_duration(queue.lease_timeout).to_string()),
+                ("embedded-queue.lease-timeout", Span(queue.lease_timeout).to_string()),
             ],
         }
     }
@@ -127,7 +125,7 @@ impl StoreSettings {
                     },
                 ),
                 ("aerospike.send-key", aerospike.send_key.to_string()),
-                ("aerospike.timeout", format_duration(aerospike.timeout).to_string()),
+                ("aerospike.timeout", Span(aerospike.timeout).to_string()),
             ]
             .into_iter()
             .chain(aerospike.login.iter().flat_map(login_lines))

@@ -94,12 +94,17 @@ fn an_override_of_n_wins_wherever_the_file_has_it() {
 /// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known key.
 #[test]
 fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
-    let cases: [(&str, &[&str]); 22] = [
+    let cases: [(&str, &[&str]); 24] = [
         ("", &["x-msrv.yml", "no queue"]),
         ("a: [", &["x-msrv.yml", "line"]),
         ("embedded-queue: {path: q}", &["x-msrv.yml", "no store", "`aerospike`", "`sqlite`"]),
         ("sqlite: {path: s, set: s}", &["x-msrv.yml", "no queue", "`nsq`", "`embedded-queue`"]),
         ("timeot: 2s", &["x-msrv.yml: timeot: unknown field `timeot`", "did you mean `timeout`?"]),
+        (
+            "max-in-flight: 7",
+            &["x-msrv.yml: max-in-flight: unknown field", "there is `nsq.max-in-flight` and `embedded-queue.max-in-flight`"],
+        ),
+        ("log: {period: 10s}", &["x-msrv.yml: log.period: unknown field", "there is `period`"]),
         ("nsq.topic: t", &["x-msrv.yml: nsq.topic: unknown field `nsq.topic`"]),
         ("timeout: 1s\ntimeout: 2s", &["x-msrv.yml: ", "line 2", "duplicate"]),
         ("timeout: 2", &["x-msrv.yml: timeout: ", "integer `2`", "a duration with its unit"]),
