@@ -56,9 +56,9 @@ pub enum CommandError {
         cause: Box<dyn Error + Send + Sync>,
     },
     /// Something stopped half way.
-    #[error("{done}, then it failed")]
+    #[error("{done}")]
     Partly {
-        /// What was done until then.
+        /// What was done until then, and where it stopped.
         done: String,
         /// What happened.
         #[source]

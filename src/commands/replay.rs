@@ -139,7 +139,8 @@ impl Replay<'_> {
             return Ok(());
         }
         let sent = self.replayed.sent;
-        let partly = |cause: CommandError| CommandError::Partly { done: format!("{sent} letters were sent"), cause: Box::new(cause) };
+        let partly =
+            |cause: CommandError| CommandError::Partly { done: format!("letters sent: {sent}, then it failed"), cause: Box::new(cause) };
         self.publisher.publish(&batch.bodies).await.map_err(|error| partly(error.into()))?;
         self.replayed.sent += batch.bodies.len();
         let marked = self.mark(&batch.offsets);

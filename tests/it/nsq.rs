@@ -421,6 +421,9 @@ fn messages_that_nsqd_refuses_are_exit_65() {
         let input = format!("{{}}\n{}\n", "x".repeat(size));
         let ended = program.run_with_input(&["send"], input.as_bytes());
         assert!(ended.code == Some(65) && ended.stderr.contains(words), "{ended:?}");
+        // The first line goes by itself where the second one is not there yet.
+        let told = ["messages sent: 0, then it failed at lines 1 to 2: ", "messages sent: 1, then it failed at line 2: "];
+        assert!(told.iter().any(|told| ended.stderr.contains(told)), "{ended:?}");
     }
 }
 

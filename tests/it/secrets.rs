@@ -119,7 +119,7 @@ fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
 fn one_who_may_not_publish_to_the_topic_is_exit_78() {
     let nsqd = nsqd();
     let sent = program(&nsqd, ", auth-secret: guest").run_with_input(&["send"], b"{}\n");
-    fails(&sent, &["0 messages were sent, then it failed", "E_UNAUTHORIZED"]);
+    fails(&sent, &["messages sent: 0, then it failed at line 1", "E_UNAUTHORIZED"]);
 }
 
 /// Dead letters of an embedded queue could not be sent to an nsqd that wants a secret.
