@@ -19,6 +19,9 @@ _x__msrv() {
             x__msrv,check)
                 cmd="x__msrv__subcmd__check"
                 ;;
+            x__msrv,explain)
+                cmd="x__msrv__subcmd__explain"
+                ;;
             x__msrv,help)
                 cmd="x__msrv__subcmd__help"
                 ;;
@@ -36,6 +39,9 @@ _x__msrv() {
                 ;;
             x__msrv__subcmd__help,check)
                 cmd="x__msrv__subcmd__help__subcmd__check"
+                ;;
+            x__msrv__subcmd__help,explain)
+                cmd="x__msrv__subcmd__help__subcmd__explain"
                 ;;
             x__msrv__subcmd__help,help)
                 cmd="x__msrv__subcmd__help__subcmd__help"
@@ -59,7 +65,7 @@ _x__msrv() {
 
     case "${cmd}" in
         x__msrv)
-            opts="-c -h -V --config --max-messages --timeout --idle-timeout --report --help --version run send records check replay help"
+            opts="-c -h -V --config --max-messages --timeout --idle-timeout --report --help --version run send records check explain replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -118,8 +124,30 @@ _x__msrv() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        x__subcmd__msrv__subcmd__explain)
+            opts="-c -h --config --help 0 2 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup not-json not-object duplicate-field too-deep too-large big-integer huge-number reserved-field no-key schema refused too-many-attempts"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         x__subcmd__msrv__subcmd__help)
-            opts="run send records check replay help"
+            opts="run send records check explain replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -133,6 +161,20 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__explain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -35,6 +35,7 @@ complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'One bounded 
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "records" -d 'Show records of the configured store, as NDJSON'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "check" -d 'Check the configuration and show the settings in force'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "replay" -d 'Publish dead letters to the configured queue again'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l max-messages -d 'Take at most this many messages' -r
@@ -52,11 +53,14 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s h -l help -d '
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also prove that queue, store and dead letter answer'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "run" -d 'One bounded run; what happens without a command'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "check" -d 'Check the configuration and show the settings in force'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "replay" -d 'Publish dead letters to the configured queue again'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check replay help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "run" -d 'One bounded run; what happens without a command'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "check" -d 'Check the configuration and show the settings in force'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "replay" -d 'Publish dead letters to the configured queue again'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

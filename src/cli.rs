@@ -2,9 +2,9 @@
 
 use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::config::Overrides;
+use crate::{commands::explain::words, config::Overrides};
 
 /// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code and meaning.
 pub const EXIT_CODES: &str = "\
@@ -101,6 +101,11 @@ pub(crate) enum Command {
   x-msrv check -c orders.yml
   x-msrv check --connect     asks queue, store and dead letter as well")]
     Check(CheckArgs),
+    /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
+    ///
+    /// No configuration is read.
+    #[command(after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large")]
+    Explain(ExplainArgs),
     /// Publish dead letters to the configured queue again
     ///
     /// Each letter that went is marked in the file, so that a second replay does not send it again. Whoever is killed in between may send one batch,
@@ -134,6 +139,13 @@ pub(crate) struct CheckArgs {
     /// Also prove that queue, store and dead letter answer
     #[arg(long)]
     pub(crate) connect: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// An exit code, a stop reason, or a reason of a dead letter
+    #[arg(value_parser = PossibleValuesParser::new(words()), hide_possible_values = true)]
+    pub(crate) word: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! What each command does, and how an error becomes an exit code.
 
 mod check;
+pub(crate) mod explain;
 mod records;
 pub mod replay;
 mod run;
@@ -131,6 +132,9 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Some(other) => (before.overrides(), other),
     };
+    if let Command::Explain(arguments) = &command {
+        return explain::explain(arguments).map(|()| Exit::Success.into());
+    }
     let mut overrides = crate::cli::environment();
     overrides.flags = flags;
     let settings = config::load(global.config.as_deref(), &overrides)?;
@@ -159,6 +163,7 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandE
         Command::Send(arguments) => send::send(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Explain(_) => unreachable!("it needs no configuration, and is done before there is one"),
         Command::Replay(arguments) => replay::replay(&settings, &arguments).await.map(|()| Exit::Success),
     }
 }

@@ -22,6 +22,8 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
         &["send", "--help"],
         &["records", "--help"],
         &["check", "--help"],
+        &["explain", "--help"],
+        &["explain", "0"],
         &["replay", "--help"],
     ] {
         let ended = program.bare(arguments);
@@ -32,9 +34,21 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
     for word in ["Exit codes:", "69", "75", "78", "--config", "replay", "Examples:"] {
         assert!(help.contains(word), "{word} in {help}");
     }
-    for command in ["run", "send", "records", "check", "replay"] {
+    for command in ["run", "send", "records", "check", "explain", "replay"] {
         assert!(program.bare(&[command, "--help"]).stdout.contains("Example"), "{command}");
     }
+}
+
+#[test]
+fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
+    let program = Program::new("not a configuration");
+    let ended = program.bare(&["explain", "75"]);
+    assert!(ended.stdout.starts_with("75: exit code: ") && ended.stdout.contains("\nWhat to do: "), "{}", ended.stdout);
+    let ended = program.bare(&["explain", "big-integer"]);
+    assert!(ended.stdout.contains("`big-integers: text`") && ended.stdout.contains("`x-msrv replay FILE`"), "{}", ended.stdout);
+    let ended = program.bare(&["explain", "too-larg"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stdout);
+    assert!(ended.stderr.contains("too-large"), "{}", ended.stderr);
 }
 
 #[test]
