@@ -130,7 +130,7 @@ pub(crate) struct SendArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RecordsArgs {
     /// Show at most this many
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
     pub(crate) limit: NonZeroUsize,
 }
 
@@ -185,6 +185,10 @@ pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
             _ => argument,
         })
         .collect()
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "a whole number of at least 1 is wanted")
 }
 
 /// What the environment adds to a configuration.

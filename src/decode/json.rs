@@ -42,9 +42,10 @@ pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Re
 }
 
 /// Words of `serde_json`'s, and what they mean.
-const CLEARER: [(&str, &str); 5] = [
+const CLEARER: [(&str, &str); 6] = [
     ("EOF while parsing", "it ends within"),
     ("trailing characters", "more stands behind it"),
+    ("expected ident", "a word that is neither true, false nor null"),
     ("invalid unicode code point", "bytes that are not UTF-8"),
     ("lone leading surrogate in hex escape", "half a surrogate pair, which is no character,"),
     ("unexpected end of hex escape", "half a surrogate pair, which is no character,"),
@@ -425,8 +426,9 @@ mod tests {
             assert_eq!(rejection.reason(), "not-json", "{text}");
             assert!(rejection.to_string().contains("line 1"), "{rejection}");
         }
-        let told: [(&[u8], &str); 6] = [
+        let told: [(&[u8], &str); 7] = [
             (b"", "not JSON: the body is empty"),
+            (b"{\"a\":nil}", "not JSON: a word that is neither true, false nor null at line 1 column 7"),
             (b" \n", "not JSON: there is nothing but white space"),
             (b"\xef\xbb\xbf{}", "not JSON: it begins with a byte order mark, which has no place in JSON"),
             (b"\xff\xfe{\0}\0", "not JSON: it is UTF-16, and JSON is UTF-8"),
