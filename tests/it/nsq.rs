@@ -290,6 +290,20 @@ fn no_nsqd_at_all_is_exit_69_within_the_connect_timeout() {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
+#[test]
+fn of_several_nsqlookupd_that_are_dead_each_is_told_once() {
+    for count in [1, 3] {
+        let addresses: Vec<_> = (0..count).map(|_| format!("'{}'", nobody())).collect();
+        let addresses = addresses.join(", ");
+        let program = Program::new(&format!(
+            "nsq: {{lookupd-http-address: [{addresses}], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\nconnect-timeout: 1s\n"
+        ));
+        let ended = program.run(&[]);
+        assert_eq!((ended.code, ended.stderr.lines().count()), (Some(69), count), "{}", ended.stderr);
+        assert!(ended.stderr.contains("cannot reach nsqlookupd at 127.0.0.1:"), "{}", ended.stderr);
+    }
+}
+
 /// Stored and not finished, or neither: whatever the moment, the redelivery hits the same record.
 #[test]
 fn kill_9_in_the_middle_of_batches_ends_with_each_message_stored_once() {

@@ -49,7 +49,7 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<
         Servers::Lookupd(addresses) => addresses,
     };
     let ask = |lookupd| lookup::producers(lookupd, &settings.topic, left(until));
-    let (mut places, mut failure, mut answered) = (Vec::<Place>::new(), None, false);
+    let (mut places, mut failures, mut answered) = (Vec::<Place>::new(), Vec::new(), false);
     for (lookupd, answer) in lookupds.iter().zip(join_all(lookupds.iter().map(ask)).await) {
         match answer {
             Ok(producers) => {
@@ -60,15 +60,16 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<
                     }
                 }
             }
-            Err(cause) => {
-                warn!(address = lookupd.to_string(), cause = error_chain::text(&*cause); "nsqlookupd does not answer");
-                failure = Some(cause);
-            }
+            Err(cause) => failures.push((lookupd, cause)),
         }
     }
-    match failure {
-        Some(cause) if !answered => return Err(SourceError::Unreachable { place: settings.place(), cause }),
-        _ => {}
+    // Where none answers, one of them is the error.
+    let error = if answered { None } else { failures.pop() };
+    for (lookupd, cause) in failures {
+        warn!(address = lookupd.to_string(), cause = error_chain::text(&*cause); "nsqlookupd does not answer");
+    }
+    if let Some((_, cause)) = error {
+        return Err(SourceError::Unreachable { place: settings.place(), cause });
     }
     if places.is_empty() {
         warn!(topic = settings.topic.to_string(); "no nsqd has the topic yet");
