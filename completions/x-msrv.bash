@@ -65,7 +65,7 @@ _x__msrv() {
 
     case "${cmd}" in
         x__msrv)
-            opts="-c -h -V --config --max-messages --timeout --idle-timeout --report --help --version run send records check explain replay help"
+            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --report --help --version run send records check explain replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -103,7 +103,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__check)
-            opts="-c -h --connect --config --help"
+            opts="-c -q -v -h --connect --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -125,7 +125,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__explain)
-            opts="-c -h --config --help 0 2 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup not-json not-object duplicate-field too-deep too-large big-integer huge-number reserved-field no-key schema refused too-many-attempts"
+            opts="-c -q -v -h --config --quiet --verbose --help 0 2 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup not-json not-object duplicate-field too-deep too-large big-integer huge-number reserved-field no-key schema refused too-many-attempts"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,7 +259,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__records)
-            opts="-c -h --limit --config --help"
+            opts="-c -q -v -h --limit --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -285,7 +285,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__replay)
-            opts="-c -h --config --help"
+            opts="-c -q -v -h --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -307,7 +307,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__run)
-            opts="-c -h --max-messages --timeout --idle-timeout --report --config --help"
+            opts="-c -q -v -h --max-messages --timeout --idle-timeout --report --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -345,7 +345,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__send)
-            opts="-c -h --count --config --help"
+            opts="-c -q -v -h --count --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_x_msrv_global_optspecs
-    string join \n c/config= max-messages= timeout= idle-timeout= report= h/help V/version
+    string join \n c/config= q/quiet v/verbose max-messages= timeout= idle-timeout= report= h/help V/version
 end
 
 function __fish_x_msrv_needs_command
@@ -29,6 +29,8 @@ complete -c x-msrv -n "__fish_x_msrv_needs_command" -l max-messages -d 'Take at 
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l timeout -d 'Take no message after this long, for instance 2s' -r
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s V -l version -d 'Print version'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'One bounded run; what happens without a command'
@@ -43,19 +45,31 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l timeout -d 'Take n
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -l count -d 'Send all lines this many times' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -l limit -d 'Show at most this many' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also prove that queue, store and dead letter answer'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "run" -d 'One bounded run; what happens without a command'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'

@@ -49,6 +49,23 @@ pub(crate) struct GlobalArgs {
     /// The original's -cfg PATH and -cfg=PATH work as well.
     #[arg(short, long, value_name = "PATH", global = true)]
     pub(crate) config: Option<PathBuf>,
+    /// Log errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Log more: what a run asks and decides
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+impl GlobalArgs {
+    /// Flags by the keys that they stand for.
+    pub(crate) fn overrides(&self) -> Option<(&'static str, &'static str, String)> {
+        match (self.quiet, self.verbose) {
+            (true, _) => Some(("--quiet", "log.level", "error".to_owned())),
+            (_, true) => Some(("--verbose", "log.level", "debug".to_owned())),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

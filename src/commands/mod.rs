@@ -137,6 +137,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
     }
     let mut overrides = crate::cli::environment();
     overrides.flags = flags;
+    overrides.flags.extend(global.overrides());
     let settings = config::load(global.config.as_deref(), &overrides)?;
     logging::start(settings.log)?;
     for warning in &settings.warnings {

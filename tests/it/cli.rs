@@ -95,6 +95,23 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(program.rows("t").len(), 17);
 }
 
+#[test]
+fn quiet_and_verbose_say_less_and_more_than_the_configuration_wants() {
+    let nsqd = Nsqd::start();
+    let program = Program::new(&format!("{}log: {{level: info}}\n", configuration(&nsqd.tcp)));
+    let levels = |arguments: &[&str]| {
+        program.run_with_input(&["send"], b"no JSON\n{}\n");
+        let ended = program.run(arguments);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        [" DEBUG ", " INFO ", " WARN "].map(|level| ended.stderr.contains(level))
+    };
+    assert_eq!(levels(&["run"]), [false, true, true]);
+    assert_eq!(levels(&["-q"]), [false; 3]);
+    assert_eq!(levels(&["run", "--verbose"]), [true; 3]);
+    assert_eq!(program.run(&["run", "-q", "-v"]).code, Some(2));
+    assert!(program.run(&["check", "-v"]).stdout.contains("log.level: debug\n"));
+}
+
 /// The original has N in the queue's section; whoever overrides it means that one.
 #[test]
 fn an_override_of_n_wins_wherever_the_file_has_it() {
