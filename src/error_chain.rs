@@ -8,13 +8,15 @@ use std::error::Error;
 #[must_use]
 pub fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
+    let (mut said, mut cause) = (text.clone(), error.source());
     while let Some(error) = cause {
         let words = error.to_string();
-        if !text.contains(&words) {
+        // SQLite's code says what its message has said, with the number in front of it.
+        if !text.contains(&words) && !words.ends_with(&said) {
             text.push_str(": ");
             text.push_str(&words);
         }
+        said = words;
         cause = error.source();
     }
     one_line(&text)
@@ -29,6 +31,18 @@ pub fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_that_only_repeats_what_was_said_is_left_out() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Said(&'static str, #[source] Option<Box<Said>>);
+        let said = |words: [&'static str; 3]| {
+            text(&words.into_iter().rev().fold(None, |cause, words| Some(Said(words, cause.map(Box::new)))).expect("three"))
+        };
+        assert_eq!(said(["cannot reach it", "the disk is full", "code 13: the disk is full"]), "cannot reach it: the disk is full");
+        assert_eq!(said(["cannot reach it: refused", "refused", "code 111"]), "cannot reach it: refused: code 111");
+    }
 
     #[test]
     fn a_server_s_words_stay_in_the_line_that_they_are_told_in() {
