@@ -171,8 +171,9 @@ pub(super) enum LevelShape {
 /// The paths of all keys below `path`, from serde's own errors: asked for a key that nobody has, it lists those that there are.
 pub(super) fn keys(path: &[String]) -> Vec<String> {
     let tree = path.iter().rfold(json!({ "?": null }), |below, key| Value::Object([(key.clone(), below)].into_iter().collect()));
-    let Err(error) = serde_json::from_value::<FileShape>(tree) else { return Vec::new() };
-    let error = error.to_string();
+    // By the deserializer that reads the configuration: another one would be another copy of all of this in the program.
+    let Err(error) = serde_path_to_error::deserialize::<_, FileShape>(&tree) else { return Vec::new() };
+    let error = error.inner().to_string();
     let is_section = error.starts_with("unknown field `?`");
     if !is_section && !error.starts_with("unknown variant `?`") {
         return Vec::new();
