@@ -382,12 +382,17 @@ mod tests {
         vec![LaneStart { max_rdy: 2_500, round_trip: Duration::ZERO, depth: None, statistics: Statistics::None }; count]
     }
 
+    pub(super) fn proven(depths: &[u64]) -> Vec<LaneStart> {
+        let start = |depth: &u64| LaneStart { depth: Some(*depth), statistics: Statistics::Proven, ..lanes(1)[0] };
+        depths.iter().map(start).collect()
+    }
+
     pub(super) fn rdy(flow: &mut Flow, lane: usize) -> Option<u32> {
         flow.change_of_rdy(lane).map(|change| change.rdy)
     }
 
     #[test]
-    pub(super) fn rdy_stands_still_until_n_comes_near_and_then_sinks_with_each_finish() {
+    fn rdy_stands_still_until_n_comes_near_and_then_sinks_with_each_finish() {
         let now = Instant::now();
         let mut flow = Flow::new(30, 10, 10 * MS, &lanes(1), now);
         assert_eq!(rdy(&mut flow, 0), Some(10));
@@ -417,11 +422,6 @@ mod tests {
         assert_eq!(rdy(&mut flow, 0), Some(10), "one in flight and nine open");
         flow.tick(now + 3 * MS);
         assert_eq!(rdy(&mut flow, 0), Some(2), "one in flight and one to listen with");
-    }
-
-    pub(super) fn proven(depths: &[u64]) -> Vec<LaneStart> {
-        let start = |depth: &u64| LaneStart { depth: Some(*depth), statistics: Statistics::Proven, ..lanes(1)[0] };
-        depths.iter().map(start).collect()
     }
 
     #[test]
