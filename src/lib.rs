@@ -7,6 +7,7 @@
 //! - [`run`]: receive, decode, put, settle, drain; knows the traits [`source`], [`store`] and [`dead_letter`] and no adapter.
 //! - adapters, one file or folder each beside the trait that they implement: they know that trait, their own settings and the small clients
 //!   [`nsq`], [`http`], [`sqlite`], [`state_file`], [`tls`] and [`secret`] below them.
+//! - [`history`]: what runs leave behind for people, in a file of its own; knows a run by its report only.
 //! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`error_chain`], [`exit`].
 //!
 //! What never happens: an adapter that names another adapter or the run; a client crate or a socket above the adapters; the shape of the
@@ -22,6 +23,7 @@ pub mod decode;
 pub mod error_chain;
 pub mod exit;
 pub mod generator;
+pub mod history;
 pub mod http;
 pub mod logging;
 pub mod message;

@@ -1,6 +1,6 @@
 //! What a run did: counters that add up, and how they are shown.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use log::info;
 use serde::Serialize;
@@ -27,11 +27,54 @@ pub struct Counters {
     pub deferred: u64,
     /// Settlements that the queue did not take, or that are not known to have reached it, so that the message may come again.
     pub unconfirmed: u64,
+    /// Bytes of the bodies of what was received.
+    pub received_bytes: u64,
+}
+
+/// The messages that were rejected for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// How many.
+    pub messages: u64,
+    /// The last one's reason in full; nothing of its body.
+    pub detail: String,
+}
+
+/// What became of the messages, and why of those that can't be stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub counters: Counters,
+    /// The rejected ones by [`Rejection::reason`](crate::decode::Rejection::reason).
+    pub reasons: BTreeMap<&'static str, Rejected>,
+}
+
+/// Messages that waited in the queue, where that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Depth {
+    /// Before the first one was taken.
+    #[serde(rename = "depth-before", skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// After the last one was settled.
+    #[serde(rename = "depth-after", skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+impl Tally {
+    /// Counts one message that was received, of so many bytes, and has its outcome.
+    pub fn count(&mut self, bytes: usize, outcome: &Outcome) {
+        self.counters.count(outcome);
+        self.counters.received_bytes += bytes as u64;
+        if let Outcome::Rejected(rejection) = outcome {
+            let rejected = self.reasons.entry(rejection.reason()).or_default();
+            rejected.messages += 1;
+            rejected.detail = rejection.to_string();
+        }
+    }
 }
 
 impl Counters {
-    /// Counts one message that was received and has its outcome.
-    pub fn count(&mut self, outcome: &Outcome) {
+    fn count(&mut self, outcome: &Outcome) {
         self.received += 1;
         match outcome {
             Outcome::Stored => self.stored += 1,
@@ -68,6 +111,12 @@ pub struct RunReport {
     /// What became of the messages.
     #[serde(flatten)]
     pub counters: Counters,
+    /// Why messages were rejected.
+    #[serde(serialize_with = "messages")]
+    pub reasons: BTreeMap<&'static str, Rejected>,
+    /// What waited.
+    #[serde(flatten)]
+    pub depth: Depth,
     /// From the first message asked for to the last one settled.
     #[serde(rename = "elapsed-seconds", serialize_with = "seconds")]
     pub elapsed: Duration,
@@ -78,18 +127,23 @@ pub struct RunReport {
     pub fault: Option<String>,
 }
 
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+fn messages<S: serde::Serializer>(reasons: &BTreeMap<&'static str, Rejected>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(reasons.iter().map(|(reason, rejected)| (reason, rejected.messages)))
 }
 
 impl RunReport {
     /// A report; in debug builds the counters have to add up.
     #[must_use]
-    pub fn new(stop_reason: StopReason, counters: Counters, elapsed: Duration, fault: Option<String>) -> Self {
+    pub fn new(stop_reason: StopReason, tally: Tally, depth: Depth, elapsed: Duration, fault: Option<String>) -> Self {
+        let Tally { counters, reasons } = tally;
         debug_assert!(counters.add_up(), "{counters:?}");
         let per_second = u128::from(counters.received) * 1_000_000 / elapsed.as_micros().max(1);
         let messages_per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
-        Self { stop_reason, counters, elapsed, messages_per_second, fault }
+        Self { stop_reason, counters, reasons, depth, elapsed, messages_per_second, fault }
     }
 
     /// The exit code that the run deserves.
@@ -116,7 +170,7 @@ impl RunReport {
 
     /// The one line that a run leaves in the log.
     pub fn log(&self) {
-        let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed } = self.counters;
+        let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed, .. } = self.counters;
         info!(
             stop_reason = self.stop_reason.as_str(), received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed,
             elapsed_ms = format!("{:.1}", self.elapsed.as_secs_f64() * 1e3), per_second = self.messages_per_second;
@@ -138,20 +192,26 @@ mod tests {
 
     fn report(stop_reason: StopReason, deferred: u64) -> RunReport {
         let counters = Counters { received: deferred, requeued: deferred, deferred, ..Counters::default() };
-        RunReport::new(stop_reason, counters, Duration::from_millis(2), None)
+        let tally = Tally { counters, ..Tally::default() };
+        RunReport::new(stop_reason, tally, Depth { before: Some(3), after: None }, Duration::from_millis(2), None)
     }
 
     #[test]
     fn every_outcome_is_counted_once_and_the_sum_holds() {
-        let mut counters = Counters::default();
+        let mut tally = Tally::default();
         let deferred = Outcome::Deferred { attempts: 1, cause: "down".into() };
-        for outcome in [Outcome::Stored, Outcome::Duplicate, Outcome::Rejected(Rejection::ReservedField), deferred, Outcome::NotStarted] {
-            counters.count(&outcome);
-            assert!(counters.add_up(), "{counters:?}");
+        let refused = |detail: &str| Outcome::Rejected(Rejection::Refused(detail.into()));
+        for outcome in [Outcome::Stored, Outcome::Duplicate, refused("first"), deferred, Outcome::NotStarted, refused("last")] {
+            tally.count(7, &outcome);
+            assert!(tally.counters.add_up(), "{tally:?}");
         }
-        counters.count_closing(Closing { requeued: 2, unconfirmed: 1 });
+        let rejected = tally.reasons.get("refused").expect("counted");
+        assert_eq!((rejected.messages, rejected.detail.ends_with("last")), (2, true), "{rejected:?}");
+        let mut counters = tally.counters;
+        assert_eq!((counters.received_bytes, counters.rejected), (42, 2));
+        counters.count_closing(Closing { requeued: 2, unconfirmed: 1, depth: None });
         assert!(counters.add_up(), "{counters:?}");
-        assert_eq!((counters.received, counters.requeued, counters.deferred, counters.unconfirmed), (7, 4, 1, 1));
+        assert_eq!((counters.received, counters.requeued, counters.deferred, counters.unconfirmed), (8, 4, 1, 1));
     }
 
     #[test]
@@ -172,5 +232,7 @@ mod tests {
         assert_eq!(json["dead-lettered"], 0);
         assert_eq!(json["elapsed-seconds"], 0.002);
         assert_eq!(json["messages-per-second"], 1_500);
+        assert_eq!((&json["depth-before"], json.get("depth-after")), (&serde_json::json!(3), None), "what is not known is not there");
+        assert_eq!(json["reasons"], serde_json::json!({}));
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     decode::{Decoder, Rejection},
     message::{Delivery, Settlement, bytes},
     outcome::Outcome,
-    report::{Counters, RunReport},
+    report::{Depth, RunReport, Tally},
     source::{Demand, Received, Source, SourceError},
     store::{Put, PutError, Store},
 };
@@ -76,7 +76,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         parts,
         limits,
         budget: Budget::new(limits.max_messages),
-        counters: Counters::default(),
+        tally: Tally::default(),
         waiting: VecDeque::new(),
         under_way: BTreeMap::new(),
         bytes_under_way: 0,
@@ -87,19 +87,20 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         put_off_by: None,
     };
     let demand = Demand { max_messages: limits.max_messages, idle_timeout: limits.idle_timeout };
-    drain.parts.source.start(demand).await?;
+    let before = drain.parts.source.start(demand).await?;
     drain.work(Box::pin(shutdown)).await;
-    let Drain { parts, mut counters, stop, fault, .. } = drain;
-    counters.count_closing(parts.source.close().await);
+    let Drain { parts, mut tally, stop, fault, .. } = drain;
+    let closing = parts.source.close().await;
+    tally.counters.count_closing(closing);
     let reason = stop.expect("work ends only after a reason to stop");
-    Ok(RunReport::new(reason, counters, started.elapsed(), fault))
+    Ok(RunReport::new(reason, tally, Depth { before, after: closing.depth }, started.elapsed(), fault))
 }
 
 struct Drain<'a> {
     parts: Parts<'a>,
     limits: Limits,
     budget: Budget,
-    counters: Counters,
+    tally: Tally,
     /// Within N, and not decoded yet.
     waiting: VecDeque<Delivery>,
     /// The deliveries of each batch that the store is writing.
@@ -240,7 +241,7 @@ impl<'a> Drain<'a> {
             let attempts = delivery.message.attempts;
             let outcome = match result {
                 Ok(kept) => {
-                    self.counters.dead_lettered += u64::from(kept == Kept::Durably);
+                    self.tally.counters.dead_lettered += u64::from(kept == Kept::Durably);
                     Outcome::Rejected(rejection)
                 }
                 Err(error) => Outcome::Deferred { attempts, cause: error.to_string() },
@@ -299,7 +300,7 @@ impl<'a> Drain<'a> {
         let settlements: Vec<(Delivery, Settlement)> = decided
             .into_iter()
             .map(|(delivery, outcome)| {
-                self.counters.count(&outcome);
+                self.tally.count(delivery.message.body.len(), &outcome);
                 (delivery, outcome.settlement())
             })
             .collect();

@@ -4,6 +4,7 @@ use crate::{
     config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings},
     dead_letter::{DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
     decode::{Decoder, Schema, SchemaError},
+    history::Logbook,
     source::{
         self, Publisher, Source, SourceError,
         nsq::{NsqPublisher, NsqSource},
@@ -92,6 +93,12 @@ pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
         }
         DeadLetterSettings::Log => Box::new(LogOnly),
     }
+}
+
+/// Where the run is remembered; nothing is opened yet.
+#[must_use]
+pub fn logbook(settings: &Settings) -> Logbook {
+    Logbook::new(settings.history.clone(), settings.metrics.clone())
 }
 
 /// The decoder, with its schema compiled.

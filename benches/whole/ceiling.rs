@@ -85,9 +85,9 @@ struct Endless {
 }
 
 impl Source for Endless {
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
         self.left = NonZeroU64::get(demand.max_messages);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn receive(&mut self) -> BoxFuture<'_, Received> {

@@ -17,7 +17,7 @@ type Entry = (&'static str, &'static str, &'static str, &'static str);
 const STARTED_AGAIN: &str = "The timer starts the next run, which tries again.";
 const AFTER_MENDING: &str = "When it is mended, `x-msrv replay FILE` sends the dead letters of a file again, each once.";
 
-const ENTRIES: [Entry; 30] = [
+const ENTRIES: [Entry; 31] = [
     (
         "0",
         "exit code: everything that was received is settled",
@@ -125,6 +125,12 @@ const ENTRIES: [Entry; 30] = [
         "stop reason: the store says that the set-up is wrong",
         "Namespace, set, login or rights are not such that anything could be stored. Everything went back to the queue at once. The exit code is 78.",
         "Mend what the error names, then `x-msrv check --connect`.",
+    ),
+    (
+        "failed",
+        "stop reason, in the history and in metrics: the run could take no message",
+        "The queue or the store was not reached, or the configuration does not fit them. The exit code says which.",
+        "`x-msrv status` shows the last error. `x-msrv check --connect` tries without taking a message.",
     ),
     (
         "not-json",
@@ -238,19 +244,19 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{budget::StopReason, cli::EXIT_CODES, record::KEY_FIELD};
+    use crate::{budget::StopReason, cli::EXIT_CODES, decode::Rejection, history::FAILED, record::KEY_FIELD};
 
     #[test]
     fn every_word_that_a_run_leaves_behind_is_explained_and_no_other() {
-        use StopReason::{Deadline, LimitReached, QueueClosed, QueueEmpty, Signal, StoreSetup, StoreUnavailable};
         let codes = EXIT_CODES.lines().skip(1).flat_map(|line| line.trim_start().split("  ").next().unwrap_or_default().split(", "));
-        let stops = [Deadline, LimitReached, QueueClosed, QueueEmpty, Signal, StoreSetup, StoreUnavailable].map(StopReason::as_str);
-        let readme =
-            include_str!("../../README.md").split("Reasons: ").nth(1).expect("the reasons").split("\n\n").next().unwrap_or_default();
-        let reasons = readme.split('`').skip(1).step_by(2).filter(|word| *word != KEY_FIELD);
-        let known: BTreeSet<&str> = codes.chain(stops).chain(reasons).collect();
+        let stops = StopReason::ALL.map(StopReason::as_str).into_iter().chain([FAILED]);
+        let known: BTreeSet<&str> = codes.chain(stops).chain(Rejection::REASONS).collect();
         assert_eq!(words().collect::<BTreeSet<_>>(), known);
         assert_eq!(known.len(), ENTRIES.len(), "each stands there once");
+        let readme =
+            include_str!("../../README.md").split("Reasons: ").nth(1).expect("the reasons").split("\n\n").next().unwrap_or_default();
+        let told: BTreeSet<&str> = readme.split('`').skip(1).step_by(2).filter(|word| *word != KEY_FIELD).collect();
+        assert_eq!(told, BTreeSet::from(Rejection::REASONS));
     }
 
     #[test]

@@ -5,40 +5,56 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::time::Instant;
+
 use super::CommandError;
 use crate::{
     budget::StopReason,
     cli::ReportFormat,
     config::Settings,
+    error_chain,
     exit::Exit,
+    history::{self, Logbook},
     logging,
-    report::{Counters, RunReport},
+    report::{Depth, RunReport, Tally},
     run::{Parts, run as drain},
     shutdown, wiring,
 };
 
 pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
+    let (time, began) = (now(), Instant::now());
+    let mut logbook = wiring::logbook(settings);
+    let outcome = attempt(settings, &mut logbook).await;
+    if let Ok(outcome) = &outcome {
+        tell(outcome, report);
+    }
+    logbook.enter(&remembered(time, began.elapsed(), &outcome));
+    outcome.map(|outcome| outcome.exit())
+}
+
+async fn attempt(settings: &Settings, logbook: &mut Logbook) -> Result<RunReport, CommandError> {
     let shutdown = shutdown::on_signal().map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
     let decoder = wiring::decoder(settings)?;
     let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
-    // Both at once; but the queue is not asked for a message before the store is there.
-    let connect = async { tokio::join!(wiring::store(&settings.store), wiring::source(&settings.source)) };
+    // Both at once; but the queue is not asked for a message before the store is there. While they are waited for, the history is opened.
+    let connect = async { tokio::join!(wiring::store(&settings.store), wiring::source(&settings.source), async { logbook.open() }) };
     tokio::pin!(shutdown);
     let connected = tokio::select! {
         connected = connect => Some(connected),
         () = &mut shutdown => None,
     };
-    let outcome = match connected {
-        Some((store, source)) => {
-            let (store, source) = (store?, source?);
-            let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now };
-            let outcome = drain(parts, settings.limits, shutdown).await?;
-            store.close().await;
-            outcome
-        }
-        // Nothing was taken.
-        None => RunReport::new(StopReason::Signal, Counters::default(), Duration::ZERO, None),
+    // Where it is over before, nothing was taken.
+    let Some((store, source, ())) = connected else {
+        return Ok(RunReport::new(StopReason::Signal, Tally::default(), Depth::default(), Duration::ZERO, None));
     };
+    let (store, source) = (store?, source?);
+    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now };
+    let outcome = drain(parts, settings.limits, shutdown).await?;
+    store.close().await;
+    Ok(outcome)
+}
+
+fn tell(outcome: &RunReport, report: Option<ReportFormat>) {
     outcome.log();
     logging::status(&outcome.summary());
     if let Some(fault) = &outcome.fault {
@@ -50,7 +66,13 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
         // The run is over, and its exit code says how it went, whether anybody reads the report or not.
         log::warn!(cause = cause.to_string(); "the report cannot be written");
     }
-    Ok(outcome.exit())
+}
+
+fn remembered(started: SystemTime, elapsed: Duration, outcome: &Result<RunReport, CommandError>) -> history::Run {
+    match outcome {
+        Ok(report) => history::Run::of_report(started, elapsed, report),
+        Err(error) => history::Run::of_failure(started, elapsed, error.exit(), error_chain::text(error)),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: the run gets its time of day from here")]

@@ -39,6 +39,10 @@ pub(super) struct FileShape {
     pub(super) aerospike: Option<AerospikeShape>,
     pub(super) sqlite: Option<SqliteShape>,
     pub(super) dead_letter: Option<DeadLetterShape>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) history: Option<OnOrSection<HistoryShape>>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) metrics: Option<MetricsShape>,
     pub(super) log: Option<LogShape>,
 }
 
@@ -150,6 +154,20 @@ pub(super) struct DeadLetterNsqShape {
     pub(super) auth_secret: Option<SecretShape>,
     #[serde(default, deserialize_with = "present")]
     pub(super) tls: Option<OnOrSection<TlsShape>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
+pub(super) struct HistoryShape {
+    pub(super) path: Option<String>,
+    pub(super) max_age: Option<Span>,
+    pub(super) max_runs: Option<Whole>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
+pub(super) struct MetricsShape {
+    pub(super) textfile: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,8 +13,8 @@ use super::{
     Overrides,
     error::Fault,
     file::{
-        AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, KeyShape, LevelShape, LogShape, NsqShape,
-        SqliteShape, TlsShape,
+        AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, HistoryShape, KeyShape, LevelShape, LogShape,
+        MetricsShape, NsqShape, SqliteShape, TlsShape,
     },
     scalar::{List, OnOrSection, Parsed, PlaceShape, SecretShape, Span, Whole},
 };
@@ -22,6 +22,7 @@ use crate::{
     address::HostPort,
     dead_letter,
     decode::{BigIntegers, KeyRule},
+    history,
     nsq::name::ChannelName,
     run::Limits,
     secret::Secret,
@@ -34,6 +35,8 @@ const SYSTEM_STATE: &str = "/var/lib/x-msrv";
 /// Everything that a run needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// The configuration's name, which is also that of its units: the file's, without what it ends with.
+    pub name: String,
     /// N and the bounds of time.
     pub limits: Limits,
     /// How often the timer starts a run: M, where it is configured. Read by the generator.
@@ -54,6 +57,10 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Where messages go that can't be stored.
     pub dead_letter: DeadLetterSettings,
+    /// Where each run is remembered, unless that is not wanted.
+    pub history: Option<history::Settings>,
+    /// The file for the textfile collector of `node_exporter`, where one is wanted.
+    pub metrics: Option<history::metrics::Settings>,
     /// What is logged, and where.
     pub log: LogSettings,
     /// What works, and is not wise.
@@ -108,7 +115,18 @@ pub enum LogTarget {
     Syslog,
 }
 
+/// The interval of the packaged timer, which holds where the configuration has none.
+const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
+
 const SECOND: Duration = Duration::from_secs(1);
+
+impl Settings {
+    /// How often the timer starts a run, unless an administrator says otherwise.
+    #[must_use]
+    pub fn period_or_packaged(&self) -> Duration {
+        self.period.unwrap_or(PACKAGED_PERIOD)
+    }
+}
 
 pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Result<Settings, Fault> {
     let paths = Paths::new(file, overrides);
@@ -143,9 +161,19 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         (None, None) => return Err(Fault::new("", "no store: one of the sections `aerospike` and `sqlite` is needed")),
         _ => return Err(Fault::new("sqlite", "there is a section `aerospike` as well: only one store can be written")),
     };
+    let history = history_settings(shape.history, &paths)?;
+    let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let period = shape.period.map(|Span(value)| positive("period", value)).transpose()?;
+    let metrics = textfile(shape.metrics, history.as_ref(), &paths)?.map(|textfile| history::metrics::Settings {
+        textfile,
+        pipeline: name.clone(),
+        period: period.unwrap_or(PACKAGED_PERIOD),
+        max_messages,
+    });
     Ok(Settings {
+        name,
         limits,
-        period: shape.period.map(|Span(value)| positive("period", value)).transpose()?,
+        period,
         connect_timeout,
         max_message_size,
         big_integers: shape.big_integers.unwrap_or(BigIntegers::Reject),
@@ -154,6 +182,8 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         dead_letter: dead_letter_settings(shape.dead_letter, &source, connect_timeout, &paths)?,
         source,
         store,
+        history,
+        metrics,
         log: log_settings(&shape.log.unwrap_or_default()),
         warnings: Vec::new(),
     })
@@ -431,6 +461,35 @@ fn dead_letter_settings(
             Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, auth_secret, tls, timeout }, fallback))
         }
     }
+}
+
+fn history_settings(shape: Option<OnOrSection<HistoryShape>>, paths: &Paths) -> Result<Option<history::Settings>, Fault> {
+    /// Eleven days of runs that begin every 10 s; some 15 MB.
+    const MAX_RUNS: u64 = 100_000;
+    const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+    let shape = match shape {
+        Some(OnOrSection(None)) => return Ok(None),
+        Some(OnOrSection(Some(shape))) => shape,
+        None => HistoryShape::default(),
+    };
+    Ok(Some(history::Settings {
+        path: paths.state("history.path", shape.path.as_deref().unwrap_or("history.db"))?,
+        max_age: positive("history.max-age", shape.max_age.map_or(MAX_AGE, |Span(value)| value))?,
+        max_runs: not_zero("history.max-runs", shape.max_runs.map_or(MAX_RUNS, |Whole(value)| value))?,
+    }))
+}
+
+fn textfile(shape: Option<MetricsShape>, history: Option<&history::Settings>, paths: &Paths) -> Result<Option<PathBuf>, Fault> {
+    const KEY: &str = "metrics.textfile";
+    let Some(MetricsShape { textfile }) = shape else { return Ok(None) };
+    if Path::new(&textfile).extension().is_none_or(|extension| extension != "prom") {
+        // `collector/textfile.go` of node_exporter.
+        return Err(Fault::new(KEY, format!("`{textfile}` does not end in .prom, and node_exporter passes over other files")));
+    }
+    if history.is_none() {
+        return Err(Fault::new(KEY, "counters that survive runs are kept in the history, and `history` is false"));
+    }
+    paths.state(KEY, &textfile).map(Some)
 }
 
 fn log_settings(shape: &LogShape) -> LogSettings {

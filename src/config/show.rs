@@ -1,18 +1,16 @@
 //! Effective settings as text, one `key: value` a line, in the words of the configuration file.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings, scalar::Span};
 use crate::{
     address::HostPort,
     decode::{BigIntegers, KeyRule},
+    history,
     source::nsq::Servers,
     store::aerospike::{AuthMode, Exists, Login, Ttl},
     tls,
 };
-
-/// The interval of the packaged timer, which holds where the configuration has none.
-const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +24,7 @@ impl fmt::Display for Settings {
         line("idle-timeout", &Span(self.limits.idle_timeout))?;
         line("connect-timeout", &Span(self.connect_timeout))?;
         line("shutdown-timeout", &Span(self.limits.shutdown_timeout))?;
-        line("period", &Span(self.period.unwrap_or(PACKAGED_PERIOD)))?;
+        line("period", &Span(self.period_or_packaged()))?;
         line("max-attempts", &self.limits.max_attempts)?;
         line("max-message-size", &self.max_message_size)?;
         line(
@@ -41,6 +39,12 @@ impl fmt::Display for Settings {
         }
         for (key, value) in self.source.lines().into_iter().chain(self.store.lines(&self.key)).chain(self.dead_letter.lines()) {
             line(key, &value)?;
+        }
+        for (key, value) in history_lines(self.history.as_ref()) {
+            line(key, &value)?;
+        }
+        if let Some(metrics) = &self.metrics {
+            line("metrics.textfile", &metrics.textfile.display())?;
         }
         line("log.level", &self.log.level.as_str().to_ascii_lowercase())?;
         line(
@@ -73,6 +77,15 @@ macro_rules! tls_keys {
 
 fn list(addresses: &[HostPort]) -> String {
     format!("[{}]", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+fn history_lines(history: Option<&history::Settings>) -> Lines {
+    let Some(history) = history else { return vec![("history", "false".to_owned())] };
+    vec![
+        ("history.path", history.path.display().to_string()),
+        ("history.max-age", Span(history.max_age).to_string()),
+        ("history.max-runs", history.max_runs.to_string()),
+    ]
 }
 
 impl SourceSettings {

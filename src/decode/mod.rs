@@ -100,10 +100,26 @@ fn short(text: &str) -> String {
 }
 
 impl Rejection {
+    /// All that [`reason`](Self::reason) can be.
+    pub const REASONS: [&str; 12] = [
+        "too-large",
+        "not-json",
+        "not-object",
+        "duplicate-field",
+        "too-deep",
+        "big-integer",
+        "huge-number",
+        "reserved-field",
+        "no-key",
+        "schema",
+        "refused",
+        "too-many-attempts",
+    ];
+
     /// A short fixed word, for logs, counters and filters.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self {
+        let reason = match self {
             Self::TooLarge { .. } => "too-large",
             Self::NotJson(_) => "not-json",
             Self::NotObject(_) => "not-object",
@@ -116,7 +132,9 @@ impl Rejection {
             Self::Schema { .. } => "schema",
             Self::Refused(_) => "refused",
             Self::TooManyAttempts { .. } => "too-many-attempts",
-        }
+        };
+        debug_assert!(Self::REASONS.contains(&reason), "{reason}");
+        reason
     }
 }
 

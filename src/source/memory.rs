@@ -181,10 +181,10 @@ impl MemorySource {
 }
 
 impl Source for MemorySource {
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
         self.left = demand.max_messages.get();
         self.idle_timeout = demand.idle_timeout;
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(Ok(Some(self.queue.depth() as u64))))
     }
 
     fn receive(&mut self) -> BoxFuture<'_, Received> {
@@ -237,6 +237,6 @@ impl Source for MemorySource {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
-        Box::pin(std::future::ready(self.closing))
+        Box::pin(std::future::ready(Closing { depth: Some(self.queue.depth() as u64), ..self.closing }))
     }
 }

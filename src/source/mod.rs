@@ -48,6 +48,8 @@ pub struct Closing {
     pub requeued: u64,
     /// Settlements that the queue refused, or that are not known to have reached it: these messages come again, or may.
     pub unconfirmed: u64,
+    /// Messages that waited in the queue then, where that is known.
+    pub depth: Option<u64>,
 }
 
 /// A queue, connected and able to answer; it gives nothing before [`start`](Self::start).
@@ -56,11 +58,11 @@ pub struct Closing {
 /// while it moved a share from one server to another, and never has more unsettled than its own in-flight limit, nor much more than
 /// [`BYTES_IN_FLIGHT`] of bodies.
 pub trait Source {
-    /// Asks for messages. Called once.
+    /// Asks for messages. Called once. Brings how many waited in the queue until then, where it is known at no more cost than some milliseconds.
     ///
     /// # Errors
     /// The queue can't be reached any more.
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>>;
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>>;
 
     /// Waits for messages, for the certainty that there are none, or for the end of the queue. Keeps the connection alive meanwhile, so it is
     /// to be called again and again as long as anything is unsettled, also when no more messages are wanted.

@@ -2,9 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
+    future::{poll_fn, ready},
     io,
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
     time::Duration,
 };
 
@@ -69,6 +69,8 @@ pub struct NsqSource {
     ready: VecDeque<Delivery>,
     /// Bytes of all bodies that are not settled.
     bytes: usize,
+    /// Whether nothing has come since the queue was known to be empty.
+    is_empty: bool,
     closing: Closing,
     frames: Vec<Frame>,
 }
@@ -91,6 +93,7 @@ impl NsqSource {
             flow: None,
             ready: VecDeque::new(),
             bytes: 0,
+            is_empty: false,
             closing: Closing::default(),
             frames: Vec::new(),
         })
@@ -179,6 +182,7 @@ impl NsqSource {
         let on_the_books = self.flow.as_mut().is_some_and(|flow| flow.received(lane, Instant::now()));
         let WireMessage { attempts, id, body, .. } = message;
         self.lanes[lane].proof.delivered();
+        self.is_empty = false;
         let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
         if on_the_books && self.lanes[lane].closing == CloseState::Open {
             let message = Message { origin: self.lanes[lane].origin.clone(), id: text.into(), body, attempts: attempts.into() };
@@ -250,12 +254,14 @@ impl NsqSource {
             }
             let flow = self.flow.as_ref().expect("start comes first");
             if self.lanes.is_empty() && !flow.is_paused() {
+                self.is_empty = true;
                 return Received::Empty; // no nsqd has the topic yet
             }
             if !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.closing == CloseState::Lost) {
                 return Received::Closed;
             }
             if flow.is_empty(now) {
+                self.is_empty = true;
                 return Received::Empty;
             }
             let tick = flow.next_tick(now);
@@ -303,7 +309,7 @@ impl NsqSource {
             return Poll::Ready(());
         }
         let answers = match &mut self.question {
-            Some(question) => ready!(question.answers.as_mut().poll(cx)),
+            Some(question) => task::ready!(question.answers.as_mut().poll(cx)),
             None => return Poll::Pending,
         };
         let now = Instant::now();
@@ -364,14 +370,34 @@ impl NsqSource {
         if timeout(SEND_BOUND, confirmed).await.is_err() {
             warn!("nsqd does not confirm the end of the connection");
         }
-        if self.may_stray {
-            self.requeue_strays().await;
-        }
-        self.hang_up().await;
+        // Its answer is there before nsqd has hung up, or soon after.
+        let depth = self.depth();
+        let end = async {
+            if self.may_stray {
+                self.requeue_strays().await;
+            }
+            self.hang_up().await;
+        };
+        (self.closing.depth, ()) = tokio::join!(depth, end);
         let now = Instant::now();
         let open = self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost);
         self.closing.unconfirmed += open.map(|lane| lane.proof.in_doubt(now)).sum::<u64>();
         self.closing
+    }
+
+    /// How many messages wait at all nsqd together; `None` where the statistics of one of them are not to be had, or not at once.
+    fn depth(&self) -> BoxFuture<'static, Option<u64>> {
+        if self.is_empty {
+            return Box::pin(ready(Some(0)));
+        }
+        if self.lanes.iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0) {
+            return Box::pin(ready(None));
+        }
+        let answers = self.ask(Instant::now()).answers;
+        Box::pin(async {
+            let depth = |Answer { told, .. }: Answer| told?.ok().map(|told| told.depth);
+            answers.await.into_iter().try_fold(0_u64, |sum, answer| Some(sum.saturating_add(depth(answer)?)))
+        })
     }
 
     /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind `CLOSE_WAIT`.
@@ -447,12 +473,12 @@ impl NsqSource {
 }
 
 impl Source for NsqSource {
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
         Box::pin(async move {
             let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
             let max_messages = demand.max_messages.get();
             self.flow = Some(Flow::new(max_messages, self.settings.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
-            Ok(())
+            Ok(starts.iter().try_fold(0_u64, |sum, start| Some(sum.saturating_add(start.depth?))))
         })
     }
 

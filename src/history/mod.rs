@@ -1,0 +1,360 @@
+//! The history: one row for each run in a small SQLite file, and totals that outlive the rows.
+//!
+//! It is there for people who look at it later, and no run waits for it or fails because of it: a commit is not on the disk when it returns, and only
+//! now and then one is that the log is written into the file. What a power failure takes are the last rows, never the file.
+
+mod logbook;
+pub mod metrics;
+mod totals;
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    io,
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+pub use logbook::Logbook;
+
+use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, config::DbConfig, params};
+use serde::{Serialize, Serializer};
+
+use crate::{
+    error_chain,
+    exit::Exit,
+    report::{Counters, Depth, Rejected, RunReport},
+    sqlite, state_file,
+};
+
+/// How long another process's write is waited for; each takes some milliseconds at most.
+const BUSY_BOUND: Duration = Duration::from_millis(250);
+
+/// Pages of the log after which it is written into the file, which waits for the disk: every thirtieth run or so. A longer log costs each run the time
+/// to read it.
+const PAGES_IN_LOG: u32 = 100;
+
+/// Rows that are removed in one run at most, so that a smaller bound does not make one run slow.
+const REMOVED_AT_ONCE: u32 = 100;
+
+/// The version of the tables, in the file's `user_version`.
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        started_at INTEGER NOT NULL,            -- milliseconds since the epoch
+        elapsed INTEGER NOT NULL,               -- microseconds
+        exit_code INTEGER NOT NULL,
+        stop_reason TEXT NOT NULL,
+        received INTEGER NOT NULL,
+        stored INTEGER NOT NULL,
+        duplicate INTEGER NOT NULL,
+        rejected INTEGER NOT NULL,
+        requeued INTEGER NOT NULL,
+        dead_lettered INTEGER NOT NULL,
+        deferred INTEGER NOT NULL,
+        unconfirmed INTEGER NOT NULL,
+        received_bytes INTEGER NOT NULL,
+        depth_before INTEGER,                   -- null where it was not known
+        depth_after INTEGER,
+        error TEXT
+    ) STRICT;
+    CREATE TABLE rejects (                      -- by reason, for runs that had some
+        run INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        messages INTEGER NOT NULL,
+        detail TEXT NOT NULL,                   -- of the last of them
+        PRIMARY KEY (run, reason)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE totals (                       -- of all runs, those that were removed among them
+        name TEXT NOT NULL,
+        label TEXT NOT NULL,
+        value REAL NOT NULL,
+        PRIMARY KEY (name, label)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
+";
+
+/// How the history is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; created if it is not there.
+    pub path: PathBuf,
+    /// Rows of runs that began longer ago are removed.
+    pub max_age: Duration,
+    /// The oldest rows over this number are removed.
+    pub max_runs: NonZeroU64,
+}
+
+/// What is remembered of one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    /// When it began.
+    #[serde(serialize_with = "rfc3339")]
+    pub started: SystemTime,
+    /// How long it took, from the configuration on.
+    #[serde(rename = "elapsed-seconds", serialize_with = "crate::report::seconds")]
+    pub elapsed: Duration,
+    /// Its exit code.
+    pub exit_code: u8,
+    /// Why it stopped taking messages, see [`StopReason`](crate::budget::StopReason); [`FAILED`] where it took none.
+    pub stop_reason: String,
+    /// What became of the messages.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Why messages were rejected.
+    pub reasons: BTreeMap<String, Rejected>,
+    /// What waited.
+    #[serde(flatten)]
+    pub depth: Depth,
+    /// What went wrong, in the words of the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Run {
+    /// A run that came to its end.
+    #[must_use]
+    pub fn of_report(started: SystemTime, elapsed: Duration, report: &RunReport) -> Self {
+        let rejects = |(reason, rejected): (&&str, &Rejected)| ((*reason).to_owned(), rejected.clone());
+        Self {
+            started,
+            elapsed,
+            exit_code: report.exit() as u8,
+            stop_reason: report.stop_reason.as_str().to_owned(),
+            counters: report.counters,
+            reasons: report.reasons.iter().map(rejects).collect(),
+            depth: report.depth,
+            error: report.fault.as_deref().map(error_chain::one_line),
+        }
+    }
+
+    /// A run that failed before it could take a message.
+    #[must_use]
+    pub fn of_failure(started: SystemTime, elapsed: Duration, exit: Exit, error: String) -> Self {
+        Self {
+            started,
+            elapsed,
+            exit_code: exit as u8,
+            stop_reason: FAILED.to_owned(),
+            counters: Counters::default(),
+            reasons: BTreeMap::new(),
+            depth: Depth::default(),
+            error: Some(error),
+        }
+    }
+}
+
+/// The stop reason of a run that failed before it could ask for a message.
+pub const FAILED: &str = "failed";
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
+}
+
+/// The file, open.
+pub struct History {
+    connection: Connection,
+}
+
+impl History {
+    /// Opens or creates the file to append to it.
+    ///
+    /// # Errors
+    /// It can't be opened or created, or is no history, or a newer one than ours.
+    pub fn open(path: &Path) -> Result<Self, AnyError> {
+        let connection = sqlite::open(path)?;
+        connection.busy_timeout(BUSY_BOUND)?;
+        connection.pragma_update(None, "synchronous", "normal")?;
+        connection.pragma_update(None, "wal_autocheckpoint", PAGES_IN_LOG)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        if version(&connection)? == 0 {
+            let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+            if version(&transaction)? == 0 {
+                transaction.execute_batch(SCHEMA)?;
+            }
+            transaction.commit()?;
+        }
+        Self::of_our_version(connection)
+    }
+
+    /// Opens the file to read it; `None` where there is none.
+    ///
+    /// # Errors
+    /// It may not be read, or is no history, or a newer one than ours.
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, AnyError> {
+        if !state_file::exists(path)? {
+            return Ok(None);
+        }
+        std::fs::File::open(path)?; // says why not; SQLite says no more than that it can't
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW)?;
+        connection.busy_timeout(BUSY_BOUND)?;
+        Self::of_our_version(connection).map(Some)
+    }
+
+    fn of_our_version(connection: Connection) -> Result<Self, AnyError> {
+        match version(&connection)? {
+            VERSION => Ok(Self { connection }),
+            0 => Err(io::Error::new(io::ErrorKind::InvalidData, "it is a database, and no history").into()),
+            newer => Err(io::Error::new(io::ErrorKind::InvalidData, format!("its version is {newer}, and {VERSION} is known here")).into()),
+        }
+    }
+
+    /// Appends a row, adds to the totals, and removes what is too old or too much.
+    ///
+    /// # Errors
+    /// The file can't be written, or another process does not let go of it; nothing is changed then.
+    pub fn append(&self, run: &Run, settings: &Settings) -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let id = insert(&transaction, run)?;
+        totals::add(&transaction, run)?;
+        remove(&transaction, id, run.started, settings)?;
+        transaction.commit()
+    }
+
+    /// Lets `act` have the totals while nobody else can change them.
+    ///
+    /// # Errors
+    /// The file can't be read, another process does not let go of it, or `act` fails.
+    fn with_totals(&self, act: impl FnOnce(&totals::Totals) -> io::Result<()>) -> Result<(), AnyError> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        act(&totals::all(&transaction)?)?;
+        Ok(transaction.rollback()?)
+    }
+
+    /// The runs that began at `since` or later, the oldest first.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn runs(&self, since: SystemTime) -> rusqlite::Result<Vec<Run>> {
+        self.query("WHERE started_at >= ?1 ORDER BY id", millis(since))
+    }
+
+    /// The last runs, the oldest first.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn last(&self, count: u32) -> rusqlite::Result<Vec<Run>> {
+        let mut runs = self.query("ORDER BY id DESC LIMIT ?1", count.into())?;
+        runs.reverse();
+        Ok(runs)
+    }
+
+    /// When the last run began that ended with 0.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn last_success(&self) -> rusqlite::Result<Option<SystemTime>> {
+        Ok(totals::all(&self.connection)?.last_success())
+    }
+
+    fn query(&self, condition: &str, parameter: i64) -> rusqlite::Result<Vec<Run>> {
+        let mut rejects = self.connection.prepare("SELECT reason, messages, detail FROM rejects WHERE run = ?1")?;
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT id, started_at, elapsed, exit_code, stop_reason, received, stored, duplicate, rejected, requeued, dead_lettered, deferred,
+                unconfirmed, received_bytes, depth_before, depth_after, error FROM runs {condition}"
+        ))?;
+        let runs = statement.query_map([parameter], |row| Ok((row.get::<_, i64>(0)?, run(row)?)))?;
+        let with_rejects = |found: rusqlite::Result<(i64, Run)>| {
+            let (id, mut run) = found?;
+            if run.counters.rejected > 0 {
+                let reasons = rejects
+                    .query_map([id], |row| Ok((row.get(0)?, Rejected { messages: count(row, 1)?, detail: row.get(2)? })))?;
+                run.reasons = reasons.collect::<rusqlite::Result<_>>()?;
+            }
+            Ok(run)
+        };
+        runs.map(with_rejects).collect()
+    }
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn millis(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}
+
+fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let depth = |column| row.get::<_, Option<i64>>(column).map(|depth| depth.map(i64::cast_unsigned));
+    Ok(Run {
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, 1)?),
+        elapsed: Duration::from_micros(count(row, 2)?),
+        exit_code: row.get(3)?,
+        stop_reason: row.get(4)?,
+        counters: Counters {
+            received: count(row, 5)?,
+            stored: count(row, 6)?,
+            duplicate: count(row, 7)?,
+            rejected: count(row, 8)?,
+            requeued: count(row, 9)?,
+            dead_lettered: count(row, 10)?,
+            deferred: count(row, 11)?,
+            unconfirmed: count(row, 12)?,
+            received_bytes: count(row, 13)?,
+        },
+        reasons: BTreeMap::new(),
+        depth: Depth { before: depth(14)?, after: depth(15)? },
+        error: row.get(16)?,
+    })
+}
+
+/// Brings the row's number.
+fn insert(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<i64> {
+    let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed, received_bytes } = run.counters;
+    transaction.execute(
+        "INSERT INTO runs (started_at, elapsed, exit_code, stop_reason, received, stored, duplicate, rejected, requeued, dead_lettered, deferred,
+            unconfirmed, received_bytes, depth_before, depth_after, error)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        params![
+            millis(run.started),
+            i64::try_from(run.elapsed.as_micros()).unwrap_or(i64::MAX),
+            run.exit_code,
+            run.stop_reason,
+            received.cast_signed(),
+            stored.cast_signed(),
+            duplicate.cast_signed(),
+            rejected.cast_signed(),
+            requeued.cast_signed(),
+            dead_lettered.cast_signed(),
+            deferred.cast_signed(),
+            unconfirmed.cast_signed(),
+            received_bytes.cast_signed(),
+            run.depth.before.map(u64::cast_signed),
+            run.depth.after.map(u64::cast_signed),
+            run.error,
+        ],
+    )?;
+    let id = transaction.last_insert_rowid();
+    for (reason, rejected) in &run.reasons {
+        let sql = "INSERT INTO rejects (run, reason, messages, detail) VALUES (?1, ?2, ?3, ?4)";
+        transaction.execute(sql, params![id, reason, rejected.messages.cast_signed(), rejected.detail])?;
+    }
+    Ok(id)
+}
+
+/// Only the oldest are looked at, so that a run costs the same whatever the file holds.
+fn remove(transaction: &Transaction<'_>, newest: i64, now: SystemTime, settings: &Settings) -> rusqlite::Result<()> {
+    let too_old = now.checked_sub(settings.max_age).map_or(0, millis);
+    let first_kept = newest.saturating_sub(i64::try_from(settings.max_runs.get()).unwrap_or(i64::MAX)) + 1;
+    let oldest = "SELECT id, started_at FROM runs ORDER BY id LIMIT 1";
+    let (id, started_at) = transaction.query_row(oldest, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+    if id >= first_kept && started_at >= too_old {
+        return Ok(());
+    }
+    let ids = "SELECT id FROM (SELECT id, started_at FROM runs ORDER BY id LIMIT ?1) WHERE id < ?2 OR started_at < ?3";
+    for (table, column) in [("rejects", "run"), ("runs", "id")] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE {column} IN ({ids})"), params![REMOVED_AT_ONCE, first_kept, too_old])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Sums over all runs, those that were removed among them.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::Run;
+
+/// The names; of some, each label has a sum of its own.
+pub(super) const MESSAGES: &str = "messages";
+pub(super) const REJECTED: &str = "rejected";
+pub(super) const BYTES: &str = "bytes";
+pub(super) const DEAD_LETTERED: &str = "dead-lettered";
+pub(super) const UNCONFIRMED: &str = "unconfirmed";
+pub(super) const RUNS: &str = "runs";
+pub(super) const SECONDS: &str = "seconds";
+pub(super) const BUCKET: &str = "bucket";
+/// No sum: when the last run began that ended with 0, in seconds since the epoch.
+const LAST_SUCCESS: &str = "last-success";
+
+/// Upper bounds of the histogram of run durations, in seconds.
+pub(super) const BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// The bucket that a duration belongs to, by its upper bound.
+pub(super) fn bucket(elapsed: Duration) -> String {
+    BUCKETS.iter().find(|bound| elapsed.as_secs_f64() <= **bound).map_or_else(|| "+Inf".to_owned(), ToString::to_string)
+}
+
+/// Adds one run.
+#[expect(clippy::cast_precision_loss, reason = "sums are kept as whoever reads them keeps them: exact up to 2^53")]
+pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
+    let counters = run.counters;
+    let counted = [
+        (MESSAGES, "stored", counters.stored),
+        (MESSAGES, "duplicate", counters.duplicate),
+        (MESSAGES, "deferred", counters.deferred),
+        (MESSAGES, "not-started", counters.requeued - counters.deferred),
+        (BYTES, "", counters.received_bytes),
+        (DEAD_LETTERED, "", counters.dead_lettered),
+        (UNCONFIRMED, "", counters.unconfirmed),
+        (RUNS, &run.stop_reason, 1),
+        (BUCKET, &bucket(run.elapsed), 1),
+    ];
+    let reasons = run.reasons.iter().map(|(reason, rejects)| (REJECTED, reason.as_str(), rejects.messages));
+    let mut add = transaction.prepare(
+        "INSERT INTO totals (name, label, value) VALUES (?1, ?2, ?3) ON CONFLICT (name, label) DO UPDATE SET value = value + excluded.value",
+    )?;
+    for (name, label, number) in counted.into_iter().chain(reasons).filter(|(.., number)| *number > 0) {
+        add.execute(params![name, label, number as f64])?;
+    }
+    add.execute(params![SECONDS, "", run.elapsed.as_secs_f64()])?;
+    if run.exit_code == 0 {
+        let seconds = run.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        transaction.execute("INSERT OR REPLACE INTO totals (name, label, value) VALUES (?1, '', ?2)", params![LAST_SUCCESS, seconds])?;
+    }
+    Ok(())
+}
+
+/// What is in the file.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Totals> {
+    let mut statement = connection.prepare("SELECT name, label, value FROM totals")?;
+    statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?.collect::<rusqlite::Result<_>>().map(Totals)
+}
+
+/// Sums by name and label.
+#[derive(Debug, Default)]
+pub(super) struct Totals(BTreeMap<(String, String), f64>);
+
+impl Totals {
+    /// 0 where nothing was counted yet.
+    pub(super) fn get(&self, name: &str, label: &str) -> f64 {
+        self.0.get(&(name.to_owned(), label.to_owned())).copied().unwrap_or(0.0)
+    }
+
+    /// When the last run began that ended with 0.
+    pub(super) fn last_success(&self) -> Option<SystemTime> {
+        let seconds = self.0.get(&(LAST_SUCCESS.to_owned(), String::new()))?;
+        Some(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(*seconds).ok()?)
+    }
+}
