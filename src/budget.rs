@@ -26,15 +26,8 @@ pub enum StopReason {
 
 impl StopReason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::LimitReached,
-        Self::QueueEmpty,
-        Self::Deadline,
-        Self::Signal,
-        Self::QueueClosed,
-        Self::StoreUnavailable,
-        Self::StoreSetup,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::LimitReached, Self::QueueEmpty, Self::Deadline, Self::Signal, Self::QueueClosed, Self::StoreUnavailable, Self::StoreSetup];
 
     /// The word for logs and reports.
     #[must_use]

@@ -13,11 +13,12 @@ const BUSY_BOUND: Duration = Duration::from_secs(2);
 /// How often it is tried where SQLite has no wait of its own.
 const BUSY_POLL: Duration = Duration::from_millis(2);
 
-/// Opens or creates the database at `path`: write-ahead log, a commit is on the disk when it returns.
+/// Opens or creates the database at `path`: write-ahead log, a commit is on the disk when it returns. One that is created has pages of `page` bytes, or
+/// of as many as SQLite likes best.
 ///
 /// # Errors
 /// The file can't be created or opened, or is no database.
-pub fn open(path: &Path) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
+pub fn open(path: &Path, page: Option<u32>) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
     // SQLite itself would create it readable for everybody, and its -wal and -shm files take mode and owner from it.
     state_file::open_or_create(path)?;
     // It opens the file by its name again: where that has become a symlink meanwhile, it refuses it as well.
@@ -25,6 +26,9 @@ pub fn open(path: &Path) -> Result<Connection, Box<dyn std::error::Error + Send 
     let folder = state_file::folder(path).canonicalize()?;
     let connection = Connection::open_with_flags(folder.join(name), OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW)?;
     connection.busy_timeout(BUSY_BOUND)?;
+    if let Some(page) = page {
+        connection.pragma_update(None, "page_size", page)?; // before there is a log, or it has no effect
+    }
     retry_while_busy(|| connection.pragma_update(None, "journal_mode", "wal"))?;
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)

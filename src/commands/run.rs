@@ -36,15 +36,20 @@ async fn attempt(settings: &Settings, logbook: &mut Logbook) -> Result<RunReport
     let shutdown = shutdown::on_signal().map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
     let decoder = wiring::decoder(settings)?;
     let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
-    // Both at once; but the queue is not asked for a message before the store is there. While they are waited for, the history is opened.
-    let connect = async { tokio::join!(wiring::store(&settings.store), wiring::source(&settings.source), async { logbook.open() }) };
+    let source = async {
+        let source = wiring::source(&settings.source).await;
+        logbook.open(); // in the time that a store over the network still takes, most of which it waits
+        source
+    };
+    // Both at once; but the queue is not asked for a message before the store is there.
+    let connect = async { tokio::join!(wiring::store(&settings.store), source) };
     tokio::pin!(shutdown);
     let connected = tokio::select! {
         connected = connect => Some(connected),
         () = &mut shutdown => None,
     };
     // Where it is over before, nothing was taken.
-    let Some((store, source, ())) = connected else {
+    let Some((store, source)) = connected else {
         return Ok(RunReport::new(StopReason::Signal, Tally::default(), Depth::default(), Duration::ZERO, None));
     };
     let (store, source) = (store?, source?);

@@ -139,7 +139,11 @@ impl Page {
         self.gauge("x_msrv_last_run_in_flight", "Messages that the last run left unsettled, or may have.", run.counters.unconfirmed);
         let depths = [("start", run.depth.before), ("end", run.depth.after)];
         if depths.iter().any(|(_, depth)| depth.is_some()) {
-            self.family(DEPTH, "gauge", "Messages that waited in the queue at the start and at the end of the last run, where that is known.");
+            self.family(
+                DEPTH,
+                "gauge",
+                "Messages that waited in the queue at the start and at the end of the last run, where that is known.",
+            );
             for (at, depth) in depths {
                 if let Some(depth) = depth {
                     self.sample(DEPTH, &[("at", at)], depth);

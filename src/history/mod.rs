@@ -31,7 +31,10 @@ use crate::{
 /// How long another process's write is waited for; each takes some milliseconds at most.
 const BUSY_BOUND: Duration = Duration::from_millis(250);
 
-/// Pages of the log after which it is written into the file, which waits for the disk: every thirtieth run or so. A longer log costs each run the time
+/// Bytes of a page. A run changes two or three of them, and each goes into the log as a whole.
+const PAGE: u32 = 1024;
+
+/// Pages of the log after which it is written into the file, which waits for the disk: every fortieth run or so. A longer log costs each run the time
 /// to read it.
 const PAGES_IN_LOG: u32 = 100;
 
@@ -168,7 +171,7 @@ impl History {
     /// # Errors
     /// It can't be opened or created, or is no history, or a newer one than ours.
     pub fn open(path: &Path) -> Result<Self, AnyError> {
-        let connection = sqlite::open(path)?;
+        let connection = sqlite::open(path, Some(PAGE))?;
         connection.busy_timeout(BUSY_BOUND)?;
         connection.pragma_update(None, "synchronous", "normal")?;
         connection.pragma_update(None, "wal_autocheckpoint", PAGES_IN_LOG)?;
@@ -263,8 +266,8 @@ impl History {
         let with_rejects = |found: rusqlite::Result<(i64, Run)>| {
             let (id, mut run) = found?;
             if run.counters.rejected > 0 {
-                let reasons = rejects
-                    .query_map([id], |row| Ok((row.get(0)?, Rejected { messages: count(row, 1)?, detail: row.get(2)? })))?;
+                let reasons =
+                    rejects.query_map([id], |row| Ok((row.get(0)?, Rejected { messages: count(row, 1)?, detail: row.get(2)? })))?;
                 run.reasons = reasons.collect::<rusqlite::Result<_>>()?;
             }
             Ok(run)
