@@ -1,4 +1,5 @@
-//! x-msrv as a systemd generator (systemd.generator(7)): the `period` of each configuration becomes the interval of its timer.
+//! x-msrv as a systemd generator (systemd.generator(7)): the `period` of each configuration becomes the interval of its timer, and what else the units
+//! have to know of it follows.
 //!
 //! systemd runs it at boot, before anything else, and at every daemon-reload. So it reads local files and nothing else, passes over what is
 //! wrong with a warning, and never fails because of it.
@@ -37,6 +38,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// The names of the drop-ins. systemd reads those of a unit in the order of their names, wherever they are, so an administrator's come later.
 const PERIOD: &str = "00-period.conf";
 const TIMEOUTS: &str = "00-timeouts.conf";
+const METRICS: &str = "00-metrics.conf";
 
 /// An empty assignment clears every trigger of the timer.
 const CLEARED: &str = "[Timer]\nOnActiveSec=\n";
@@ -92,6 +94,7 @@ pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
                 )?;
                 if let Some(settings) = &settings {
                     units.write_timeouts(&administrator, output, &origin, settings)?;
+                    units.write_metrics(output, &origin, settings)?;
                 }
             }
             None => warnings.push(format!("passed over {}: no unit can have this name", path.display())),
@@ -193,6 +196,19 @@ impl Units {
         }
         let text = format!("{origin}# A run may take longer than the unit allows.\n[Service]\n{lines}");
         write(&output.join(format!("{}.service.d", self.name)), TIMEOUTS, &text)
+    }
+
+    /// The right to write where the metrics go, beside the state directory the only place that a run writes to. It adds to what an administrator has set.
+    fn write_metrics(&self, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
+        let Some(metrics) = &settings.metrics else { return Ok(()) };
+        let folder = metrics.textfile.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+        if folder.contains(char::is_control) {
+            return Ok(()); // no setting of a unit can hold it
+        }
+        // systemd.syntax(7) for the quotes, systemd.unit(5) for the specifiers. What is not there is no error.
+        let folder = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+        let text = format!("{origin}# Where the metrics go.\n[Service]\nReadWritePaths=\"-{folder}\"\n");
+        write(&output.join(format!("{}.service.d", self.name)), METRICS, &text)
     }
 
     /// The names by which an administrator may mean them.

@@ -18,6 +18,7 @@ use std::{
 
 pub use logbook::Logbook;
 
+use log::debug;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, config::DbConfig, params};
 use serde::{Serialize, Serializer};
 
@@ -34,9 +35,9 @@ const BUSY_BOUND: Duration = Duration::from_millis(250);
 /// Bytes of a page. A run changes two or three of them, and each goes into the log as a whole.
 const PAGE: u32 = 1024;
 
-/// Pages of the log after which it is written into the file, which waits for the disk: every fortieth run or so. A longer log costs each run the time
-/// to read it.
-const PAGES_IN_LOG: u32 = 100;
+/// Bytes of the log after which it is written into the file, which waits for the disk: every fortieth run or so. A longer log costs each run the time to
+/// read it.
+const LOG: u64 = 100 << 10;
 
 /// Rows that are removed in one run at most, so that a smaller bound does not make one run slow.
 const REMOVED_AT_ONCE: u32 = 100;
@@ -174,7 +175,8 @@ impl History {
         let connection = sqlite::open(path, Some(PAGE))?;
         connection.busy_timeout(BUSY_BOUND)?;
         connection.pragma_update(None, "synchronous", "normal")?;
-        connection.pragma_update(None, "wal_autocheckpoint", PAGES_IN_LOG)?;
+        // SQLite would do it again at each run, for it forgets at the end of a process how far it has come.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if version(&connection)? == 0 {
             let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
@@ -217,7 +219,23 @@ impl History {
         let id = insert(&transaction, run)?;
         totals::add(&transaction, run)?;
         remove(&transaction, id, run.started, settings)?;
-        transaction.commit()
+        transaction.commit()?;
+        let mut log = settings.path.as_os_str().to_owned();
+        log.push("-wal");
+        if std::fs::metadata(log).is_ok_and(|log| log.len() > LOG) {
+            self.shorten_log();
+        }
+        Ok(())
+    }
+
+    /// Writes the log into the file. Where somebody reads it just now, or the disk is full, a later run does it.
+    fn shorten_log(&self) {
+        let at_once = self.connection.busy_timeout(Duration::ZERO);
+        let written = at_once.and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        let restored = self.connection.busy_timeout(BUSY_BOUND);
+        if let Err(cause) = written.and(restored) {
+            debug!(cause = cause.to_string(); "the log of the history stays long");
+        }
     }
 
     /// Lets `act` have the totals while nobody else can change them.
@@ -360,4 +378,116 @@ fn remove(transaction: &Transaction<'_>, newest: i64, now: SystemTime, settings:
         transaction.execute(&format!("DELETE FROM {table} WHERE {column} IN ({ids})"), params![REMOVED_AT_ONCE, first_kept, too_old])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn settings(folder: &TempDir) -> Settings {
+        let path = folder.path().join("history.db");
+        Settings { path, max_age: Duration::from_secs(100), max_runs: NonZeroU64::new(10).expect("not zero") }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
+    }
+
+    fn run(started: SystemTime) -> Run {
+        let rejected = Rejected { messages: 2, detail: "not JSON: line 1".to_owned() };
+        Run {
+            started,
+            elapsed: Duration::from_micros(12_345),
+            exit_code: 0,
+            stop_reason: "queue-empty".to_owned(),
+            counters: Counters { received: 7, stored: 5, rejected: 2, dead_lettered: 2, received_bytes: 700, ..Counters::default() },
+            reasons: [("not-json".to_owned(), rejected)].into_iter().collect(),
+            depth: Depth { before: Some(7), after: None },
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_run_comes_back_as_it_was_whatever_is_known_of_it() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        assert!(History::open_existing(&settings.path).expect("no error").is_none(), "reading creates nothing");
+        let failed = Run::of_failure(at(1), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
+        let history = History::open(&settings.path).expect("a file");
+        for run in [run(at(0)), failed.clone()] {
+            history.append(&run, &settings).expect("appended");
+        }
+        let reader = History::open_existing(&settings.path).expect("readable").expect("there");
+        assert_eq!(reader.runs(at(0)).expect("rows"), [run(at(0)), failed.clone()]);
+        assert_eq!(reader.runs(at(1)).expect("rows"), [failed.clone()]);
+        assert_eq!(reader.last(1).expect("rows"), [failed]);
+        assert_eq!(reader.last_success().expect("totals"), Some(at(0)), "the one that failed is none");
+    }
+
+    /// Without it, a run every second fills the disk in some years, and totals would fall when rows go.
+    #[test]
+    fn what_is_too_old_or_too_much_is_removed_and_still_counts() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let history = History::open(&settings.path).expect("a file");
+        for second in 0..25 {
+            history.append(&run(at(second)), &settings).expect("appended");
+        }
+        let kept = |history: &History| history.runs(SystemTime::UNIX_EPOCH).expect("rows").iter().map(|run| run.started).collect::<Vec<_>>();
+        assert_eq!(kept(&history), (15..25).map(at).collect::<Vec<_>>(), "the newest ten");
+        history.append(&run(at(122)), &settings).expect("appended");
+        assert_eq!(kept(&history), [at(22), at(23), at(24), at(122)], "none older than a hundred seconds");
+        let rejects: u64 = history.connection.query_row("SELECT count(*) FROM rejects", [], |row| count(row, 0)).expect("a count");
+        assert_eq!(rejects, 4, "they go with their runs");
+        let sum = |name: &str, label: &str| totals::all(&history.connection).expect("totals").get(name, label);
+        assert_eq!((sum(totals::MESSAGES, "stored"), sum(totals::REJECTED, "not-json"), sum(totals::BYTES, "")), (130.0, 52.0, 18_200.0));
+        assert_eq!((sum(totals::RUNS, "queue-empty"), sum(totals::BUCKET, "0.025")), (26.0, 26.0));
+    }
+
+    #[test]
+    fn several_processes_may_write_it_at_once() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = Settings { max_runs: NonZeroU64::new(1_000).expect("not zero"), ..settings(&folder) };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for second in 0..25 {
+                        History::open(&settings.path).expect("a file").append(&run(at(second)), &settings).expect("appended");
+                    }
+                });
+            }
+        });
+        let history = History::open_existing(&settings.path).expect("readable").expect("there");
+        assert_eq!(history.runs(at(0)).expect("rows").len(), 100);
+        assert_eq!(totals::all(&history.connection).expect("totals").get(totals::MESSAGES, "stored"), 500.0);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_or_of_a_later_version_is_left_alone() {
+        let folder = TempDir::new().expect("a folder");
+        let path = settings(&folder).path;
+        History::open(&path).expect("a file").connection.pragma_update(None, "user_version", 2).expect("written");
+        for error in [History::open(&path).err(), History::open_existing(&path).err()] {
+            assert!(error.expect("refused").to_string().contains("its version is 2"));
+        }
+        std::fs::write(&path, "these are notes, and no database at all, as everybody can see").expect("written");
+        assert!(History::open(&path).is_err());
+        assert!(std::fs::read_to_string(&path).expect("still there").starts_with("these are notes"));
+    }
+
+    #[test]
+    fn the_log_is_written_into_the_file_before_it_is_long() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let log = || settings.path.with_extension("db-wal").metadata().expect("the log").len();
+        let mut lengths = Vec::new();
+        for second in 0..200 {
+            History::open(&settings.path).expect("a file").append(&run(at(second)), &settings).expect("appended");
+            lengths.push(log());
+        }
+        assert!(lengths.iter().all(|length| *length <= LOG), "{lengths:?}");
+        let written = lengths.iter().filter(|length| **length == 0).count();
+        assert!((1..=20).contains(&written), "not at each run: {lengths:?}");
+    }
 }

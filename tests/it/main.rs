@@ -9,6 +9,7 @@ mod embedded;
 mod faults;
 mod generator;
 mod guarded;
+mod history;
 mod instructions;
 mod nsq;
 mod original;

@@ -219,6 +219,24 @@ async fn never_more_than_n_and_the_rest_stays(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (30, 0));
 }
 
+/// Whether runs keep up is asked of these numbers: where they are told, they have to be true.
+async fn how_much_waits_is_told_truly_or_not_at_all(queue: &impl Queue) {
+    publish(queue, 50).await;
+    let true_or_unknown = |told: Option<u64>, depth| assert!(told.is_none_or(|told| told == depth), "{told:?} instead of {depth}");
+    let mut source = queue.source().await;
+    let demand = |count| Demand { max_messages: nonzero(count), idle_timeout: Duration::from_millis(20) };
+    true_or_unknown(source.start(demand(20)).await.expect("started"), 50);
+    let first = take(&mut source, 20).await;
+    source.settle(all(first, Settlement::Finish)).await;
+    true_or_unknown(source.close().await.depth, 30);
+    let mut source = queue.source().await;
+    true_or_unknown(source.start(demand(40)).await.expect("started"), 30);
+    let rest = take(&mut source, 30).await;
+    source.settle(all(rest, Settlement::Finish)).await;
+    assert!(matches!(receive(&mut source).await, Received::Empty));
+    assert_eq!(source.close().await.depth, Some(0), "what is known to be empty needs no question");
+}
+
 async fn never_more_unsettled_than_the_limit(queue: &impl Queue) {
     publish(queue, 50).await;
     let mut source = started(queue, 50).await;
@@ -383,7 +401,7 @@ macro_rules! source_contract {
             use super::*;
             source_contract!(@each $queue, [
                 an_empty_queue_says_so_and_soon, what_is_published_is_delivered_once_and_finished, the_few_that_wait_come_at_once,
-                never_more_than_n_and_the_rest_stays, never_more_unsettled_than_the_limit,
+                never_more_than_n_and_the_rest_stays, how_much_waits_is_told_truly_or_not_at_all, never_more_unsettled_than_the_limit,
                 bodies_that_are_unsettled_are_bounded_together, a_requeued_message_comes_again_as_the_same_and_one_attempt_on, a_delay_keeps_a_message_away_for_so_long,
                 what_was_never_settled_comes_again, a_settlement_that_comes_too_late_is_told, touching_keeps_a_message_ours,
                 receiving_loses_nothing_when_it_is_cancelled, closing_leaves_nothing_in_flight,

@@ -1,0 +1,199 @@
+//! What runs leave behind for people: the history and the metrics. Nothing that is wrong with them may cost a run its messages, or its time.
+
+use std::{
+    collections::BTreeMap,
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
+
+use rusqlite::Connection;
+
+use crate::support::{
+    nsqd::{Nsqd, nobody},
+    program::{Ended, Program},
+    project,
+};
+
+const EMBEDDED: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 10\n";
+
+fn with(more: &str) -> Program {
+    Program::new(&format!("{EMBEDDED}{more}"))
+}
+
+/// Stop reason, exit code, messages stored and error of each run in the history.
+fn runs(program: &Program) -> Vec<(String, i64, i64, Option<String>)> {
+    let history = Connection::open(program.path("history.db")).expect("a history");
+    let mut statement = history.prepare("SELECT stop_reason, exit_code, stored, error FROM runs ORDER BY id").expect("its table");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+fn send(program: &Program, count: usize) {
+    let lines: String = (0..count).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+    assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
+}
+
+/// The metrics in the file by name and labels. `promtool` has to like it.
+#[track_caller]
+fn metrics(program: &Program) -> BTreeMap<String, f64> {
+    let text = std::fs::read_to_string(program.path("x.prom")).expect("the metrics");
+    let mut promtool = Command::new(project().join("test/promtool"));
+    let promtool = promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = promtool.spawn().expect("a shell script");
+    check.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
+    let said = check.wait_with_output().expect("it ends");
+    assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples.map(|line| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).expect("a sample")).collect()
+}
+
+#[test]
+fn each_run_is_a_row_those_that_fail_as_well() {
+    let program = with("");
+    send(&program, 12);
+    program.drain(&[]);
+    program.drain(&[]);
+    program.write("schema.json", "{");
+    assert_eq!(program.run(&["--timeout", "1s"]).code, Some(0));
+    program.write("x-msrv.yml", &format!("{EMBEDDED}schema: schema.json\n"));
+    assert_eq!(program.run(&[]).code, Some(78));
+    let nsq = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n", nobody());
+    program.write("x-msrv.yml", &nsq);
+    assert_eq!(program.run(&[]).code, Some(69));
+    let runs = runs(&program);
+    let known = |reason: &str, stored| (reason.to_owned(), 0, stored, None);
+    assert_eq!(runs[..3], [known("limit-reached", 10), known("queue-empty", 2), known("queue-empty", 0)]);
+    let failed = |run: &(String, i64, i64, Option<String>), code, words: &str| {
+        run.0 == "failed" && run.1 == code && run.3.as_ref().is_some_and(|error| error.contains(words))
+    };
+    assert!(failed(&runs[3], 78, "schema.json is not JSON") && failed(&runs[4], 69, "cannot reach nsqd at"), "{runs:?}");
+    assert_eq!(runs.len(), 5);
+}
+
+/// A run that waited for its history would be as slow as whoever reads it, and one that failed for it would stop the queue.
+#[test]
+fn a_history_that_cannot_be_written_is_a_warning_and_the_run_goes_on() {
+    let is_a_run = |ended: &Ended, program: &Program| {
+        assert_eq!((ended.code, ended.report()["stored"].as_u64()), (Some(0), Some(3)), "{}", ended.stderr);
+        assert!(ended.stderr.contains("WARN  the run is not in the history") && ended.stderr.contains("history.db"), "{}", ended.stderr);
+        assert_eq!(program.rows("s").len(), 3);
+    };
+    let run = |program: &Program| program.run(&["run", "--report", "json"]);
+
+    let program = with("");
+    send(&program, 3);
+    std::fs::create_dir(program.path("history.db")).expect("a folder in its place");
+    is_a_run(&run(&program), &program);
+
+    let program = with("");
+    send(&program, 3);
+    program.write("history.db", &"no database\n".repeat(1_000));
+    is_a_run(&run(&program), &program);
+
+    let program = with("");
+    program.drain(&[]);
+    send(&program, 3);
+    let other = Connection::open(program.path("history.db")).expect("the history");
+    other.execute_batch("BEGIN IMMEDIATE").expect("nobody else is there");
+    let ended = run(&program);
+    is_a_run(&ended, &program);
+    drop(other);
+    program.drain(&[]);
+    assert_eq!(runs(&program).len(), 2, "the one that was left out is left out");
+}
+
+#[test]
+fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
+    let program = with("metrics: {textfile: x.prom}\nperiod: 30s\n");
+    send(&program, 12);
+    program.run_with_input(&["send"], b"{a\n[]\n");
+    program.drain(&[]);
+    assert_eq!(program.path("x.prom").metadata().expect("a file").permissions().mode() & 0o777, 0o644);
+    let first = metrics(&program);
+    program.drain(&[]);
+    let second = metrics(&program);
+    let stored = r#"x_msrv_messages_total{pipeline="x-msrv",outcome="stored",reason=""}"#;
+    let rejected = |reason| format!(r#"x_msrv_messages_total{{pipeline="x-msrv",outcome="rejected",reason="{reason}"}}"#);
+    assert_eq!((first[stored], second[stored]), (10.0, 12.0));
+    assert_eq!((first[&rejected("not-json")], second[&rejected("not-json")], second[&rejected("not-object")]), (0.0, 1.0, 1.0));
+    let is = |name: &str, labels: &str, value: f64| {
+        let name = format!("{name}{{pipeline=\"x-msrv\"{labels}}}");
+        assert_eq!(second.get(&name), Some(&value), "{name}");
+    };
+    is("x_msrv_runs_total", r#",stop_reason="limit-reached""#, 1.0);
+    is("x_msrv_runs_total", r#",stop_reason="queue-empty""#, 1.0);
+    is("x_msrv_runs_total", r#",stop_reason="failed""#, 0.0);
+    is("x_msrv_run_duration_seconds_bucket", r#",le="+Inf""#, 2.0);
+    is("x_msrv_run_duration_seconds_count", "", 2.0);
+    is("x_msrv_last_run_queue_depth", r#",at="start""#, 4.0);
+    is("x_msrv_last_run_queue_depth", r#",at="end""#, 0.0);
+    is("x_msrv_last_run_success", "", 1.0);
+    is("x_msrv_period_seconds", "", 30.0);
+    is("x_msrv_max_messages", "", 10.0);
+    is("x_msrv_dead_letters_total", "", 2.0);
+
+    program.write("x-msrv.yml", &format!("{EMBEDDED}metrics: {{textfile: x.prom}}\nschema: nonesuch.json\n"));
+    assert_eq!(program.run(&[]).code, Some(78));
+    let third = metrics(&program);
+    let last = |name: &str| third[&format!("{name}{{pipeline=\"x-msrv\"}}")];
+    assert_eq!((last("x_msrv_last_run_success"), last("x_msrv_last_run_exit_code")), (0.0, 78.0), "a run that fails tells it as well");
+    assert_eq!(third[stored], 12.0);
+    let left = std::fs::read_dir(program.path("")).expect("the folder").map(|entry| entry.expect("an entry").file_name());
+    assert_eq!(left.filter(|name| name.to_string_lossy().contains("prom")).count(), 1, "no file beside it is left over");
+}
+
+#[test]
+fn metrics_that_cannot_be_written_are_a_warning() {
+    let program = with("metrics: {textfile: nonesuch/x.prom}\n");
+    send(&program, 3);
+    let ended = program.run(&["run", "--report", "json"]);
+    assert_eq!((ended.code, ended.report()["stored"].as_u64()), (Some(0), Some(3)));
+    assert!(ended.stderr.contains("WARN  the metrics are not written") && ended.stderr.contains("nonesuch/x.prom"), "{}", ended.stderr);
+    assert_eq!(runs(&program).len(), 1);
+}
+
+#[test]
+fn a_history_that_is_not_wanted_leaves_no_file() {
+    let program = with("history: false\n");
+    program.drain(&[]);
+    assert!(!program.path("history.db").exists());
+    for (more, words) in [
+        ("history: false\nmetrics: {textfile: x.prom}\n", "metrics.textfile: counters that survive runs are kept in the history"),
+        ("metrics: {textfile: x.txt}\n", "`x.txt` does not end in .prom"),
+        ("history: {max-runs: 0}\n", "history.max-runs: 0 is not allowed"),
+        ("history:\n", "history: "),
+    ] {
+        let ended = with(more).run(&["check"]);
+        assert!(ended.code == Some(78) && ended.stderr.contains(words), "{more}: {}", ended.stderr);
+    }
+}
+
+/// nsqd tells by its statistics, which are asked beside what a run does anyway.
+#[test]
+fn the_depth_of_the_queue_is_known_where_nsqd_has_its_statistics_beside() {
+    let nsqd = Nsqd::with_statistics_beside(&[]);
+    let address = &nsqd.tcp;
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{address}'], topic: t, channel: c, max-messages: 20}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\n"
+    ));
+    nsqd.publish("t", (0..50).map(|number| format!("{{\"n\":{number}}}")));
+    let depths = || {
+        let report = program.drain(&[]);
+        (report["depth-before"].as_u64(), report["depth-after"].as_u64())
+    };
+    assert_eq!(depths(), (Some(50), Some(30)));
+    assert_eq!(depths(), (Some(30), Some(10)));
+    assert_eq!(depths(), (Some(10), Some(0)), "empty is empty, and needs no question");
+}
+
+/// The service runs with the mask 0027.
+#[test]
+fn the_history_is_for_the_service_and_its_group_only() {
+    let program = with("");
+    program.drain(&[]);
+    for name in ["history.db", "history.db-wal"] {
+        assert_eq!(program.path(name).metadata().expect("a file").permissions(), Permissions::from_mode(0o100_640), "{name}");
+    }
+}
