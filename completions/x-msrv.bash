@@ -25,6 +25,9 @@ _x__msrv() {
             x__msrv,help)
                 cmd="x__msrv__subcmd__help"
                 ;;
+            x__msrv,history)
+                cmd="x__msrv__subcmd__history"
+                ;;
             x__msrv,records)
                 cmd="x__msrv__subcmd__records"
                 ;;
@@ -37,6 +40,9 @@ _x__msrv() {
             x__msrv,send)
                 cmd="x__msrv__subcmd__send"
                 ;;
+            x__msrv,status)
+                cmd="x__msrv__subcmd__status"
+                ;;
             x__msrv__subcmd__help,check)
                 cmd="x__msrv__subcmd__help__subcmd__check"
                 ;;
@@ -45,6 +51,9 @@ _x__msrv() {
                 ;;
             x__msrv__subcmd__help,help)
                 cmd="x__msrv__subcmd__help__subcmd__help"
+                ;;
+            x__msrv__subcmd__help,history)
+                cmd="x__msrv__subcmd__help__subcmd__history"
                 ;;
             x__msrv__subcmd__help,records)
                 cmd="x__msrv__subcmd__help__subcmd__records"
@@ -58,6 +67,9 @@ _x__msrv() {
             x__msrv__subcmd__help,send)
                 cmd="x__msrv__subcmd__help__subcmd__send"
                 ;;
+            x__msrv__subcmd__help,status)
+                cmd="x__msrv__subcmd__help__subcmd__status"
+                ;;
             *)
                 ;;
         esac
@@ -65,7 +77,7 @@ _x__msrv() {
 
     case "${cmd}" in
         x__msrv)
-            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --report --help --version run send records check explain replay help"
+            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --report --help --version run send records check status history explain replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -125,7 +137,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__explain)
-            opts="-c -q -v -h --config --quiet --verbose --help 0 2 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup not-json not-object duplicate-field too-deep too-large big-integer huge-number reserved-field no-key schema refused too-many-attempts"
+            opts="-c -q -v -h --config --quiet --verbose --help 0 2 1 3 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup failed not-json not-object duplicate-field too-deep too-large big-integer huge-number reserved-field no-key schema refused too-many-attempts"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -147,7 +159,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help)
-            opts="run send records check explain replay help"
+            opts="run send records check status history explain replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -189,6 +201,20 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__history)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -251,6 +277,46 @@ _x__msrv() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__history)
+            opts="-c -q -v -h --since --json --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -352,6 +418,36 @@ _x__msrv() {
             fi
             case "${prev}" in
                 --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__status)
+            opts="-c -q -v -h --json --warning --critical --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --critical)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

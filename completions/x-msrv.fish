@@ -37,6 +37,8 @@ complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'One bounded 
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "records" -d 'Show records of the configured store, as NDJSON'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "check" -d 'Check the configuration and show the settings in force'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "history" -d 'Show past runs as a table, or as JSON'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "replay" -d 'Publish dead letters to the configured queue again'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -63,6 +65,19 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l warning -d 'Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l critical -d 'The same for what is critical' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l json -d 'One JSON object on one line'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l since -d 'Show runs that began no longer ago than this' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l json -d 'One JSON object a line for each run, with what became of its messages and why it failed'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s v -l verbose -d 'Log more: what a run asks and decides'
@@ -71,10 +86,12 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s c -l config -d 
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "run" -d 'One bounded run; what happens without a command'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "check" -d 'Check the configuration and show the settings in force'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "replay" -d 'Publish dead letters to the configured queue again'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check explain replay help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "run" -d 'One bounded run; what happens without a command'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "check" -d 'Check the configuration and show the settings in force'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "history" -d 'Show past runs as a table, or as JSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "replay" -d 'Publish dead letters to the configured queue again'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain replay help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -99,7 +99,7 @@ fn entry(argument: &Arg) -> String {
     let tag: Vec<_> = Some(names).filter(|names| !names.is_empty()).into_iter().chain(value(argument)).collect();
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut paragraphs: Vec<_> = help.split("\n\n").map(sentence).collect();
-    if argument.get_action().takes_values() {
+    if argument.get_action().takes_values() && !argument.is_hide_possible_values_set() {
         paragraphs.extend(argument.get_possible_values().iter().map(|value| {
             let help = value.get_help().map(ToString::to_string).unwrap_or_default();
             format!("{}: {}", value.get_name(), sentence(&help))

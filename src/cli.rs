@@ -1,16 +1,29 @@
 //! The command line.
 
-use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf};
+use std::{
+    ffi::OsString,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::{commands::explain::words, config::Overrides};
+use crate::{
+    commands::explain::words,
+    config::{Flag, Overrides},
+    exit::Exit,
+    status::{Level, Threshold},
+    timer::SYSTEM,
+};
 
 /// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code and meaning.
 pub const EXIT_CODES: &str = "\
 Exit codes:
    0  everything that was received is settled
    2  the command line is wrong
+ 1, 2, 3  of status: warning, critical, unknown
   65  the queue refuses a message that was to be sent
   66  a file given to a command cannot be used
   69  the queue or the store cannot be reached
@@ -59,7 +72,7 @@ pub(crate) struct GlobalArgs {
 
 impl GlobalArgs {
     /// Flags by the keys that they stand for.
-    pub(crate) fn overrides(&self) -> Option<(&'static str, &'static str, String)> {
+    pub(crate) fn overrides(&self) -> Option<Flag> {
         match (self.quiet, self.verbose) {
             (true, _) => Some(("--quiet", "log.level", "error".to_owned())),
             (_, true) => Some(("--verbose", "log.level", "debug".to_owned())),
@@ -118,6 +131,23 @@ pub(crate) enum Command {
   x-msrv check -c orders.yml
   x-msrv check --connect     asks queue, store and dead letter as well")]
     Check(CheckArgs),
+    /// Say how a pipeline is: last and next run, backlog, what was rejected
+    ///
+    /// It asks the history of the runs, and systemd for the timer; neither queue nor store, and nothing is changed.
+    ///
+    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also that of every error. It is a warning when no
+    /// run has succeeded for 3 periods, when the last run failed, when the timer is not active, and when the backlog grows although runs take all that
+    /// they may; and critical when no run has succeeded for 10 periods.
+    #[command(after_help = "Examples:
+  x-msrv status
+  x-msrv status orders --json | jq .backlog
+  x-msrv status orders --warning backlog=1000 --critical backlog=100000 --warning rejected=1%")]
+    Status(StatusArgs),
+    /// Show past runs as a table, or as JSON
+    #[command(after_help = "Examples:
+  x-msrv history --since 1h
+  x-msrv history --since 7d --json | jq -r 'select(.\"exit-code\" != 0) | [.started, .error] | @tsv'")]
+    History(HistoryArgs),
     /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
     ///
     /// No configuration is read.
@@ -159,6 +189,35 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml
+    #[arg(conflicts_with = "config")]
+    name: Option<String>,
+    /// One JSON object on one line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
+    ///
+    /// age: the last run that succeeded began longer ago. backlog: more messages wait. drain: it takes longer until none waits. rejected: a greater part
+    /// of what was received lately.
+    #[arg(long, value_name = "MEASURE=LIMIT")]
+    warning: Vec<Threshold>,
+    /// The same for what is critical
+    #[arg(long, value_name = "MEASURE=LIMIT")]
+    critical: Vec<Threshold>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Show runs that began no longer ago than this
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = humantime::parse_duration)]
+    pub(crate) since: Duration,
+    /// One JSON object a line for each run, with what became of its messages and why it failed
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// An exit code, a stop reason, or a reason of a dead letter
     #[arg(value_parser = PossibleValuesParser::new(words()), hide_possible_values = true)]
@@ -171,9 +230,21 @@ pub(crate) struct ReplayArgs {
     pub(crate) file: PathBuf,
 }
 
+impl StatusArgs {
+    /// The configuration that is asked for by its name.
+    pub(crate) fn configuration(&self) -> Option<PathBuf> {
+        self.name.as_ref().map(|name| Path::new(SYSTEM).join(format!("{name}.yml")))
+    }
+
+    pub(crate) fn thresholds(&self) -> Vec<(Level, Threshold)> {
+        let warning = self.warning.iter().map(|threshold| (Level::Warning, *threshold));
+        warning.chain(self.critical.iter().map(|threshold| (Level::Critical, *threshold))).collect()
+    }
+}
+
 impl RunArgs {
     /// Flags by the keys that they stand for.
-    pub(crate) fn overrides(&self) -> Vec<(&'static str, &'static str, String)> {
+    pub(crate) fn overrides(&self) -> Vec<Flag> {
         let flags = [
             ("--max-messages", "max-messages", &self.max_messages),
             ("--timeout", "timeout", &self.timeout),
@@ -193,8 +264,28 @@ impl RunArgs {
     }
 }
 
+/// Reads the command line; help and errors are shown here, and end the program with the code that is brought.
+///
+/// # Errors
+/// There is nothing to be done any more.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    let arguments = self::arguments(arguments);
+    Cli::try_parse_from(&arguments).map_err(|error| {
+        // Where standard error is closed there is nobody to tell.
+        drop(error.print());
+        // For a monitoring plugin 2 is critical.
+        let is_status = arguments.iter().skip(1).any(|argument| argument == "status");
+        match error.exit_code() {
+            0 => Exit::Success,
+            _ if is_status => Exit::Unknown,
+            _ => Exit::Usage,
+        }
+        .into()
+    })
+}
+
 /// The command line with the original's `-cfg PATH` and `-cfg=PATH` as `--config`.
-pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
         .map(|argument| match argument.to_str() {
             Some("-cfg") => "--config".into(),

@@ -10,6 +10,8 @@ pub enum Exit {
     Success = 0,
     /// The command line is wrong.
     Usage = 2,
+    /// Of `status`: how the pipeline is can't be said.
+    Unknown = 3,
     /// The queue refuses a message that it was to be sent.
     DataError = 65,
     /// A file that a command was given can't be read or used.

@@ -37,7 +37,10 @@ pub mod shutdown;
 pub mod source;
 pub mod sqlite;
 pub mod state_file;
+pub mod status;
 pub mod store;
+pub mod terminal;
+pub mod timer;
 pub mod tls;
 pub mod wiring;
 

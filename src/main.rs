@@ -2,13 +2,7 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
-use clap::Parser as _;
-use x_msrv::{
-    cli::{self, Cli},
-    commands, error_chain,
-    exit::Exit,
-    generator, logging,
-};
+use x_msrv::{cli, commands, error_chain, exit::Exit, generator, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,7 +14,10 @@ fn main() -> ExitCode {
     if name == generator::NAME {
         return generate(arguments.skip(1));
     }
-    let cli = Cli::parse_from(cli::arguments(arguments));
+    let cli = match cli::parse(arguments) {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
     let exit = commands::execute(cli).unwrap_or_else(|error| {
         logging::fatal(&error_chain::text(&error));
         error.exit().into()

@@ -95,6 +95,20 @@ impl Counters {
         self.unconfirmed += closing.unconfirmed;
     }
 
+    /// Adds what became of the messages of another run.
+    pub fn add(&mut self, other: &Self) {
+        let Self { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed, received_bytes } = other;
+        self.received += received;
+        self.stored += stored;
+        self.duplicate += duplicate;
+        self.rejected += rejected;
+        self.requeued += requeued;
+        self.dead_lettered += dead_lettered;
+        self.deferred += deferred;
+        self.unconfirmed += unconfirmed;
+        self.received_bytes += received_bytes;
+    }
+
     /// Whether every message that was received is accounted for.
     #[must_use]
     pub fn add_up(&self) -> bool {

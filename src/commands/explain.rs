@@ -1,7 +1,7 @@
 //! `x-msrv explain`
 //!
-//! The words that a run leaves behind, each with what it means and what to do. They are those of `exit`, `budget` and `decode`; a test holds the
-//! three against this page.
+//! The words that a run leaves behind, each with what it means and what to do. They are those of `exit`, `budget`, `decode` and `history`; a test holds
+//! them against this page.
 
 use std::io::{self, Write as _};
 
@@ -17,7 +17,7 @@ type Entry = (&'static str, &'static str, &'static str, &'static str);
 const STARTED_AGAIN: &str = "The timer starts the next run, which tries again.";
 const AFTER_MENDING: &str = "When it is mended, `x-msrv replay FILE` sends the dead letters of a file again, each once.";
 
-const ENTRIES: [Entry; 31] = [
+const ENTRIES: [Entry; 33] = [
     (
         "0",
         "exit code: everything that was received is settled",
@@ -27,8 +27,15 @@ const ENTRIES: [Entry; 31] = [
     (
         "2",
         "exit code: the command line is wrong",
-        "The words on standard error say which part of it. No message was taken.",
+        "The words on standard error say which part of it. No message was taken. Of `status`, 2 means that something is critical.",
         "See `x-msrv --help`.",
+    ),
+    ("1", "exit code of `status`: a warning", "Its first line says what is not as it should be.", "What that line says."),
+    (
+        "3",
+        "exit code of `status`: how the pipeline is, is not known",
+        "Either no run is in the history yet, or configuration or history cannot be read.",
+        "Mend what the error names. The history is readable for root and the group x-msrv.",
     ),
     (
         "65",

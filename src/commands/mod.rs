@@ -2,20 +2,23 @@
 
 mod check;
 pub(crate) mod explain;
+mod history;
 mod records;
 pub mod replay;
 mod run;
 mod send;
+mod status;
 
 use std::{
     error::Error,
     io::{self, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use crate::{
     cli::{Cli, Command},
-    config::{self, ConfigError, Settings},
+    config::{self, ConfigError, Flag, Overrides, Settings},
     dead_letter::DeadLetterError,
     decode::SchemaError,
     exit::Exit,
@@ -56,6 +59,15 @@ pub enum CommandError {
         #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
+    /// There is no history, because none is wanted.
+    #[error("{file}: `history` is false, so no run is remembered")]
+    NoHistory {
+        /// Which configuration.
+        file: String,
+    },
+    /// How the pipeline is can't be said.
+    #[error(transparent)]
+    Unknown(Box<CommandError>),
     /// Something stopped half way.
     #[error("{done}")]
     Partly {
@@ -100,6 +112,7 @@ impl CommandError {
         match self {
             Self::Config(ConfigError::Value { origin, .. }) if origin.starts_with("--") => Exit::Usage,
             Self::Config(_)
+            | Self::NoHistory { .. }
             | Self::Schema(_)
             | Self::Logging(_)
             | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
@@ -109,6 +122,7 @@ impl CommandError {
             Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
                 Exit::Unavailable
             }
+            Self::Unknown(_) => Exit::Unknown,
             Self::File { .. } => Exit::NoInput,
             Self::Busy { .. } => Exit::TemporaryFailure,
             Self::Partly { cause, .. } => cause.exit(),
@@ -132,25 +146,38 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Some(other) => (before.overrides(), other),
     };
-    if let Command::Explain(arguments) = &command {
-        return explain::explain(arguments).map(|()| Exit::Success.into());
+    let load =
+        |path: Option<PathBuf>| load(path.or(global.config.clone()).as_deref(), flags.into_iter().chain(global.overrides()).collect());
+    match command {
+        Command::Explain(arguments) => explain::explain(&arguments).map(|()| Exit::Success.into()),
+        Command::Status(arguments) => {
+            let level = load(arguments.configuration()).and_then(|settings| status::status(&settings, &arguments));
+            level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)))
+        }
+        Command::History(arguments) => history::history(&load(None)?, &arguments).map(|()| Exit::Success.into()),
+        other => with_runtime(dispatch(other, load(None)?)).map(ExitCode::from),
     }
-    let mut overrides = crate::cli::environment();
-    overrides.flags = flags;
-    overrides.flags.extend(global.overrides());
-    let settings = config::load(global.config.as_deref(), &overrides)?;
+}
+
+fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError> {
+    let overrides = Overrides { flags, ..crate::cli::environment() };
+    let settings = config::load(path, &overrides)?;
     logging::start(settings.log)?;
     for warning in &settings.warnings {
         log::warn!("{warning}");
     }
+    Ok(settings)
+}
+
+fn with_runtime(command: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|cause| CommandError::System { attempt: "cannot start the runtime", cause })?;
-    let exit = runtime.block_on(dispatch(command, settings));
+    let exit = runtime.block_on(command);
     // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that does.
     runtime.shutdown_background();
-    exit.map(ExitCode::from)
+    exit
 }
 
 /// Tells the user what was done. Where standard error is closed there is nobody to tell, and it was done nevertheless.
@@ -164,7 +191,7 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandE
         Command::Send(arguments) => send::send(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
-        Command::Explain(_) => unreachable!("it needs no configuration, and is done before there is one"),
+        Command::Explain(_) | Command::Status(_) | Command::History(_) => unreachable!("these wait for nobody, and are done before"),
         Command::Replay(arguments) => replay::replay(&settings, &arguments).await.map(|()| Exit::Success),
     }
 }

@@ -64,13 +64,16 @@ fn yaml_options() -> serde_saphyr::Options {
 /// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and `__` between them.
 const PREFIX: &str = "X_MSRV__";
 
+/// A flag: its name as typed, the path of the key that it sets, and the value.
+pub type Flag = (&'static str, &'static str, String);
+
 /// Values from outside the file, as text.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// The environment; only what is ours is looked at.
     pub environment: Vec<(String, String)>,
-    /// Flags: their names as typed, the paths of the keys that they set, and values.
-    pub flags: Vec<(&'static str, &'static str, String)>,
+    /// What flags set.
+    pub flags: Vec<Flag>,
     /// The state directory that systemd made for us.
     pub state_directory: Option<PathBuf>,
 }

@@ -12,7 +12,7 @@ mod show;
 mod warnings;
 
 pub use error::ConfigError;
-pub use layers::{FORMATS, Overrides, SEARCHED};
+pub use layers::{FORMATS, Flag, Overrides, SEARCHED};
 pub use settings::{DeadLetterSettings, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
 
 use std::path::Path;

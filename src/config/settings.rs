@@ -35,8 +35,8 @@ const SYSTEM_STATE: &str = "/var/lib/x-msrv";
 /// Everything that a run needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The configuration's name, which is also that of its units: the file's, without what it ends with.
-    pub name: String,
+    /// The file that it was read from, by its absolute path.
+    pub file: PathBuf,
     /// N and the bounds of time.
     pub limits: Limits,
     /// How often the timer starts a run: M, where it is configured. Read by the generator.
@@ -121,6 +121,12 @@ const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Settings {
+    /// The configuration's name, which is also that of its units: the file's, without what it ends with.
+    #[must_use]
+    pub fn name(&self) -> String {
+        name_of(&self.file)
+    }
+
     /// How often the timer starts a run, unless an administrator says otherwise.
     #[must_use]
     pub fn period_or_packaged(&self) -> Duration {
@@ -162,16 +168,15 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         _ => return Err(Fault::new("sqlite", "there is a section `aerospike` as well: only one store can be written")),
     };
     let history = history_settings(shape.history, &paths)?;
-    let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let period = shape.period.map(|Span(value)| positive("period", value)).transpose()?;
     let metrics = textfile(shape.metrics, history.as_ref(), &paths)?.map(|textfile| history::metrics::Settings {
         textfile,
-        pipeline: name.clone(),
+        pipeline: name_of(file),
         period: period.unwrap_or(PACKAGED_PERIOD),
         max_messages,
     });
     Ok(Settings {
-        name,
+        file: file.to_owned(),
         limits,
         period,
         connect_timeout,
@@ -187,6 +192,10 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         log: log_settings(&shape.log.unwrap_or_default()),
         warnings: Vec::new(),
     })
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// What sections need from the top level.

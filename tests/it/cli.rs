@@ -23,6 +23,8 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
         &["records", "--help"],
         &["check", "--help"],
         &["explain", "--help"],
+        &["status", "--help"],
+        &["history", "--help"],
         &["explain", "0"],
         &["replay", "--help"],
     ] {
@@ -34,7 +36,7 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
     for word in ["Exit codes:", "69", "75", "78", "--config", "replay", "Examples:"] {
         assert!(help.contains(word), "{word} in {help}");
     }
-    for command in ["run", "send", "records", "check", "explain", "replay"] {
+    for command in ["run", "send", "records", "check", "status", "history", "explain", "replay"] {
         assert!(program.bare(&[command, "--help"]).stdout.contains("Example"), "{command}");
     }
 }

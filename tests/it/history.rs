@@ -31,8 +31,8 @@ fn runs(program: &Program) -> Vec<(String, i64, i64, Option<String>)> {
 }
 
 fn send(program: &Program, count: usize) {
-    let lines: String = (0..count).map(|number| format!("{{\"n\":{number}}}\n")).collect();
-    assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
+    let lines: Vec<_> = (0..count).map(|number| format!("{{\"n\":{number}}}")).collect();
+    assert_eq!(program.run_with_input(&["send"], lines.join("\n").as_bytes()).code, Some(0));
 }
 
 /// The metrics in the file by name and labels. `promtool` has to like it.
@@ -46,7 +46,9 @@ fn metrics(program: &Program) -> BTreeMap<String, f64> {
     let said = check.wait_with_output().expect("it ends");
     assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
-    samples.map(|line| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).expect("a sample")).collect()
+    samples
+        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).expect("a sample"))
+        .collect()
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     let third = metrics(&program);
     let last = |name: &str| third[&format!("{name}{{pipeline=\"x-msrv\"}}")];
     assert_eq!((last("x_msrv_last_run_success"), last("x_msrv_last_run_exit_code")), (0.0, 78.0), "a run that fails tells it as well");
-    assert_eq!(third[stored], 12.0);
+    assert_eq!(third[stored].to_string(), "12");
     let left = std::fs::read_dir(program.path("")).expect("the folder").map(|entry| entry.expect("an entry").file_name());
     assert_eq!(left.filter(|name| name.to_string_lossy().contains("prom")).count(), 1, "no file beside it is left over");
 }
@@ -196,4 +198,82 @@ fn the_history_is_for_the_service_and_its_group_only() {
     for name in ["history.db", "history.db-wal"] {
         assert_eq!(program.path(name).metadata().expect("a file").permissions(), Permissions::from_mode(0o100_640), "{name}");
     }
+}
+
+#[test]
+fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
+    let program = with("");
+    let first_line = |program: &Program, arguments: &[&str]| {
+        let ended = program.run(&[&["status"], arguments].concat());
+        (ended.code.expect("a code"), ended.stdout.lines().next().unwrap_or_default().to_owned(), ended)
+    };
+    let (code, line, _) = first_line(&program, &[]);
+    assert_eq!((code, line.as_str()), (3, "x-msrv: unknown: no run is in the history yet"));
+    send(&program, 33);
+    program.run_with_input(&["send"], b"[]\n");
+    (0..3).for_each(|_| drop(program.drain(&[])));
+    let (code, line, ended) = first_line(&program, &[]);
+    assert_eq!((code, line.as_str()), (0, "x-msrv: ok"), "{}", ended.stdout);
+    for words in ["limit-reached, 10 received: 10 stored in ", "4 messages wait, ", "drained in ", "3 runs; 30 received: 30 stored\n"] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    let (code, line, _) = first_line(&program, &["--warning", "backlog=3"]);
+    assert_eq!((code, line.as_str()), (1, "x-msrv: warning: 4 messages wait (3 are allowed)"));
+    let (code, line, _) = first_line(&program, &["--warning", "backlog=1", "--critical", "backlog=3"]);
+    assert_eq!((code, line.as_str()), (2, "x-msrv: critical: 4 messages wait (3 are allowed)"), "the worst comes first");
+    program.drain(&[]);
+    let (code, _, ended) = first_line(&program, &["--critical", "rejected=2%"]);
+    assert_eq!(code, 2, "{}", ended.stdout);
+    assert!(ended.stdout.contains("  rejected   1 not-object, the newest: a JSON object is wanted, "), "{}", ended.stdout);
+    program.write("x-msrv.yml", &format!("{EMBEDDED}schema: nonesuch.json\n"));
+    assert_eq!(program.run(&[]).code, Some(78));
+    let (code, line, _) = first_line(&program, &[]);
+    assert!(code == 1 && line.starts_with("x-msrv: warning: the last run ended with 78: cannot read the schema"), "{line}");
+}
+
+#[test]
+fn status_for_programs_is_one_json_object() {
+    let program = with("");
+    send(&program, 12);
+    program.drain(&[]);
+    let ended = program.run(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!((status["state"].as_str(), status["name"].as_str(), ended.code), (Some("ok"), Some("x-msrv"), Some(0)));
+    assert_eq!((status["last-run"]["stored"].as_u64(), status["last-run"]["depth-after"].as_u64()), (Some(10), Some(2)));
+    assert_eq!((status["lately"]["runs"].as_u64(), status["lately"]["received"].as_u64()), (Some(1), Some(10)));
+    assert_eq!(status["problems"], serde_json::json!([]));
+}
+
+/// For a monitoring plugin 2 is critical, and whatever keeps it from knowing is 3.
+#[test]
+fn whatever_is_wrong_with_the_question_is_unknown_for_status_only() {
+    let program = with("history: false\n");
+    assert_eq!((program.run(&["status"]).code, program.run(&["history"]).code), (Some(3), Some(78)));
+    assert_eq!((program.run(&["status", "--nonesuch"]).code, program.run(&["history", "--nonesuch"]).code), (Some(3), Some(2)));
+    assert_eq!(program.run(&["status", "--warning", "load=3"]).code, Some(3));
+    assert_eq!((program.bare(&["status", "nonesuch"]).code, program.bare(&["status", "--help"]).code), (Some(3), Some(0)));
+    let program = with("");
+    program.write("history.db", "these are notes");
+    let ended = program.run(&["status"]);
+    assert!(ended.code == Some(3) && ended.stderr.contains("history.db"), "{}", ended.stderr);
+    assert_eq!(program.run(&["history"]).code, Some(66));
+}
+
+#[test]
+fn the_history_is_a_table_with_sparklines_or_json() {
+    let program = with("");
+    let ended = program.run(&["history"]);
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", "no run began in the last 1 d\n"));
+    send(&program, 25);
+    (0..4).for_each(|_| drop(program.drain(&[])));
+    let lines: Vec<serde_json::Value> =
+        program.run(&["history", "--json"]).stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let received: Vec<_> = lines.iter().map(|line| line["received"].as_u64().expect("a number")).collect();
+    assert_eq!(received, [10, 10, 5, 0]);
+    let table = program.run(&["history", "--since", "1h"]).stdout;
+    assert!(table.starts_with("received  ") && table.contains("  up to ") && table.contains("\nwaiting   ") && !table.contains('\x1b'), "{table}");
+    let rows = table.lines().skip_while(|line| !line.starts_with("from (UTC)")).skip(1);
+    let columns: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
+    let sum = |column: usize| columns.iter().map(|row| row[column].parse::<u64>().expect("a number")).sum::<u64>();
+    assert_eq!((sum(2), sum(3), sum(4), sum(5)), (4, 0, 25, 25), "runs, failed, received, stored: {table}");
 }
