@@ -19,6 +19,9 @@ _x__msrv() {
             x__msrv,check)
                 cmd="x__msrv__subcmd__check"
                 ;;
+            x__msrv,dead)
+                cmd="x__msrv__subcmd__dead"
+                ;;
             x__msrv,explain)
                 cmd="x__msrv__subcmd__explain"
                 ;;
@@ -31,9 +34,6 @@ _x__msrv() {
             x__msrv,records)
                 cmd="x__msrv__subcmd__records"
                 ;;
-            x__msrv,replay)
-                cmd="x__msrv__subcmd__replay"
-                ;;
             x__msrv,run)
                 cmd="x__msrv__subcmd__run"
                 ;;
@@ -43,8 +43,41 @@ _x__msrv() {
             x__msrv,status)
                 cmd="x__msrv__subcmd__status"
                 ;;
+            x__msrv__subcmd__dead,help)
+                cmd="x__msrv__subcmd__dead__subcmd__help"
+                ;;
+            x__msrv__subcmd__dead,list)
+                cmd="x__msrv__subcmd__dead__subcmd__list"
+                ;;
+            x__msrv__subcmd__dead,purge)
+                cmd="x__msrv__subcmd__dead__subcmd__purge"
+                ;;
+            x__msrv__subcmd__dead,replay)
+                cmd="x__msrv__subcmd__dead__subcmd__replay"
+                ;;
+            x__msrv__subcmd__dead,show)
+                cmd="x__msrv__subcmd__dead__subcmd__show"
+                ;;
+            x__msrv__subcmd__dead__subcmd__help,help)
+                cmd="x__msrv__subcmd__dead__subcmd__help__subcmd__help"
+                ;;
+            x__msrv__subcmd__dead__subcmd__help,list)
+                cmd="x__msrv__subcmd__dead__subcmd__help__subcmd__list"
+                ;;
+            x__msrv__subcmd__dead__subcmd__help,purge)
+                cmd="x__msrv__subcmd__dead__subcmd__help__subcmd__purge"
+                ;;
+            x__msrv__subcmd__dead__subcmd__help,replay)
+                cmd="x__msrv__subcmd__dead__subcmd__help__subcmd__replay"
+                ;;
+            x__msrv__subcmd__dead__subcmd__help,show)
+                cmd="x__msrv__subcmd__dead__subcmd__help__subcmd__show"
+                ;;
             x__msrv__subcmd__help,check)
                 cmd="x__msrv__subcmd__help__subcmd__check"
+                ;;
+            x__msrv__subcmd__help,dead)
+                cmd="x__msrv__subcmd__help__subcmd__dead"
                 ;;
             x__msrv__subcmd__help,explain)
                 cmd="x__msrv__subcmd__help__subcmd__explain"
@@ -58,9 +91,6 @@ _x__msrv() {
             x__msrv__subcmd__help,records)
                 cmd="x__msrv__subcmd__help__subcmd__records"
                 ;;
-            x__msrv__subcmd__help,replay)
-                cmd="x__msrv__subcmd__help__subcmd__replay"
-                ;;
             x__msrv__subcmd__help,run)
                 cmd="x__msrv__subcmd__help__subcmd__run"
                 ;;
@@ -70,6 +100,18 @@ _x__msrv() {
             x__msrv__subcmd__help,status)
                 cmd="x__msrv__subcmd__help__subcmd__status"
                 ;;
+            x__msrv__subcmd__help__subcmd__dead,list)
+                cmd="x__msrv__subcmd__help__subcmd__dead__subcmd__list"
+                ;;
+            x__msrv__subcmd__help__subcmd__dead,purge)
+                cmd="x__msrv__subcmd__help__subcmd__dead__subcmd__purge"
+                ;;
+            x__msrv__subcmd__help__subcmd__dead,replay)
+                cmd="x__msrv__subcmd__help__subcmd__dead__subcmd__replay"
+                ;;
+            x__msrv__subcmd__help__subcmd__dead,show)
+                cmd="x__msrv__subcmd__help__subcmd__dead__subcmd__show"
+                ;;
             *)
                 ;;
         esac
@@ -77,7 +119,7 @@ _x__msrv() {
 
     case "${cmd}" in
         x__msrv)
-            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --report --help --version run send records check status history explain replay help"
+            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --report --help --version run send records check status history explain dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -136,6 +178,252 @@ _x__msrv() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        x__subcmd__msrv__subcmd__dead)
+            opts="-c -q -v -h --config --quiet --verbose --help list show replay purge help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__help)
+            opts="list show replay purge help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__help__subcmd__purge)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__help__subcmd__replay)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__list)
+            opts="-c -q -v -h --reason --since --until --id --replayed --all --json --limit --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -W "too-large not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key schema refused too-many-attempts" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__purge)
+            opts="-c -q -v -h --reason --since --until --id --replayed --all --dry-run --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -W "too-large not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key schema refused too-many-attempts" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__replay)
+            opts="-c -q -v -h --reason --since --until --id --dry-run --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -W "too-large not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key schema refused too-many-attempts" -- "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__dead__subcmd__show)
+            opts="-c -q -v -h --body --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         x__subcmd__msrv__subcmd__explain)
             opts="-c -q -v -h --config --quiet --verbose --help 0 2 1 3 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup failed not-json not-object duplicate-field too-deep too-large big-integer huge-number reserved-field no-key schema refused too-many-attempts"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -159,7 +447,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help)
-            opts="run send records check status history explain replay help"
+            opts="run send records check status history explain dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,6 +463,76 @@ _x__msrv() {
         x__subcmd__msrv__subcmd__help__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__dead)
+            opts="list show replay purge"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__dead__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__dead__subcmd__purge)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__dead__subcmd__replay)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__dead__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -229,20 +587,6 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help__subcmd__records)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        x__subcmd__msrv__subcmd__help__subcmd__replay)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -335,28 +679,6 @@ _x__msrv() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -c)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        x__subcmd__msrv__subcmd__replay)
-            opts="-c -q -v -h --config --quiet --verbose --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -37,7 +37,7 @@ fn page(program: &Command) -> String {
     let parts = [
         ("@SYNOPSIS@\n", synopsis(program)),
         ("@OPTIONS@\n", program.get_arguments().map(entry).collect()),
-        ("@COMMANDS@\n", commands(program).map(|command| section(program, command)).collect()),
+        ("@COMMANDS@\n", commands(program).into_iter().map(|(name, command)| section(program, &name, command)).collect()),
         ("@EXIT@\n", exit_codes()),
         ("@EXAMPLES@\n", examples(program.get_after_long_help())),
     ];
@@ -47,8 +47,15 @@ fn page(program: &Command) -> String {
     })
 }
 
-fn commands(program: &Command) -> impl Iterator<Item = &Command> {
-    program.get_subcommands().filter(|command| command.get_name() != "help")
+/// The commands that do something, each with its whole name: of one that has commands of its own, those.
+fn commands(program: &Command) -> Vec<(String, &Command)> {
+    let own = program.get_subcommands().filter(|command| command.get_name() != "help");
+    own.flat_map(|command| {
+        let below = commands(command).into_iter().map(|(name, below)| (format!("{} {name}", command.get_name()), below));
+        let below: Vec<_> = below.collect();
+        if below.is_empty() { vec![(command.get_name().to_owned(), command)] } else { below }
+    })
+    .collect()
 }
 
 /// What a command takes, without --help and --version, in the order in which it is typed.
@@ -63,11 +70,11 @@ fn arguments(command: &Command) -> Vec<&Arg> {
 /// happens without a command.
 fn synopsis(program: &Command) -> String {
     let ids = |command| arguments(command).into_iter().map(Arg::get_id).collect::<BTreeSet<_>>();
-    let (default, others): (Vec<_>, Vec<_>) = commands(program).partition(|command| ids(command) == ids(program));
-    let default: String = default.iter().map(|command| format!("[{}]\n", bold(command.get_name()))).collect();
+    let (default, others): (Vec<_>, Vec<_>) = commands(program).into_iter().partition(|(_, command)| ids(command) == ids(program));
+    let default: String = default.iter().map(|(name, _)| format!("[{}]\n", bold(name))).collect();
     let mut text = format!(".SY {}\n{}{default}.YS\n", escape(program.get_name()), usage(program));
-    for command in others {
-        text += &format!(".SY \"{} {}\"\n{}.YS\n", escape(program.get_name()), escape(command.get_name()), usage(command));
+    for (name, command) in others {
+        text += &format!(".SY \"{} {}\"\n{}.YS\n", escape(program.get_name()), escape(&name), usage(command));
     }
     text
 }
@@ -113,12 +120,12 @@ fn entry(argument: &Arg) -> String {
     format!(".TP\n{}\n{}", tag.join(" "), body.join(".IP\n"))
 }
 
-fn section(program: &Command, command: &Command) -> String {
+fn section(program: &Command, name: &str, command: &Command) -> String {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let paragraphs: Vec<_> = about.split("\n\n").map(|paragraph| fill(&sentence(paragraph))).collect();
     let own = command.get_arguments().filter(|argument| program.get_arguments().all(|other| other.get_id() != argument.get_id()));
     let own: String = own.map(entry).collect();
-    format!(".SS {}\n{}{own}{}", escape(command.get_name()), paragraphs.join(".PP\n"), examples(command.get_after_help()))
+    format!(".SS {}\n{}{own}{}", escape(name), paragraphs.join(".PP\n"), examples(command.get_after_help()))
 }
 
 /// The command lines under "Examples:" at the end of a help text; what stands behind two spaces or more becomes a comment above.

@@ -20,6 +20,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     options().open(path).map_err(in_plain_words)
 }
 
+/// The same for reading only.
+///
+/// # Errors
+/// As with [`open`].
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    refuse_links_of_others(path)?;
+    options().append(false).open(path).map_err(in_plain_words)
+}
+
 /// The same for reading, and for writing over what is there.
 ///
 /// # Errors

@@ -1,8 +1,10 @@
 //! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and nowhere above.
 
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
 use crate::{
     config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings},
-    dead_letter::{DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
+    dead_letter::{self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
     decode::{Decoder, Schema, SchemaError},
     history::Logbook,
     source::{
@@ -92,6 +94,40 @@ pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
             Box::new(Fallback { first: Box::new(NsqDeadLetter::new(topic.clone())), second: Box::new(FileDeadLetter::new(file.clone())) })
         }
         DeadLetterSettings::Log => Box::new(LogOnly),
+    }
+}
+
+/// The files of dead letters that there are, the oldest first.
+#[must_use]
+pub fn letter_files(settings: &DeadLetterSettings) -> Vec<PathBuf> {
+    match settings {
+        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::file::all(&file.path),
+        DeadLetterSettings::Log => Vec::new(),
+    }
+}
+
+/// The dead letters of a topic as a queue of their own, where letters go to one.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn letter_queue(settings: &DeadLetterSettings) -> Result<Option<Box<dyn Source>>, SourceError> {
+    match settings {
+        DeadLetterSettings::Nsq(topic, _) => Ok(Some(Box::new(NsqSource::connect(&letters_of(topic)).await?))),
+        DeadLetterSettings::File(_) | DeadLetterSettings::Log => Ok(None),
+    }
+}
+
+fn letters_of(topic: &dead_letter::nsq::Settings) -> source::nsq::Settings {
+    source::nsq::Settings {
+        servers: source::nsq::Servers::Nsqd(topic.nsqd.clone()),
+        topic: topic.topic.clone(),
+        channel: topic.channel.clone(),
+        max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
+        max_message_size: 1 << 30,
+        connect_timeout: topic.timeout,
+        auth_secret: topic.auth_secret.clone(),
+        tls: topic.tls.clone(),
+        longest_run: Duration::from_secs(60),
     }
 }
 

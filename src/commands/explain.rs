@@ -15,7 +15,7 @@ const WIDTH: usize = 80;
 type Entry = (&'static str, &'static str, &'static str, &'static str);
 
 const STARTED_AGAIN: &str = "The timer starts the next run, which tries again.";
-const AFTER_MENDING: &str = "When it is mended, `x-msrv replay FILE` sends the dead letters of a file again, each once.";
+const AFTER_MENDING: &str = "When it is mended, `x-msrv dead replay` sends dead letters again, each once.";
 
 const ENTRIES: [Entry; 33] = [
     (
@@ -40,7 +40,7 @@ const ENTRIES: [Entry; 33] = [
     (
         "65",
         "exit code: the queue refuses a message that was to be sent",
-        "`send` or `replay` had one that the queue does not take, most often because it is too large: nsqd takes 1 MiB by default (-max-msg-size). What had gone before is in the queue; the error names the lines that are not.",
+        "`send` or `dead replay` had one that the queue does not take, most often because it is too large: nsqd takes 1 MiB by default (-max-msg-size). What had gone before is in the queue; the error names the lines that are not.",
         "Send the others without it, or raise the queue's limit.",
     ),
     (
@@ -70,7 +70,7 @@ const ENTRIES: [Entry; 33] = [
     (
         "75",
         "exit code: some messages come again",
-        "They were given back because the store or the dead letter failed, or it is not known whether the queue took their settlement. None is lost; whatever is written again is the same record. `replay` also ends like this while another one is under way.",
+        "They were given back because the store or the dead letter failed, or it is not known whether the queue took their settlement. None is lost; whatever is written again is the same record. `dead replay` and `dead purge` also end like this while another one is under way.",
         "The warnings of the run name the cause: journalctl -u x-msrv. The timer starts the next run, which tries again.",
     ),
     (

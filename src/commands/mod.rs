@@ -1,10 +1,10 @@
 //! What each command does, and how an error becomes an exit code.
 
 mod check;
+pub mod dead;
 pub(crate) mod explain;
 mod history;
 mod records;
-pub mod replay;
 mod run;
 mod send;
 mod status;
@@ -59,6 +59,12 @@ pub enum CommandError {
         #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
+    /// No letter has this id.
+    #[error("no dead letter has the id {id}")]
+    NoLetter {
+        /// Which id.
+        id: String,
+    },
     /// There is no history, because none is wanted.
     #[error("{file}: `history` is false, so no run is remembered")]
     NoHistory {
@@ -78,7 +84,7 @@ pub enum CommandError {
         cause: Box<CommandError>,
     },
     /// Another process is at it.
-    #[error("another replay is under way in the folder of {name}")]
+    #[error("another replay or purge is under way in the folder of {name}")]
     Busy {
         /// Which file.
         name: String,
@@ -123,7 +129,7 @@ impl CommandError {
                 Exit::Unavailable
             }
             Self::Unknown(_) => Exit::Unknown,
-            Self::File { .. } => Exit::NoInput,
+            Self::File { .. } | Self::NoLetter { .. } => Exit::NoInput,
             Self::Busy { .. } => Exit::TemporaryFailure,
             Self::Partly { cause, .. } => cause.exit(),
             Self::Output(_) => Exit::OutputFailed,
@@ -192,6 +198,6 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandE
         Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Explain(_) | Command::Status(_) | Command::History(_) => unreachable!("these wait for nobody, and are done before"),
-        Command::Replay(arguments) => replay::replay(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Dead(command) => dead::dead(&settings, &command).await.map(|()| Exit::Success),
     }
 }

@@ -150,6 +150,7 @@ pub(super) struct DeadLetterFileShape {
 pub(super) struct DeadLetterNsqShape {
     pub(super) nsqd_tcp_address: Option<List<HostPort>>,
     pub(super) topic: Parsed<TopicName>,
+    pub(super) channel: Option<Parsed<ChannelName>>,
     #[serde(default, deserialize_with = "present")]
     pub(super) auth_secret: Option<SecretShape>,
     #[serde(default, deserialize_with = "present")]

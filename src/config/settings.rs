@@ -467,7 +467,9 @@ fn dead_letter_settings(
                 shape => tls_settings("dead-letter.nsq.tls", shape, paths)?,
             };
             let fallback = file_settings(DeadLetterFileShape::default())?;
-            Ok(DeadLetterSettings::Nsq(dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, auth_secret, tls, timeout }, fallback))
+            let channel = nsq.channel.map_or_else(|| "x-msrv".parse().expect("a name"), |Parsed(channel)| channel);
+            let letters = dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, channel, auth_secret, tls, timeout };
+            Ok(DeadLetterSettings::Nsq(letters, fallback))
         }
     }
 }

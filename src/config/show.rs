@@ -188,11 +188,15 @@ impl DeadLetterSettings {
             Self::File(file) => {
                 vec![("dead-letter.file.path", file.path.display().to_string()), ("dead-letter.file.max-size", file.max_size.to_string())]
             }
-            Self::Nsq(nsq, _) => [("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)), ("dead-letter.nsq.topic", nsq.topic.to_string())]
-                .into_iter()
-                .chain(nsq.auth_secret.as_ref().map(|secret| ("dead-letter.nsq.auth-secret", secret.to_string())))
-                .chain(tls_lines(tls_keys!("dead-letter.nsq.tls"), nsq.tls.as_deref()))
-                .collect(),
+            Self::Nsq(nsq, _) => [
+                ("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)),
+                ("dead-letter.nsq.topic", nsq.topic.to_string()),
+                ("dead-letter.nsq.channel", nsq.channel.to_string()),
+            ]
+            .into_iter()
+            .chain(nsq.auth_secret.as_ref().map(|secret| ("dead-letter.nsq.auth-secret", secret.to_string())))
+            .chain(tls_lines(tls_keys!("dead-letter.nsq.tls"), nsq.tls.as_deref()))
+            .collect(),
         }
     }
 }

@@ -3,23 +3,13 @@
 //! Several processes may append to the same file: each writes under an exclusive lock, and what a failed write left behind is cut off again. A file that has grown too large is renamed; nothing is ever deleted here.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::File,
     io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
-
-use super::{DeadLetter, DeadLetterError, Kept, Letter};
+use super::{DeadLetter, DeadLetterError, Kept, Letter, letters::open_locked};
 use crate::{BoxFuture, state_file};
-
-/// How long the lock on the file is waited for.
-const LOCK_BOUND: Duration = Duration::from_secs(2);
-
-/// How often it is asked for meanwhile: the standard library has no wait with a bound.
-const LOCK_POLL: Duration = Duration::from_millis(2);
 
 /// Bytes that are written in one go.
 const BUFFER: usize = 64 << 10;
@@ -71,35 +61,6 @@ impl FileDeadLetter {
     }
 }
 
-/// Opens the file that has this name at the moment at which it is locked: another process may rename it in between.
-async fn open_locked(path: &Path) -> io::Result<File> {
-    loop {
-        let file = state_file::open_or_create(path)?;
-        lock_within(&file, LOCK_BOUND).await?;
-        match std::fs::symlink_metadata(path) {
-            Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(file),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Takes the exclusive lock, which others hold for one write at a time.
-async fn lock_within(file: &File, bound: Duration) -> io::Result<()> {
-    let until = Instant::now() + bound;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if Instant::now() >= until => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds the lock"));
-            }
-            Err(TryLockError::WouldBlock) => sleep(LOCK_POLL).await,
-        }
-    }
-}
-
 fn append(file: &mut File, letters: &[Letter]) -> io::Result<()> {
     let before = file.metadata()?.len();
     let torn = before > 0 && last_byte(file)? != b'\n';
@@ -127,17 +88,26 @@ fn last_byte(file: &mut File) -> io::Result<u8> {
     Ok(byte[0])
 }
 
+/// The files that there are of this name: those that have grown too large, in their order, and the one that letters go to.
+#[must_use]
+pub fn all(path: &Path) -> Vec<PathBuf> {
+    let numbered = (1_u64..).map(|number| numbered(path, number)).take_while(|name| name.exists());
+    numbered.chain([path.to_owned()].into_iter().filter(|path| path.symlink_metadata().is_ok())).collect()
+}
+
+fn numbered(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
 /// The first of `FILE.1`, `FILE.2`, … that is not taken.
 fn free_name(path: &Path) -> PathBuf {
-    let mut number = 1_u64;
-    loop {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        if !Path::new(&name).exists() {
-            return name.into();
-        }
+    let mut number = 1;
+    while numbered(path, number).exists() {
         number += 1;
     }
+    numbered(path, number)
 }
 
 impl DeadLetter for FileDeadLetter {

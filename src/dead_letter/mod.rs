@@ -2,6 +2,8 @@
 
 pub mod fallback;
 pub mod file;
+pub mod filter;
+pub mod letters;
 pub mod log;
 pub mod memory;
 pub mod nsq;
@@ -9,7 +11,7 @@ pub mod nsq;
 use std::{io, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{BoxFuture, decode::Rejection, message::Message};
 
@@ -52,15 +54,22 @@ pub struct DeadLetterError {
     pub is_setup: bool,
 }
 
-/// How every line begins, and what takes its place, of the same length, once the letter was replayed.
-pub const REPLAYED_MARK: (&[u8], &[u8]) = (br#"{"replayed":false"#, br#"{"replayed":true "#);
+/// How every line begins: with room for the moment of a replay.
+pub const NOT_REPLAYED: &[u8] = br#"{"replayed":false                     "#;
 
-/// One message that could not be stored. As JSON it is one line; `replayed` comes first and has a fixed width, so that `replay` can mark it in
+/// What takes the place of [`NOT_REPLAYED`], of the same length, once the letter was published again: RFC 3339 in UTC.
+#[must_use]
+pub fn replayed(time: SystemTime) -> Vec<u8> {
+    format!(r#"{{"replayed":"{}""#, humantime::format_rfc3339_millis(time)).into_bytes()
+}
+
+/// One message that could not be stored. As JSON it is one line; `replayed` comes first and has a fixed width, so that a replay can mark it in
 /// place while others append to the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
-    /// Whether it was published again.
-    pub replayed: bool,
+    /// When it was published again, RFC 3339 in UTC; `false` in JSON where it was not.
+    #[serde(serialize_with = "or_false", deserialize_with = "unless_false")]
+    pub replayed: Option<String>,
     /// When it was rejected, RFC 3339 in UTC.
     pub time: String,
     /// Where the message came from.
@@ -93,7 +102,7 @@ impl Letter {
     #[must_use]
     pub fn new(message: &Message, rejection: &Rejection, time: SystemTime) -> Self {
         Self {
-            replayed: false,
+            replayed: None,
             time: humantime::format_rfc3339_millis(time).to_string(),
             source: message.origin.to_string(),
             id: message.id.to_string(),
@@ -112,8 +121,61 @@ impl Letter {
     /// # Errors
     /// Those of `out`.
     pub fn write_line(&self, out: &mut impl io::Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
+        let plain = br#"{"replayed":false"#.len();
+        if self.replayed.is_some() {
+            serde_json::to_writer(&mut *out, self)?;
+        } else {
+            out.write_all(NOT_REPLAYED)?;
+            serde_json::to_writer(Behind { skip: plain, out: &mut *out }, self)?;
+        }
         out.write_all(b"\n")
+    }
+
+    /// When it was rejected, where the text is a time.
+    #[must_use]
+    pub fn rejected_at(&self) -> Option<SystemTime> {
+        humantime::parse_rfc3339(&self.time).ok()
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+fn or_false<S: Serializer>(time: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.serialize_str(time),
+        None => serializer.serialize_bool(false),
+    }
+}
+
+fn unless_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum TimeOrFalse {
+        Time(String),
+        Flag(bool),
+    }
+    match TimeOrFalse::deserialize(deserializer)? {
+        TimeOrFalse::Time(time) => Ok(Some(time)),
+        TimeOrFalse::Flag(false) => Ok(None),
+        TimeOrFalse::Flag(true) => Err(D::Error::custom("the time of the replay, or false, is wanted")),
+    }
+}
+
+/// What is written, without its first bytes.
+struct Behind<W> {
+    skip: usize,
+    out: W,
+}
+
+impl<W: io::Write> io::Write for Behind<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let skipped = self.skip.min(bytes.len());
+        self.skip -= skipped;
+        self.out.write_all(&bytes[skipped..])?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -126,6 +188,15 @@ impl Body {
         match self {
             Self::Body(text) => Ok(text.clone().into_bytes()),
             Self::BodyBase64(text) => BASE64.decode(text),
+        }
+    }
+
+    /// Bytes of it in a letter; as published it has no more.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no body is asked whether it is empty")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Body(text) | Self::BodyBase64(text) => text.len(),
         }
     }
 }
@@ -145,16 +216,23 @@ mod tests {
             letter.write_line(&mut line).expect("a Vec takes it");
             let line = String::from_utf8(line).expect("JSON is text");
             assert!(
-                line.starts_with(r#"{"replayed":false,"time":"1970-01-01T00:00:00.000Z","source":"t@h:1","id":"0a","attempts":2,"#),
+                line.starts_with(
+                    r#"{"replayed":false                     ,"time":"1970-01-01T00:00:00.000Z","source":"t@h:1","id":"0a","attempts":2,"#
+                ),
                 "{line}"
             );
             assert!(line.trim_end().ends_with(shape) && line.matches('\n').count() == 1, "{line}");
             let back: Letter = serde_json::from_str(&line).expect("a letter");
             assert_eq!(back.body.to_bytes().expect("not damaged"), body);
             assert_eq!(back, letter);
-            let marked = [REPLAYED_MARK.1, line.as_bytes().strip_prefix(REPLAYED_MARK.0).expect("the mark")].concat();
+            let mark = replayed(SystemTime::UNIX_EPOCH);
+            let marked = [&mark, line.as_bytes().strip_prefix(NOT_REPLAYED).expect("the mark")].concat();
             assert_eq!(marked.len(), line.len());
-            assert!(serde_json::from_slice::<Letter>(&marked).expect("a letter").replayed);
+            let marked: Letter = serde_json::from_slice(&marked).expect("a letter");
+            assert_eq!(marked.replayed.as_deref(), Some("1970-01-01T00:00:00.000Z"));
+            let mut again = Vec::new();
+            marked.write_line(&mut again).expect("a Vec takes it");
+            assert_eq!(again, [&mark, line.as_bytes().strip_prefix(NOT_REPLAYED).expect("the mark")].concat(), "and back");
         }
     }
 }

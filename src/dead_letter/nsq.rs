@@ -9,7 +9,10 @@ use crate::{
     BoxFuture,
     address::HostPort,
     error_chain,
-    nsq::{Connection, Identity, NsqError, name::TopicName},
+    nsq::{
+        Connection, Identity, NsqError,
+        name::{ChannelName, TopicName},
+    },
     secret::Secret,
     tls::{self, Tls},
 };
@@ -30,6 +33,8 @@ pub struct Settings {
     pub nsqd: Vec<HostPort>,
     /// The topic.
     pub topic: TopicName,
+    /// As what `dead` consumes it.
+    pub channel: ChannelName,
     /// What is told to an nsqd that wants authentication.
     pub auth_secret: Option<Secret>,
     /// How connections are encrypted.
@@ -145,5 +150,8 @@ impl DeadLetter for NsqDeadLetter {
 }
 
 fn body(letter: &Letter) -> Bytes {
-    serde_json::to_vec(letter).expect("a letter has text keys and finite numbers").into()
+    let mut line = Vec::new();
+    letter.write_line(&mut line).expect("a Vec takes it");
+    line.pop(); // a message is one letter, and no line
+    line.into()
 }

@@ -26,17 +26,18 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
         &["status", "--help"],
         &["history", "--help"],
         &["explain", "0"],
-        &["replay", "--help"],
+        &["dead", "--help"],
+        &["dead", "replay", "--help"],
     ] {
         let ended = program.bare(arguments);
         assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
         assert!(!ended.stdout.is_empty());
     }
     let help = program.bare(&["--help"]).stdout;
-    for word in ["Exit codes:", "69", "75", "78", "--config", "replay", "Examples:"] {
+    for word in ["Exit codes:", "69", "75", "78", "--config", "dead", "Examples:"] {
         assert!(help.contains(word), "{word} in {help}");
     }
-    for command in ["run", "send", "records", "check", "status", "history", "explain", "replay"] {
+    for command in ["run", "send", "records", "check", "status", "history", "explain"] {
         assert!(program.bare(&[command, "--help"]).stdout.contains("Example"), "{command}");
     }
 }
@@ -47,7 +48,7 @@ fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
     let ended = program.bare(&["explain", "75"]);
     assert!(ended.stdout.starts_with("75: exit code: ") && ended.stdout.contains("\nWhat to do: "), "{}", ended.stdout);
     let ended = program.bare(&["explain", "big-integer"]);
-    assert!(ended.stdout.contains("`big-integers: text`") && ended.stdout.contains("`x-msrv replay FILE`"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("`big-integers: text`") && ended.stdout.contains("`x-msrv dead replay`"), "{}", ended.stdout);
     let ended = program.bare(&["explain", "too-larg"]);
     assert_eq!(ended.code, Some(2), "{}", ended.stdout);
     assert!(ended.stderr.contains("too-large"), "{}", ended.stderr);
@@ -56,7 +57,9 @@ fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
 #[test]
 fn a_wrong_command_line_is_exit_2() {
     let program = Program::new(GOOD);
-    for arguments in [&["nonesuch"][..], &["--nonesuch"], &["records", "--limit", "many"], &["replay"], &["run", "--report", "xml"]] {
+    for arguments in
+        [&["nonesuch"][..], &["--nonesuch"], &["records", "--limit", "many"], &["replay"], &["dead", "purge"], &["run", "--report", "xml"]]
+    {
         assert_eq!(program.run(arguments).code, Some(2), "{arguments:?}");
     }
 }

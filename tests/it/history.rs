@@ -271,7 +271,10 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     let received: Vec<_> = lines.iter().map(|line| line["received"].as_u64().expect("a number")).collect();
     assert_eq!(received, [10, 10, 5, 0]);
     let table = program.run(&["history", "--since", "1h"]).stdout;
-    assert!(table.starts_with("received  ") && table.contains("  up to ") && table.contains("\nwaiting   ") && !table.contains('\x1b'), "{table}");
+    assert!(
+        table.starts_with("received  ") && table.contains("  up to ") && table.contains("\nwaiting   ") && !table.contains('\x1b'),
+        "{table}"
+    );
     let rows = table.lines().skip_while(|line| !line.starts_with("from (UTC)")).skip(1);
     let columns: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
     let sum = |column: usize| columns.iter().map(|row| row[column].parse::<u64>().expect("a number")).sum::<u64>();

@@ -5,6 +5,7 @@ mod bodies;
 mod cli;
 mod contracts;
 mod corpus;
+mod dead;
 mod embedded;
 mod faults;
 mod generator;

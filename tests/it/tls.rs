@@ -95,9 +95,10 @@ fn everything_that_speaks_to_nsqd_does_so_over_tls() {
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-min-version=tls1.3"]);
     let program = program(&nsqd.tcp, &trusting(&authority));
     works(&nsqd, &program);
-    let letter = r#"{"replayed":false,"time":"","source":"","id":"","attempts":1,"reason":"schema","detail":"","body":"{}"}"#;
+    let letter =
+        r#"{"replayed":false                     ,"time":"","source":"","id":"","attempts":1,"reason":"schema","detail":"","body":"{}"}"#;
     program.write("letters.ndjson", &format!("{letter}\n"));
-    let replay = program.run(&["replay", "letters.ndjson"]);
+    let replay = program.run(&["dead", "replay", "letters.ndjson"]);
     assert_eq!((replay.code, nsqd.depths("t").waiting), (Some(0), 1), "{}", replay.stderr);
 }
 

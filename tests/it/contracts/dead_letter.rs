@@ -138,6 +138,7 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     let settings = nsq::Settings {
         nsqd: vec![nobody(), nsqd.tcp.clone()],
         topic: "dead".parse().expect("a topic"),
+        channel: "x-msrv".parse().expect("a channel"),
         auth_secret: None,
         tls: None,
         timeout: PATIENCE,
@@ -171,6 +172,7 @@ fn an_nsqd_that_hangs_is_waited_for_once_however_often_the_next_one_refuses() {
     let settings = nsq::Settings {
         nsqd: vec![hung, nsqd.tcp.clone()],
         topic: "dead".parse().expect("a topic"),
+        channel: "x-msrv".parse().expect("a channel"),
         auth_secret: None,
         tls: None,
         timeout: Duration::from_millis(500),
@@ -192,6 +194,7 @@ fn letters_that_a_topic_refuses_take_no_others_with_them_and_go_to_the_file() {
     let settings = nsq::Settings {
         nsqd: vec![nsqd.tcp.clone()],
         topic: "dead".parse().expect("a topic"),
+        channel: "x-msrv".parse().expect("a channel"),
         auth_secret: None,
         tls: None,
         timeout: PATIENCE,

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use x_msrv::{
     BoxFuture,
-    commands::replay::{Replayed, letters},
-    dead_letter::{Letter, REPLAYED_MARK},
+    commands::dead::replay::{Replayed, letters},
+    dead_letter::{Letter, NOT_REPLAYED, filter::Filter, replayed},
     decode::Rejection,
     message::{Message, Origin},
     source::{Publisher, SourceError},
@@ -52,7 +52,7 @@ fn comes_back_from_a_letter(body: &[u8]) {
     let mut line = Vec::new();
     letter.write_line(&mut line).expect("a Vec takes it");
     let line = String::from_utf8(line).expect("JSON is text");
-    assert!(line.as_bytes().starts_with(REPLAYED_MARK.0) && line.find('\n') == Some(line.len() - 1), "{line}");
+    assert!(line.as_bytes().starts_with(NOT_REPLAYED) && line.find('\n') == Some(line.len() - 1), "{line}");
     assert_eq!(serde_json::from_str::<Letter>(&line).expect("a letter"), letter);
     assert_eq!(letter.body.to_bytes().as_deref(), Ok(body));
 }
@@ -66,7 +66,9 @@ fn memory() -> &'static Path {
 fn replay(file: &File, queue: &mut Queue) -> Result<Replayed, String> {
     let mut start = file;
     start.rewind().expect("a file");
-    let ended = letters(file, Path::new("letters"), queue).now_or_never().expect("this queue answers at once");
+    let ended = letters(file, Path::new("letters"), &Filter::default(), SystemTime::UNIX_EPOCH, queue)
+        .now_or_never()
+        .expect("this queue answers at once");
     ended.map_err(|error| error.to_string())
 }
 
@@ -98,7 +100,7 @@ impl Publisher for Queue {
 /// What has to come of a file: lines that are JSON with all that belongs to a letter.
 struct Expected {
     letters: usize,
-    no_letters: usize,
+    no_letters: u64,
     sent: Vec<Bytes>,
     after: Vec<u8>,
 }
@@ -111,11 +113,11 @@ impl Expected {
             let letter = serde_json::from_slice::<Letter>(line).ok();
             let body = letter.as_ref().and_then(|letter| letter.body.to_bytes().ok());
             match letter.zip(body) {
-                Some((letter, _)) if letter.replayed => expected.letters += 1,
-                Some((_, body)) if line.starts_with(REPLAYED_MARK.0) => {
+                Some((letter, _)) if letter.replayed.is_some() => expected.letters += 1,
+                Some((_, body)) if line.starts_with(NOT_REPLAYED) => {
                     expected.letters += 1;
                     expected.sent.push(body.into());
-                    expected.after[offset..offset + REPLAYED_MARK.1.len()].copy_from_slice(REPLAYED_MARK.1);
+                    expected.after[offset..offset + NOT_REPLAYED.len()].copy_from_slice(&replayed(SystemTime::UNIX_EPOCH));
                 }
                 _ => expected.no_letters += 1,
             }

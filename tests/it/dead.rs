@@ -1,0 +1,196 @@
+//! Dead letters as an operator works with them: nothing that is looked at is lost, and nothing that is sent is sent twice.
+
+use std::io::Write as _;
+
+use serde_json::Value;
+
+use crate::support::{nsqd::Nsqd, program::Program, wait_until};
+
+const EMBEDDED: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 100\n";
+
+/// A folder with four letters in it: two that are not JSON, one array, and one that is too large.
+fn with_letters() -> Program {
+    let program = Program::new(&format!("{EMBEDDED}max-message-size: 50\n"));
+    let long = format!("{{\"long\":\"{}\"}}", "x".repeat(100));
+    program.run_with_input(&["send"], format!("{{a\n[]\n{long}\n\u{1}\n").as_bytes());
+    program.drain(&[]);
+    assert_eq!(program.letters().len(), 4);
+    program
+}
+
+#[track_caller]
+fn listed(program: &Program, arguments: &[&str]) -> Vec<Value> {
+    let ended = program.run(&[&["dead", "list", "--json"], arguments].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn reasons(letters: &[Value]) -> Vec<&str> {
+    letters.iter().map(|letter| letter["reason"].as_str().expect("a reason")).collect()
+}
+
+/// The words on standard error of a command that has to succeed.
+#[track_caller]
+fn said(program: &Program, arguments: &[&str]) -> String {
+    let ended = program.run(&[&["dead"], arguments].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.stderr.trim_end().to_owned()
+}
+
+#[test]
+fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
+    let program = with_letters();
+    let all = listed(&program, &[]);
+    assert_eq!(reasons(&all), ["too-large", "not-json", "not-object", "not-json"], "in the order in which they were rejected");
+    assert!(all.iter().all(|letter| letter.get("body").is_none() && letter["replayed"].is_null()), "{all:?}");
+    assert_eq!(all[0]["bytes"], 111);
+    assert_eq!(reasons(&listed(&program, &["--reason", "not-json"])), ["not-json"; 2]);
+    assert_eq!(listed(&program, &["--reason", "not-json", "--reason", "too-large"]).len(), 3);
+    assert_eq!((listed(&program, &["--since", "1h"]).len(), listed(&program, &["--until", "1h"]).len()), (4, 0));
+    assert_eq!((listed(&program, &["--since", "2020-01-01"]).len(), listed(&program, &["--replayed"]).len()), (4, 0));
+    assert_eq!(reasons(&listed(&program, &["--limit", "1"])), ["not-json"], "the newest");
+    assert_eq!(said(&program, &["list", "--limit", "1"]), "letters: 4 (2 not-json, 1 not-object, 1 too-large), the newest 1 are shown");
+
+    let table = program.run(&["dead", "list"]).stdout;
+    let row = table.lines().nth(3).expect("a row");
+    assert!(
+        table.starts_with("time  ") && row.contains("  not-object  ") && row.ends_with("a JSON object is wanted, this is an array"),
+        "{table}"
+    );
+
+    let id = all[3]["id"].as_str().expect("an id");
+    assert_eq!(program.run(&["dead", "show", id, "--body"]).stdout, "\u{1}");
+    let letter: Value = serde_json::from_str(&program.run(&["dead", "show", id]).stdout).expect("one letter");
+    assert_eq!((letter["body"].as_str(), letter["replayed"].as_bool()), (Some("\u{1}"), Some(false)));
+    let ended = program.run(&["dead", "show", "nonesuch"]);
+    assert!(ended.code == Some(66) && ended.stderr.contains("no dead letter has the id nonesuch"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_replay_sends_what_is_meant_once_and_says_when() {
+    let program = with_letters();
+    let before = std::fs::read(program.path("dead-letter.ndjson")).expect("a file");
+    let reason = ["--reason", "too-large"];
+    let replay = |more: &[&str]| said(&program, &[&["replay"], &reason[..], more].concat());
+    assert_eq!(replay(&["--dry-run"]), "letters that would be sent: 1 (1 too-large)");
+    assert_eq!(std::fs::read(program.path("dead-letter.ndjson")).expect("a file"), before, "nothing is touched");
+    assert_eq!(replay(&[]), "letters sent: 1, sent before: 0");
+    assert_eq!(replay(&[]), "letters sent: 0, sent before: 1");
+    let replayed = listed(&program, &["--replayed"]);
+    assert_eq!(reasons(&replayed), ["too-large"]);
+    assert!(replayed[0]["replayed"].as_str().is_some_and(|time| humantime::parse_rfc3339(time).is_ok()), "{replayed:?}");
+    program.write("x-msrv.yml", EMBEDDED);
+    assert_eq!(program.drain(&[])["stored"], 1, "it fits now");
+    assert_eq!((listed(&program, &[]).len(), listed(&program, &["--all"]).len()), (3, 4));
+}
+
+#[test]
+fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
+    let program = with_letters();
+    let path = program.path("dead-letter.ndjson");
+    std::fs::OpenOptions::new().append(true).open(&path).expect("a file").write_all(b"{\"half\n").expect("written");
+    let before = std::fs::read_to_string(&path).expect("text");
+    let words = said(&program, &["purge", "--reason", "not-json", "--dry-run"]);
+    assert!(words.ends_with("letters that would be removed: 2 (2 not-json)"), "{words}");
+    assert_eq!(std::fs::read_to_string(&path).expect("text"), before);
+    let words = said(&program, &["purge", "--reason", "not-json"]);
+    assert!(words.ends_with("letters removed: 2 (2 not-json)") && words.contains("a line is no dead letter"), "{words}");
+    let kept: Vec<_> = before.lines().filter(|line| !line.contains("\"not-json\"")).collect();
+    assert_eq!(std::fs::read_to_string(&path).expect("text").lines().collect::<Vec<_>>(), kept, "also what is no letter");
+    // Without a word about which, nothing goes.
+    let ended = program.run(&["dead", "purge"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("--all"), "{}", ended.stderr);
+    std::fs::write(&path, kept[..2].join("\n") + "\n").expect("written");
+    assert_eq!(said(&program, &["purge", "--all"]), "letters removed: 2 (1 not-object, 1 too-large)");
+    assert!(!path.exists(), "a file without letters is removed");
+    assert_eq!(said(&program, &["list"]), "letters: 0");
+    program.run_with_input(&["send"], b"{b\n");
+    program.drain(&[]);
+    assert_eq!(program.letters().len(), 1, "and made again");
+}
+
+/// A purge replaces the file: a run that had it open would write its letters into one that is gone, and finish their messages.
+#[test]
+fn no_letter_of_a_run_is_lost_while_letters_are_purged() {
+    let program = with_letters();
+    let count = 5_000;
+    let lines: Vec<_> = (0..count).map(|number| format!("{{{number}")).collect();
+    program.run_with_input(&["send"], lines.join("\n").as_bytes());
+    let mut run = program.spawn(&["--max-messages", "10000", "-q"]);
+    let mut purges = 0;
+    while run.try_wait().expect("a child").is_none() {
+        let words = said(&program, &["purge", "--reason", "too-large"]);
+        assert!(words.contains("letters removed: "), "{words}");
+        // So that there is something to remove the next time, and the file is replaced.
+        let letter = r#"{"replayed":false                     ,"time":"","source":"","id":"x","attempts":1,"reason":"too-large","detail":"","body":""}"#;
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(program.path("dead-letter.ndjson")).expect("a file");
+        file.lock().expect("as runs do it");
+        writeln!(file, "{letter}").expect("written");
+        purges += 1;
+    }
+    assert!(purges > 3, "{purges}");
+    assert_eq!(listed(&program, &["--reason", "not-json", "--limit", "10000"]).len(), count + 2);
+}
+
+#[test]
+fn files_that_have_been_renamed_belong_to_it_the_oldest_first() {
+    let program = with_letters();
+    program.write("x-msrv.yml", &format!("{EMBEDDED}dead-letter: {{file: {{max-size: 1}}}}\n"));
+    program.run_with_input(&["send"], b"[1]\n");
+    program.drain(&[]);
+    assert!(program.path("dead-letter.ndjson.1").exists());
+    assert_eq!(reasons(&listed(&program, &[])).last(), Some(&"not-object"));
+    assert_eq!((listed(&program, &[]).len(), listed(&program, &["dead-letter.ndjson.1"]).len()), (5, 4));
+    assert_eq!(said(&program, &["replay"]), "letters sent: 5, sent before: 0");
+    assert_eq!(said(&program, &["purge", "--replayed"]), "letters removed: 5 (2 not-json, 2 not-object, 1 too-large)");
+    assert!(!program.path("dead-letter.ndjson.1").exists() && !program.path("dead-letter.ndjson").exists());
+}
+
+/// nsqd shows a message only to whoever takes it.
+#[test]
+fn letters_in_a_topic_are_listed_without_being_taken_and_replayed_or_purged_by_reason() {
+    for nsqd in [Nsqd::start(), Nsqd::with_statistics_beside(&[])] {
+        let configuration = format!(
+            "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, max-messages: 100}}\nsqlite: {{path: store.db, set: s}}\n\
+            idle-timeout: 300ms\ndead-letter: {{nsq: {{topic: dead}}}}\n",
+            nsqd.tcp
+        );
+        let program = Program::new(&configuration);
+        nsqd.publish("t", ["{a", "[]", "{b", "{\"a\":1}"]);
+        assert_eq!(program.drain(&[])["dead-lettered"], 3);
+        for _ in 0..2 {
+            let mut found = listed(&program, &[]);
+            found.sort_by_key(|letter| letter["reason"].to_string());
+            assert_eq!(reasons(&found), ["not-json", "not-json", "not-object"]);
+        }
+        assert_eq!(said(&program, &["replay", "--reason", "not-json", "--dry-run"]), "letters that would be sent: 2 (2 not-json)");
+        assert_eq!(nsqd.depths("dead").waiting, 3, "they are all given back");
+        assert_eq!(said(&program, &["replay", "--reason", "not-json"]), "letters sent: 2, sent before: 0");
+        assert_eq!((nsqd.depths("dead").waiting, nsqd.depths("t").waiting), (1, 2));
+        assert_eq!(program.drain(&[])["rejected"], 2, "as invalid as before, and new letters");
+        let id = listed(&program, &["--reason", "not-object"])[0]["id"].as_str().expect("an id").to_owned();
+        assert_eq!(program.run(&["dead", "show", &id, "--body"]).stdout, "[]");
+        assert_eq!(said(&program, &["purge", "--reason", "not-object", "--dry-run"]), "letters that would be removed: 1 (1 not-object)");
+        assert_eq!(said(&program, &["purge", "--reason", "not-object"]), "letters removed: 1 (1 not-object)");
+        assert_eq!(said(&program, &["purge", "--all"]), "letters removed: 2 (2 not-json)");
+        wait_until("the topic is empty", || nsqd.depths("dead").waiting == 0);
+    }
+}
+
+#[test]
+fn a_queue_that_does_not_take_a_replay_leaves_every_letter_where_it_is() {
+    let (letters, queue) = (Nsqd::start(), Nsqd::with(&["-max-msg-size=60"]));
+    let nsq = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\n", queue.tcp);
+    let rest =
+        format!("sqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: ['{}']}}}}\n", letters.tcp);
+    let program = Program::new(&format!("{nsq}{rest}"));
+    let letter = |body: &str| {
+        format!(
+            r#"{{"replayed":false                     ,"time":"","source":"","id":"x","attempts":1,"reason":"schema","detail":"","body":"{body}"}}"#
+        )
+    };
+    letters.publish("dead", [letter("short"), letter(&"long".repeat(40))]);
+    let ended = program.run(&["dead", "replay"]);
+    assert_eq!(ended.code, Some(65), "{}", ended.stderr);
+    assert_eq!((letters.depths("dead").waiting, letters.depths("dead").in_flight), (2, 0), "{}", ended.stderr);
+}
