@@ -119,7 +119,7 @@ _x__msrv() {
 
     case "${cmd}" in
         x__msrv)
-            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --report --help --version run send records check status history explain dead help"
+            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --dry-run --report --help --version run send records check status history explain dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -695,7 +695,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__run)
-            opts="-c -q -v -h --max-messages --timeout --idle-timeout --report --config --quiet --verbose --help"
+            opts="-c -q -v -h --max-messages --timeout --idle-timeout --dry-run --report --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

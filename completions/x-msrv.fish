@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_x_msrv_global_optspecs
-    string join \n c/config= q/quiet v/verbose max-messages= timeout= idle-timeout= report= h/help V/version
+    string join \n c/config= q/quiet v/verbose max-messages= timeout= idle-timeout= dry-run report= h/help V/version
 end
 
 function __fish_x_msrv_needs_command
@@ -31,6 +31,7 @@ complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'Listen t
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l dry-run -d 'Look at what waits and say what a run would do; nothing is taken'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s V -l version -d 'Print version'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'One bounded run; what happens without a command'
@@ -47,6 +48,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l timeout -d 'Take n
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l dry-run -d 'Look at what waits and say what a run would do; nothing is taken'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -95,6 +95,11 @@ pub(crate) struct RunArgs {
     /// Listen to an empty queue for this long before the end, for instance 1s
     #[arg(long, value_name = "DURATION")]
     idle_timeout: Option<String>,
+    /// Look at what waits and say what a run would do; nothing is taken
+    ///
+    /// An embedded queue shows its messages; of NSQ no more is known than how many wait, for nsqd shows a message only to whoever takes it.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Show the run's report on standard output
     #[arg(long, value_name = "FORMAT")]
     pub(crate) report: Option<ReportFormat>,
@@ -112,7 +117,7 @@ pub(crate) enum Command {
     /// One bounded run; what happens without a command
     ///
     /// Its options may stand in front of it as well; one that stands in both places counts as it stands behind.
-    #[command(after_help = "Example:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s")]
+    #[command(after_help = "Examples:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s\n  x-msrv run --dry-run")]
     Run(RunArgs),
     /// Publish lines to the configured queue, each as one message
     ///
@@ -390,6 +395,7 @@ impl RunArgs {
             max_messages: self.max_messages.or(before.max_messages),
             timeout: self.timeout.or(before.timeout),
             idle_timeout: self.idle_timeout.or(before.idle_timeout),
+            dry_run: self.dry_run || before.dry_run,
             report: self.report.or(before.report),
         }
     }

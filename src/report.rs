@@ -31,6 +31,15 @@ pub struct Counters {
     pub received_bytes: u64,
 }
 
+/// How far a run has come, for who watches it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages that have their outcome.
+    pub done: u64,
+    /// How many it will be: what waited at the start, or N; `None` where that is not known.
+    pub expected: Option<u64>,
+}
+
 /// The messages that were rejected for one reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Rejected {

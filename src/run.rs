@@ -4,6 +4,7 @@
 //! delivery is in one of three places until then: waiting as it came, in a batch that is being written, or on its way to the dead letter.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     future::{Future, pending, ready},
     num::NonZeroU64,
@@ -25,7 +26,7 @@ use crate::{
     decode::{Decoder, Rejection},
     message::{Delivery, Settlement, bytes},
     outcome::Outcome,
-    report::{Depth, RunReport, Tally},
+    report::{Depth, Progress, RunReport, Tally},
     source::{Demand, Received, Source, SourceError},
     store::{Put, PutError, Store},
 };
@@ -49,6 +50,8 @@ pub struct Parts<'a> {
     pub decoder: &'a Decoder,
     /// The time of day, for dead letters.
     pub clock: fn() -> SystemTime,
+    /// Told how far the run has come.
+    pub progress: &'a Cell<Progress>,
 }
 
 /// The bounds of a run.
@@ -88,6 +91,8 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
     };
     let demand = Demand { max_messages: limits.max_messages, idle_timeout: limits.idle_timeout };
     let before = drain.parts.source.start(demand).await?;
+    let expected = before.map(|depth| depth.min(limits.max_messages.get()));
+    drain.parts.progress.set(Progress { done: 0, expected });
     drain.work(Box::pin(shutdown)).await;
     let Drain { parts, mut tally, stop, fault, .. } = drain;
     let closing = parts.source.close().await;
@@ -304,6 +309,7 @@ impl<'a> Drain<'a> {
                 (delivery, outcome.settlement())
             })
             .collect();
+        self.parts.progress.update(|progress| Progress { done: self.tally.counters.received, ..progress });
         self.parts.source.settle(settlements).await;
     }
 

@@ -7,8 +7,9 @@ use crate::{
     dead_letter::{self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
     decode::{Decoder, Schema, SchemaError},
     history::Logbook,
+    message::Message,
     source::{
-        self, Publisher, Source, SourceError,
+        self, Peek, Publisher, Source, SourceError,
         nsq::{NsqPublisher, NsqSource},
         sqlite::{SqlitePublisher, SqliteSource},
     },
@@ -34,6 +35,17 @@ pub async fn probe_source(settings: &SourceSettings) -> Result<(), SourceError> 
     match settings {
         SourceSettings::Nsq(settings) => source::nsq::probe(settings).await,
         SourceSettings::Sqlite(settings) => source::sqlite::probe(settings),
+    }
+}
+
+/// Shows at most `limit` messages that wait in the configured queue, without taking them, if it can do that.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn peek(settings: &SourceSettings, limit: NonZeroU64, see: &mut dyn FnMut(&Message)) -> Result<Peek, SourceError> {
+    match settings {
+        SourceSettings::Nsq(settings) => source::nsq::waiting(settings).await.map(|waiting| Peek::Hidden { waiting }),
+        SourceSettings::Sqlite(settings) => source::sqlite::peek(settings, limit, see).map(|waiting| Peek::Messages { waiting }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs of which one half is missing: what the other half costs at least, servers included.
 
-use std::{num::NonZeroU64, time::SystemTime};
+use std::{cell::Cell, num::NonZeroU64, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::runtime::Builder;
@@ -47,7 +47,8 @@ fn drain(settings: &Settings, source: impl Future<Output = Box<dyn Source>>, sto
     let decoder = wiring::decoder(settings).expect("no schema");
     runtime.block_on(async {
         let (source, store) = tokio::join!(source, store);
-        let parts = Parts { source, store: &*store, dead_letter: &mut LogOnly, decoder: &decoder, clock: || SystemTime::UNIX_EPOCH };
+        let (clock, progress) = (|| SystemTime::UNIX_EPOCH, &Cell::default());
+        let parts = Parts { source, store: &*store, dead_letter: &mut LogOnly, decoder: &decoder, clock, progress };
         let report = run(parts, settings.limits, std::future::pending()).await.expect("the queue starts");
         store.close().await;
         println!("{report}");

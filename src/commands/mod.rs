@@ -2,8 +2,10 @@
 
 mod check;
 pub mod dead;
+mod dry_run;
 pub(crate) mod explain;
 mod history;
+mod progress;
 mod records;
 mod run;
 mod send;
@@ -193,6 +195,7 @@ fn say(text: &str) {
 
 async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandError> {
     match command {
+        Command::Run(arguments) if arguments.dry_run => dry_run::dry_run(&settings, arguments.report).await.map(|()| Exit::Success),
         Command::Run(arguments) => run::run(&settings, arguments.report).await,
         Command::Send(arguments) => send::send(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),

@@ -1,13 +1,14 @@
 //! `x-msrv run`
 
 use std::{
+    cell::Cell,
     io::{self, Write as _},
     time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 
-use super::CommandError;
+use super::{CommandError, progress};
 use crate::{
     budget::StopReason,
     cli::ReportFormat,
@@ -53,8 +54,9 @@ async fn attempt(settings: &Settings, logbook: &mut Logbook) -> Result<RunReport
         return Ok(RunReport::new(StopReason::Signal, Tally::default(), Depth::default(), Duration::ZERO, None));
     };
     let (store, source) = (store?, source?);
-    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now };
-    let outcome = drain(parts, settings.limits, shutdown).await?;
+    let progress = Cell::default();
+    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now, progress: &progress };
+    let outcome = progress::beside(drain(parts, settings.limits, shutdown), &progress).await?;
     store.close().await;
     Ok(outcome)
 }

@@ -5,9 +5,12 @@ mod journal;
 use std::{
     fmt::Write as _,
     fs::File,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -81,6 +84,25 @@ pub fn fatal(text: &str) {
     log::error!(target: FATAL, "{text}");
 }
 
+/// Whether standard error is watched by somebody: it is a terminal that can go back in its line, and neither the journal nor told to be quiet.
+#[must_use]
+pub fn is_watched() -> bool {
+    let can_go_back = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
+    log::max_level() >= LevelFilter::Info && can_go_back && io::stderr().is_terminal()
+}
+
+/// Shows a line on the terminal that the next one takes the place of; an empty one is none.
+pub fn passing(line: &str) {
+    write_stderr(line);
+    PASSING.store(!line.is_empty(), Ordering::Relaxed);
+}
+
+/// Whether the line that the cursor is in is a passing one.
+static PASSING: AtomicBool = AtomicBool::new(false);
+
+/// Goes to the beginning of the line and clears it (ECMA-48 EL).
+const CLEAR_LINE: &str = "\r\x1b[K";
+
 /// The status text of the unit that we are, for `systemctl status`; without a service manager nobody is told.
 pub fn status(text: &str) {
     if let Err(error) = sd_notify::notify(&[NotifyState::Status(text)]) {
@@ -121,9 +143,13 @@ fn journal_behind_stderr() -> Option<io::Result<Journal>> {
     stderr_is_journal().then(Journal::connect)
 }
 
-/// One `write` a line. Where standard error is closed there is nobody left to tell.
+/// One `write` a line, in the place of one that was passing. Where standard error is closed there is nobody left to tell.
 fn write_stderr(line: &str) {
-    drop(io::stderr().lock().write_all(line.as_bytes()));
+    if PASSING.swap(false, Ordering::Relaxed) {
+        drop(io::stderr().lock().write_all(format!("{CLEAR_LINE}{line}").as_bytes()));
+    } else {
+        drop(io::stderr().lock().write_all(line.as_bytes()));
+    }
 }
 
 fn priority(level: Level) -> u8 {

@@ -100,6 +100,21 @@ pub trait Source {
     fn close(self: Box<Self>) -> BoxFuture<'static, Closing>;
 }
 
+/// What a queue shows to somebody who takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peek {
+    /// Its messages; so many wait, of which as many were shown as were asked for.
+    Messages {
+        /// Those that could be taken now.
+        waiting: u64,
+    },
+    /// No message, for it shows them only to whoever takes them.
+    Hidden {
+        /// How many wait, where it tells that.
+        waiting: Option<u64>,
+    },
+}
+
 /// The other end of a queue: for `send` and `replay`.
 pub trait Publisher {
     /// Publishes a batch, all of it or nothing, and waits for the queue's acknowledgement.

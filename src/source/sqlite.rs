@@ -130,6 +130,39 @@ pub fn probe(settings: &Settings) -> Result<(), SourceError> {
     }
 }
 
+/// Shows the messages that a source would take next, at most `limit`, and brings how many could be taken now. Nothing is changed, and no file is made.
+///
+/// # Errors
+/// The file can't be opened or read, or is no queue.
+pub fn peek(settings: &Settings, limit: NonZeroU64, see: &mut dyn FnMut(&Message)) -> Result<u64, SourceError> {
+    let path = &settings.path;
+    if !state_file::exists(path).map_err(|cause| open_error(path, cause.into()))? {
+        return Ok(0);
+    }
+    let mut show = || {
+        let (connection, now) = (open(path)?, now_ms());
+        let transaction = connection.unchecked_transaction().map_err(|cause| unreachable(path, cause))?;
+        show(&transaction, now, limit, see).map_err(|cause| unreachable(path, cause))
+    };
+    show()
+}
+
+fn show(connection: &Connection, now: i64, limit: NonZeroU64, see: &mut dyn FnMut(&Message)) -> rusqlite::Result<u64> {
+    let queue: String = connection.query_row("SELECT id FROM queue", [], |row| row.get(0))?;
+    let origin = Origin::new(&format!("queue-{queue}"));
+    let mut statement = connection.prepare(READY)?;
+    let mut rows = statement.query(params![now])?;
+    let mut shown = 0;
+    while shown < limit.get()
+        && let Some(row) = rows.next()?
+    {
+        let (id, body, attempts): (i64, Vec<u8>, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        see(&Message { origin: origin.clone(), id: id.to_string().into(), body: body.into(), attempts: attempts.saturating_add(1) });
+        shown += 1;
+    }
+    connection.query_row("SELECT count(*) FROM messages WHERE ready_at <= ?1", params![now], |row| row.get(0)).map(i64::cast_unsigned)
+}
+
 /// The embedded queue as a [`Source`].
 pub struct SqliteSource {
     connection: Connection,

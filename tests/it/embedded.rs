@@ -324,3 +324,24 @@ fn all_processes_that_open_a_new_file_at_once_get_it() {
         }
     }
 }
+
+#[test]
+fn a_dry_run_says_what_a_run_would_do_and_takes_nothing() {
+    let program = Program::new(CONFIGURATION);
+    let dry_run = |arguments: &[&str]| program.run(&[&["run", "--dry-run"], arguments].concat());
+    let ended = dry_run(&[]);
+    assert!(ended.code == Some(0) && ended.stdout.starts_with("0 messages wait"), "{}", ended.stdout);
+    assert!(!program.path("queue.db").exists(), "it makes no file");
+    program.run_with_input(&["send"], b"{\"a\":1}\n[]\n{\"a\":2}\n{b\n");
+    let ended = dry_run(&["--max-messages", "3"]);
+    assert!(ended.stdout.starts_with("4 messages wait in the queue; a run takes 3: 2 would go to the store, 1 to the dead letter\n"));
+    assert!(ended.stdout.contains(" 2: not-object: a JSON object is wanted, this is an array"), "{}", ended.stdout);
+    let report = dry_run(&["--report", "json"]).report();
+    assert_eq!(
+        (report["waiting"].as_u64(), report["reasons"]["not-json"].as_u64(), report["dry-run"].as_bool()),
+        (Some(4), Some(1), Some(true))
+    );
+    assert!(!program.path("store.db").exists() && !program.path("dead-letter.ndjson").exists() && !program.path("history.db").exists());
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(2), Some(2)), "and then it does");
+}

@@ -481,3 +481,36 @@ fn two_runs_at_once_on_one_channel_share_it_without_doubling() {
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight), (0, 0));
 }
+
+/// nsqd shows a message only to whoever takes it, and that would cost it an attempt.
+#[test]
+fn a_dry_run_of_nsq_says_that_it_cannot_look_and_makes_no_channel() {
+    let nsqd = Nsqd::with_statistics_beside(&[]);
+    nsqd.publish("t", bodies(0..7));
+    let program = program(&[&nsqd], "");
+    let ended = program.run(&["run", "--dry-run"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("7 messages wait in the queue; what they are is not known"), "{}", ended.stdout);
+    assert_eq!(nsqd.depths("t"), Depths { waiting: 7, ..NOTHING_LEFT });
+    assert_eq!(program.drain(&[])["stored"], 7);
+    let down = program.env("X_MSRV__NSQ__NSQD_TCP_ADDRESS", &nobody().to_string());
+    assert_eq!(down.run(&["run", "--dry-run"]).code, Some(69));
+}
+
+/// Who starts a long run by hand sees nothing of it for seconds, and in a log such lines would be noise.
+#[test]
+fn a_run_of_more_than_a_second_shows_how_far_it_is_on_a_terminal_only() {
+    let nsqd = Nsqd::with_statistics_beside(&[]);
+    nsqd.publish("t", bodies(0..7));
+    let mut program = program(&[&nsqd], "");
+    program.set("X_MSRV__IDLE_TIMEOUT", "1500ms");
+    program.set("TERM", "xterm");
+    let command = format!("{} -c x-msrv.yml", crate::support::program::program());
+    let on_a_terminal = program.run_by("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
+    assert_eq!(on_a_terminal.code, Some(0), "{}", on_a_terminal.stdout);
+    let (shown, log) = on_a_terminal.stdout.rsplit_once("\r\x1b[K").expect("a line that was passing");
+    assert!(shown.contains("[####################] 7 of 7  100%"), "{shown:?}");
+    assert!(log.contains("INFO  run finished stop-reason=queue-empty received=7") && !shown.contains("INFO"), "{log:?}");
+    let elsewhere = program.run(&[]);
+    assert!(!elsewhere.stderr.contains('\x1b') && elsewhere.stderr.lines().count() == 1, "{:?}", elsewhere.stderr);
+}

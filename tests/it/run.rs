@@ -1,6 +1,7 @@
 //! The run with queues, stores and dead letters in memory, in paused time: an hour takes no time here.
 
 use std::{
+    cell::Cell,
     num::NonZeroU64,
     time::{Duration, SystemTime},
 };
@@ -62,6 +63,7 @@ impl Scene {
             dead_letter: &mut self.dead_letter,
             decoder: &decoder,
             clock: || SystemTime::UNIX_EPOCH,
+            progress: &Cell::default(),
         };
         run(parts, self.limits, shutdown).await.expect("the queue in memory can be reached")
     }

@@ -131,6 +131,26 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     those_that_answer(&places, attempts).map(drop)
 }
 
+/// How many messages wait, as the statistics of all nsqd say, which are looked for where a run looks for them; `None` where one of them does not tell.
+/// Subscribes to nothing.
+///
+/// # Errors
+/// Neither nsqlookupd nor nsqd answers, or nsqd refuses us.
+pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
+    probe(settings).await?;
+    let places = discover(settings, Instant::now() + settings.connect_timeout).await?;
+    let ask = async |place: &Place| {
+        let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none());
+        let beside = port.map(|port| HostPort { host: place.tcp.host.clone(), port });
+        let http = place.http.clone().or(beside)?;
+        let nobody = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
+        let told = lookup::waiting(&http, &settings.topic, &settings.channel, nobody, Bounds::of(settings.connect_timeout)).await;
+        told.ok().map(|told| told.depth)
+    };
+    let depths = join_all(places.iter().map(ask)).await;
+    Ok(depths.into_iter().try_fold(0_u64, |sum, depth| Some(sum.saturating_add(depth?))))
+}
+
 /// A subscribed connection.
 pub(super) struct Lane {
     pub(super) connection: Connection,

@@ -21,7 +21,7 @@ use crate::{
     tls::{self, Tls},
 };
 
-pub use connect::probe;
+pub use connect::{probe, waiting};
 pub use publisher::NsqPublisher;
 pub use receiver::NsqSource;
 
