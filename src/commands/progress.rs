@@ -71,7 +71,7 @@ mod tests {
             (0, Some(1_000), "[--------------------] 0 of 1,000  0%"),
             (250, Some(1_000), "[#####---------------] 250 of 1,000  25%  125/s  6 s left"),
             (1_000, Some(1_000), "[####################] 1,000 of 1,000  100%  500/s  0 ms left"),
-            (1_001, Some(1_000), "1,001 messages  501/s  2 s"),
+            (1_001, Some(1_000), "1,001 messages  500/s  2 s"),
         ];
         for (done, expected, text) in table {
             assert_eq!(line(Progress { done, expected }, Duration::from_secs(2)), text);

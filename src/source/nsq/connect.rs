@@ -143,8 +143,7 @@ pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
         let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none());
         let beside = port.map(|port| HostPort { host: place.tcp.host.clone(), port });
         let http = place.http.clone().or(beside)?;
-        let nobody = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
-        let told = lookup::waiting(&http, &settings.topic, &settings.channel, nobody, Bounds::of(settings.connect_timeout)).await;
+        let told = lookup::waiting(&http, &settings.topic, &settings.channel, None, Bounds::of(settings.connect_timeout)).await;
         told.ok().map(|told| told.depth)
     };
     let depths = join_all(places.iter().map(ask)).await;
@@ -188,7 +187,7 @@ async fn statistics(
     let Bounds { connect, answer } = patience(round_trip, if named.is_some() { 2 } else { 0 });
     let bounds = Bounds { connect, answer: answer.min(left(until)) };
     let address = http.to_string();
-    match lookup::waiting(&http, &settings.topic, &settings.channel, connection.local_address(), bounds).await {
+    match lookup::waiting(&http, &settings.topic, &settings.channel, Some(connection.local_address()), bounds).await {
         Ok(told) if told.ours.is_some() => (Some(http), Some(told), Statistics::Proven),
         Ok(told) if named.is_some() => (Some(http), Some(told), Statistics::Unproven),
         Err(cause) if named.is_some() && !cause.is::<io::Error>() => {

@@ -146,8 +146,8 @@ impl Waiting {
 impl Stats {
     /// What waits for `channel`, and for us, whose connection has the local address `ours`.
     #[must_use]
-    pub fn waiting(&self, channel: &ChannelName, ours: SocketAddr) -> Waiting {
-        let (channel, ours) = (channel.to_string(), ours.to_string());
+    pub fn waiting(&self, channel: &ChannelName, ours: Option<SocketAddr>) -> Waiting {
+        let (channel, ours) = (channel.to_string(), ours.map(|ours| ours.to_string()));
         let (mut depth, mut moving, mut connection) = (0_u64, false, None);
         // Depths come from elsewhere: whatever they are, their sum is a number.
         for topic in self.topics.iter().flatten().filter(|topic| !topic.paused) {
@@ -158,7 +158,7 @@ impl Stats {
             self.topics.iter().flatten().flat_map(|topic| topic.channels.iter().flatten()).filter(|one| one.channel_name == channel)
         {
             depth = depth.saturating_add(if channel.paused { 0 } else { channel.depth });
-            let us = channel.clients.iter().flatten().find(|client| client.remote_address == ours);
+            let us = channel.clients.iter().flatten().find(|client| Some(&client.remote_address) == ours.as_ref());
             connection = connection.or(us.map(|client| Ours {
                 sent: client.message_count,
                 in_flight: client.in_flight_count,
@@ -169,15 +169,18 @@ impl Stats {
     }
 }
 
-/// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`.
+/// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`, which is subscribed to it. Without one, what
+/// waits on the topic is told as well where there is no such channel yet.
 pub(super) async fn waiting(
     http: &HostPort,
     topic: &TopicName,
     channel: &ChannelName,
-    ours: SocketAddr,
+    ours: Option<SocketAddr>,
     bounds: Bounds,
 ) -> Result<Waiting, Box<dyn Error + Send + Sync>> {
-    let path = format!("/stats?format=json&include_mem=false&topic={}&channel={}", escape(topic), escape(channel));
+    // Asked for a channel that it does not have, nsqd leaves out the topic as well (`nsqd/stats.go`, `GetStats`).
+    let only = if ours.is_some() { format!("&channel={}", escape(channel)) } else { String::new() };
+    let path = format!("/stats?format=json&include_mem=false&topic={}{only}", escape(topic));
     let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else { return Err("no statistics at this address".into()) };
     Ok(stats.waiting(channel, ours))
 }
@@ -193,7 +196,7 @@ mod tests {
 
     fn waiting(text: &str) -> Waiting {
         let (channel, ours) = ("c".parse().expect("a name"), "[::1]:50000".parse().expect("an address"));
-        serde_json::from_str::<Stats>(text).expect("statistics").waiting(&channel, ours)
+        serde_json::from_str::<Stats>(text).expect("statistics").waiting(&channel, Some(ours))
     }
 
     fn one_topic(channels: &str) -> String {

@@ -290,7 +290,7 @@ impl NsqSource {
             let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
             let bounds = patience(place.start.round_trip, place.late);
             Some(async move {
-                let told = match lookup::waiting(&at, &settings.topic, &settings.channel, ours, bounds).await {
+                let told = match lookup::waiting(&at, &settings.topic, &settings.channel, Some(ours), bounds).await {
                     Ok(told) => Some(Ok(told)),
                     Err(cause) => {
                         debug!(address = at.to_string(), cause = error_chain::text(&*cause); "nsqd's statistics do not answer");

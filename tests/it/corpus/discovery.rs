@@ -13,7 +13,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let channel: ChannelName = "c".parse().expect("a name");
     let producers = serde_json::from_slice::<Lookup>(bytes).map(Lookup::producers);
     let depth =
-        serde_json::from_slice::<Stats>(bytes).map(|stats| stats.waiting(&channel, SocketAddr::from(([127, 0, 0, 1], 50_000))).depth);
+        serde_json::from_slice::<Stats>(bytes).map(|stats| stats.waiting(&channel, Some(SocketAddr::from(([127, 0, 0, 1], 50_000)))).depth);
     // What nobody looks at may be broken.
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return };
     if let (Ok(producers), Some(told)) = (producers, answer["producers"].as_array()) {
