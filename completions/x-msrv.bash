@@ -31,6 +31,9 @@ _x__msrv() {
             x__msrv,history)
                 cmd="x__msrv__subcmd__history"
                 ;;
+            x__msrv,init)
+                cmd="x__msrv__subcmd__init"
+                ;;
             x__msrv,records)
                 cmd="x__msrv__subcmd__records"
                 ;;
@@ -88,6 +91,9 @@ _x__msrv() {
             x__msrv__subcmd__help,history)
                 cmd="x__msrv__subcmd__help__subcmd__history"
                 ;;
+            x__msrv__subcmd__help,init)
+                cmd="x__msrv__subcmd__help__subcmd__init"
+                ;;
             x__msrv__subcmd__help,records)
                 cmd="x__msrv__subcmd__help__subcmd__records"
                 ;;
@@ -119,7 +125,7 @@ _x__msrv() {
 
     case "${cmd}" in
         x__msrv)
-            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --dry-run --report --help --version run send records check status history explain dead help"
+            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --dry-run --report --help --version run init send records check status history explain dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -447,7 +453,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help)
-            opts="run send records check status history explain dead help"
+            opts="run init send records check status history explain dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -586,6 +592,20 @@ _x__msrv() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        x__subcmd__msrv__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         x__subcmd__msrv__subcmd__help__subcmd__records)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -650,6 +670,72 @@ _x__msrv() {
             fi
             case "${prev}" in
                 --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__init)
+            opts="-c -q -v -h --queue --nsqd --lookupd --topic --channel --store --aerospike --namespace --set --max-messages --period --force --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --queue)
+                    COMPREPLY=($(compgen -W "nsq embedded" -- "${cur}"))
+                    return 0
+                    ;;
+                --nsqd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lookupd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --topic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --channel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -W "aerospike sqlite" -- "${cur}"))
+                    return 0
+                    ;;
+                --aerospike)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-messages)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --period)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -35,6 +35,7 @@ complete -c x-msrv -n "__fish_x_msrv_needs_command" -l dry-run -d 'Look at what 
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s V -l version -d 'Print version'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'One bounded run; what happens without a command'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "init" -d 'Write a configuration, and check it: what no option says is asked for'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "records" -d 'Show records of the configured store, as NDJSON'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "check" -d 'Check the configuration and show the settings in force'
@@ -52,6 +53,24 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l dry-run -d 'Look a
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l queue -d 'Where messages come from' -r -f -a "nsq\t'NSQ'
+embedded\t'A file of the state directory, for a machine without NSQ'"
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l nsqd -d 'nsqd, as HOST:PORT; several with commas between them' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l lookupd -d 'nsqlookupd in its place, by its HTTP port' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l topic -d 'What is consumed' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l channel -d 'As what it is consumed' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l store -d 'Where records go' -r -f -a "aerospike\t'Aerospike'
+sqlite\t'A file of the state directory, for a machine without Aerospike'"
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Aerospike, as HOST:PORT; several with commas between them' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'A namespace of Aerospike\'s, which has to exist' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'The set, or the table' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'Messages in a run at most' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run, for instance 10s' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Replace a configuration that is there; it is kept with .old behind its name'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s q -l quiet -d 'Log errors only'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -l count -d 'Send all lines this many times' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s q -l quiet -d 'Log errors only'
@@ -168,15 +187,16 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subc
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "replay" -d 'Publish dead letters to the configured queue again, each once'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "purge" -d 'Remove dead letters for good'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "run" -d 'One bounded run; what happens without a command'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "check" -d 'Check the configuration and show the settings in force'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "history" -d 'Show past runs as a table, or as JSON'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "dead" -d 'Work with dead letters: list, show, replay, purge'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run send records check status history explain dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "run" -d 'One bounded run; what happens without a command'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "init" -d 'Write a configuration, and check it: what no option says is asked for'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "check" -d 'Check the configuration and show the settings in force'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "history" -d 'Show past runs as a table, or as JSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "dead" -d 'Work with dead letters: list, show, replay, purge'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "list" -d 'List dead letters without their bodies, the newest last'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "show" -d 'Show one dead letter as it is kept, body included'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "replay" -d 'Publish dead letters to the configured queue again, each once'

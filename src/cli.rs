@@ -119,6 +119,15 @@ pub(crate) enum Command {
     /// Its options may stand in front of it as well; one that stands in both places counts as it stands behind.
     #[command(after_help = "Examples:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s\n  x-msrv run --dry-run")]
     Run(RunArgs),
+    /// Write a configuration, and check it: what no option says is asked for
+    ///
+    /// Without a name it is /etc/x-msrv/x-msrv.yml; with one, /etc/x-msrv/NAME.yml; with -c, that file. Every key stands in it with a comment. Where standard
+    /// input is no terminal nothing is asked, and what no option says has the value that would have been suggested.
+    #[command(after_help = "Examples:
+  x-msrv init
+  x-msrv init orders --nsqd queue:4150 --topic orders --aerospike db:3000 --namespace prod
+  x-msrv init -c try/x-msrv.yml --queue embedded --store sqlite")]
+    Init(InitArgs),
     /// Publish lines to the configured queue, each as one message
     ///
     /// Empty lines are left out; the others need not be UTF-8. A line goes as soon as it is complete, so what is written slowly can be piped in. How
@@ -199,6 +208,67 @@ pub(crate) enum DeadCommand {
   x-msrv dead purge --replayed
   x-msrv dead purge --all --until 30d --dry-run")]
     Purge(DeadPurgeArgs),
+}
+
+/// A kind of queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Queue {
+    /// NSQ
+    Nsq,
+    /// A file of the state directory, for a machine without NSQ
+    Embedded,
+}
+
+/// A kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreKind {
+    /// Aerospike
+    Aerospike,
+    /// A file of the state directory, for a machine without Aerospike
+    Sqlite,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The name of the configuration in /etc/x-msrv, such as orders for orders.yml
+    #[arg(conflicts_with = "config")]
+    pub(crate) name: Option<String>,
+    /// Where messages come from
+    #[arg(long, value_name = "KIND")]
+    pub(crate) queue: Option<Queue>,
+    /// nsqd, as HOST:PORT; several with commas between them
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "lookupd")]
+    pub(crate) nsqd: Option<String>,
+    /// nsqlookupd in its place, by its HTTP port
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) lookupd: Option<String>,
+    /// What is consumed
+    #[arg(long)]
+    pub(crate) topic: Option<String>,
+    /// As what it is consumed
+    #[arg(long)]
+    pub(crate) channel: Option<String>,
+    /// Where records go
+    #[arg(long, value_name = "KIND")]
+    pub(crate) store: Option<StoreKind>,
+    /// Aerospike, as HOST:PORT; several with commas between them
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) aerospike: Option<String>,
+    /// A namespace of Aerospike's, which has to exist
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+    /// The set, or the table
+    #[arg(long)]
+    pub(crate) set: Option<String>,
+    /// Messages in a run at most
+    #[arg(long, value_name = "N")]
+    pub(crate) max_messages: Option<String>,
+    /// How often the timer starts a run, for instance 10s
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) period: Option<String>,
+    /// Replace a configuration that is there; it is kept with .old behind its name
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -366,10 +436,22 @@ impl DeadPurgeArgs {
     }
 }
 
+/// A system's configuration by its name.
+fn configuration(name: &str) -> PathBuf {
+    Path::new(SYSTEM).join(format!("{name}.yml"))
+}
+
+impl InitArgs {
+    /// The file that is written, unless another is named.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        configuration(self.name.as_deref().unwrap_or(env!("CARGO_PKG_NAME")))
+    }
+}
+
 impl StatusArgs {
     /// The configuration that is asked for by its name.
     pub(crate) fn configuration(&self) -> Option<PathBuf> {
-        self.name.as_ref().map(|name| Path::new(SYSTEM).join(format!("{name}.yml")))
+        self.name.as_deref().map(configuration)
     }
 
     pub(crate) fn thresholds(&self) -> Vec<(Level, Threshold)> {

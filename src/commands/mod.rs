@@ -5,6 +5,7 @@ pub mod dead;
 mod dry_run;
 pub(crate) mod explain;
 mod history;
+mod init;
 mod progress;
 mod records;
 mod run;
@@ -60,6 +61,18 @@ pub enum CommandError {
         /// What happened.
         #[source]
         cause: Box<dyn Error + Send + Sync>,
+    },
+    /// A configuration that would be written is there.
+    #[error("{name} is there already; --force replaces it, and keeps it with .old behind its name")]
+    Exists {
+        /// Which file.
+        name: String,
+    },
+    /// What cannot be guessed was neither said nor could it be asked.
+    #[error("{flag} is needed")]
+    Missing {
+        /// By which flag it is said.
+        flag: &'static str,
     },
     /// No letter has this id.
     #[error("no dead letter has the id {id}")]
@@ -119,6 +132,7 @@ impl CommandError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(ConfigError::Value { origin, .. }) if origin.starts_with("--") => Exit::Usage,
+            Self::Missing { .. } => Exit::Usage,
             Self::Config(_)
             | Self::NoHistory { .. }
             | Self::Schema(_)
@@ -131,7 +145,7 @@ impl CommandError {
                 Exit::Unavailable
             }
             Self::Unknown(_) => Exit::Unknown,
-            Self::File { .. } | Self::NoLetter { .. } => Exit::NoInput,
+            Self::File { .. } | Self::NoLetter { .. } | Self::Exists { .. } => Exit::NoInput,
             Self::Busy { .. } => Exit::TemporaryFailure,
             Self::Partly { cause, .. } => cause.exit(),
             Self::Output(_) => Exit::OutputFailed,
@@ -158,6 +172,14 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         |path: Option<PathBuf>| load(path.or(global.config.clone()).as_deref(), flags.into_iter().chain(global.overrides()).collect());
     match command {
         Command::Explain(arguments) => explain::explain(&arguments).map(|()| Exit::Success.into()),
+        Command::Init(arguments) => {
+            let path = global.config.clone().unwrap_or_else(|| arguments.configuration());
+            let settings = init::init(&path, &arguments)?;
+            logging::start(settings.log)?;
+            with_runtime(async { check::connect(&settings).await.map(|()| Exit::Success) })?;
+            init::say_what_is_next(&path);
+            Ok(Exit::Success.into())
+        }
         Command::Status(arguments) => {
             let level = load(arguments.configuration()).and_then(|settings| status::status(&settings, &arguments));
             level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)))
@@ -200,7 +222,9 @@ async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandE
         Command::Send(arguments) => send::send(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),
         Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
-        Command::Explain(_) | Command::Status(_) | Command::History(_) => unreachable!("these wait for nobody, and are done before"),
+        Command::Explain(_) | Command::Init(_) | Command::Status(_) | Command::History(_) => {
+            unreachable!("these wait for nobody, and are done before")
+        }
         Command::Dead(command) => dead::dead(&settings, &command).await.map(|()| Exit::Success),
     }
 }

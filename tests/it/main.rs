@@ -11,6 +11,7 @@ mod faults;
 mod generator;
 mod guarded;
 mod history;
+mod init;
 mod instructions;
 mod nsq;
 mod original;

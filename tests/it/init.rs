@@ -1,0 +1,104 @@
+//! The first configuration of somebody who has never seen one.
+
+use std::{io::Write as _, process::Stdio};
+
+use crate::support::{
+    nsqd::{Nsqd, nobody},
+    program::{Program, program},
+};
+
+/// What `check` shows of a configuration, line by line.
+#[track_caller]
+fn in_force(scene: &Program, path: &str) -> Vec<String> {
+    let ended = scene.bare(&["check", "-c", path]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.stdout.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn has(lines: &[String], wanted: &[&str]) {
+    for line in wanted {
+        assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
+    }
+}
+
+#[test]
+fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
+    let (scene, nsqd) = (Program::new(""), Nsqd::start());
+    let ended = scene.bare(&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite", "--period", "5m", "--max-messages", "7"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "written: a.yml\nnext:    x-msrv -c a.yml\n"));
+    assert_eq!(ended.stdout, "# queue, store and dead letter answer\n");
+    has(&in_force(&scene, "a.yml"), &["max-messages: 7", "period: 5m", "sqlite.set: messages"]);
+    let ended =
+        scene.bare(&["init", "-c", "b.yml", "--nsqd", &nsqd.tcp.to_string(), "--topic", "orders", "--store", "sqlite", "--set", "a \"b\""]);
+    assert_eq!(ended.code, Some(78), "a table cannot have such a name, and nothing is written: {}", ended.stderr);
+    assert!(!scene.path("b.yml").exists() && !scene.path("b.new.yml").exists());
+    let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", &nsqd.tcp.to_string(), "--topic", "orders", "--store", "sqlite"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let address = format!("nsq.nsqd-tcp-address: [{}]", nsqd.tcp);
+    has(
+        &in_force(&scene, "b.yml"),
+        &[&address, "nsq.topic: orders", "nsq.channel: x-msrv", "nsq.max-in-flight: 1000", "sqlite.set: orders"],
+    );
+    // What does not answer is told, and the file is there to be looked at.
+    let ended = scene.bare(&["init", "-c", "c.yml", "--lookupd", "h:4161, i:4161", "--topic", "t", "--aerospike", &nobody().to_string()]);
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    has(&in_force(&scene, "c.yml"), &["nsq.lookupd-http-address: [h:4161, i:4161]", "aerospike.namespace: test", "aerospike.set: t"]);
+}
+
+#[test]
+fn every_key_of_the_shipped_configuration_stands_in_it_with_its_comment() {
+    let scene = Program::new("");
+    scene.bare(&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"]);
+    let written = std::fs::read_to_string(scene.path("a.yml")).expect("text");
+    let shipped = std::fs::read_to_string(crate::support::project().join("etc/x-msrv.yml")).expect("text");
+    for comment in shipped.lines().filter(|line| line.trim_start().starts_with("# ") && !line.starts_with("#  ")) {
+        assert!(written.lines().any(|line| line == comment), "{comment}");
+    }
+}
+
+#[test]
+fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
+    let scene = Program::new("");
+    scene.write("a.toml", "# mine\n");
+    let init = |more: &[&str]| scene.bare(&[&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"], more].concat());
+    let ended = init(&[]);
+    assert!(ended.code == Some(66) && ended.stderr.contains("a.toml is there already"), "{}", ended.stderr);
+    std::fs::rename(scene.path("a.toml"), scene.path("a.yml")).expect("renamed");
+    assert_eq!(init(&[]).code, Some(66));
+    let ended = init(&["--force"]);
+    assert!(ended.code == Some(0) && ended.stderr.contains("what was there is now a.yml.old"), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(scene.path("a.yml.old")).expect("kept"), "# mine\n");
+    let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", "queue:4150"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("--topic is needed"), "{}", ended.stderr);
+    let ended = scene.bare(&["init", "-c", "nonesuch/b.yml", "--queue", "embedded", "--store", "sqlite"]);
+    assert!(ended.code == Some(66) && ended.stderr.contains("nonesuch/b.new.yml"), "{}", ended.stderr);
+}
+
+#[test]
+fn on_a_terminal_a_wrong_answer_is_told_and_asked_for_again() {
+    let (scene, nsqd) = (Program::new(""), Nsqd::start());
+    let answers = format!("kafka\nnsq\nlocalhost\n{}\n\nt#\nt\n\nsqlite\n\n0\n5\nsoon\n1m\n", nsqd.tcp);
+    let command = format!("{} init -c a.yml", program());
+    let mut child = std::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .current_dir(scene.path(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    child.stdin.take().expect("piped").write_all(answers.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+    for fault in [
+        "`kafka` is none of the words",
+        "`localhost` is not HOST:PORT",
+        "`t#` is not a name",
+        "`0` is no whole number",
+        "`soon` is no duration",
+    ] {
+        assert!(shown.contains(fault), "{fault}: {shown}");
+    }
+    has(&in_force(&scene, "a.yml"), &["nsq.topic: t", "nsq.channel: x-msrv", "max-messages: 5", "period: 1m", "sqlite.set: t"]);
+}
