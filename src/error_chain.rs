@@ -19,7 +19,21 @@ pub fn text(error: &dyn Error) -> String {
         said = words;
         cause = error.source();
     }
-    one_line(&text)
+    without_numbers(&one_line(&text))
+}
+
+/// Without the numbers that the standard library puts behind the system's words: ` (os error 2)`.
+fn without_numbers(text: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut parts = text.split(BEFORE);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|digit| digit.is_ascii_digit()) => plain.push_str(rest),
+            _ => plain.extend([BEFORE, part]),
+        }
+    }
+    plain
 }
 
 /// Text of several lines on one, without control characters.
@@ -30,6 +44,8 @@ pub fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
@@ -45,8 +61,14 @@ mod tests {
     }
 
     #[test]
+    fn the_system_s_words_go_without_their_number() {
+        let error = io::Error::other("open: No such file or directory (os error 2) (os error x) (os error 13)");
+        assert_eq!(text(&error), "open: No such file or directory (os error x)");
+    }
+
+    #[test]
     fn a_server_s_words_stay_in_the_line_that_they_are_told_in() {
-        let error = std::io::Error::other("E_BAD\r\n  \u{1b}[2Jforged\n");
+        let error = io::Error::other("E_BAD\r\n  \u{1b}[2Jforged\n");
         assert_eq!(text(&error), "E_BAD [2Jforged");
     }
 }

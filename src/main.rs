@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     };
     let exit = commands::execute(cli).unwrap_or_else(|error| {
         logging::fatal(&error_chain::text(&error));
+        if let Some(hint) = error.hint() {
+            logging::hint(&hint);
+        }
         error.exit().into()
     });
     log::logger().flush();

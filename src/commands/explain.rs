@@ -24,13 +24,13 @@ const ENTRIES: [Entry; 33] = [
         "N was reached, the queue was empty, time was up, or a signal came. What could not be stored counts as settled as well: it is a dead letter.",
         "Nothing. `rejected` in the run's summary says how many dead letters there are.",
     ),
+    ("1", "exit code of `status`: a warning", "Its first line says what is not as it should be.", "What that line says."),
     (
         "2",
         "exit code: the command line is wrong",
         "The words on standard error say which part of it. No message was taken. Of `status`, 2 means that something is critical.",
         "See `x-msrv --help`.",
     ),
-    ("1", "exit code of `status`: a warning", "Its first line says what is not as it should be.", "What that line says."),
     (
         "3",
         "exit code of `status`: how the pipeline is, is not known",

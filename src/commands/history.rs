@@ -33,7 +33,7 @@ pub(super) fn read<T>(settings: &Settings, act: impl FnOnce(&History) -> Result<
         return Err(CommandError::NoHistory { file: settings.file.display().to_string() });
     };
     let acted = History::open_existing(&history.path).and_then(|opened| opened.as_ref().map(act).transpose());
-    acted.map_err(|cause| CommandError::File { name: history.path.display().to_string(), attempt: "the history cannot be read", cause })
+    acted.map_err(|cause| CommandError::File { name: history.path.display().to_string(), attempt: "read the history", cause })
 }
 
 pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<(), CommandError> {

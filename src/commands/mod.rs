@@ -52,11 +52,11 @@ pub enum CommandError {
     #[error(transparent)]
     DeadLetter(#[from] DeadLetterError),
     /// A file that the command was given can't be used.
-    #[error("cannot use {name}: {attempt}")]
+    #[error("cannot {attempt} {name}")]
     File {
         /// Which file.
         name: String,
-        /// What was attempted.
+        /// What was attempted, as it stands in front of the name.
         attempt: &'static str,
         /// What happened.
         #[source]
@@ -151,6 +151,40 @@ impl CommandError {
             Self::Output(_) => Exit::OutputFailed,
             Self::System { .. } => Exit::Software,
         }
+    }
+}
+
+impl CommandError {
+    /// What to do next, for somebody who sits in front of a terminal.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        const CHECK: &str = "x-msrv check --connect asks queue, store and dead letter, and shows the settings in force";
+        let hint = match self {
+            Self::Unknown(cause) | Self::Partly { cause, .. } => return cause.hint(),
+            _ if self.is_about_rights() => {
+                "the service's files are for root and the group x-msrv: sudo x-msrv …, or as the service itself, sudo -u x-msrv x-msrv …"
+            }
+            Self::Config(ConfigError::Missing(_)) => "x-msrv init writes a configuration; -c PATH names one",
+            Self::Config(_) => "man x-msrv.yml has every key; x-msrv check -c PATH tries a configuration and takes no message",
+            Self::Source(_) | Self::Store(_) | Self::DeadLetter(_) => CHECK,
+            Self::Busy { .. } => "it goes on when the other one has ended",
+            Self::NoLetter { .. } => "x-msrv dead list --all shows the ids",
+            Self::NoHistory { .. } => "without that line each run is remembered from now on",
+            Self::Missing { .. } => "on a terminal it is asked for",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn is_about_rights(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 }
 

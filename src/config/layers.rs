@@ -210,6 +210,16 @@ fn elsewhere(fault: String) -> String {
     }
 }
 
+/// Adds the key that is meant where only a separator is another: `nsq-topic`, from a variable with one `_` too few, is `nsq.topic`.
+fn with_separator(fault: String) -> String {
+    let Some(unknown) = fault.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else { return fault };
+    let meant = keys(&[]).into_iter().find(|key| key.contains('.') && key.replace('.', "-") == unknown);
+    match meant {
+        Some(key) => format!("{fault}; did you mean `{key}`, {PREFIX}{}?", key.to_ascii_uppercase().replace('.', "__").replace('-', "_")),
+        None => fault,
+    }
+}
+
 impl Layers {
     /// The file, by its absolute path.
     pub(super) fn file(&self) -> PathBuf {
@@ -229,7 +239,7 @@ impl Layers {
     pub(super) fn shape(&self) -> Result<FileShape, ConfigError> {
         serde_path_to_error::deserialize(&self.tree).map_err(|error| {
             let key = error.path().to_string();
-            let fault = elsewhere(with_nearest(error.inner().to_string()));
+            let fault = with_separator(elsewhere(with_nearest(error.inner().to_string())));
             // An unknown key is reported at its section; with the key itself the origin can be told.
             let unknown = fault.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
             let full = match unknown {

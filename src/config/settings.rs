@@ -209,6 +209,8 @@ struct Common {
 struct Paths {
     state: PathBuf,
     configuration: PathBuf,
+    /// The history's name where none is configured.
+    history: String,
 }
 
 impl Paths {
@@ -219,7 +221,10 @@ impl Paths {
             None if configuration.starts_with("/etc") => system_state(file),
             None => configuration.clone(),
         };
-        Self { state, configuration }
+        // A state directory is for one configuration; a folder by hand may hold several.
+        let is_shared = state == configuration && file.file_stem().is_some_and(|name| name != env!("CARGO_PKG_NAME"));
+        let history = if is_shared { format!("{}-history.db", name_of(file)) } else { "history.db".to_owned() };
+        Self { state, configuration, history }
     }
 
     fn secret(&self, secret: Secret) -> Secret {
@@ -484,7 +489,7 @@ fn history_settings(shape: Option<OnOrSection<HistoryShape>>, paths: &Paths) -> 
         None => HistoryShape::default(),
     };
     Ok(Some(history::Settings {
-        path: paths.state("history.path", shape.path.as_deref().unwrap_or("history.db"))?,
+        path: paths.state("history.path", shape.path.as_deref().unwrap_or(&paths.history))?,
         max_age: positive("history.max-age", shape.max_age.map_or(MAX_AGE, |Span(value)| value))?,
         max_runs: not_zero("history.max-runs", shape.max_runs.map_or(MAX_RUNS, |Whole(value)| value))?,
     }))

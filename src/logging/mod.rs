@@ -84,6 +84,13 @@ pub fn fatal(text: &str) {
     log::error!(target: FATAL, "{text}");
 }
 
+/// A line on a terminal about what to do next; nowhere else, for whoever reads a log has one line for one error.
+pub fn hint(text: &str) {
+    if io::stderr().is_terminal() {
+        write_stderr(&format!("{NAME}: hint: {text}\n"));
+    }
+}
+
 /// Whether standard error is watched by somebody: it is a terminal that can go back in its line, and neither the journal nor told to be quiet.
 #[must_use]
 pub fn is_watched() -> bool {

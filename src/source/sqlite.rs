@@ -101,7 +101,7 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
 
 fn open_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> SourceError {
     if sqlite::is_open_fault(&*cause) {
-        SourceError::Refused { place: format!("the embedded queue {}", path.display()), fault: cause.to_string() }
+        SourceError::Setup { place: format!("the embedded queue {}", path.display()), fault: cause.to_string() }
     } else {
         unreachable(path, cause)
     }

@@ -324,3 +324,39 @@ fn a_section_for_tls_with_nothing_in_it_is_refused_and_not_taken_for_none() {
         assert!(ended.stderr.contains(&format!("{key}: ")), "{key}: {}", ended.stderr);
     }
 }
+
+/// Who reads a log wants one line for one error; who sits in front of it wants to know what to do.
+#[test]
+fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
+    let program =
+        Program::new(&format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n", nobody()));
+    for (arguments, hint) in [
+        (&["-c", "x-msrv.yml", "-q"][..], "hint: x-msrv check --connect asks queue"),
+        (&["-c", "nonesuch.yml"], "hint: x-msrv init writes a configuration"),
+        (&["dead", "show", "x", "-c", "x-msrv.yml"], "hint: x-msrv dead list --all"),
+    ] {
+        let on_a_pipe = program.bare(arguments).stderr;
+        assert!(on_a_pipe.lines().count() == 1 && on_a_pipe.starts_with("x-msrv: ") && !on_a_pipe.contains("os error"), "{on_a_pipe}");
+        let command = format!("{} {}", crate::support::program::program(), arguments.join(" "));
+        let on_a_terminal = program.run_by("script", &["--quiet", "--command", &command, "/dev/null"]).stdout;
+        let lines: Vec<_> = on_a_terminal.lines().collect();
+        assert!(lines.len() == 2 && lines[0] == on_a_pipe.trim_end() && lines[1].contains(hint), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_variable_with_one_underscore_too_few_is_told_which_was_meant() {
+    let ended = Program::new(GOOD).env("X_MSRV__NSQ_TOPIC", "t").run(&["check"]);
+    assert!(ended.code == Some(78) && ended.stderr.contains("did you mean `nsq.topic`, X_MSRV__NSQ__TOPIC?"), "{}", ended.stderr);
+}
+
+/// Two configurations of one folder had one history, and each the other's failures.
+#[test]
+fn configurations_that_lie_beside_each_other_have_a_history_each() {
+    let program = Program::new(GOOD);
+    program.write("other.yml", GOOD);
+    let path =
+        |name: &str| program.bare(&["check", "-c", name]).stdout.lines().find(|line| line.starts_with("history.path")).map(str::to_owned);
+    assert!(path("x-msrv.yml").is_some_and(|path| path.ends_with("/history.db")));
+    assert!(path("other.yml").is_some_and(|path| path.ends_with("/other-history.db")));
+}

@@ -69,7 +69,7 @@ fn lock_folder(path: &Path) -> Result<File, CommandError> {
     match letters::lock_folder(path) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(CommandError::Busy { name: path.display().to_string() }),
-        Err(cause) => Err(file_error(path, "lock its folder", cause)),
+        Err(cause) => Err(file_error(path, "lock the folder of", cause)),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Res
                 false
             }
         });
-        purged.await.map_err(|cause| file_error(&path, "remove letters", cause))?;
+        purged.await.map_err(|cause| file_error(&path, "remove letters from", cause))?;
     }
     if let Some(source) = topic::open(settings, &arguments.select).await? {
         let mut letters = topic::Letters::start(source, arguments.dry_run).await?;

@@ -155,7 +155,7 @@ impl Replay<'_> {
         self.publisher.publish(&batch.bodies).await.map_err(|error| self.partly(error.into()))?;
         self.replayed.sent += batch.bodies.len();
         let marked = letters::mark_replayed(self.file, &batch.offsets, self.time);
-        marked.map_err(|cause| self.partly(file_error(self.path, "mark letters that were sent; they will be sent again", cause)))
+        marked.map_err(|cause| self.partly(file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause)))
     }
 
     fn partly(&self, cause: CommandError) -> CommandError {

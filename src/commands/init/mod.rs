@@ -63,7 +63,7 @@ fn error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
 fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
     let others = FORMATS.iter().map(|format| path.with_extension(format)).chain([path.to_owned()]);
     for there in others {
-        if !force && state_file::exists(&there).map_err(|cause| error(&there, "look for it", cause))? {
+        if !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))? {
             return Err(CommandError::Exists { name: there.display().to_string() });
         }
     }
@@ -83,7 +83,8 @@ type Ask = fn(Question<'_>) -> Result<String, CommandError>;
 
 /// Asks on the terminal until there is an answer; an empty line takes what is suggested.
 fn ask(question: Question<'_>) -> Result<String, CommandError> {
-    let failed = |cause| CommandError::File { name: "standard input".to_owned(), attempt: "read an answer", cause: io::Error::into(cause) };
+    let failed =
+        |cause| CommandError::File { name: "standard input".to_owned(), attempt: "read an answer from", cause: io::Error::into(cause) };
     let suggested = if question.suggestion.is_empty() { String::new() } else { format!(" [{}]", question.suggestion) };
     loop {
         drop(write!(io::stderr(), "{}{suggested}: ", question.text));
@@ -240,15 +241,15 @@ fn write(path: &Path, text: &str) -> Result<Settings, CommandError> {
     name.push(".new.yml");
     let new: PathBuf = path.with_file_name(name);
     let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new);
-    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|cause| error(&new, "write it", cause))?;
+    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|cause| error(&new, "write", cause))?;
     let settings = config::load(Some(&new), &Overrides::default()).map_err(|fault| in_flags(&new, fault));
     if settings.is_ok() && state_file::exists(path).is_ok_and(|there| there) {
         let mut old = path.as_os_str().to_owned();
         old.push(".old");
-        fs::rename(path, &old).map_err(|cause| error(path, "keep what was there", cause))?;
+        fs::rename(path, &old).map_err(|cause| error(path, "keep what is in", cause))?;
         say(&format!("what was there is now {}", Path::new(&old).display()));
     }
-    let placed = settings.and_then(|_| fs::rename(&new, path).map_err(|cause| error(path, "write it", cause)));
+    let placed = settings.and_then(|_| fs::rename(&new, path).map_err(|cause| error(path, "write", cause)));
     if placed.is_err() {
         drop(fs::remove_file(&new));
     }
