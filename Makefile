@@ -59,8 +59,9 @@ e2e: deb rpm ## Install the packages under a booted systemd and watch them work 
 	test/prerequisites e2e
 	test/e2e/run $(target)/packages
 
-man: ## Rebuild man pages and completions
+man: ## Rebuild the man page, completions, and the schema of the configuration
 	$(CARGO) run --locked --example manual
+	X_MSRV_TEST_WRITES_SCHEMA=1 $(CARGO) test --locked --quiet --lib the_shipped_schema
 
 install: ## Install what `make build` has built; PREFIX, DESTDIR
 	install -D -m 755 "$(target)/release/x-msrv" "$(DESTDIR)$(PREFIX)/bin/x-msrv"
@@ -79,6 +80,7 @@ install: ## Install what `make build` has built; PREFIX, DESTDIR
 	install -D -m 644 completions/_x-msrv "$(DESTDIR)$(ZSH_COMPLETIONS)/_x-msrv"
 	install -D -m 644 completions/x-msrv.fish "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/x-msrv.fish"
 	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples" etc/x-msrv-embedded.yml etc/x-msrv-local.yml
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/x-msrv" etc/x-msrv.schema.json
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -22,6 +22,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct FileShape {
     pub(super) timeout: Option<Span>,
@@ -47,6 +48,7 @@ pub(super) struct FileShape {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct NsqShape {
     pub(super) nsqd_tcp_address: Option<List<HostPort>>,
@@ -62,6 +64,7 @@ pub(super) struct NsqShape {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
 pub(super) struct TlsShape {
     #[serde(default, deserialize_with = "present")]
@@ -76,6 +79,7 @@ pub(super) struct TlsShape {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct EmbeddedQueueShape {
     pub(super) path: String,
@@ -85,6 +89,7 @@ pub(super) struct EmbeddedQueueShape {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct AerospikeShape {
     pub(super) address: Option<AddressShape>,
@@ -106,6 +111,7 @@ pub(super) struct AerospikeShape {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct AddressShape {
     pub(super) host: String,
@@ -113,6 +119,7 @@ pub(super) struct AddressShape {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct SqliteShape {
     pub(super) path: String,
@@ -122,6 +129,7 @@ pub(super) struct SqliteShape {
 
 /// `message`, `body-hash` or `field: /json/pointer`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", expecting = "`message`, `body-hash` or `field: /json/pointer`")]
 pub(super) enum KeyShape {
     Message,
@@ -131,6 +139,7 @@ pub(super) enum KeyShape {
 
 /// `log`, `file: …` or `nsq: …`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum DeadLetterShape {
     Log,
@@ -139,6 +148,7 @@ pub(super) enum DeadLetterShape {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct DeadLetterFileShape {
     pub(super) path: Option<String>,
@@ -146,6 +156,7 @@ pub(super) struct DeadLetterFileShape {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct DeadLetterNsqShape {
     pub(super) nsqd_tcp_address: Option<List<HostPort>>,
@@ -158,6 +169,7 @@ pub(super) struct DeadLetterNsqShape {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
 pub(super) struct HistoryShape {
     pub(super) path: Option<String>,
@@ -166,12 +178,14 @@ pub(super) struct HistoryShape {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct MetricsShape {
     pub(super) textfile: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct LogShape {
     pub(super) level: Option<LevelShape>,
@@ -179,6 +193,7 @@ pub(super) struct LogShape {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum LevelShape {
     Error,

@@ -7,6 +7,8 @@ mod error;
 mod file;
 mod layers;
 mod scalar;
+#[cfg(test)]
+mod schema;
 mod settings;
 mod show;
 mod warnings;

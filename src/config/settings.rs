@@ -107,6 +107,7 @@ pub struct LogSettings {
 
 /// Where log lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum LogTarget {
     /// Standard error; with priorities where that is the journal.

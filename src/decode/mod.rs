@@ -151,6 +151,7 @@ pub enum KeyRule {
 
 /// What becomes of an integer that does not fit 64 bits with sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BigIntegers {
     /// The message is rejected.

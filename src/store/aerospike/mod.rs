@@ -69,6 +69,7 @@ pub struct Login {
 
 /// Who knows a user's password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AuthMode {
     /// The server; only a hash of it is sent.
@@ -100,6 +101,7 @@ impl<const MAX: usize> std::fmt::Display for Name<MAX> {
 
 /// What happens to a record that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Exists {
     /// It is replaced as a whole.
