@@ -305,7 +305,7 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
     /// Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
     ///
-    /// age: the last run that succeeded began longer ago. backlog: more messages wait. drain: it takes longer until none waits. rejected: a greater part
+    /// age: the last run that succeeded ended longer ago. backlog: more messages wait. drain: it takes longer until none waits. rejected: a greater part
     /// of what was received lately.
     #[arg(long, value_name = "MEASURE=LIMIT")]
     warning: Vec<Threshold>,

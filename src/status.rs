@@ -54,7 +54,7 @@ impl From<Level> for ExitCode {
 /// From when on something is a problem.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
-    /// The last run that succeeded began longer ago.
+    /// The last run that succeeded ended longer ago.
     Age(Duration),
     /// More messages wait.
     Backlog(u64),
@@ -107,7 +107,7 @@ pub struct Known<'a> {
     pub max_messages: u64,
     /// The runs of the time that is looked at, the oldest first.
     pub runs: &'a [Run],
-    /// When the last run began that succeeded, whenever that was.
+    /// When the last run ended that succeeded, whenever that was.
     pub last_success: Option<SystemTime>,
     /// What systemd says; `None` where nobody asked.
     pub timer: Option<&'a Result<Timer, String>>,

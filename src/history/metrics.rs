@@ -12,9 +12,9 @@ use std::{
 
 use super::{
     FAILED, Run,
-    totals::{BUCKET, BUCKETS, BYTES, DEAD_LETTERED, MESSAGES, REJECTED, RUNS, SECONDS, Totals, UNCONFIRMED},
+    totals::{BUCKET, BUCKETS, BYTES, DEAD_LETTERED, FAILED_RUNS, MESSAGES, REJECTED, RUNS, SECONDS, Totals, UNCONFIRMED},
 };
-use crate::{budget::StopReason, decode::Rejection, state_file};
+use crate::{budget::StopReason, decode::Rejection, exit::Exit, state_file};
 
 /// What becomes of a message that is not rejected.
 const OUTCOMES: [&str; 4] = ["stored", "duplicate", "deferred", "not-started"];
@@ -55,13 +55,15 @@ pub(super) fn text(settings: &Settings, totals: &Totals, run: &Run) -> String {
     let mut page = Page { text: String::new(), label: format!("pipeline=\"{}\"", escape(&settings.pipeline)) };
     page.family("x_msrv_build_info", "gauge", "The version; always 1.");
     page.sample("x_msrv_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.gauge("x_msrv_period_seconds", "How often the timer is to start a run: M.", settings.period.as_secs_f64());
-    page.gauge("x_msrv_max_messages", "Messages that a run takes at most: N.", settings.max_messages);
+    page.gauge("x_msrv_period_seconds", "How often the timer is to start a run.", settings.period.as_secs_f64());
+    page.gauge("x_msrv_max_messages", "Messages that a run takes at most.", settings.max_messages);
     page.totals(totals);
     page.last_run(totals, run);
     page.text
 }
 
+/// What `HELP` says of a metric must never change: of two files that differ in it, such as that of a pipeline that has not run since an upgrade,
+/// `node_exporter` leaves out one (`collector/textfile.go`).
 struct Page {
     text: String,
     label: String,
@@ -93,6 +95,8 @@ impl Page {
     /// What has not been counted yet is there as well, so that the first one is an increase.
     fn totals(&mut self, totals: &Totals) {
         const RUNS_TOTAL: &str = "x_msrv_runs_total";
+        const FAILED_TOTAL: &str = "x_msrv_failed_runs_total";
+        const FAILURES: [Exit; 4] = [Exit::Unavailable, Exit::Software, Exit::TemporaryFailure, Exit::Configuration];
         const MESSAGES_TOTAL: &str = "x_msrv_messages_total";
         self.family(MESSAGES_TOTAL, "counter", "Messages received, by what became of them, and by the reason of those that were rejected.");
         for outcome in OUTCOMES {
@@ -112,6 +116,10 @@ impl Page {
         for reason in StopReason::ALL.map(StopReason::as_str).into_iter().chain([FAILED]) {
             self.sample(RUNS_TOTAL, &[("stop_reason", reason)], totals.get(RUNS, reason));
         }
+        self.family(FAILED_TOTAL, "counter", "Runs that did not end with 0, by their exit code.");
+        for code in FAILURES.map(|exit| exit as u8) {
+            self.sample(FAILED_TOTAL, &[("exit_code", &code.to_string())], totals.get(FAILED_RUNS, &code.to_string()));
+        }
         self.durations(totals);
     }
 
@@ -127,28 +135,19 @@ impl Page {
     }
 
     fn last_run(&mut self, totals: &Totals, run: &Run) {
-        const DEPTH: &str = "x_msrv_last_run_queue_depth";
-        let end = run.started + run.elapsed;
-        self.gauge("x_msrv_last_run_timestamp_seconds", "When the last run ended.", seconds(end));
+        self.gauge("x_msrv_last_run_timestamp_seconds", "When the last run ended.", seconds(run.ended()));
         if let Some(success) = totals.last_success() {
-            self.gauge("x_msrv_last_success_timestamp_seconds", "When the last run began that ended with 0.", seconds(success));
+            self.gauge("x_msrv_last_success_timestamp_seconds", "When the last run ended that ended with 0.", seconds(success));
         }
         self.gauge("x_msrv_last_run_duration_seconds", "How long the last run took.", run.elapsed.as_secs_f64());
         self.gauge("x_msrv_last_run_success", "Whether the last run ended with 0.", u8::from(run.exit_code == 0));
         self.gauge("x_msrv_last_run_exit_code", "The exit code of the last run.", run.exit_code);
         self.gauge("x_msrv_last_run_in_flight", "Messages that the last run left unsettled, or may have.", run.counters.unconfirmed);
-        let depths = [("start", run.depth.before), ("end", run.depth.after)];
-        if depths.iter().any(|(_, depth)| depth.is_some()) {
-            self.family(
-                DEPTH,
-                "gauge",
-                "Messages that waited in the queue at the start and at the end of the last run, where that is known.",
-            );
-            for (at, depth) in depths {
-                if let Some(depth) = depth {
-                    self.sample(DEPTH, &[("at", at)], depth);
-                }
-            }
+        if let Some(depth) = run.depth.before {
+            self.gauge("x_msrv_last_run_queue_depth_before", "Messages that waited in the queue when the last run began.", depth);
+        }
+        if let Some(depth) = run.depth.after {
+            self.gauge("x_msrv_last_run_queue_depth_after", "Messages that waited in the queue when the last run ended.", depth);
         }
     }
 }

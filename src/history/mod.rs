@@ -137,6 +137,12 @@ impl Run {
         }
     }
 
+    /// When it ended.
+    #[must_use]
+    pub fn ended(&self) -> SystemTime {
+        self.started + self.elapsed
+    }
+
     /// A run that failed before it could take a message.
     #[must_use]
     pub fn of_failure(started: SystemTime, elapsed: Duration, exit: Exit, error: String) -> Self {
@@ -268,7 +274,7 @@ impl History {
         Ok(runs)
     }
 
-    /// When the last run began that ended with 0.
+    /// When the last run ended that ended with 0.
     ///
     /// # Errors
     /// The file can't be read.
@@ -428,7 +434,7 @@ mod tests {
         assert_eq!(reader.runs(at(0)).expect("rows"), [run(at(0)), failed.clone()]);
         assert_eq!(reader.runs(at(1)).expect("rows"), std::slice::from_ref(&failed));
         assert_eq!(reader.last(1).expect("rows"), [failed]);
-        assert_eq!(reader.last_success().expect("totals"), Some(at(0)), "the one that failed is none");
+        assert_eq!(reader.last_success().expect("totals"), Some(run(at(0)).ended()), "the one that failed is none");
     }
 
     /// Without it, a run every second fills the disk in some years, and totals would fall when rows go.

@@ -16,13 +16,14 @@ pub(super) const BYTES: &str = "bytes";
 pub(super) const DEAD_LETTERED: &str = "dead-lettered";
 pub(super) const UNCONFIRMED: &str = "unconfirmed";
 pub(super) const RUNS: &str = "runs";
+pub(super) const FAILED_RUNS: &str = "failed-runs";
 pub(super) const SECONDS: &str = "seconds";
 pub(super) const BUCKET: &str = "bucket";
-/// No sum: when the last run began that ended with 0, in seconds since the epoch.
+/// No sum: when the last run ended that ended with 0, in seconds since the epoch.
 const LAST_SUCCESS: &str = "last-success";
 
 /// Upper bounds of the histogram of run durations, in seconds.
-pub(super) const BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+pub(super) const BUCKETS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
 /// The bucket that a duration belongs to, by its upper bound.
 pub(super) fn bucket(elapsed: Duration) -> String {
@@ -42,6 +43,7 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
         (DEAD_LETTERED, "", counters.dead_lettered),
         (UNCONFIRMED, "", counters.unconfirmed),
         (RUNS, &run.stop_reason, 1),
+        (FAILED_RUNS, &run.exit_code.to_string(), u64::from(run.exit_code != 0)),
         (BUCKET, &bucket(run.elapsed), 1),
     ];
     let reasons = run.reasons.iter().map(|(reason, rejects)| (REJECTED, reason.as_str(), rejects.messages));
@@ -53,7 +55,7 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
     }
     add.execute(params![SECONDS, "", run.elapsed.as_secs_f64()])?;
     if run.exit_code == 0 {
-        let seconds = run.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let seconds = run.ended().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         transaction.execute("INSERT OR REPLACE INTO totals (name, label, value) VALUES (?1, '', ?2)", params![LAST_SUCCESS, seconds])?;
     }
     Ok(())
@@ -75,7 +77,7 @@ impl Totals {
         self.0.get(&(name.to_owned(), label.to_owned())).copied().unwrap_or(0.0)
     }
 
-    /// When the last run began that ended with 0.
+    /// When the last run ended that ended with 0.
     pub(super) fn last_success(&self) -> Option<SystemTime> {
         let seconds = self.0.get(&(LAST_SUCCESS.to_owned(), String::new()))?;
         Some(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(*seconds).ok()?)

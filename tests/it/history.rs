@@ -129,8 +129,9 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     is("x_msrv_runs_total", r#",stop_reason="failed""#, 0.0);
     is("x_msrv_run_duration_seconds_bucket", r#",le="+Inf""#, 2.0);
     is("x_msrv_run_duration_seconds_count", "", 2.0);
-    is("x_msrv_last_run_queue_depth", r#",at="start""#, 4.0);
-    is("x_msrv_last_run_queue_depth", r#",at="end""#, 0.0);
+    is("x_msrv_last_run_queue_depth_before", "", 4.0);
+    is("x_msrv_last_run_queue_depth_after", "", 0.0);
+    is("x_msrv_failed_runs_total", r#",exit_code="78""#, 0.0);
     is("x_msrv_last_run_success", "", 1.0);
     is("x_msrv_period_seconds", "", 30.0);
     is("x_msrv_max_messages", "", 10.0);
@@ -141,7 +142,10 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     let third = metrics(&program);
     let last = |name: &str| third[&format!("{name}{{pipeline=\"x-msrv\"}}")];
     assert_eq!((last("x_msrv_last_run_success"), last("x_msrv_last_run_exit_code")), (0.0, 78.0), "a run that fails tells it as well");
-    assert_eq!(third[stored].to_string(), "12");
+    assert_eq!(
+        (third[stored].to_string(), third[r#"x_msrv_failed_runs_total{pipeline="x-msrv",exit_code="78"}"#].to_string()),
+        ("12".to_owned(), "1".to_owned())
+    );
     let left = std::fs::read_dir(program.path("")).expect("the folder").map(|entry| entry.expect("an entry").file_name());
     assert_eq!(left.filter(|name| name.to_string_lossy().contains("prom")).count(), 1, "no file beside it is left over");
 }
