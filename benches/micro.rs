@@ -22,7 +22,9 @@ fn body() -> String {
 fn messages() -> Vec<Message> {
     let (origin, body) = (Origin::new("orders@127.0.0.1:4150"), Bytes::from(body()));
     let id = |number| format!("{number:016x}").into();
-    (0..MESSAGES).map(|number| Message { origin: origin.clone(), id: id(number), body: body.clone(), attempts: 1 }).collect()
+    (0..MESSAGES)
+        .map(|number| Message { origin: origin.clone(), id: id(number), body: body.clone(), attempts: 1, published: None })
+        .collect()
 }
 
 fn decoder() -> Decoder {

@@ -101,7 +101,10 @@ impl Source for Endless {
         let deliveries = (0..count).map(|_| {
             self.number += 1;
             let id = format!("{:016x}", self.number).into();
-            Delivery { message: Message { origin: self.origin.clone(), id, body: self.body.clone(), attempts: 1 }, receipt: Receipt(0) }
+            Delivery {
+                message: Message { origin: self.origin.clone(), id, body: self.body.clone(), attempts: 1, published: None },
+                receipt: Receipt(0),
+            }
         });
         let deliveries = deliveries.collect();
         Box::pin(std::future::ready(Received::Deliveries(deliveries)))

@@ -210,7 +210,8 @@ mod tests {
     #[test]
     fn a_letter_brings_the_whole_body_back_whatever_its_bytes() {
         for (body, shape) in [(&b"{a: \"\n\"}"[..], r#""body":"{a: \"\n\"}"}"#), (b"\xff\x00", r#""body-base64":"/wA="}"#)] {
-            let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 2 };
+            let message =
+                Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 2, published: None };
             let letter = Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH);
             let mut line = Vec::new();
             letter.write_line(&mut line).expect("a Vec takes it");

@@ -246,7 +246,13 @@ mod tests {
     use bytes::Bytes;
 
     fn message(body: &str) -> Message {
-        Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body.as_bytes()), attempts: 1 }
+        Message {
+            origin: Origin::new("t@h:1"),
+            id: "0a".into(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            attempts: 1,
+            published: None,
+        }
     }
 
     fn decoder(key: KeyRule) -> Decoder {

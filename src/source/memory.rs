@@ -153,6 +153,7 @@ impl MemorySource {
                     id: row.id.to_string().into(),
                     body: row.body.clone(),
                     attempts: row.attempts,
+                    published: None,
                 };
                 Delivery { message, receipt: Receipt(row.id) }
             })

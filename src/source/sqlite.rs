@@ -157,7 +157,8 @@ fn show(connection: &Connection, now: i64, limit: NonZeroU64, see: &mut dyn FnMu
         && let Some(row) = rows.next()?
     {
         let (id, body, attempts): (i64, Vec<u8>, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        see(&Message { origin: origin.clone(), id: id.to_string().into(), body: body.into(), attempts: attempts.saturating_add(1) });
+        let attempts = attempts.saturating_add(1);
+        see(&Message { origin: origin.clone(), id: id.to_string().into(), body: body.into(), attempts, published: None });
         shown += 1;
     }
     connection.query_row("SELECT count(*) FROM messages WHERE ready_at <= ?1", params![now], |row| row.get(0)).map(i64::cast_unsigned)
@@ -227,6 +228,7 @@ impl SqliteSource {
                 id: id.to_string().into(),
                 body: Bytes::from(body),
                 attempts: attempts.saturating_add(1),
+                published: None, // it is not kept
             },
             receipt: Receipt(id.cast_unsigned()),
         };

@@ -227,7 +227,7 @@ impl Lane {
         let depth = waiting.map(|told| told.depth);
         let msg_timeout = Duration::from_millis(limits.msg_timeout.get()).min(LEASES[1]);
         Ok(Self {
-            origin: Origin::new(&format!("{}@{address}", settings.topic)),
+            origin: Origin::of_topic(&settings.topic.to_string(), &address.to_string()),
             connection,
             http,
             late: 0,

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     future::{poll_fn, ready},
     io,
+    num::NonZeroI64,
     task::{self, Context, Poll},
     time::Duration,
 };
@@ -180,12 +181,18 @@ impl NsqSource {
 
     fn take_message(&mut self, lane: usize, message: WireMessage) {
         let on_the_books = self.flow.as_mut().is_some_and(|flow| flow.received(lane, Instant::now()));
-        let WireMessage { attempts, id, body, .. } = message;
+        let WireMessage { timestamp, attempts, id, body } = message;
         self.lanes[lane].proof.delivered();
         self.is_empty = false;
         let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
         if on_the_books && self.lanes[lane].closing == CloseState::Open {
-            let message = Message { origin: self.lanes[lane].origin.clone(), id: text.into(), body, attempts: attempts.into() };
+            let message = Message {
+                origin: self.lanes[lane].origin.clone(),
+                id: text.into(),
+                body,
+                attempts: attempts.into(),
+                published: NonZeroI64::new(timestamp),
+            };
             self.bytes += message.body.len();
             self.ready.push_back(Delivery { message, receipt: Receipt(lane as u64) });
         } else {

@@ -35,7 +35,7 @@ async fn keep_none(dead_letter: &mut dyn DeadLetter) {
 }
 
 fn letter(body: &'static [u8]) -> Letter {
-    let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::from_static(body), attempts: 2 };
+    let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::from_static(body), attempts: 2, published: None };
     Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH)
 }
 

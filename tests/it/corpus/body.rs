@@ -64,7 +64,8 @@ impl Decoders {
     }
 
     fn check(&self, body: &[u8]) {
-        let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 1 };
+        let message =
+            Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 1, published: None };
         let decoded = self.plain.decode(&message);
         let expected = grammar::object(body, self.big_integers == BigIntegers::Text);
         match (&decoded, expected) {

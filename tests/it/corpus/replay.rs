@@ -47,7 +47,8 @@ pub(crate) fn check(bytes: &[u8]) {
 }
 
 fn comes_back_from_a_letter(body: &[u8]) {
-    let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 1 };
+    let message =
+        Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 1, published: None };
     let letter = Letter::new(&message, &Rejection::NotJson(String::from_utf8_lossy(body).into_owned()), SystemTime::UNIX_EPOCH);
     let mut line = Vec::new();
     letter.write_line(&mut line).expect("a Vec takes it");
