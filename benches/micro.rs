@@ -28,7 +28,7 @@ fn messages() -> Vec<Message> {
 }
 
 fn decoder() -> Decoder {
-    Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None }
+    Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None, shape: None }
 }
 
 fn records() -> Vec<Record> {

@@ -84,6 +84,6 @@ pub struct Record {
     pub key: Key,
     /// The top-level fields of the document.
     pub fields: Fields,
-    /// The length of the document as it came, in bytes: what a store sizes its batches by.
+    /// The length of the document as it came, in bytes, and of what was added to it: what a store sizes its batches by.
     pub size: usize,
 }

@@ -154,8 +154,8 @@ const ENTRIES: [Entry; 33] = [
     (
         "duplicate-field",
         "reason of a dead letter: a field stands twice in one object",
-        "One of the two values would be lost. `detail` names the field.",
-        "Whoever publishes it has to mend it.",
+        "Or two of the document's fields get one name by the configuration's section `fields`. One of the two values would be lost. `detail` names the field.",
+        "Whoever publishes it has to mend it, or `fields` has to name its fields otherwise.",
     ),
     (
         "too-deep",
@@ -166,7 +166,7 @@ const ENTRIES: [Entry; 33] = [
     (
         "too-large",
         "reason of a dead letter: the body is larger than `max-message-size`",
-        "1 MiB by default. `detail` has both sizes.",
+        "1 MiB by default. `detail` has both sizes. Or the names that `fields.flatten` joins would be 16 times as long as the body.",
         "Raise `max-message-size` if the store takes records of that size (Aerospike's max-record-size is 1 MiB by default).",
     ),
     (
@@ -185,7 +185,7 @@ const ENTRIES: [Entry; 33] = [
         "reserved-field",
         "reason of a dead letter: there is a field `gid`",
         "That is where the record's key stands.",
-        "Rename the field, or make it the key: `key: {field: /gid}`.",
+        "Rename the field, by `fields.rename` for instance, or make it the key: `key: {field: /gid}`.",
     ),
     (
         "no-key",
@@ -203,7 +203,7 @@ const ENTRIES: [Entry; 33] = [
         "refused",
         "reason of a dead letter: the store cannot hold this record",
         "In Aerospike for instance a field name of more than 15 bytes, or a record over the namespace's max-record-size. `detail` has the store's words.",
-        "Mend the document, or the store's limit.",
+        "Mend the document, or the store's limit. `fields` has `rename` and `on-long-name: hash` for names that are too long.",
     ),
     (
         "too-many-attempts",

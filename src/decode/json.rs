@@ -4,7 +4,7 @@ use std::{cell::RefCell, fmt, ops::Range};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::{BigIntegers, Rejection};
+use super::{BigIntegers, Rejection, selection::escaped};
 use crate::record::{Fields, Value};
 
 /// How deep arrays and objects may be nested; the document itself is level 1.
@@ -101,7 +101,7 @@ fn pointer(path: &[Step]) -> String {
     use fmt::Write as _;
     path.iter().fold(String::new(), |mut text, step| {
         match step {
-            Step::Field(name) => write!(text, "/{}", name.replace('~', "~0").replace('/', "~1")),
+            Step::Field(name) => write!(text, "/{}", escaped(name)),
             Step::Element(index) => write!(text, "/{index}"),
         }
         .expect("writing to a String does not fail");
@@ -264,7 +264,8 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 }
 
-fn repeated_name(fields: &Fields) -> Option<&str> {
+/// A name that stands twice.
+pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
     if fields.len() <= FEW_NAMES {
         let repeated =
             |(index, (name, _)): (usize, &(String, Value))| fields[..index].iter().any(|(other, _)| other == name).then_some(index);

@@ -1,11 +1,20 @@
 //! Bytes to a [`Record`], or the reason why not. Pure: no clock, no I/O, and no input makes it panic.
 
 mod json;
+mod rules;
 mod schema;
+mod selection;
+mod shape;
 
 pub use json::{MAX_DEPTH, parse_object};
+pub use rules::{Metadata, OnLongName, RuleFault, Rules};
 pub use schema::{Schema, SchemaError};
+pub use selection::Path;
+pub use shape::{NAMES_TO_BODY, Shape};
 
+use std::sync::Arc;
+
+use selection::unescaped;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -33,6 +42,15 @@ pub enum Rejection {
     /// An object names a field twice, so that one of the two would be lost.
     #[error("field {} stands twice", short(.0))]
     DuplicateField(String),
+    /// Two fields of the document get one name by the configuration, so that one of the two would be lost.
+    #[error("two fields get the name {}", short(.0))]
+    OneName(String),
+    /// The names of flattened fields are far longer than the body that they come from.
+    #[error("flattened, the names of its fields have over {limit} bytes, which is {NAMES_TO_BODY} times the body")]
+    LongNames {
+        /// Bytes allowed.
+        limit: usize,
+    },
     /// Arrays and objects are nested too deeply.
     #[error("field {} is nested deeper than {MAX_DEPTH} levels", short(path))]
     TooDeep {
@@ -120,10 +138,10 @@ impl Rejection {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         let reason = match self {
-            Self::TooLarge { .. } => "too-large",
+            Self::TooLarge { .. } | Self::LongNames { .. } => "too-large",
             Self::NotJson(_) => "not-json",
             Self::NotObject(_) => "not-object",
-            Self::DuplicateField(_) => "duplicate-field",
+            Self::DuplicateField(_) | Self::OneName(_) => "duplicate-field",
             Self::TooDeep { .. } => "too-deep",
             Self::BigInteger { .. } => "big-integer",
             Self::HugeNumber { .. } => "huge-number",
@@ -171,6 +189,9 @@ pub struct Decoder {
     pub big_integers: BigIntegers,
     /// What every document has to fit.
     pub schema: Option<Schema>,
+    /// Which fields of a document are stored, and under which names; all as they are where there is none. Key and schema are about the document as it was
+    /// published.
+    pub shape: Option<Arc<Shape>>,
 }
 
 impl Decoder {
@@ -181,16 +202,21 @@ impl Decoder {
     pub fn decode(&self, message: &Message) -> Result<Record, Rejection> {
         self.check_size(message)?;
         let body = &message.body;
-        let fields = json::parse_object(body, self.big_integers)?;
+        let mut fields = json::parse_object(body, self.big_integers)?;
         if let Some(schema) = &self.schema {
             schema.check(&fields)?;
         }
         let key = self.key(message, &fields)?;
+        let mut size = body.len();
+        if let Some(shape) = &self.shape {
+            fields = shape.apply(fields, message)?;
+            size += shape.added();
+        }
         // A field of that name would be overwritten by the key, that is, lost; unless it is the key.
         if fields.iter().any(|(name, value)| name == KEY_FIELD && *value != Value::from(&key)) {
             return Err(Rejection::ReservedField);
         }
-        Ok(Record { key, fields, size: body.len() })
+        Ok(Record { key, fields, size })
     }
 
     /// Whether `message` is small enough to be looked at.
@@ -222,7 +248,7 @@ impl Decoder {
 /// The value at a JSON pointer (RFC 6901) that starts with `/`.
 fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
     let field = |fields: &'a Fields, name: &str| fields.iter().find(|(other, _)| other == name).map(|(_, value)| value);
-    let mut steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
+    let mut steps = pointer.split('/').skip(1).map(unescaped);
     let first = field(fields, &steps.next()?)?;
     steps.try_fold(first, |value, step| match value {
         Value::Map(fields) => field(fields, &step),
@@ -232,11 +258,8 @@ fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String does not fail");
-        text
-    })
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]
@@ -256,7 +279,7 @@ mod tests {
     }
 
     fn decoder(key: KeyRule) -> Decoder {
-        Decoder { max_size: 1 << 20, key, big_integers: BigIntegers::Reject, schema: None }
+        Decoder { max_size: 1 << 20, key, big_integers: BigIntegers::Reject, schema: None, shape: None }
     }
 
     fn field(pointer: &str) -> KeyRule {
@@ -286,6 +309,36 @@ mod tests {
             let rejection = decoder(field(pointer)).decode(&message(body)).expect_err(body);
             assert_eq!(rejection.reason(), "no-key", "{body}");
         }
+    }
+
+    /// A field that is not stored, or under another name, is as good a key as before, and the schema is about what the publisher sends.
+    #[test]
+    fn key_and_schema_see_the_document_as_it_was_published() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), r#"{"required":["id"],"additionalProperties":false,"properties":{"id":{}}}"#).expect("written");
+        let rules =
+            Rules { exclude: vec!["id".parse().expect("a path")], constant: vec![("more".into(), Value::Bool(true))], ..Rules::default() };
+        let shape = Shape::new(rules, None, |_| Ok(())).expect("rules that make sense");
+        let schema = Schema::load(file.path()).expect("a schema");
+        let decoder = Decoder { schema: Some(schema), shape: Some(Arc::new(shape)), ..decoder(field("/id")) };
+        let record = decoder.decode(&message(r#"{"id":7}"#)).expect("a record");
+        assert_eq!(record, Record { key: Key::Int(7), fields: vec![("more".into(), Value::Bool(true))], size: 8 + 4 + 8 });
+        assert_eq!(decoder.decode(&message(r#"{"id":7,"more":1}"#)).expect_err("not in the schema").reason(), "schema");
+        assert_eq!(decoder.decode(&message("{}")).expect_err("not in the schema").reason(), "schema");
+    }
+
+    #[test]
+    fn the_name_of_the_key_is_reserved_for_what_is_stored_and_not_for_what_is_published() {
+        let path = |text: &str| text.parse().expect("a path");
+        let renamed = Rules { rename: vec![(path("gid"), "guid".into())], ..Rules::default() };
+        let left_out = Rules { exclude: vec![path("gid")], ..Rules::default() };
+        let joined = Rules { flatten: Some("i".into()), ..Rules::default() };
+        let shaped =
+            |rules| Decoder { shape: Some(Arc::new(Shape::new(rules, None, |_| Ok(())).expect("rules"))), ..decoder(KeyRule::Message) };
+        for rules in [renamed, left_out] {
+            shaped(rules).decode(&message(r#"{"gid":1}"#)).expect("no field of that name is stored");
+        }
+        assert_eq!(shaped(joined).decode(&message(r#"{"g":{"d":1}}"#)), Err(Rejection::ReservedField));
     }
 
     #[test]

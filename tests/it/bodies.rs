@@ -93,7 +93,7 @@ fn aerospike_settings(host: x_msrv::address::HostPort) -> aerospike::Settings {
 /// What the store has under the key of this body, or why it, or the decoder, refuses it.
 async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers) -> Result<Fields, Rejection> {
     let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: body.to_vec().into(), attempts: 1, published: None };
-    let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None }.decode(&message)?;
+    let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None, shape: None }.decode(&message)?;
     match store.put(vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}
         Ok(Put::Duplicate) => panic!("nothing was there before"),

@@ -56,7 +56,7 @@ impl Scene {
     }
 
     async fn run_until(&mut self, shutdown: impl Future<Output = ()>) -> RunReport {
-        let decoder = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None };
+        let decoder = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None, shape: None };
         let parts = Parts {
             source: Box::new(self.queue.source()),
             store: &self.store,

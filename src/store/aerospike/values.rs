@@ -5,7 +5,7 @@ use aerospike::{Bin, IndexMap, Value as AsValue};
 use crate::record::{Fields, KEY_FIELD, Key, Record, Value};
 
 /// Bytes of the longest bin name (`AS_BIN_NAME_MAX_SZ` less its end).
-const MAX_BIN_NAME: usize = 15;
+pub const MAX_BIN_NAME: usize = 15;
 
 /// Bins of one record (`RECORD_MAX_BINS` in the server's `datamodel.h`), the key's among them. The client sends their number in 16 bits and cuts
 /// off the rest.
@@ -36,7 +36,11 @@ pub fn bins(record: Record) -> Result<Vec<Bin>, String> {
     Ok(bins)
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+/// Whether a bin can have this name.
+///
+/// # Errors
+/// Why not, for a person.
+pub fn check_name(name: &str) -> Result<(), String> {
     let shown = || {
         let shown: String = name.chars().take(SHOWN).collect();
         if shown.len() < name.len() { format!("`{shown}…`") } else { format!("`{shown}`") }

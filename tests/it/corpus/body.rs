@@ -1,11 +1,11 @@
-//! A message's body: decoding, the schema, and what Aerospike and SQLite make of it.
+//! A message's body: decoding, the schema, fields that are chosen and named anew, and what Aerospike and SQLite make of it.
 
-use std::{iter::zip, time::SystemTime};
+use std::{iter::zip, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use x_msrv::{
     dead_letter::Letter,
-    decode::{BigIntegers, Decoder, KeyRule, Rejection, Schema, parse_object},
+    decode::{BigIntegers, Decoder, KeyRule, Metadata, OnLongName, Rejection, Rules, Schema, Shape, parse_object},
     message::{Message, Origin},
     record::{Fields, Record, Value},
     store::aerospike::values,
@@ -47,6 +47,25 @@ struct Decoders {
     plain: Decoder,
     with_schema: Decoder,
     with_keys: [Decoder; 3],
+    with_shapes: [Decoder; 4],
+}
+
+/// Rules of which each does something to a document of a few fields with short names.
+fn rules() -> [Rules; 4] {
+    let path = |text: &str| text.parse().expect("a path");
+    let selected = Rules { include: Some(["a", "b", "/l/a", "/id/x"].map(path).into()), exclude: vec![path("/a/b")], ..Rules::default() };
+    let hashed = Rules { on_long_name: OnLongName::Hash, ..Rules::default() };
+    let flat = Rules { flatten: Some("_".to_owned()), on_long_name: OnLongName::Hash, ..Rules::default() };
+    let all = Rules {
+        exclude: vec![path("s")],
+        flatten: Some("/".to_owned()),
+        rename: vec![(path("gid"), "guid".to_owned()), (path("a"), "b".to_owned()), (path("/"), "none".to_owned())],
+        constant: vec![("c".to_owned(), Value::Float(1.5))],
+        metadata: vec![("attempts".to_owned(), Metadata::Attempts)],
+        on_long_name: OnLongName::Hash,
+        ..Rules::default()
+    };
+    [selected, hashed, flat, all]
 }
 
 impl Decoders {
@@ -54,11 +73,13 @@ impl Decoders {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(&file, SCHEMA).expect("written");
         let schema = Schema::load(file.path()).expect("a schema");
-        let decoder = |key, schema| Decoder { max_size: 8 << 20, key, big_integers, schema };
+        let decoder = |key, schema| Decoder { max_size: 8 << 20, key, big_integers, schema, shape: None };
+        let shape = |rules| Shape::new(rules, Some(values::MAX_BIN_NAME), values::check_name).expect("rules that make sense");
         Self {
             big_integers,
             plain: decoder(KeyRule::Message, None),
             with_schema: decoder(KeyRule::Message, Some(schema)),
+            with_shapes: rules().map(|rules| Decoder { shape: Some(Arc::new(shape(rules))), ..decoder(KeyRule::Message, None) }),
             with_keys: [KeyRule::BodyHash, KeyRule::Field("/id".into()), KeyRule::Field("/l/0/~1".into())].map(|key| decoder(key, None)),
         }
     }
@@ -93,6 +114,28 @@ impl Decoders {
                 (Err(Rejection::ReservedField), Ok(record)) => assert!(record.fields.contains(&("gid".to_owned(), (&record.key).into()))),
                 (Ok(record), Err(Rejection::ReservedField)) => assert!(record.fields.iter().any(|(name, _)| name == "gid")),
                 (before, after) => assert_eq!(*before, after, "a key changes nothing"),
+            }
+        }
+        self.check_shapes(&message, &decoded);
+    }
+}
+
+impl Decoders {
+    /// Whatever is left of a document is a record that both stores can hold, or that Aerospike refuses for a name that nobody made longer.
+    fn check_shapes(&self, message: &Message, decoded: &Result<Record, Rejection>) {
+        for decoder in &self.with_shapes {
+            let shape = decoder.shape.as_ref().expect("it has rules");
+            match (decoded, decoder.decode(message)) {
+                (Ok(_) | Err(Rejection::ReservedField), Ok(record)) => {
+                    comes_back_from_stores(&record);
+                    let is_short = |(name, _): &(String, Value)| name.len() <= values::MAX_BIN_NAME;
+                    assert!(shape.rules().on_long_name == OnLongName::Reject || record.fields.iter().all(is_short), "{:?}", record.fields);
+                }
+                (
+                    Ok(_) | Err(Rejection::ReservedField),
+                    Err(rejection @ (Rejection::OneName(_) | Rejection::LongNames { .. } | Rejection::ReservedField)),
+                ) => is_told_in_a_line(message, &rejection),
+                (before, after) => assert_eq!(*before, after, "it is no document before there are any fields"),
             }
         }
     }

@@ -1,0 +1,416 @@
+//! A document's fields to those of its record, by the rules of a configuration.
+//!
+//! The order is fixed, so that a configuration means one thing only: include, exclude, flatten, rename, constants and metadata, long names. Each step
+//! sees what the one before it left. Two fields that get one name are no record: one of them would be lost.
+
+use super::{
+    Rejection,
+    json::repeated_name,
+    rules::{OnLongName, RuleFault, Rules, shorten},
+    selection::Selection,
+};
+use crate::{
+    message::Message,
+    record::{Fields, Value},
+};
+
+/// How many times the bytes of the body the names of its flattened fields may have together. A name that stands once around many fields is then a part of
+/// each of theirs: a mebibyte could become gigabytes.
+pub const NAMES_TO_BODY: usize = 16;
+
+/// Rules that do not contradict each other, made ready for messages.
+#[derive(Debug, PartialEq)]
+pub struct Shape {
+    rules: Rules,
+    include: Option<Selection>,
+    exclude: Option<Selection>,
+    /// Bytes of the longest name, where longer ones are hashed.
+    longest: Option<usize>,
+}
+
+/// A configuration has no number that is not equal to itself.
+impl Eq for Shape {}
+
+impl Shape {
+    /// Makes the rules ready for a store: `longest` is how many bytes a name may have there, where that is bounded (at least nine), and `check` says what
+    /// else is wrong with one.
+    ///
+    /// # Errors
+    /// No message could ever be stored as the rules say, or a rule says nothing.
+    pub fn new(mut rules: Rules, longest: Option<usize>, check: fn(&str) -> Result<(), String>) -> Result<Self, RuleFault> {
+        let longest = longest.filter(|_| rules.on_long_name == OnLongName::Hash);
+        rules.make_ready(longest, check)?;
+        Ok(Self {
+            include: rules.include.as_deref().map(Selection::of),
+            exclude: Some(&rules.exclude).filter(|paths| !paths.is_empty()).map(|paths| Selection::of(paths)),
+            longest,
+            rules,
+        })
+    }
+
+    /// The rules, with the names that come of them.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Bytes that every record has beside those of its document.
+    #[must_use]
+    pub fn added(&self) -> usize {
+        let size = |(name, value): &(String, Value)| name.len() + if let Value::Text(text) = value { text.len() } else { size_of::<i64>() };
+        self.rules.constant.iter().map(size).sum()
+    }
+
+    /// The fields that `message`, whose body holds `fields`, is stored with.
+    ///
+    /// # Errors
+    /// Two fields would get one name, or names would become too long.
+    #[inline(never)] // so that decoding is as it was for those who have no rules
+    pub fn apply(&self, mut fields: Fields, message: &Message) -> Result<Fields, Rejection> {
+        if let Some(include) = &self.include {
+            include.keep(&mut fields);
+        }
+        if let Some(exclude) = &self.exclude {
+            exclude.remove(&mut fields);
+        }
+        if let Some(separator) = &self.rules.flatten {
+            fields = flattened(fields, separator, NAMES_TO_BODY.saturating_mul(message.body.len()))?;
+        }
+        for (name, _) in &mut fields {
+            match self.rules.rename.iter().find(|(path, _)| path.top() == Some(name)) {
+                Some((_, other)) => name.clone_from(other),
+                None => shorten(name, self.longest),
+            }
+        }
+        fields.extend(self.rules.constant.iter().cloned());
+        fields.extend(self.rules.metadata.iter().filter_map(|(name, what)| Some((name.clone(), what.of(message)?))));
+        match repeated_name(&fields) {
+            Some(name) => Err(Rejection::OneName(name.to_owned())),
+            None => Ok(fields),
+        }
+    }
+}
+
+/// Objects as fields of their own; an empty one stays, for it is all that tells of itself. `room` is for the bytes of all names together.
+fn flattened(fields: Fields, separator: &str, room: usize) -> Result<Fields, Rejection> {
+    let mut flat = Flat { fields: Vec::with_capacity(fields.len()), separator, prefix: String::new(), room };
+    if flat.add(fields) { Ok(flat.fields) } else { Err(Rejection::LongNames { limit: room }) }
+}
+
+struct Flat<'a> {
+    fields: Fields,
+    separator: &'a str,
+    /// The names of the objects around, each with the separator behind it.
+    prefix: String,
+    room: usize,
+}
+
+impl Flat<'_> {
+    /// Whether there was room.
+    fn add(&mut self, fields: Fields) -> bool {
+        fields.into_iter().all(|(name, value)| match value {
+            Value::Map(inside) if !inside.is_empty() => {
+                let outer = self.prefix.len();
+                self.prefix.push_str(&name);
+                self.prefix.push_str(self.separator);
+                let added = self.add(inside);
+                self.prefix.truncate(outer);
+                added
+            }
+            value => {
+                let Some(room) = self.room.checked_sub(self.prefix.len() + name.len()) else { return false };
+                self.room = room;
+                self.fields.push((if self.prefix.is_empty() { name } else { [&self.prefix, &*name].concat() }, value));
+                true
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, num::NonZeroI64};
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        decode::{BigIntegers, Metadata, Path, parse_object},
+        message::Origin,
+    };
+
+    /// What a store with short names takes.
+    const LONGEST: usize = 15;
+
+    fn fields(text: &str) -> Fields {
+        parse_object(text.as_bytes(), BigIntegers::Reject).expect(text)
+    }
+
+    fn message(size: usize) -> Message {
+        Message {
+            origin: Origin::of_topic("orders", "h:4150"),
+            id: "0a".into(),
+            body: Bytes::from(vec![b' '; size]),
+            attempts: 3,
+            published: NonZeroI64::new(1_700_000_000_123_999_999),
+        }
+    }
+
+    fn shape(rules: Rules) -> Result<Shape, RuleFault> {
+        Shape::new(rules, Some(LONGEST), |_| Ok(()))
+    }
+
+    fn paths(paths: &[&str]) -> Vec<Path> {
+        paths.iter().map(|path| path.parse().expect("a path")).collect()
+    }
+
+    fn rename(names: &[(&str, &str)]) -> Rules {
+        Rules { rename: names.iter().map(|(from, to)| (from.parse().expect("a path"), (*to).to_owned())).collect(), ..Rules::default() }
+    }
+
+    fn flatten(separator: &str) -> Rules {
+        Rules { flatten: Some(separator.to_owned()), ..Rules::default() }
+    }
+
+    fn constant(name: &str) -> Rules {
+        Rules { constant: vec![(name.to_owned(), Value::Int(0))], ..Rules::default() }
+    }
+
+    fn metadata(name: &str, what: Metadata) -> Rules {
+        Rules { metadata: vec![(name.to_owned(), what)], ..Rules::default() }
+    }
+
+    fn hashed(rules: Rules) -> Rules {
+        Rules { on_long_name: OnLongName::Hash, ..rules }
+    }
+
+    /// What becomes of a document: another, or a reason with its text.
+    fn applied(rules: Rules, document: &str) -> Result<Fields, String> {
+        let shape = shape(rules).expect("rules that make sense");
+        shape.apply(fields(document), &message(document.len())).map_err(|rejection| format!("{}: {rejection}", rejection.reason()))
+    }
+
+    #[test]
+    fn a_document_becomes_what_the_rules_say() {
+        let include = Rules { include: Some(paths(&["id", "/c/name"])), ..Rules::default() };
+        let exclude = Rules { exclude: paths(&["debug", "/c/debug"]), ..Rules::default() };
+        let nested = r#"{"a":{"b":{"c":1,"d":[{"e":2}]},"f":null},"g":{},"h":[]}"#;
+        let table: [(Rules, &str, &str); 17] = [
+            (Rules::default(), nested, nested),
+            (include.clone(), r#"{"id":1,"c":{"name":"x","debug":2},"d":3}"#, r#"{"id":1,"c":{"name":"x"}}"#),
+            (include, r#"{"c":{"debug":2}}"#, "{}"),
+            (exclude, r#"{"debug":{"x":1},"c":{"debug":2},"d":{"debug":3}}"#, r#"{"c":{},"d":{"debug":3}}"#),
+            (flatten("_"), nested, r#"{"a_b_c":1,"a_b_d":[{"e":2}],"a_f":null,"g":{},"h":[]}"#),
+            (flatten("."), r#"{"":{"":{"":1}}}"#, r#"{"..":1}"#),
+            (rename(&[("a", "b"), ("b", "a")]), r#"{"a":1,"b":2,"c":{"a":3}}"#, r#"{"b":1,"a":2,"c":{"a":3}}"#),
+            (rename(&[("a", "x"), ("b", "x")]), r#"{"b":1}"#, r#"{"x":1}"#),
+            (rename(&[("gid", "id"), ("/", "none"), ("/~1a", "a")]), r#"{"gid":1,"":2,"/a":3}"#, r#"{"id":1,"none":2,"a":3}"#),
+            (Rules { flatten: Some("_".into()), ..rename(&[("a_b", "x")]) }, r#"{"a":{"b":1,"c":2}}"#, r#"{"x":1,"a_c":2}"#),
+            (constant("n"), r#"{"a":1}"#, r#"{"a":1,"n":0}"#),
+            (metadata("at", Metadata::Timestamp), "{}", r#"{"at":1700000000123}"#),
+            (metadata("n", Metadata::Attempts), "{}", r#"{"n":3}"#),
+            (metadata("t", Metadata::Topic), "{}", r#"{"t":"orders"}"#),
+            (metadata("s", Metadata::Source), "{}", r#"{"s":"orders@h:4150"}"#),
+            (metadata("i", Metadata::Id), "{}", r#"{"i":"0a"}"#),
+            // All at once, in their order: what is included under its old name, flattened, and renamed by its joined name.
+            (
+                Rules {
+                    include: Some(paths(&["a", "id"])),
+                    exclude: paths(&["/a/c"]),
+                    flatten: Some("_".into()),
+                    constant: vec![("id".into(), Value::Text("x".into()))],
+                    metadata: vec![("a_c".into(), Metadata::Attempts)],
+                    ..rename(&[("id", "number"), ("a_b", "b")])
+                },
+                r#"{"id":7,"a":{"b":1,"c":2},"z":0}"#,
+                r#"{"number":7,"b":1,"id":"x","a_c":3}"#,
+            ),
+        ];
+        for (rules, document, expected) in table {
+            assert_eq!(applied(rules, document), Ok(fields(expected)), "{document}");
+        }
+    }
+
+    /// One of the two would have been lost, and which of them would have been a matter of order.
+    #[test]
+    fn two_fields_that_get_one_name_are_no_record() {
+        let table = [
+            (flatten("_"), r#"{"a":{"b":1},"a_b":2}"#, "a_b"),
+            (flatten("_"), r#"{"a":{"b_c":1},"a_b":{"c":2}}"#, "a_b_c"),
+            (rename(&[("a", "b")]), r#"{"a":1,"b":2}"#, "b"),
+            (rename(&[("a", "x"), ("b", "x")]), r#"{"a":1,"b":2}"#, "x"),
+            (constant("a"), r#"{"a":null}"#, "a"),
+            (metadata("a", Metadata::Id), r#"{"a":1}"#, "a"),
+            (hashed(Rules::default()), r#"{"custom~42301b79":1,"customer-address-line-1":2}"#, "custom~42301b79"),
+        ];
+        for (rules, document, name) in table {
+            assert_eq!(applied(rules, document), Err(format!("duplicate-field: two fields get the name {name}")), "{document}");
+        }
+    }
+
+    /// `printf customer-address-line-1 | sha256sum` begins with the digits below: others can compute the names as well.
+    #[test]
+    fn a_long_name_becomes_its_beginning_and_a_hash_and_stays_text() {
+        let table = [
+            ("fifteen-bytes-1", "fifteen-bytes-1"),
+            ("customer-address-line-1", "custom~42301b79"),
+            ("customer-address-line-2", "custom~246611c4"),
+            ("äöüäöüäö", "äöü~0a60e75f"),
+            ("xäöüäöüäö", "xäö~45f3eb7f"),
+            ("😀😀😀😀", "😀~4e3ede46"),
+        ];
+        for (name, expected) in table {
+            let document = format!("{{\"{name}\":1}}");
+            assert_eq!(applied(hashed(Rules::default()), &document), Ok(fields(&format!("{{\"{expected}\":1}}"))), "{name}");
+            assert_eq!(applied(Rules::default(), &document), Ok(fields(&document)), "it is left to the store");
+            for rules in [rename(&[("a", name)]), constant(name), metadata(name, Metadata::Id)] {
+                let shaped = applied(hashed(rules), r#"{"a":1}"#).expect("a record");
+                assert_eq!(shaped.last().map(|(name, _)| name.as_str()), Some(expected), "a configured name is like any other");
+            }
+        }
+        let unbounded = Shape::new(hashed(Rules::default()), None, |_| Ok(())).expect("no rules");
+        let long = fields(r#"{"customer-address-line-1":1}"#);
+        assert_eq!(unbounded.apply(long.clone(), &message(30)), Ok(long), "a store that takes it gets it");
+    }
+
+    /// A name of 500,000 bytes around 70,000 fields would have become 35 GB.
+    #[test]
+    fn names_that_flattening_makes_far_longer_than_the_body_are_refused_before_they_are_made() {
+        let body = |name: usize, fields: usize| {
+            let inside: Vec<_> = (0..fields).map(|number| format!("\"{number}\":1")).collect();
+            format!("{{\"{}\":{{{}}}}}", "x".repeat(name), inside.join(","))
+        };
+        for (name, fields, is_stored) in [(500_000, 70_000, false), (1_000, 1_000, false), (200, 20, true), (500_000, 1, true)] {
+            let applied = applied(flatten("_"), &body(name, fields));
+            assert_eq!(applied.is_ok(), is_stored, "{name} {fields}");
+            assert!(is_stored || applied.is_err_and(|text| text.starts_with("too-large: flattened, ")));
+        }
+    }
+
+    #[test]
+    fn rules_that_no_message_could_pass_are_faults_of_theirs_and_named_by_their_key() {
+        let include =
+            |include: &[&str], exclude: &[&str]| Rules { include: Some(paths(include)), exclude: paths(exclude), ..Rules::default() };
+        let constant_and = |rules: Rules| Rules { constant: vec![("x".into(), Value::Null)], ..rules };
+        let long = "customer-address-line-1";
+        let table = [
+            (include(&[], &[]), "include", "the list is empty"),
+            (include(&["a", "b"], &["b"]), "exclude", "`b` takes away `b`"),
+            (include(&["/a/b"], &["a"]), "exclude", "`a` takes away `/a/b`"),
+            (flatten(""), "flatten", "is empty"),
+            (rename(&[("a", "")]), "rename.a", "a name is empty"),
+            (rename(&[("a", "gid")]), "rename.a", "`gid` is kept for the record's key"),
+            (rename(&[("/a/b", "x")]), "rename./a/b", "is inside of an object"),
+            (rename(&[("a", "x"), ("/a", "y")]), "rename.a", "stands twice"),
+            (constant(""), "constant.", "a name is empty"),
+            (constant("gid"), "constant.gid", "`gid` is kept for the record's key"),
+            (metadata("gid", Metadata::Id), "metadata.gid", "`gid` is kept for the record's key"),
+            (constant_and(rename(&[("a", "x")])), "constant.x", "`x` is a name that `fields.rename.a` gives already"),
+            (constant_and(metadata("x", Metadata::Id)), "metadata.x", "`x` is a name that `fields.constant.x` gives already"),
+            (
+                hashed(Rules { constant: constant(long).constant, ..rename(&[("a", "custom~42301b79")]) }),
+                "constant.customer-address-line-1",
+                "`custom~42301b79` is a name that `fields.rename.a` gives already",
+            ),
+        ];
+        for (rules, key, fault) in table {
+            let found = shape(rules).expect_err(key);
+            assert!(found.key == key && found.fault.starts_with(fault), "{key}, {fault}: {found:?}");
+        }
+        shape(include(&["a"], &["/a/b"])).expect("a part of what is included may be left out");
+        let store = |name: &str| if name == "x" { Err("not x".to_owned()) } else { Ok(()) };
+        let found = Shape::new(rename(&[("a", "b"), ("c", "x")]), None, store).expect_err("the store says so");
+        assert_eq!(found, RuleFault { key: "rename.c".to_owned(), fault: "not x".to_owned() });
+    }
+
+    /// Few letters, so that names meet; some long ones, so that they are hashed.
+    fn any_name() -> impl Strategy<Value = String> {
+        prop_oneof![4 => "[ab]", 2 => "a_[ab]", 2 => "[äb]{8,12}", 1 => "[xyz]", 1 => "(gid)?"]
+    }
+
+    /// A name that is given: seldom one that rules out the others.
+    fn any_other() -> impl Strategy<Value = String> {
+        prop_oneof![6 => "[s-z]", 2 => "[xyzä]{8,12}", 1 => any_name()]
+    }
+
+    fn any_fields(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Fields> {
+        proptest::collection::btree_map(any_name(), value, 0..6).prop_map(|fields| fields.into_iter().collect())
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::Int), "[a-c]{0,3}".prop_map(Value::Text)];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            let list = proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::List);
+            prop_oneof![any_fields(inner).prop_map(Value::Map), list]
+        })
+    }
+
+    fn any_paths(most: usize) -> impl Strategy<Value = Vec<Path>> {
+        let pointer = |names: Vec<String>| names.concat().parse().expect("no letter of these is escaped");
+        proptest::collection::vec(
+            proptest::collection::vec(any_name().prop_map(|name| format!("/{name}")), 1..4).prop_map(pointer),
+            1..most,
+        )
+    }
+
+    fn any_rules() -> impl Strategy<Value = Rules> {
+        let path = any_name().prop_map(|name| format!("/{name}").parse().expect("no letter of these is escaped"));
+        let rename = proptest::collection::vec((path, any_other()), 0..3);
+        let constant = proptest::collection::vec((any_other(), any::<bool>().prop_map(Value::Bool)), 0..2);
+        let what = prop_oneof![Just(Metadata::Timestamp), Just(Metadata::Topic), Just(Metadata::Id)];
+        let metadata = proptest::collection::vec((any_other(), what), 0..2);
+        let separator = proptest::option::of("[_ä]{1,2}");
+        let exclude = proptest::option::weighted(0.3, any_paths(2)).prop_map(Option::unwrap_or_default);
+        let parts = (proptest::option::weighted(0.3, any_paths(6)), exclude, separator, rename, constant, metadata, any::<bool>());
+        parts.prop_map(|(include, exclude, flatten, rename, constant, metadata, hash)| Rules {
+            include,
+            exclude,
+            flatten,
+            rename,
+            constant,
+            metadata,
+            on_long_name: if hash { OnLongName::Hash } else { OnLongName::Reject },
+        })
+    }
+
+    /// Values that flattening leaves whole.
+    fn leaves(fields: &Fields) -> usize {
+        let inside = |value: &Value| match value {
+            Value::Map(inside) if !inside.is_empty() => leaves(inside),
+            _ => 1,
+        };
+        fields.iter().map(|(_, value)| inside(value)).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_rules_no_two_fields_have_one_name_and_none_is_too_long(document in any_fields(any_value()), rules in any_rules()) {
+            let hash = rules.on_long_name == OnLongName::Hash;
+            if let Ok(shape) = shape(rules)
+                && let Ok(shaped) = shape.apply(document, &message(100))
+            {
+                let names: BTreeSet<_> = shaped.iter().map(|(name, _)| name).collect();
+                prop_assert_eq!(names.len(), shaped.len());
+                prop_assert!(!hash || names.iter().all(|name| name.len() <= LONGEST), "{:?}", names);
+            }
+        }
+
+        #[test]
+        fn without_rules_nothing_changes(document in any_fields(any_value())) {
+            let shape = shape(Rules::default()).expect("no rules");
+            prop_assert_eq!(shape.apply(document.clone(), &message(0)), Ok(document));
+        }
+
+        #[test]
+        fn nothing_is_lost_that_is_not_left_out(document in any_fields(any_value()), rules in any_rules()) {
+            let rules = Rules { include: None, exclude: Vec::new(), ..rules };
+            if let Ok(shape) = shape(rules)
+                && let Ok(shaped) = shape.apply(document.clone(), &message(100))
+            {
+                let added = shape.rules().constant.len() + shape.rules().metadata.len();
+                prop_assert_eq!(leaves(&shaped), leaves(&document) + added);
+            }
+        }
+    }
+}
