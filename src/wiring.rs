@@ -158,7 +158,7 @@ pub fn decoder(settings: &Settings) -> Result<Decoder, SchemaError> {
         max_size: settings.max_message_size,
         key: settings.key.clone(),
         big_integers: settings.big_integers,
-        shape: None,
+        shape: settings.fields.clone(),
         schema: settings.schema.as_deref().map(Schema::load).transpose()?,
     })
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Whole};
+use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Table, Whole};
 use crate::{
     address::HostPort,
-    decode::BigIntegers,
+    decode::{BigIntegers, OnLongName, Path},
     nsq::name::{ChannelName, TopicName},
     store::{
         aerospike::{AuthMode, Exists, Name},
@@ -35,6 +35,8 @@ pub(super) struct FileShape {
     pub(super) max_message_size: Option<Size>,
     pub(super) big_integers: Option<BigIntegers>,
     pub(super) schema: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) fields: Option<FieldsShape>,
     pub(super) nsq: Option<NsqShape>,
     pub(super) embedded_queue: Option<EmbeddedQueueShape>,
     pub(super) aerospike: Option<AerospikeShape>,
@@ -45,6 +47,21 @@ pub(super) struct FileShape {
     #[serde(default, deserialize_with = "present")]
     pub(super) metrics: Option<MetricsShape>,
     pub(super) log: Option<LogShape>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
+pub(super) struct FieldsShape {
+    #[serde(default, deserialize_with = "present")]
+    pub(super) include: Option<List<Path>>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) exclude: Option<List<Path>>,
+    pub(super) flatten: Option<String>,
+    pub(super) rename: Option<Table>,
+    pub(super) constant: Option<Table>,
+    pub(super) metadata: Option<Table>,
+    pub(super) on_long_name: Option<OnLongName>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -26,6 +26,9 @@ pub const FORMATS: [&str; 4] = ["yml", "yaml", "toml", "json"];
 const SECRETS: [&str; 6] =
     ["nsq.auth-secret", "nsq.tls.key", "aerospike.password", "aerospike.tls.key", "dead-letter.nsq.auth-secret", "dead-letter.nsq.tls.key"];
 
+/// Sections whose keys are names of fields, which the environment can write as JSON only.
+const TABLES: [&str; 3] = ["fields.rename", "fields.constant", "fields.metadata"];
+
 /// The places at which N may stand. An override of one of them is meant for all.
 const MAX_MESSAGES: [&str; 3] = ["max-messages", "nsq.max-messages", "embedded-queue.max-messages"];
 
@@ -104,7 +107,9 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers,
                 remove(&mut tree, place);
             }
         }
-        set(&mut tree, &key, value).map_err(|fault| ConfigError::Value { origin: origin.clone(), key: key.clone(), fault })?;
+        let value = if TABLES.contains(&key.as_str()) { table(value) } else { Ok(Value::String(value.clone())) };
+        let set = value.and_then(|value| set(&mut tree, &key, value));
+        set.map_err(|fault| ConfigError::Value { origin: origin.clone(), key: key.clone(), fault })?;
         origins.insert(key, origin);
     }
     Ok(Layers { path, tree, origins })
@@ -168,8 +173,13 @@ fn in_one_line(error: &serde_saphyr::Error) -> String {
     }
 }
 
+fn table(text: &str) -> Result<Value, String> {
+    let table = serde_json::from_str(text).ok().filter(Value::is_object);
+    table.ok_or_else(|| format!("`{text}` is not a JSON object such as {{\"a\":\"b\"}}"))
+}
+
 /// Sets a value by the path of its key; the sections on the way are made.
-fn set(tree: &mut Value, key: &str, value: &str) -> Result<(), String> {
+fn set(tree: &mut Value, key: &str, value: Value) -> Result<(), String> {
     let mut place = tree;
     let mut steps = key.split('.').peekable();
     while let Some(step) = steps.next() {
@@ -182,7 +192,7 @@ fn set(tree: &mut Value, key: &str, value: &str) -> Result<(), String> {
         }
         let section = place.as_object_mut().expect("made an object just now");
         if steps.peek().is_none() {
-            section.insert(step.to_owned(), Value::String(value.to_owned()));
+            section.insert(step.to_owned(), value);
             return Ok(());
         }
         place = section.entry(step).or_insert(Value::Null);

@@ -4,6 +4,7 @@
 //! is let through.
 
 mod error;
+mod fields;
 mod file;
 mod layers;
 mod scalar;

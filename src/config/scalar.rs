@@ -10,7 +10,10 @@ use serde::{
     },
 };
 
-use crate::secret::Secret;
+use crate::{
+    record::{Fields, Value},
+    secret::Secret,
+};
 
 /// A whole number that is not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,10 @@ pub(super) struct List<T>(pub(super) Vec<T>);
 /// What is read from text by its own parser, which says what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parsed<T>(pub(super) T);
+
+/// Names of fields with a value each. Text stays text, whatever it looks like.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Table(pub(super) Fields);
 
 /// A secret: the text itself, or the place where it is. No error repeats what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +198,70 @@ impl<'de, T: FromStr<Err = String>> Deserialize<'de> for List<T> {
         }
 
         deserializer.deserialize_any(Elements(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Table {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Table;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("names of fields, with a value each")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table, A::Error> {
+                let mut entries = Fields::new();
+                while let Some((name, Constant(value))) = map.next_entry()? {
+                    entries.push((name, value));
+                }
+                Ok(Table(entries))
+            }
+        }
+
+        deserializer.deserialize_any(Entries)
+    }
+}
+
+/// A value that is not made of others.
+struct Constant(Value);
+
+impl<'de> Deserialize<'de> for Constant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+
+        impl Visitor<'_> for Scalar {
+            type Value = Constant;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("text, a number of 64 bits with sign, true or false")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Constant, E> {
+                Ok(Constant(Value::Bool(value)))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Constant, E> {
+                Ok(Constant(Value::Int(value)))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Constant, E> {
+                let signed = i64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))?;
+                self.visit_i64(signed)
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Constant, E> {
+                Ok(Constant(Value::Float(value)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Constant, E> {
+                Ok(Constant(Value::Text(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_any(Scalar)
     }
 }
 

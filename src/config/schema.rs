@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     file::FileShape,
-    scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Whole},
+    scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Table, Whole},
 };
 
 /// The schema of a value that is text in the end.
@@ -33,6 +33,7 @@ scalar!("size", Size, { "type": ["integer", "string"], "minimum": 0, "examples":
 scalar!("flag", Flag, { "type": ["boolean", "string"], "enum": [true, false, "true", "false"] });
 scalar!("list", List<T>, { "type": ["array", "string"], "items": { "type": "string" } });
 scalar!("parsed", Parsed<T>, { "type": "string", "minLength": 1 });
+scalar!("table", Table, { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } });
 scalar!("secret", SecretShape, {
     "anyOf": [
         { "type": "string", "minLength": 1 },

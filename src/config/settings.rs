@@ -3,6 +3,7 @@
 use std::{
     num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use super::{
     Overrides,
     error::Fault,
+    fields,
     file::{
         AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, HistoryShape, KeyShape, LevelShape, LogShape,
         MetricsShape, NsqShape, SqliteShape, TlsShape,
@@ -21,7 +23,7 @@ use super::{
 use crate::{
     address::HostPort,
     dead_letter,
-    decode::{BigIntegers, KeyRule},
+    decode::{BigIntegers, KeyRule, Shape},
     history,
     nsq::name::ChannelName,
     run::Limits,
@@ -51,6 +53,8 @@ pub struct Settings {
     pub key: KeyRule,
     /// A JSON Schema.
     pub schema: Option<PathBuf>,
+    /// What becomes of a document's fields, unless they are stored as they are.
+    pub fields: Option<Arc<Shape>>,
     /// Where messages come from.
     pub source: SourceSettings,
     /// Where records go.
@@ -185,6 +189,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         big_integers: shape.big_integers.unwrap_or(BigIntegers::Reject),
         key,
         schema: shape.schema.map(|path| paths.configuration.join(path)),
+        fields: shape.fields.map(|section| fields::parse(section, &store)).transpose()?,
         dead_letter: dead_letter_settings(shape.dead_letter, &source, connect_timeout, &paths)?,
         source,
         store,

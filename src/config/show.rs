@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings, scalar::Span};
+use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings, fields, scalar::Span};
 use crate::{
     address::HostPort,
     decode::{BigIntegers, KeyRule},
@@ -36,6 +36,9 @@ impl fmt::Display for Settings {
         )?;
         if let Some(schema) = &self.schema {
             line("schema", &schema.display())?;
+        }
+        for (key, value) in self.fields.as_deref().map(fields::lines).unwrap_or_default() {
+            line(key, &value)?;
         }
         for (key, value) in self.source.lines().into_iter().chain(self.store.lines(&self.key)).chain(self.dead_letter.lines()) {
             line(key, &value)?;

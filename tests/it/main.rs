@@ -8,6 +8,7 @@ mod corpus;
 mod dead;
 mod embedded;
 mod faults;
+mod fields;
 mod generator;
 mod guarded;
 mod history;

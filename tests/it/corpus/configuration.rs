@@ -23,7 +23,14 @@ const SECRETS: [&str; 9] = [
 ];
 
 /// Keys whose value is a list.
-const LISTS: [&str; 4] = ["nsq.nsqd-tcp-address", "nsq.lookupd-http-address", "aerospike.hosts", "dead-letter.nsq.nsqd-tcp-address"];
+const LISTS: [&str; 6] = [
+    "nsq.nsqd-tcp-address",
+    "nsq.lookupd-http-address",
+    "aerospike.hosts",
+    "dead-letter.nsq.nsqd-tcp-address",
+    "fields.include",
+    "fields.exclude",
+];
 
 /// Whatever its name says that a file is, it is understood, or refused in one line; what is shown of it does not depend on the secret in it; and
 /// what `check` shows means the same again.
@@ -112,7 +119,8 @@ fn secret(text: &str) -> Option<String> {
 
 /// The lines of `check` say with the environment what they say in the words of the file; but for names in quotes, which the environment has not.
 fn means_the_same_again(folder: &Path, shown: &str) {
-    if shown.lines().any(|line| line.contains(": \"") || line.contains(".tls.key: (hidden)")) {
+    let in_quotes = |line: &str| line.contains(": \"") || line.contains(": [") && line.contains('"');
+    if shown.lines().any(|line| in_quotes(line) || line.contains(".tls.key: (hidden)")) {
         return;
     }
     // Where TLS takes its defaults from is told in words that are no values.
@@ -136,7 +144,7 @@ fn variable(line: &str) -> (String, String) {
             Some((kind, place)) => (format!("{key}.{kind}"), place.to_owned()),
             None => (key.to_owned(), value.to_owned()), // the word that it is hidden, as a secret
         },
-        _ if value.starts_with("{field: ") => (format!("{key}.field"), bare("{field: ", "}").to_owned()),
+        "aerospike.key" | "sqlite.key" if value.starts_with("{field: ") => (format!("{key}.field"), bare("{field: ", "}").to_owned()),
         _ => (key.to_owned(), value.to_owned()),
     };
     (format!("X_MSRV__{}", key.to_ascii_uppercase().replace('-', "_").replace('.', "__")), value)
