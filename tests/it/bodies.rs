@@ -1,8 +1,11 @@
 //! docs/BODIES.md, row by row: what becomes of a body in each store, and what is said of one that is refused.
 
+use std::{num::NonZeroI64, sync::Arc};
+
 use tempfile::TempDir;
 use x_msrv::{
-    decode::{BigIntegers, Decoder, KeyRule, Rejection},
+    config::{self, Overrides},
+    decode::{BigIntegers, Decoder, KeyRule, Rejection, Shape},
     message::{Message, Origin},
     outcome::Outcome,
     record::{Fields, Value},
@@ -22,6 +25,8 @@ use crate::{
 struct Row {
     body: String,
     big_integers: BigIntegers,
+    /// The section `fields`, where there is one.
+    fields: Option<String>,
     aerospike: String,
     sqlite: String,
     reason: String,
@@ -33,10 +38,11 @@ fn rows() -> Vec<Row> {
     let row = |line: &str| {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
         let [body, aerospike, sqlite, reason] = cells.try_into().unwrap_or_else(|_| panic!("{line} has four cells"));
-        match body.strip_suffix(", with `big-integers: text`") {
-            Some(body) => Row { body: body.to_owned(), big_integers: BigIntegers::Text, aerospike, sqlite, reason },
-            None => Row { body, big_integers: BigIntegers::Reject, aerospike, sqlite, reason },
-        }
+        let (body, with) = body.split_once(", with ").map_or((&*body, None), |(body, with)| (body, code(with)));
+        let big_integers = if with == Some("big-integers: text") { BigIntegers::Text } else { BigIntegers::Reject };
+        let fields = with.filter(|with| with.starts_with("fields: ")).map(str::to_owned);
+        assert!(with.is_none() || fields.is_some() || big_integers == BigIntegers::Text, "{line}");
+        Row { body: body.to_owned(), big_integers, fields, aerospike, sqlite, reason }
     };
     rows.map(row).collect()
 }
@@ -68,6 +74,7 @@ fn body(cell: &str) -> Vec<u8> {
         "32,767 fields" => fields(32_767).into_bytes(),
         "32,768 fields" => fields(32_768).into_bytes(),
         "70,000 fields" => fields(70_000).into_bytes(),
+        "a name of 1,000 bytes around 1,000 fields" => format!("{{\"{}\":{}}}", "x".repeat(1_000), fields(1_000)).into_bytes(),
         "a text in 1,048,000 bytes" => text(1_048_000).into_bytes(),
         "a text in 1,048,576 bytes (1 MiB)" => text(1 << 20).into_bytes(),
         "a text in 1,048,577 bytes" => text((1 << 20) + 1).into_bytes(),
@@ -90,10 +97,26 @@ fn aerospike_settings(host: x_msrv::address::HostPort) -> aerospike::Settings {
     }
 }
 
+impl Row {
+    /// What the row's section means in front of a store, by the whole of the configuration.
+    fn shape(&self, store: &str) -> Option<Arc<Shape>> {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("x-msrv.yml");
+        std::fs::write(&path, format!("{}\nembedded-queue: {{path: q}}\n{store}\n", self.fields.as_ref()?)).expect("written");
+        config::load(Some(&path), &Overrides::default()).unwrap_or_else(|error| panic!("{:?}: {error}", self.fields)).fields
+    }
+}
+
 /// What the store has under the key of this body, or why it, or the decoder, refuses it.
-async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers) -> Result<Fields, Rejection> {
-    let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: body.to_vec().into(), attempts: 1, published: None };
-    let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None, shape: None }.decode(&message)?;
+async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers, shape: Option<Arc<Shape>>) -> Result<Fields, Rejection> {
+    let message = Message {
+        origin: Origin::of_topic("orders", "queue:4150"),
+        id: "0123456789abcdef".into(),
+        body: body.to_vec().into(),
+        attempts: 1,
+        published: NonZeroI64::new(1_700_000_000_123_456_789),
+    };
+    let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None, shape }.decode(&message)?;
     match store.put(vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}
         Ok(Put::Duplicate) => panic!("nothing was there before"),
@@ -173,7 +196,8 @@ fn in_aerospike_a_body_becomes_what_the_page_says() {
             let stand_in = StandIn::start().await;
             let host = real_aerospike().unwrap_or_else(|| stand_in.address().to_string().parse().expect("an address"));
             let store = AerospikeStore::connect(&aerospike_settings(host)).await.expect("the server answers");
-            stored(&store, &sent, row.big_integers).await
+            let shape = row.shape("aerospike: {hosts: ['h:3000'], namespace: test, set: s}");
+            stored(&store, &sent, row.big_integers, shape).await
         });
         fault(row, &row.aerospike, &sent, found)
     };
@@ -187,7 +211,8 @@ fn in_sqlite_a_body_becomes_what_the_page_says() {
         let folder = TempDir::new().expect("a folder");
         let settings = sqlite::Settings { path: folder.path().join("store.db"), set: "s".parse().expect("a name") };
         let store = SqliteStore::connect(&settings).expect("the database opens");
-        fault(row, &row.sqlite, &sent, block_on(stored(&store, &sent, row.big_integers)))
+        let shape = row.shape("sqlite: {path: s, set: s}");
+        fault(row, &row.sqlite, &sent, block_on(stored(&store, &sent, row.big_integers, shape)))
     };
     assert_eq!(rows().iter().filter_map(fault).collect::<Vec<_>>(), [""; 0]);
 }
