@@ -58,8 +58,10 @@ pub(super) struct FieldsShape {
     #[serde(default, deserialize_with = "present")]
     pub(super) exclude: Option<List<Path>>,
     pub(super) flatten: Option<String>,
+    #[cfg_attr(test, schemars(with = "Option<std::collections::BTreeMap<String, String>>"))]
     pub(super) rename: Option<Table>,
     pub(super) constant: Option<Table>,
+    #[cfg_attr(test, schemars(with = "Option<std::collections::BTreeMap<String, crate::decode::Metadata>>"))]
     pub(super) metadata: Option<Table>,
     pub(super) on_long_name: Option<OnLongName>,
 }

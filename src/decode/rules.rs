@@ -57,6 +57,7 @@ impl Rules {
 
 /// Something that is known of a message, whatever its body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "kebab-case"))]
 pub enum Metadata {
     /// When it was published, in milliseconds since the epoch.
     Timestamp,
