@@ -239,7 +239,11 @@ fn n_is_shared_out_by_depth_where_lookupd_tells_it() {
     let lookupd = Lookupd::start();
     let nsqd = [lookupd.nsqd(), lookupd.nsqd()];
     for (nsqd, count) in nsqd.iter().zip([90, 10]) {
+        // Not a channel that the run itself makes: it would get its messages from the topic just when they are counted.
+        nsqd.post("/topic/create?topic=t");
+        nsqd.post("/channel/create?topic=t&channel=c");
         nsqd.publish("t", bodies(0..count));
+        wait_until("the channel has them", || nsqd.channels_have_all("t") && nsqd.depths("t").waiting == count);
     }
     lookupd.wait_for("t", 2);
     let program = Program::new(&format!(

@@ -207,10 +207,19 @@ impl Nsqd {
         });
     }
 
-    pub(crate) fn depths(&self, topic: &str) -> Depths {
+    fn stats(&self, topic: &str) -> Stats {
         let answer = block_on(get_json::<Stats>(&self.http, &format!("/stats?format=json&topic={topic}"), Bounds::of(PATIENCE)));
         let Answer::Found(stats) = answer.expect("statistics") else { panic!("no statistics") };
-        stats.topics.iter().flatten().fold(Depths::default(), |mut depths, topic| {
+        stats
+    }
+
+    /// Whether the channels have all that was published; while it moves there, nsqd counts some of it neither here nor there.
+    pub(crate) fn channels_have_all(&self, topic: &str) -> bool {
+        self.stats(topic).topics.iter().flatten().all(|topic| topic.depth == 0)
+    }
+
+    pub(crate) fn depths(&self, topic: &str) -> Depths {
+        self.stats(topic).topics.iter().flatten().fold(Depths::default(), |mut depths, topic| {
             depths.waiting += topic.depth;
             for channel in &topic.channels {
                 depths.waiting += channel.depth;
