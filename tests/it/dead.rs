@@ -189,7 +189,7 @@ fn a_queue_that_does_not_take_a_replay_leaves_every_letter_where_it_is() {
             r#"{{"replayed":false                     ,"time":"","source":"","id":"x","attempts":1,"reason":"schema","detail":"","body":"{body}"}}"#
         )
     };
-    letters.publish("dead", [letter("short"), letter(&"long".repeat(40))]);
+    letters.publish("dead", [letter(&"long".repeat(40)), letter(&"longer".repeat(40))]);
     let ended = program.run(&["dead", "replay"]);
     assert_eq!(ended.code, Some(65), "{}", ended.stderr);
     // nsqd does not count everything at one moment.
