@@ -2,8 +2,8 @@
 //! where somebody else is to write them.
 
 use std::{
-    fs::{DirBuilder, File, Metadata, OpenOptions},
-    io,
+    fs::{DirBuilder, File, Metadata, OpenOptions, Permissions},
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
     path::Path,
 };
@@ -48,6 +48,27 @@ pub fn exists(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Puts `text` in the place of a file, so that a reader finds the old one or the new one. Without permissions the process's mask decides.
+///
+/// Not synced: what a power failure takes can be written again.
+///
+/// # Errors
+/// It can't be written; what was there is left as it was.
+pub fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // The name's ending is not that of the file: whoever collects such files passes over one that was left behind by a process that was killed.
+    let new = folder(path).join(format!(".{name}.{}", std::process::id()));
+    let written = File::create_new(&new).and_then(|mut file| {
+        permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
+        file.write_all(text.as_bytes())?;
+        std::fs::rename(&new, path)
+    });
+    if written.is_err() {
+        drop(std::fs::remove_file(&new));
+    }
+    written
 }
 
 /// Whether a file can't be opened before somebody has mended what is in the way.

@@ -2,8 +2,8 @@
 
 use std::{
     fmt::{Display, Write as _},
-    fs::{File, Permissions},
-    io::{self, Write as _},
+    fs::Permissions,
+    io,
     num::NonZeroU64,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -32,22 +32,9 @@ pub struct Settings {
     pub max_messages: NonZeroU64,
 }
 
-/// Puts the metrics in the place of the file, readable for everybody, so that a reader finds the old ones or the new ones.
-///
-/// Not synced: after a power failure the next run writes them again.
+/// Puts the metrics in the place of the file, readable for everybody.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Not `.prom` at its end: a file that a killed run has left behind is passed over.
-    let new = state_file::folder(path).join(format!(".{name}.{}", std::process::id()));
-    let written = File::create_new(&new).and_then(|mut file| {
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        file.write_all(text.as_bytes())?;
-        std::fs::rename(&new, path)
-    });
-    if written.is_err() {
-        drop(std::fs::remove_file(&new));
-    }
-    written
+    state_file::replace(path, text, Some(Permissions::from_mode(0o644)))
 }
 
 /// All metrics after `run`, which is in the totals.
