@@ -219,6 +219,32 @@ impl Known<'_> {
         })
     }
 
+    /// How much waited when it was known for the last time.
+    #[must_use]
+    pub fn depth(&self) -> Option<u64> {
+        self.runs.iter().rev().find_map(|run| run.depth.after)
+    }
+
+    /// What waits, and how that moves, in words.
+    #[must_use]
+    pub fn backlog(&self) -> String {
+        let Some(depth) = self.depth() else { return "not known: the queue does not tell how much waits".to_owned() };
+        let waiting = match depth {
+            0 => "nothing waits".to_owned(),
+            1 => "1 message waits".to_owned(),
+            _ => format!("{} messages wait", number(depth)),
+        };
+        let Some(trend) = self.trend() else { return waiting };
+        let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
+        let flow = format!("{arriving}, runs take up to {}", rate(self.capacity()));
+        match trend.time_to_drain() {
+            Some(Duration::ZERO) => format!("{waiting}; {flow}"),
+            Some(time) => format!("{waiting}, {} less: drained in {}; {flow}", rate(-trend.per_second), span(time)),
+            None if trend.per_second > 0.0 => format!("{waiting}, {} more; {flow}", rate(trend.per_second)),
+            None => format!("{waiting}, neither more nor less; {flow}"),
+        }
+    }
+
     /// Messages a second that runs may take: N / M.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]

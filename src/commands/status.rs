@@ -16,7 +16,7 @@ use crate::{
     history::{Run, summary::Summary},
     report::Counters,
     status::{Known, Level, Problem, level},
-    terminal::{Paint, Style, number, rate, span},
+    terminal::{Paint, Style, number, span},
     timer::{Now, SYSTEM, Timer, Units},
 };
 
@@ -66,32 +66,57 @@ struct Lately {
     reasons: BTreeMap<String, u64>,
 }
 
+/// What is known of a pipeline, and as what it is judged.
+pub(super) struct Asked {
+    name: String,
+    now: SystemTime,
+    period: Duration,
+    max_messages: u64,
+    window: Duration,
+    runs: Vec<Run>,
+    last_success: Option<SystemTime>,
+    timer: Option<Result<Timer, String>>,
+}
+
+impl Asked {
+    /// The history, and systemd.
+    pub(super) fn of(settings: &Settings, now: Now) -> Result<Self, CommandError> {
+        let period = settings.period_or_packaged();
+        let window = LOOKED_AT.0.max(period * LOOKED_AT.1);
+        let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (runs, last_success) = read(settings, |history| {
+            let runs = history.runs(since)?;
+            Ok((if runs.is_empty() { history.last(1)? } else { runs }, history.last_success()?))
+        })?
+        .unwrap_or_default();
+        let timer = Units::of(&settings.file).map(|units| units.ask(now));
+        let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
+        Ok(Self { name, now: now.realtime, period, max_messages, window, runs, last_success, timer })
+    }
+
+    pub(super) fn known(&self) -> Known<'_> {
+        Known {
+            name: &self.name,
+            now: self.now,
+            period: self.period,
+            max_messages: self.max_messages,
+            runs: &self.runs,
+            last_success: self.last_success,
+            timer: self.timer.as_ref(),
+        }
+    }
+}
+
 pub(super) fn status(settings: &Settings, arguments: &StatusArgs) -> Result<Level, CommandError> {
-    let now = Now::take();
-    let window = LOOKED_AT.0.max(settings.period_or_packaged() * LOOKED_AT.1);
-    let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
-    let (runs, last_success) = read(settings, |history| {
-        let runs = history.runs(since)?;
-        Ok((if runs.is_empty() { history.last(1)? } else { runs }, history.last_success()?))
-    })?
-    .unwrap_or_default();
-    let (name, timer) = (settings.name(), Units::of(&settings.file).map(|units| units.ask(now)));
-    let known = Known {
-        name: &name,
-        now: now.realtime,
-        period: settings.period_or_packaged(),
-        max_messages: settings.limits.max_messages.get(),
-        runs: &runs,
-        last_success,
-        timer: timer.as_ref(),
-    };
+    let asked = Asked::of(settings, Now::take())?;
+    let known = asked.known();
     let problems = known.problems(&arguments.thresholds());
     let mut output = io::stdout().lock();
     written(if arguments.json {
-        let status = in_full(&known, &problems, window);
+        let status = in_full(&known, &problems, asked.window);
         writeln!(output, "{}", serde_json::to_string(&status).expect("text keys and finite numbers"))
     } else {
-        let text = text(&known, &problems, window, Paint::for_output(&output));
+        let text = text(&known, &problems, asked.window, Paint::for_output(&output));
         output.write_all(text.as_bytes())
     })?;
     Ok(level(&problems))
@@ -160,7 +185,7 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     let exit = if last.exit_code == 0 { String::new() } else { format!(", exit code {}", last.exit_code) };
     add("last run", format!("{} ago: {}, {} in {}{exit}", span(ago), last.stop_reason, outcomes(&counters), span(last.elapsed)));
     add("next run", next_run(known));
-    add("backlog", backlog(known));
+    add("backlog", known.backlog());
     let summary = Summary::of(known.runs);
     let failed = if summary.failed > 0 { format!(", {} failed", number(summary.failed)) } else { String::new() };
     add(&format!("last {}", span(window)), format!("{} runs{failed}; {}", number(summary.runs), outcomes(&summary.counters)));
@@ -190,23 +215,5 @@ fn next_run(known: &Known<'_>) -> String {
             Some(next) => format!("in {} ({})", span(next.duration_since(known.now).unwrap_or_default()), timer.unit),
             None => format!("none is planned ({} is {})", timer.unit, if timer.is_active { "active" } else { "not active" }),
         },
-    }
-}
-
-fn backlog(known: &Known<'_>) -> String {
-    let Some(depth) = Summary::of(known.runs).depth else { return "not known: the queue does not tell how much waits".to_owned() };
-    let waiting = match depth {
-        0 => "nothing waits".to_owned(),
-        1 => "1 message waits".to_owned(),
-        _ => format!("{} messages wait", number(depth)),
-    };
-    let Some(trend) = known.trend() else { return waiting };
-    let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
-    let flow = format!("{arriving}, runs take up to {}", rate(known.capacity()));
-    match trend.time_to_drain() {
-        Some(Duration::ZERO) => format!("{waiting}; {flow}"),
-        Some(time) => format!("{waiting}, {} less: drained in {}; {flow}", rate(-trend.per_second), span(time)),
-        None if trend.per_second > 0.0 => format!("{waiting}, {} more; {flow}", rate(trend.per_second)),
-        None => format!("{waiting}, neither more nor less; {flow}"),
     }
 }

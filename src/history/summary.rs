@@ -28,7 +28,8 @@ pub struct Summary {
 impl Summary {
     /// Of these, the oldest first.
     #[must_use]
-    pub fn of<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Self {
+    #[inline(never)] // it is large, and asked for in many places that are no part of a run
+    pub fn of(runs: &[Run]) -> Self {
         let mut summary = Self::default();
         for run in runs {
             summary.runs += 1;
