@@ -663,13 +663,17 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__history)
-            opts="-c -q -v -h --since --json --config --quiet --verbose --help"
+            opts="-c -q -v -h --since --json --html --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --html)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -40,7 +40,7 @@ complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "send" -d 'Publish lin
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "records" -d 'Show records of the configured store, as NDJSON'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "check" -d 'Check the configuration and show the settings in force'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "history" -d 'Show past runs as a table, or as JSON'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "history" -d 'Show past runs as a table, as JSON, or as a page for the browser'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "dead" -d 'Work with dead letters: list, show, replay, purge'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -94,6 +94,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s q -l quiet -d '
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l since -d 'Show runs that began no longer ago than this' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l html -d 'Write a page with charts into this file, in place of what is there; - is standard output' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l json -d 'One JSON object a line for each run, with what became of its messages and why it failed'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s q -l quiet -d 'Log errors only'
@@ -193,7 +194,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "check" -d 'Check the configuration and show the settings in force'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "history" -d 'Show past runs as a table, or as JSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "history" -d 'Show past runs as a table, as JSON, or as a page for the browser'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "dead" -d 'Work with dead letters: list, show, replay, purge'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send records check status history explain dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

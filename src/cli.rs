@@ -160,9 +160,10 @@ pub(crate) enum Command {
   x-msrv status orders --json | jq .backlog
   x-msrv status orders --warning backlog=1000 --critical backlog=100000 --warning rejected=1%")]
     Status(StatusArgs),
-    /// Show past runs as a table, or as JSON
+    /// Show past runs as a table, as JSON, or as a page for the browser
     #[command(after_help = "Examples:
   x-msrv history --since 1h
+  x-msrv history --since 7d --html report.html
   x-msrv history --since 7d --json | jq -r 'select(.\"exit-code\" != 0) | [.started, .error] | @tsv'")]
     History(HistoryArgs),
     /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
@@ -322,6 +323,12 @@ pub(crate) struct HistoryArgs {
     /// One JSON object a line for each run, with what became of its messages and why it failed
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write a page with charts into this file, in place of what is there; - is standard output
+    ///
+    /// It is one file that needs no other and no network, for a browser of any size. It tells how the pipeline is, as status does; messages, backlog and
+    /// duration of the runs; why messages were rejected and runs failed; and the settings in force. There are no bodies and no secrets in it.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

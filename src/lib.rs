@@ -8,7 +8,7 @@
 //! - adapters, one file or folder each beside the trait that they implement: they know that trait, their own settings and the small clients
 //!   [`nsq`], [`http`], [`sqlite`], [`state_file`], [`tls`] and [`secret`] below them.
 //! - [`history`]: what runs leave behind for people, in a file of its own; knows a run by its report only.
-//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`error_chain`], [`exit`].
+//! - pure: [`decode`], [`outcome`], [`budget`], [`report`], [`status`], [`page`]; at the bottom [`message`], [`record`], [`address`], [`error_chain`], [`exit`].
 //!
 //! What never happens: an adapter that names another adapter or the run; a client crate or a socket above the adapters; the shape of the
 //! configuration file outside `config`. `.ci/layers` checks it.
@@ -29,6 +29,7 @@ pub mod logging;
 pub mod message;
 pub mod nsq;
 pub mod outcome;
+pub mod page;
 pub mod record;
 pub mod report;
 pub mod run;

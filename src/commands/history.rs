@@ -2,11 +2,13 @@
 
 use std::{
     fmt::Write as _,
+    fs::{self, File},
     io::{self, Write as _},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
-use super::{CommandError, say, written};
+use super::{CommandError, say, status::Asked, written};
 use crate::{
     cli::HistoryArgs,
     config::Settings,
@@ -14,6 +16,8 @@ use crate::{
         AnyError, History, Run,
         summary::{Summary, spans},
     },
+    page::Page,
+    state_file,
     terminal::{Paint, Style, number, span, sparkline},
     timer::Now,
 };
@@ -37,9 +41,12 @@ pub(super) fn read<T>(settings: &Settings, act: impl FnOnce(&History) -> Result<
 }
 
 pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<(), CommandError> {
-    let now = Now::take().realtime;
-    let since = now.checked_sub(arguments.since).unwrap_or(SystemTime::UNIX_EPOCH);
-    let runs = read(settings, |history| history.runs(since))?.unwrap_or_default();
+    let now = Now::take();
+    let since = now.realtime.checked_sub(arguments.since).unwrap_or(SystemTime::UNIX_EPOCH);
+    let runs = read(settings, |history| history.runs_by_time(since))?.unwrap_or_default();
+    if let Some(file) = &arguments.html {
+        return put(&page(settings, &runs, arguments.since, now)?, file);
+    }
     let mut output = io::BufWriter::new(io::stdout().lock());
     if arguments.json {
         let line = |run: &Run| serde_json::to_string(run).expect("text keys and finite numbers");
@@ -49,8 +56,42 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
         say(&format!("no run began in the last {}", span(arguments.since)));
         return Ok(());
     }
-    let text = table(&runs, since, now, Paint::for_output(&io::stdout()));
+    let text = table(&runs, since, now.realtime, Paint::for_output(&io::stdout()));
     written(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
+}
+
+/// The page for the browser.
+fn page(settings: &Settings, runs: &[Run], since: Duration, now: Now) -> Result<String, CommandError> {
+    let asked = Asked::of(settings, now)?;
+    let known = asked.known();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let page = Page {
+        known: &known,
+        problems: &known.problems(&[]),
+        runs,
+        since,
+        host: host.as_deref().map(str::trim),
+        file: &settings.file.display().to_string(),
+        settings: &settings.to_string(),
+    };
+    Ok(page.html())
+}
+
+/// Puts it where it is wanted: as a whole, or not at all.
+fn put(page: &str, file: &Path) -> Result<(), CommandError> {
+    if file == Path::new("-") {
+        let mut output = io::stdout().lock();
+        return written(output.write_all(page.as_bytes()).and_then(|()| output.flush()));
+    }
+    // A link stays one, and points to the page. What is no file, such as a pipe, is not replaced by one.
+    let place = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let is_special = place.metadata().is_ok_and(|found| !found.is_file());
+    let put = if is_special {
+        File::options().write(true).open(&place).and_then(|mut special| special.write_all(page.as_bytes()))
+    } else {
+        state_file::replace(&place, page, None)
+    };
+    put.map_err(|cause| CommandError::File { name: file.display().to_string(), attempt: "write the page", cause: cause.into() })
 }
 
 /// A sparkline of what was received and one of what waited, and a line for each span of time in which there was a run.

@@ -264,6 +264,14 @@ impl History {
         Ok(self.query("WHERE started_at >= ?1 ORDER BY id", millis(since))?)
     }
 
+    /// The same by the time of day at which they began, which is another order where the clock was put back.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn runs_by_time(&self, since: SystemTime) -> Result<Vec<Run>, AnyError> {
+        Ok(self.query("WHERE started_at >= ?1 ORDER BY started_at, id", millis(since))?)
+    }
+
     /// The last runs, the oldest first.
     ///
     /// # Errors

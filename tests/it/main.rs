@@ -17,6 +17,7 @@ mod instructions;
 mod nsq;
 mod original;
 mod packaging;
+mod page;
 mod run;
 mod secrets;
 mod stand_in;
