@@ -92,7 +92,8 @@ pub fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes lines from a file: what is kept takes its place as a whole, or all stays as it was. A file of which nothing is left is removed.
+/// Removes lines from a file: what is kept takes its place as a whole, or all stays as it was. A file of which nothing is left is removed, and one of
+/// which nothing goes is not touched.
 ///
 /// # Errors
 /// The file can't be read or replaced, or runs do not let go of it.
@@ -104,38 +105,49 @@ pub async fn purge(path: &Path, mut goes: impl FnMut(&Place, &[u8]) -> bool) -> 
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    let rewritten = rewrite(&file, &new, &mut goes).and_then(|kept| {
-        if kept == 0 {
+    let rewritten = rewrite(&file, &new, &mut goes).and_then(|Rewritten { kept, gone }| {
+        if kept == 0 || gone == 0 {
             std::fs::remove_file(&new)?;
-            std::fs::remove_file(path)?;
-        } else {
-            std::fs::rename(&new, path)?;
+        }
+        match (kept, gone) {
+            (_, 0) => return Ok(()),
+            (0, _) => std::fs::remove_file(path)?,
+            _ => std::fs::rename(&new, path)?,
         }
         File::open(state_file::folder(path))?.sync_all()
     });
     rewritten.inspect_err(|_| drop(std::fs::remove_file(&new)))
 }
 
-/// Brings how many lines are in the new file.
-fn rewrite(file: &File, new: &Path, goes: &mut impl FnMut(&Place, &[u8]) -> bool) -> io::Result<u64> {
+/// Lines that are in the new file, and that are not.
+#[derive(Default)]
+struct Rewritten {
+    kept: u64,
+    gone: u64,
+}
+
+fn rewrite(file: &File, new: &Path, goes: &mut impl FnMut(&Place, &[u8]) -> bool) -> io::Result<Rewritten> {
     match std::fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {} // somebody was killed in the middle of this
     }
     let output = state_file::open_or_create(new)?;
+    output.set_permissions(file.metadata()?.permissions())?; // an administrator may let fewer people read it
     let mut writer = BufWriter::new(&output);
-    let mut kept = 0;
+    let mut rewritten = Rewritten::default();
     for line in lines(file)? {
         let (place, line) = line?;
-        if !goes(&place, &line) {
+        if goes(&place, &line) {
+            rewritten.gone += 1;
+        } else {
             writer.write_all(&line)?;
-            kept += 1;
+            rewritten.kept += 1;
         }
     }
     writer.flush()?;
     drop(writer);
     output.sync_all()?;
-    Ok(kept)
+    Ok(rewritten)
 }
 
 /// Opens the file that has this name at the moment at which it is locked: another process may rename it in between.

@@ -1,6 +1,10 @@
 //! Dead letters as an operator works with them: nothing that is looked at is lost, and nothing that is sent is sent twice.
 
-use std::io::Write as _;
+use std::{
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
 
 use serde_json::Value;
 
@@ -93,8 +97,14 @@ fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
     let words = said(&program, &["purge", "--reason", "not-json", "--dry-run"]);
     assert!(words.ends_with("letters that would be removed: 2 (2 not-json)"), "{words}");
     assert_eq!(std::fs::read_to_string(&path).expect("text"), before);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("ours");
     let words = said(&program, &["purge", "--reason", "not-json"]);
-    assert!(words.ends_with("letters removed: 2 (2 not-json)") && words.contains("a line is no dead letter"), "{words}");
+    assert!(words.ends_with("letters removed: 2 (2 not-json)") && words.matches("a line is no dead letter").count() == 1, "{words}");
+    let file = || path.metadata().map(|file| (file.permissions().mode() & 0o777, file.ino())).expect("a file");
+    let replaced = file();
+    assert_eq!(replaced.0, 0o600, "nobody can read more than before");
+    assert!(said(&program, &["purge", "--reason", "not-json"]).ends_with("letters removed: 0"));
+    assert!(file() == replaced && !program.path("dead-letter.ndjson.new").exists(), "a file of which nothing goes stays");
     let kept: Vec<_> = before.lines().filter(|line| !line.contains("\"not-json\"")).collect();
     assert_eq!(std::fs::read_to_string(&path).expect("text").lines().collect::<Vec<_>>(), kept, "also what is no letter");
     // Without a word about which, nothing goes.

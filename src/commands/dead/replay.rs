@@ -45,8 +45,9 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     let mut publisher = wiring::publisher(&settings.source).await?;
     let mut replayed = Replayed::default();
     for path in files(settings, &arguments.select) {
-        let file = state_file::open_to_overwrite(&path).map_err(|cause| file_error(&path, "open", cause))?;
+        // The lock first: a purge puts another file in the place of this one, and marks in the old one would be lost.
         let _one_at_a_time = lock_folder(&path)?;
+        let file = state_file::open_to_overwrite(&path).map_err(|cause| file_error(&path, "open", cause))?;
         let from_file = letters(&file, &path, &filter, Now::take().realtime, &mut *publisher).await;
         replayed.add(from_file.map_err(|cause| replayed.until(cause))?);
     }
