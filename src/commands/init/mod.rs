@@ -246,7 +246,8 @@ fn write(path: &Path, text: &str) -> Result<Settings, CommandError> {
     if settings.is_ok() && state_file::exists(path).is_ok_and(|there| there) {
         let mut old = path.as_os_str().to_owned();
         old.push(".old");
-        fs::rename(path, &old).map_err(|cause| error(path, "keep what is in", cause))?;
+        // A copy, so that a timer finds one or the other at every moment.
+        fs::copy(path, &old).map_err(|cause| error(path, "keep what is in", cause))?;
         say(&format!("what was there is now {}", Path::new(&old).display()));
     }
     let placed = settings.and_then(|_| fs::rename(&new, path).map_err(|cause| error(path, "write", cause)));
