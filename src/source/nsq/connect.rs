@@ -123,12 +123,18 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
 /// # Errors
 /// None of them answers, or nsqd refuses us.
 pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
+    probed(settings).await.map(drop)
+}
+
+/// The nsqd that there are, of which one at least answers.
+async fn probed(settings: &Settings) -> Result<Vec<Place>, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
     let places = discover(settings, until).await?;
     let probe = async |place: &Place| Connection::open(&place.tcp, &identity, left(until)).await?.0.probe(left(until)).await;
     let attempts = join_all(places.iter().map(probe)).await;
-    those_that_answer(&places, attempts).map(drop)
+    those_that_answer(&places, attempts)?;
+    Ok(places)
 }
 
 /// How many messages wait, as the statistics of all nsqd say, which are looked for where a run looks for them; `None` where one of them does not tell.
@@ -137,8 +143,7 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
 /// # Errors
 /// Neither nsqlookupd nor nsqd answers, or nsqd refuses us.
 pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
-    probe(settings).await?;
-    let places = discover(settings, Instant::now() + settings.connect_timeout).await?;
+    let places = probed(settings).await?;
     let ask = async |place: &Place| {
         let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none());
         let beside = port.map(|port| HostPort { host: place.tcp.host.clone(), port });
