@@ -5,8 +5,7 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
@@ -318,7 +317,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
     /// Show runs that began no longer ago than this
-    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration)]
     pub(crate) since: Duration,
     /// One JSON object a line for each run, with what became of its messages and why it failed
     #[arg(long)]
@@ -527,6 +526,10 @@ fn time(text: &str) -> Result<SystemTime, &'static str> {
     let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
     let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
     time.ok_or("a time in UTC is wanted, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h")
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "a duration is wanted, such as 1h or 7d")
 }
 
 fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
