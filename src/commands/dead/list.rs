@@ -108,9 +108,9 @@ impl Found {
 }
 
 pub(super) async fn list(settings: &Settings, arguments: &DeadListArgs) -> Result<(), CommandError> {
-    let (filter, limit) = (arguments.filter(), arguments.limit.get());
+    let (filter, limit) = (arguments.which.filter(), arguments.limit.get());
     let mut found = Found::default();
-    let whole = look(settings, &arguments.select, &filter, |letter| found.add(letter, limit)).await?;
+    let whole = look(settings, &arguments.which.select, &filter, |letter| found.add(letter, limit)).await?;
     found.show(arguments.json)?;
     let shown = if found.reasons.values().sum::<u64>() > found.newest.len() as u64 {
         format!(", the newest {limit} are shown")

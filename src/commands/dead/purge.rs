@@ -15,8 +15,8 @@ use crate::{
 };
 
 pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Result<(), CommandError> {
-    let (filter, mut found) = (arguments.filter(), Found::default());
-    for path in files(settings, &arguments.select) {
+    let (filter, mut found) = (arguments.which.filter(), Found::default());
+    for path in files(settings, &arguments.which.select) {
         if arguments.dry_run {
             each_letter(&path, |letter| {
                 if filter.matches(&letter) {
@@ -27,7 +27,7 @@ pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Res
             from_file(&path, &filter, &mut found).await?;
         }
     }
-    if let Some(source) = topic::open(settings, &arguments.select).await? {
+    if let Some(source) = topic::open(settings, &arguments.which.select).await? {
         let mut letters = topic::Letters::start(source, arguments.dry_run).await?;
         loop {
             let taken = letters.next(&filter).await;

@@ -1,23 +1,27 @@
 //! The command line.
 
+mod dead;
+mod init;
+
 use std::{
     ffi::OsString,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+
+pub(crate) use dead::{DeadCommand, DeadListArgs, DeadPurgeArgs, DeadReplayArgs, DeadShowArgs, SelectArgs};
+pub(crate) use init::{InitArgs, Queue, StoreKind};
 
 use crate::{
     commands::explain::words,
     config::{Flag, Overrides},
-    dead_letter::filter::Filter,
-    decode::Rejection,
     exit::Exit,
     status::{Level, Threshold},
-    timer::{Now, SYSTEM},
+    timer::SYSTEM,
 };
 
 /// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code and meaning.
@@ -177,100 +181,6 @@ pub(crate) enum Command {
     Dead(DeadCommand),
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadCommand {
-    /// List dead letters without their bodies, the newest last
-    ///
-    /// Those that were replayed are left out. Letters in a topic can be looked at only by taking them: they are given back at once, count one attempt
-    /// more, and come in another order.
-    #[command(after_help = "Examples:
-  x-msrv dead list
-  x-msrv dead list --reason schema --since 1d --json | jq -r .detail | sort | uniq -c")]
-    List(DeadListArgs),
-    /// Show one dead letter as it is kept, body included
-    #[command(after_help = "Example:\n  x-msrv dead show 1a2b3c4d5e6f7a8b --body | jq .")]
-    Show(DeadShowArgs),
-    /// Publish dead letters to the configured queue again, each once
-    ///
-    /// Each letter that went is marked with the time in its file, or finished in its topic, so that a second replay does not send it again. Whoever is
-    /// killed in between may send one batch, of at most 100, twice.
-    ///
-    /// Letters become new messages, with a new attempt, and one that is refused again becomes a new letter. Where a record's key is made of the message,
-    /// as by default, they get new keys: a letter whose reason is too-many-attempts, whose write may have arrived after all, can become a second record.
-    #[command(after_help = "Examples:
-  x-msrv dead replay --reason schema --dry-run
-  x-msrv dead replay /var/lib/x-msrv/dead-letter.ndjson.1")]
-    Replay(DeadReplayArgs),
-    /// Remove dead letters for good
-    ///
-    /// At least one word has to say which. A file is replaced as a whole, while runs wait for some milliseconds.
-    #[command(after_help = "Examples:
-  x-msrv dead purge --replayed
-  x-msrv dead purge --all --until 30d --dry-run")]
-    Purge(DeadPurgeArgs),
-}
-
-/// A kind of queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Queue {
-    /// NSQ
-    Nsq,
-    /// A file of the state directory, for a machine without NSQ
-    Embedded,
-}
-
-/// A kind of store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StoreKind {
-    /// Aerospike
-    Aerospike,
-    /// A file of the state directory, for a machine without Aerospike
-    Sqlite,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct InitArgs {
-    /// The name of the configuration in /etc/x-msrv, such as orders for orders.yml
-    #[arg(conflicts_with = "config")]
-    pub(crate) name: Option<String>,
-    /// Where messages come from
-    #[arg(long, value_name = "KIND")]
-    pub(crate) queue: Option<Queue>,
-    /// nsqd, as HOST:PORT; several with commas between them
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "lookupd")]
-    pub(crate) nsqd: Option<String>,
-    /// nsqlookupd in its place, by its HTTP port
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) lookupd: Option<String>,
-    /// What is consumed
-    #[arg(long)]
-    pub(crate) topic: Option<String>,
-    /// As what it is consumed
-    #[arg(long)]
-    pub(crate) channel: Option<String>,
-    /// Where records go
-    #[arg(long, value_name = "KIND")]
-    pub(crate) store: Option<StoreKind>,
-    /// Aerospike, as HOST:PORT; several with commas between them
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) aerospike: Option<String>,
-    /// A namespace of Aerospike's, which has to exist
-    #[arg(long)]
-    pub(crate) namespace: Option<String>,
-    /// The set, or the table
-    #[arg(long)]
-    pub(crate) set: Option<String>,
-    /// Messages in a run at most
-    #[arg(long, value_name = "N")]
-    pub(crate) max_messages: Option<String>,
-    /// How often the timer starts a run, for instance 10s
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) period: Option<String>,
-    /// Replace a configuration that is there; it is kept with .old behind its name
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
     /// A file with one message a line; - is standard input
@@ -337,121 +247,9 @@ pub(crate) struct ExplainArgs {
     pub(crate) word: String,
 }
 
-/// Which letters are meant, wherever they are.
-#[derive(Debug, Args)]
-pub(crate) struct SelectArgs {
-    /// Those that were rejected for this reason; may be said several times
-    #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(Rejection::REASONS), hide_possible_values = true)]
-    reason: Vec<String>,
-    /// Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<SystemTime>,
-    /// Those that were rejected before then
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<SystemTime>,
-    /// That of the message with this id
-    #[arg(long, value_name = "ID")]
-    id: Option<String>,
-    /// Files of dead letters, in place of those of the configuration
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-}
-
-impl SelectArgs {
-    fn filter(&self, replayed: Option<bool>) -> Filter {
-        Filter { reasons: self.reason.clone(), since: self.since, until: self.until, id: self.id.clone(), replayed }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DeadListArgs {
-    #[command(flatten)]
-    pub(crate) select: SelectArgs,
-    /// Those that were replayed, in place of those that were not
-    #[arg(long, conflicts_with = "all")]
-    replayed: bool,
-    /// All of them, replayed or not
-    #[arg(long)]
-    all: bool,
-    /// One JSON object a line
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Show the newest of them, at most this many
-    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
-    pub(crate) limit: NonZeroUsize,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DeadShowArgs {
-    /// The message's id, as `list` shows it
-    pub(crate) id: String,
-    /// The body alone, byte by byte
-    #[arg(long)]
-    pub(crate) body: bool,
-    /// Files of dead letters, in place of those of the configuration
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DeadReplayArgs {
-    #[command(flatten)]
-    pub(crate) select: SelectArgs,
-    /// Say what would be sent, and send nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["reason", "since", "until", "id", "replayed", "all"]))]
-pub(crate) struct DeadPurgeArgs {
-    #[command(flatten)]
-    pub(crate) select: SelectArgs,
-    /// Those that were replayed, in place of those that were not
-    #[arg(long, conflicts_with = "all")]
-    replayed: bool,
-    /// All of them, replayed or not
-    #[arg(long)]
-    all: bool,
-    /// Say what would be removed, and remove nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-impl DeadListArgs {
-    pub(crate) fn filter(&self) -> Filter {
-        self.select.filter((!self.all).then_some(self.replayed))
-    }
-}
-
-impl DeadShowArgs {
-    pub(crate) fn select(&self) -> SelectArgs {
-        SelectArgs { reason: Vec::new(), since: None, until: None, id: Some(self.id.clone()), files: self.files.clone() }
-    }
-}
-
-impl DeadReplayArgs {
-    pub(crate) fn filter(&self) -> Filter {
-        self.select.filter(Some(false))
-    }
-}
-
-impl DeadPurgeArgs {
-    pub(crate) fn filter(&self) -> Filter {
-        self.select.filter((!self.all).then_some(self.replayed))
-    }
-}
-
 /// A system's configuration by its name.
 fn configuration(name: &str) -> PathBuf {
     Path::new(SYSTEM).join(format!("{name}.yml"))
-}
-
-impl InitArgs {
-    /// The file that is written, unless another is named.
-    pub(crate) fn configuration(&self) -> PathBuf {
-        configuration(self.name.as_deref().unwrap_or(env!("CARGO_PKG_NAME")))
-    }
 }
 
 impl StatusArgs {
@@ -518,14 +316,6 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
             _ => argument,
         })
         .collect()
-}
-
-/// A moment, or how long ago it was.
-fn time(text: &str) -> Result<SystemTime, &'static str> {
-    let ago = || Now::take().realtime.checked_sub(humantime::parse_duration(text).ok()?);
-    let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
-    let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
-    time.ok_or("a time in UTC is wanted, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h")
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
