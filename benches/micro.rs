@@ -4,7 +4,7 @@ use aerospike::{BatchOperation, BatchWritePolicy, Key, Value, operations};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tokio_util::codec::Decoder as _;
-use x_msrv::{
+use x_msrv_engine::{
     decode::{BigIntegers, Decoder, KeyRule},
     message::{Message, Origin},
     nsq::wire::FrameDecoder,

@@ -2,7 +2,8 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
-use x_msrv::{cli, commands, error_chain, exit::Exit, generator, logging};
+use x_msrv_engine::{error_chain, exit::Exit};
+use x_msrv_frontend::{cli, commands, generator, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

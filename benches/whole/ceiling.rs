@@ -4,15 +4,17 @@ use std::{cell::Cell, num::NonZeroU64, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::runtime::Builder;
-use x_msrv::{
+use x_msrv_engine::{
     BoxFuture,
-    config::{self, Overrides, Settings},
     dead_letter::log::LogOnly,
     message::{Delivery, Message, Origin, Receipt, Settlement},
     record::Record,
     run::{Parts, run},
     source::{Closing, Demand, Received, Source, SourceError},
     store::{Batches, Put, PutError, Store, StoreError, StoredRecord},
+};
+use x_msrv_frontend::{
+    config::{self, Overrides, Settings},
     wiring,
 };
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use x_msrv::{
+use x_msrv_engine::{
     decode::{BigIntegers, parse_object},
     record::{Key, Record},
     store::{

@@ -3,8 +3,7 @@
 use std::{num::NonZeroI64, sync::Arc};
 
 use tempfile::TempDir;
-use x_msrv::{
-    config::{self, Overrides},
+use x_msrv_engine::{
     decode::{BigIntegers, Decoder, KeyRule, Rejection, Shape},
     message::{Message, Origin},
     outcome::Outcome,
@@ -15,6 +14,7 @@ use x_msrv::{
         sqlite::{self, SqliteStore},
     },
 };
+use x_msrv_frontend::config::{self, Overrides};
 
 use crate::{
     corpus::grammar,
@@ -82,7 +82,7 @@ fn body(cell: &str) -> Vec<u8> {
     }
 }
 
-fn aerospike_settings(host: x_msrv::address::HostPort) -> aerospike::Settings {
+fn aerospike_settings(host: x_msrv_engine::address::HostPort) -> aerospike::Settings {
     aerospike::Settings {
         hosts: vec![host],
         namespace: "test".parse().expect("a name"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use x_msrv::address::HostPort;
+use x_msrv_engine::address::HostPort;
 
 use crate::support::{
     nsqd::{Lookupd, Nsqd, nobody},

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use x_msrv::address::HostPort;
+use x_msrv_engine::address::HostPort;
 
 use crate::support::{
     aerospike::{Rule, StandIn, Then, When},

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use x_msrv::{
+use x_msrv_engine::{
     budget::StopReason,
     dead_letter::memory::MemoryDeadLetter,
     decode::{BigIntegers, Decoder, KeyRule},

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use x_msrv::address::HostPort;
+use x_msrv_engine::address::HostPort;
 
 use crate::{
     secrets::{SECRET, authentication_server},

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use x_msrv::{
+use x_msrv_engine::{
     dead_letter::{
         DeadLetter, Kept, Letter,
         fallback::Fallback,

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use x_msrv::{
+use x_msrv_engine::{
     message::{Delivery, Settlement},
     source::{
         BYTES_IN_FLIGHT, Demand, Publisher, Received, Source,

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use x_msrv::{
+use x_msrv_engine::{
     decode::{BigIntegers, parse_object},
     record::{Fields, Key, Record, Value},
     store::{

@@ -3,7 +3,7 @@
 use std::{iter::zip, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use x_msrv::{
+use x_msrv_engine::{
     dead_letter::Letter,
     decode::{BigIntegers, Decoder, KeyRule, Metadata, OnLongName, Rejection, Rules, Schema, Shape, parse_object},
     message::{Message, Origin},

@@ -4,10 +4,8 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use x_msrv::{
-    config::{self, Overrides, Settings},
-    error_chain,
-};
+use x_msrv_engine::error_chain;
+use x_msrv_frontend::config::{self, Overrides, Settings};
 
 /// Keys whose values are secrets, or where they are.
 const SECRETS: [&str; 9] = [

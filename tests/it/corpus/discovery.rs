@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use x_msrv::{
+use x_msrv_engine::{
     nsq::name::ChannelName,
     source::nsq::lookup::{Lookup, Stats},
 };

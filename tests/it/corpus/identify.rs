@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
 };
 use tokio_util::codec::Decoder as _;
-use x_msrv::{
+use x_msrv_engine::{
     address::HostPort,
     error_chain,
     nsq::{

@@ -11,14 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use x_msrv::{
+use x_msrv_engine::{
     BoxFuture,
-    commands::dead::replay::{Replayed, letters},
     dead_letter::{Letter, NOT_REPLAYED, filter::Filter, replayed},
     decode::Rejection,
     message::{Message, Origin},
     source::{Publisher, SourceError},
 };
+use x_msrv_frontend::commands::dead::replay::{Replayed, letters};
 
 /// As a body, the bytes come back from a letter. As a file, each letter in them is sent once, however often the queue fails in between, and is
 /// marked; nothing else is touched.

@@ -17,7 +17,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::sleep,
 };
-use x_msrv::address::HostPort;
+use x_msrv_engine::address::HostPort;
 
 use super::{Injected, witness::Witness};
 

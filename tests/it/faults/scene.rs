@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use x_msrv::{
+use x_msrv_engine::{
     address::HostPort,
     record::Value as Field,
     store::{Store as _, aerospike::AerospikeStore},
@@ -370,8 +370,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn aerospike_settings(address: &HostPort, set: &str) -> x_msrv::store::aerospike::Settings {
-    use x_msrv::store::aerospike::{Exists, Settings, Ttl};
+fn aerospike_settings(address: &HostPort, set: &str) -> x_msrv_engine::store::aerospike::Settings {
+    use x_msrv_engine::store::aerospike::{Exists, Settings, Ttl};
     Settings {
         hosts: vec![address.clone()],
         namespace: "test".parse().expect("a name"),

@@ -47,7 +47,7 @@ pub(crate) fn message_of_150_bytes(number: u64) -> String {
 
 /// The real Aerospike server that the environment names. The suites for it then run there, with the same assertions, and not against the
 /// stand-in: `make test` runs them both ways where it can.
-pub(crate) fn real_aerospike() -> Option<x_msrv::address::HostPort> {
+pub(crate) fn real_aerospike() -> Option<x_msrv_engine::address::HostPort> {
     let address = std::env::var("X_MSRV_TEST_AEROSPIKE").ok()?;
     Some(address.parse().expect("X_MSRV_TEST_AEROSPIKE is HOST:PORT"))
 }

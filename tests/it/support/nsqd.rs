@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use serde::Deserialize;
 use tempfile::TempDir;
-use x_msrv::{
+use x_msrv_engine::{
     address::HostPort,
     http::{Answer, Bounds, get_json},
     nsq::{Connection, Identity},

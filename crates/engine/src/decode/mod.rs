@@ -1,0 +1,366 @@
+//! Bytes to a [`Record`], or the reason why not. Pure: no clock, no I/O, and no input makes it panic.
+
+mod json;
+mod rules;
+mod schema;
+mod selection;
+mod shape;
+
+pub use json::{MAX_DEPTH, parse_object};
+pub use rules::{Metadata, OnLongName, RuleFault, Rules};
+pub use schema::{Schema, SchemaError};
+pub use selection::Path;
+pub use shape::{NAMES_TO_BODY, Shape};
+
+use std::sync::Arc;
+
+use selection::unescaped;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    message::Message,
+    record::{Fields, KEY_FIELD, Key, Record, Value},
+};
+
+/// Why a message can't be stored, now or ever. Its text is for the person who looks at the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The body is over the configured size.
+    #[error("the body has {size} bytes, {limit} are allowed")]
+    TooLarge {
+        /// Bytes of the body.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The body is not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// The body is JSON, but an array, a number, a string, a boolean or null.
+    #[error("a JSON object is wanted, this is {0}")]
+    NotObject(&'static str),
+    /// An object names a field twice, so that one of the two would be lost.
+    #[error("field {} stands twice", short(.0))]
+    DuplicateField(String),
+    /// Two fields of the document get one name by the configuration, so that one of the two would be lost.
+    #[error("two fields get the name {}", short(.0))]
+    OneName(String),
+    /// The names of flattened fields are far longer than the body that they come from.
+    #[error("flattened, the names of its fields have over {limit} bytes, which is {NAMES_TO_BODY} times the body")]
+    LongNames {
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// Arrays and objects are nested too deeply.
+    #[error("field {} is nested deeper than {MAX_DEPTH} levels", short(path))]
+    TooDeep {
+        /// Where the limit was passed.
+        path: String,
+    },
+    /// An integer does not fit 64 bits with sign.
+    #[error("field {} holds an integer that does not fit 64 bits with sign", short(path))]
+    BigInteger {
+        /// Which field.
+        path: String,
+    },
+    /// A number is too large for a float of 64 bits; too small is zero.
+    #[error("field {} holds a number that is too large for a 64-bit float", short(path))]
+    HugeNumber {
+        /// Which field.
+        path: String,
+    },
+    /// A field has the name that is kept for the record's key.
+    #[error("field `{KEY_FIELD}` is kept for the record's key")]
+    ReservedField,
+    /// The field that is to be the key is not there, or is neither text nor an integer.
+    #[error("the key field {pointer} {fault}")]
+    NoKey {
+        /// The configured JSON pointer.
+        pointer: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// The document does not fit the configured schema.
+    #[error("schema: {}: {}", short(path), short(fault))]
+    Schema {
+        /// JSON pointer to the failing place.
+        path: String,
+        /// What the schema says about it.
+        fault: String,
+    },
+    /// The store says that it will never take this record.
+    #[error("refused by the store: {}", short(.0))]
+    Refused(String),
+    /// The message was put off more often than allowed.
+    #[error("attempt {attempts} of at most {limit} failed: {}", short(cause))]
+    TooManyAttempts {
+        /// Deliveries so far.
+        attempts: u32,
+        /// The configured limit.
+        limit: u32,
+        /// What failed the last time.
+        cause: String,
+    },
+}
+
+/// Names come from the message and may be of any length and hold anything; reasons are lines that people read.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let mut letters = text.chars().flat_map(|letter| match letter {
+        letter if letter.is_control() => letter.escape_debug().collect(),
+        letter => vec![letter],
+    });
+    let mut shown: String = letters.by_ref().take(LONGEST).collect();
+    if letters.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+impl Rejection {
+    /// All that [`reason`](Self::reason) can be.
+    pub const REASONS: [&str; 12] = [
+        "too-large",
+        "not-json",
+        "not-object",
+        "duplicate-field",
+        "too-deep",
+        "big-integer",
+        "huge-number",
+        "reserved-field",
+        "no-key",
+        "schema",
+        "refused",
+        "too-many-attempts",
+    ];
+
+    /// A short fixed word, for logs, counters and filters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        let reason = match self {
+            Self::TooLarge { .. } | Self::LongNames { .. } => "too-large",
+            Self::NotJson(_) => "not-json",
+            Self::NotObject(_) => "not-object",
+            Self::DuplicateField(_) | Self::OneName(_) => "duplicate-field",
+            Self::TooDeep { .. } => "too-deep",
+            Self::BigInteger { .. } => "big-integer",
+            Self::HugeNumber { .. } => "huge-number",
+            Self::ReservedField => "reserved-field",
+            Self::NoKey { .. } => "no-key",
+            Self::Schema { .. } => "schema",
+            Self::Refused(_) => "refused",
+            Self::TooManyAttempts { .. } => "too-many-attempts",
+        };
+        debug_assert!(Self::REASONS.contains(&reason), "{reason}");
+        reason
+    }
+}
+
+/// What a record's key is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRule {
+    /// The message's origin and id: a redelivery hits the same record, two equal documents are two records.
+    Message,
+    /// A field of the document, by JSON pointer (RFC 6901).
+    Field(String),
+    /// SHA-256 of the body in hexadecimal: equal bodies are one record.
+    BodyHash,
+}
+
+/// What becomes of an integer that does not fit 64 bits with sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum BigIntegers {
+    /// The message is rejected.
+    Reject,
+    /// The integer is stored as text, digit by digit.
+    Text,
+}
+
+/// Turns bodies into records.
+#[derive(Debug)]
+pub struct Decoder {
+    /// Bytes a body may have.
+    pub max_size: usize,
+    /// What the key is made of.
+    pub key: KeyRule,
+    /// What becomes of too large integers.
+    pub big_integers: BigIntegers,
+    /// What every document has to fit.
+    pub schema: Option<Schema>,
+    /// Which fields of a document are stored, and under which names; all as they are where there is none. Key and schema are about the document as it was
+    /// published.
+    pub shape: Option<Arc<Shape>>,
+}
+
+impl Decoder {
+    /// The record that `message` is to be stored as.
+    ///
+    /// # Errors
+    /// The message is at fault and will be as wrong the next time.
+    pub fn decode(&self, message: &Message) -> Result<Record, Rejection> {
+        self.check_size(message)?;
+        let body = &message.body;
+        let mut fields = json::parse_object(body, self.big_integers)?;
+        if let Some(schema) = &self.schema {
+            schema.check(&fields)?;
+        }
+        let key = self.key(message, &fields)?;
+        let mut size = body.len();
+        if let Some(shape) = &self.shape {
+            fields = shape.apply(fields, message)?;
+            size += shape.added();
+        }
+        // A field of that name would be overwritten by the key, that is, lost; unless it is the key.
+        if fields.iter().any(|(name, value)| name == KEY_FIELD && *value != Value::from(&key)) {
+            return Err(Rejection::ReservedField);
+        }
+        Ok(Record { key, fields, size })
+    }
+
+    /// Whether `message` is small enough to be looked at.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_size(&self, message: &Message) -> Result<(), Rejection> {
+        let (size, limit) = (message.body.len(), self.max_size);
+        if size > limit { Err(Rejection::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    fn key(&self, message: &Message, fields: &Fields) -> Result<Key, Rejection> {
+        match &self.key {
+            KeyRule::Message => Ok(Key::Text([message.origin.as_str(), "/", &message.id].concat())),
+            KeyRule::BodyHash => Ok(Key::Text(hex(&Sha256::digest(&message.body)))),
+            KeyRule::Field(pointer) => {
+                let fault = |fault| Rejection::NoKey { pointer: pointer.clone(), fault };
+                match find(fields, pointer).ok_or_else(|| fault("is missing"))? {
+                    Value::Int(number) => Ok(Key::Int(*number)),
+                    Value::Text(text) if text.is_empty() => Err(fault("is empty")),
+                    Value::Text(text) => Ok(Key::Text(text.clone())),
+                    _ => Err(fault("is neither text nor an integer")),
+                }
+            }
+        }
+    }
+}
+
+/// The value at a JSON pointer (RFC 6901) that starts with `/`.
+fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
+    let field = |fields: &'a Fields, name: &str| fields.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+    let mut steps = pointer.split('/').skip(1).map(unescaped);
+    let first = field(fields, &steps.next()?)?;
+    steps.try_fold(first, |value, step| match value {
+        Value::Map(fields) => field(fields, &step),
+        Value::List(values) => values.get(step.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Origin;
+    use bytes::Bytes;
+
+    fn message(body: &str) -> Message {
+        Message {
+            origin: Origin::new("t@h:1"),
+            id: "0a".into(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            attempts: 1,
+            published: None,
+        }
+    }
+
+    fn decoder(key: KeyRule) -> Decoder {
+        Decoder { max_size: 1 << 20, key, big_integers: BigIntegers::Reject, schema: None, shape: None }
+    }
+
+    fn field(pointer: &str) -> KeyRule {
+        KeyRule::Field(pointer.to_owned())
+    }
+
+    #[test]
+    fn the_key_follows_its_rule() {
+        let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"; // printf '{}' | sha256sum
+        let cases = [
+            (KeyRule::Message, "{}", Key::Text("t@h:1/0a".into())),
+            (KeyRule::BodyHash, "{}", Key::Text(hash.into())),
+            (field("/id"), r#"{"id":7}"#, Key::Int(7)),
+            (field("/a/1/b~1c~0"), r#"{"a":[0,{"b/c~":"x"}]}"#, Key::Text("x".into())),
+            (field("/gid"), r#"{"gid":7}"#, Key::Int(7)),
+        ];
+        for (rule, body, key) in cases {
+            assert_eq!(decoder(rule).decode(&message(body)).expect(body).key, key, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_its_key_is_rejected() {
+        for (pointer, body) in
+            [("/id", "{}"), ("/id", r#"{"id":null}"#), ("/id", r#"{"id":""}"#), ("/id/x", r#"{"id":1}"#), ("/l/9", r#"{"l":[]}"#)]
+        {
+            let rejection = decoder(field(pointer)).decode(&message(body)).expect_err(body);
+            assert_eq!(rejection.reason(), "no-key", "{body}");
+        }
+    }
+
+    /// A field that is not stored, or under another name, is as good a key as before, and the schema is about what the publisher sends.
+    #[test]
+    fn key_and_schema_see_the_document_as_it_was_published() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), r#"{"required":["id"],"additionalProperties":false,"properties":{"id":{}}}"#).expect("written");
+        let rules =
+            Rules { exclude: vec!["id".parse().expect("a path")], constant: vec![("more".into(), Value::Bool(true))], ..Rules::default() };
+        let shape = Shape::new(rules, None, |_| Ok(())).expect("rules that make sense");
+        let schema = Schema::load(file.path()).expect("a schema");
+        let decoder = Decoder { schema: Some(schema), shape: Some(Arc::new(shape)), ..decoder(field("/id")) };
+        let record = decoder.decode(&message(r#"{"id":7}"#)).expect("a record");
+        assert_eq!(record, Record { key: Key::Int(7), fields: vec![("more".into(), Value::Bool(true))], size: 8 + 4 + 8 });
+        assert_eq!(decoder.decode(&message(r#"{"id":7,"more":1}"#)).expect_err("not in the schema").reason(), "schema");
+        assert_eq!(decoder.decode(&message("{}")).expect_err("not in the schema").reason(), "schema");
+    }
+
+    #[test]
+    fn the_name_of_the_key_is_reserved_for_what_is_stored_and_not_for_what_is_published() {
+        let path = |text: &str| text.parse().expect("a path");
+        let renamed = Rules { rename: vec![(path("gid"), "guid".into())], ..Rules::default() };
+        let left_out = Rules { exclude: vec![path("gid")], ..Rules::default() };
+        let joined = Rules { flatten: Some("i".into()), ..Rules::default() };
+        let shaped =
+            |rules| Decoder { shape: Some(Arc::new(Shape::new(rules, None, |_| Ok(())).expect("rules"))), ..decoder(KeyRule::Message) };
+        for rules in [renamed, left_out] {
+            shaped(rules).decode(&message(r#"{"gid":1}"#)).expect("no field of that name is stored");
+        }
+        assert_eq!(shaped(joined).decode(&message(r#"{"g":{"d":1}}"#)), Err(Rejection::ReservedField));
+    }
+
+    #[test]
+    fn a_field_that_the_key_would_overwrite_is_rejected() {
+        let rejection = decoder(KeyRule::Message).decode(&message(r#"{"gid":1}"#)).expect_err("gid is reserved");
+        assert_eq!(rejection, Rejection::ReservedField);
+    }
+
+    /// Names are the sender's: one with a line end forged a line of its own, a long one hid what stands behind it.
+    #[test]
+    fn a_reason_is_one_line_of_bounded_length_whatever_the_names_are() {
+        let forged = "a\n\u{1b}[2J".to_owned();
+        assert_eq!(Rejection::DuplicateField(forged).to_string(), r"field a\n\u{1b}[2J stands twice");
+        let rejection = Rejection::BigInteger { path: "ä\0".repeat(1 << 20) };
+        let text = rejection.to_string();
+        assert!(text.chars().count() < 300 && text.ends_with("… holds an integer that does not fit 64 bits with sign"), "{text}");
+    }
+
+    #[test]
+    fn the_size_limit_is_the_last_allowed_size() {
+        let decoder = Decoder { max_size: 2, ..decoder(KeyRule::Message) };
+        decoder.decode(&message("{}")).expect("two bytes are allowed");
+        assert_eq!(decoder.decode(&message("{} ")), Err(Rejection::TooLarge { size: 3, limit: 2 }));
+    }
+}

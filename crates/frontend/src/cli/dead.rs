@@ -1,0 +1,150 @@
+//! `x-msrv dead` on the command line.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::SystemTime};
+
+use clap::{ArgGroup, Args, Subcommand, builder::PossibleValuesParser};
+
+use super::at_least_one;
+use crate::timer::Now;
+use x_msrv_engine::{dead_letter::filter::Filter, decode::Rejection};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List dead letters without their bodies, the newest last
+    ///
+    /// Those that were replayed are left out. Letters in a topic can be looked at only by taking them: they are given back at once, count one attempt
+    /// more, and come in another order.
+    #[command(after_help = "Examples:
+  x-msrv dead list
+  x-msrv dead list --reason schema --since 1d --json | jq -r .detail | sort | uniq -c")]
+    List(DeadListArgs),
+    /// Show one dead letter as it is kept, body included
+    #[command(after_help = "Example:\n  x-msrv dead show 1a2b3c4d5e6f7a8b --body | jq .")]
+    Show(DeadShowArgs),
+    /// Publish dead letters to the configured queue again, each once
+    ///
+    /// Each letter that went is marked with the time in its file, or finished in its topic, so that a second replay does not send it again. Whoever is
+    /// killed in between may send one batch, of at most 100, twice.
+    ///
+    /// Letters become new messages, with a new attempt, and one that is refused again becomes a new letter. Where a record's key is made of the message,
+    /// as by default, they get new keys: a letter whose reason is too-many-attempts, whose write may have arrived after all, can become a second record.
+    #[command(after_help = "Examples:
+  x-msrv dead replay --reason schema --dry-run
+  x-msrv dead replay /var/lib/x-msrv/dead-letter.ndjson.1")]
+    Replay(DeadReplayArgs),
+    /// Remove dead letters for good
+    ///
+    /// At least one word has to say which. A file is replaced as a whole, while runs wait for some milliseconds.
+    #[command(after_help = "Examples:
+  x-msrv dead purge --replayed
+  x-msrv dead purge --all --until 30d --dry-run")]
+    Purge(DeadPurgeArgs),
+}
+
+/// Which letters are meant, wherever they are.
+#[derive(Debug, Args)]
+pub(crate) struct SelectArgs {
+    /// Those that were rejected for this reason; may be said several times
+    #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(Rejection::REASONS), hide_possible_values = true)]
+    reason: Vec<String>,
+    /// Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<SystemTime>,
+    /// Those that were rejected before then
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<SystemTime>,
+    /// That of the message with this id
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Files of dead letters, in place of those of the configuration
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl SelectArgs {
+    fn filter(&self, replayed: Option<bool>) -> Filter {
+        Filter { reasons: self.reason.clone(), since: self.since, until: self.until, id: self.id.clone(), replayed }
+    }
+}
+
+/// The same, and whether they were replayed.
+#[derive(Debug, Args)]
+pub(crate) struct WhichArgs {
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    /// Those that were replayed, in place of those that were not
+    #[arg(long, conflicts_with = "all")]
+    replayed: bool,
+    /// All of them, replayed or not
+    #[arg(long)]
+    all: bool,
+}
+
+impl WhichArgs {
+    pub(crate) fn filter(&self) -> Filter {
+        self.select.filter((!self.all).then_some(self.replayed))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadListArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show the newest of them, at most this many
+    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
+    pub(crate) limit: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadShowArgs {
+    /// The message's id, as `list` shows it
+    pub(crate) id: String,
+    /// The body alone, byte by byte
+    #[arg(long)]
+    pub(crate) body: bool,
+    /// Files of dead letters, in place of those of the configuration
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadReplayArgs {
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    /// Say what would be sent, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["reason", "since", "until", "id", "replayed", "all"]))]
+pub(crate) struct DeadPurgeArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+impl DeadShowArgs {
+    pub(crate) fn select(&self) -> SelectArgs {
+        SelectArgs { reason: Vec::new(), since: None, until: None, id: Some(self.id.clone()), files: self.files.clone() }
+    }
+}
+
+impl DeadReplayArgs {
+    pub(crate) fn filter(&self) -> Filter {
+        self.select.filter(Some(false))
+    }
+}
+
+/// A moment, or how long ago it was.
+fn time(text: &str) -> Result<SystemTime, &'static str> {
+    let ago = || Now::take().realtime.checked_sub(humantime::parse_duration(text).ok()?);
+    let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
+    let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
+    time.ok_or("a time in UTC is wanted, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h")
+}

@@ -1,0 +1,374 @@
+//! The command line.
+
+mod dead;
+mod init;
+
+use std::{
+    ffi::OsString,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+
+pub(crate) use dead::{DeadCommand, DeadListArgs, DeadPurgeArgs, DeadReplayArgs, DeadShowArgs, SelectArgs};
+pub(crate) use init::{InitArgs, Queue, StoreKind};
+
+use crate::{
+    commands::explain::words,
+    config::{Flag, Overrides},
+    status::{Level, Threshold},
+    timer::SYSTEM,
+};
+use x_msrv_engine::exit::Exit;
+
+/// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code and meaning.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+   0  everything that was received is settled
+   2  the command line is wrong
+ 1, 2, 3  of status: warning, critical, unknown
+  65  the queue refuses a message that was to be sent
+  66  a file given to a command cannot be used
+  69  the queue or the store cannot be reached
+  70  a bug
+  74  standard output cannot be written
+  75  some messages were given back because of an outage, or are not known to be settled
+  78  the configuration is wrong, or the store is not set up for it
+ 130, 143  a second SIGINT or SIGTERM ended the run at once";
+
+/// Drains at most N messages from a queue into a database, exactly and safely, and ends.
+///
+/// Without a command it does one run: it takes messages until N are taken, the queue is empty or time is up, checks that each is a JSON object,
+/// stores it, and tells the queue what became of it. What cannot be stored goes to the dead letter.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, args_conflicts_with_subcommands = false, max_term_width = 100)]
+#[command(after_long_help = format!("{EXIT_CODES}
+
+Examples:
+  x-msrv                                 one run by /etc/x-msrv/x-msrv.yml
+  x-msrv -c orders.yml --report json     one run, its report as JSON on standard output
+  x-msrv check --connect                 is everything set up?
+  X_MSRV__NSQ__TOPIC=orders x-msrv       every key can be set by the environment"))]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]
+    ///
+    /// The original's -cfg PATH and -cfg=PATH work as well.
+    #[arg(short, long, value_name = "PATH", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Log errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Log more: what a run asks and decides
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+impl GlobalArgs {
+    /// Flags by the keys that they stand for.
+    pub(crate) fn overrides(&self) -> Option<Flag> {
+        match (self.quiet, self.verbose) {
+            (true, _) => Some(("--quiet", "log.level", "error".to_owned())),
+            (_, true) => Some(("--verbose", "log.level", "debug".to_owned())),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Take at most this many messages
+    #[arg(long, value_name = "N")]
+    max_messages: Option<String>,
+    /// Take no message after this long, for instance 2s
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
+    /// Listen to an empty queue for this long before the end, for instance 1s
+    #[arg(long, value_name = "DURATION")]
+    idle_timeout: Option<String>,
+    /// Look at what waits and say what a run would do; nothing is taken
+    ///
+    /// An embedded queue shows its messages; of NSQ no more is known than how many wait, for nsqd shows a message only to whoever takes it.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Show the run's report on standard output
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) report: Option<ReportFormat>,
+}
+
+/// How a report is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One JSON object on one line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// One bounded run; what happens without a command
+    ///
+    /// Its options may stand in front of it as well; one that stands in both places counts as it stands behind.
+    #[command(after_help = "Examples:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s\n  x-msrv run --dry-run")]
+    Run(RunArgs),
+    /// Write a configuration, and check it: what no option says is asked for
+    ///
+    /// Without a name it is /etc/x-msrv/x-msrv.yml; with one, /etc/x-msrv/NAME.yml; with -c, that file. Every key stands in it with a comment. Where standard
+    /// input is no terminal nothing is asked, and what no option says has the value that would have been suggested.
+    #[command(after_help = "Examples:
+  x-msrv init
+  x-msrv init orders --nsqd queue:4150 --topic orders --aerospike db:3000 --namespace prod
+  x-msrv init -c try/x-msrv.yml --queue embedded --store sqlite")]
+    Init(InitArgs),
+    /// Publish lines to the configured queue, each as one message
+    ///
+    /// Empty lines are left out; the others need not be UTF-8. A line goes as soon as it is complete, so what is written slowly can be piped in. How
+    /// many went is told on standard error.
+    #[command(after_help = "Examples:
+  x-msrv send -c orders.yml orders.ndjson
+  echo '{\"id\": 1}' | x-msrv send -c orders.yml --count 1000")]
+    Send(SendArgs),
+    /// Show records of the configured store, as NDJSON
+    ///
+    /// One JSON object a line: the record's key as gid, and its fields.
+    #[command(after_help = "Example:\n  x-msrv records -c orders.yml --limit 5 | jq .id")]
+    Records(RecordsArgs),
+    /// Check the configuration and show the settings in force
+    ///
+    /// One setting a line, in the words of the configuration file, with everything that the file leaves to its default. No message is taken.
+    #[command(after_help = "Examples:
+  x-msrv check -c orders.yml
+  x-msrv check --connect     asks queue, store and dead letter as well")]
+    Check(CheckArgs),
+    /// Say how a pipeline is: last and next run, backlog, what was rejected
+    ///
+    /// It asks the history of the runs, and systemd for the timer; neither queue nor store, and nothing is changed.
+    ///
+    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also that of every error. It is a warning when no
+    /// run has succeeded for 3 periods, when the last run failed, when the timer is not active, and when the backlog grows although runs take all that
+    /// they may; and critical when no run has succeeded for 10 periods.
+    #[command(after_help = "Examples:
+  x-msrv status
+  x-msrv status orders --json | jq .backlog
+  x-msrv status orders --warning backlog=1000 --critical backlog=100000 --warning rejected=1%")]
+    Status(StatusArgs),
+    /// Show past runs as a table, as JSON, or as a page for the browser
+    #[command(after_help = "Examples:
+  x-msrv history --since 1h
+  x-msrv history --since 7d --html report.html
+  x-msrv history --since 7d --json | jq -r 'select(.\"exit-code\" != 0) | [.started, .error] | @tsv'")]
+    History(HistoryArgs),
+    /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
+    ///
+    /// No configuration is read.
+    #[command(after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large")]
+    Explain(ExplainArgs),
+    /// Work with dead letters: list, show, replay, purge
+    ///
+    /// They are those of the configuration, in the files and in the topic that it names, or in files that are named here.
+    #[command(subcommand)]
+    Dead(DeadCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// A file with one message a line; - is standard input
+    #[arg(default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// Send all lines this many times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) count: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordsArgs {
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
+    pub(crate) limit: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Also prove that queue, store and dead letter answer
+    #[arg(long)]
+    pub(crate) connect: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml
+    #[arg(conflicts_with = "config")]
+    name: Option<String>,
+    /// One JSON object on one line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
+    ///
+    /// age: the last run that succeeded ended longer ago. backlog: more messages wait. drain: it takes longer until none waits. rejected: a greater part
+    /// of what was received lately.
+    #[arg(long, value_name = "MEASURE=LIMIT")]
+    warning: Vec<Threshold>,
+    /// The same for what is critical
+    #[arg(long, value_name = "MEASURE=LIMIT")]
+    critical: Vec<Threshold>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Show runs that began no longer ago than this
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration)]
+    pub(crate) since: Duration,
+    /// One JSON object a line for each run, with what became of its messages and why it failed
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a page with charts into this file, in place of what is there; - is standard output
+    ///
+    /// It is one file that needs no other and no network, for a browser of any size. It tells how the pipeline is, as status does; messages, backlog and
+    /// duration of the runs; why messages were rejected and runs failed; and the settings in force. There are no bodies and no secrets in it.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// An exit code, a stop reason, or a reason of a dead letter
+    #[arg(value_parser = PossibleValuesParser::new(words()), hide_possible_values = true)]
+    pub(crate) word: String,
+}
+
+/// A system's configuration by its name.
+fn configuration(name: &str) -> PathBuf {
+    Path::new(SYSTEM).join(format!("{name}.yml"))
+}
+
+impl StatusArgs {
+    /// The configuration that is asked for by its name.
+    pub(crate) fn configuration(&self) -> Option<PathBuf> {
+        self.name.as_deref().map(configuration)
+    }
+
+    pub(crate) fn thresholds(&self) -> Vec<(Level, Threshold)> {
+        let warning = self.warning.iter().map(|threshold| (Level::Warning, *threshold));
+        warning.chain(self.critical.iter().map(|threshold| (Level::Critical, *threshold))).collect()
+    }
+}
+
+impl RunArgs {
+    /// Flags by the keys that they stand for.
+    pub(crate) fn overrides(&self) -> Vec<Flag> {
+        let flags = [
+            ("--max-messages", "max-messages", &self.max_messages),
+            ("--timeout", "timeout", &self.timeout),
+            ("--idle-timeout", "idle-timeout", &self.idle_timeout),
+        ];
+        flags.into_iter().filter_map(|(flag, key, value)| value.clone().map(|value| (flag, key, value))).collect()
+    }
+
+    /// These flags, or those in front of the command where these say nothing.
+    pub(crate) fn or(self, before: Self) -> Self {
+        Self {
+            max_messages: self.max_messages.or(before.max_messages),
+            timeout: self.timeout.or(before.timeout),
+            idle_timeout: self.idle_timeout.or(before.idle_timeout),
+            dry_run: self.dry_run || before.dry_run,
+            report: self.report.or(before.report),
+        }
+    }
+}
+
+/// Reads the command line; help and errors are shown here, and end the program with the code that is brought.
+///
+/// # Errors
+/// There is nothing to be done any more.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    let arguments = self::arguments(arguments);
+    Cli::try_parse_from(&arguments).map_err(|error| {
+        // Where standard error is closed there is nobody to tell.
+        drop(error.print());
+        // For a monitoring plugin 2 is critical.
+        let is_status = arguments.iter().skip(1).any(|argument| argument == "status");
+        match error.exit_code() {
+            0 => Exit::Success,
+            _ if is_status => Exit::Unknown,
+            _ => Exit::Usage,
+        }
+        .into()
+    })
+}
+
+/// The command line with the original's `-cfg PATH` and `-cfg=PATH` as `--config`.
+fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    arguments
+        .map(|argument| match argument.to_str() {
+            Some("-cfg") => "--config".into(),
+            Some(text) if text.starts_with("-cfg=") => text.replacen("-cfg=", "--config=", 1).into(),
+            _ => argument,
+        })
+        .collect()
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "a duration is wanted, such as 1h or 7d")
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "a whole number of at least 1 is wanted")
+}
+
+/// What the environment adds to a configuration.
+#[must_use]
+pub fn environment() -> Overrides {
+    // What is not UTF-8 can be neither a key nor a value of ours.
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Overrides {
+        environment: std::env::vars_os().filter_map(text).collect(),
+        flags: Vec::new(),
+        // systemd joins several directories by colons; the first is ours.
+        state_directory: std::env::var_os("STATE_DIRECTORY")
+            .and_then(|list| std::env::split_paths(&list).next())
+            .filter(|path| path.is_absolute()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(words: &[&str]) -> Cli {
+        Cli::try_parse_from(arguments(words.iter().map(OsString::from))).expect("a command line")
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_original_s_single_dash_works_in_both_forms() {
+        for words in
+            [&["x-msrv", "-cfg", "a.yml"][..], &["x-msrv", "-cfg=a.yml"], &["x-msrv", "-c", "a.yml"], &["x-msrv", "run", "--config=a.yml"]]
+        {
+            assert_eq!(parse(words).global.config, Some("a.yml".into()), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn run_is_what_happens_without_a_command_with_the_same_flags() {
+        let before = parse(&["x-msrv", "--max-messages", "7"]).run.overrides();
+        let Some(Command::Run(after)) = parse(&["x-msrv", "run", "--max-messages", "7"]).command else { panic!("a run") };
+        assert_eq!(before, after.overrides());
+        assert_eq!(before, [("--max-messages", "max-messages", "7".to_owned())]);
+    }
+}

@@ -1,0 +1,212 @@
+//! `x-msrv dead replay`
+//!
+//! A letter in a file that was published is marked where it stands, with the time: the mark has the length of what was there, so that the file may be
+//! appended to or renamed meanwhile. The mark is written, and synced, after the queue has acknowledged its batch; whoever is killed between the two
+//! sends that batch again. A letter in a topic is finished there in the same order.
+
+use std::{fs::File, path::Path, time::SystemTime};
+
+use bytes::Bytes;
+
+use super::{
+    NoLetters, file_error, files,
+    list::{Found, look},
+    lock_folder, none_at_all, topic,
+};
+use crate::{
+    cli::DeadReplayArgs,
+    commands::{CommandError, say},
+    config::Settings,
+    timer::Now,
+    wiring,
+};
+use x_msrv_engine::{
+    dead_letter::{
+        filter::Filter,
+        letters::{self, Line},
+    },
+    message::Delivery,
+    source::{Publisher, Source},
+    state_file,
+};
+
+/// Letters that are published, and then marked, in one go.
+const LETTERS_AT_ONCE: usize = 100;
+
+/// Bytes of bodies that are published in one go; nsqd takes 5 MiB by default.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> Result<(), CommandError> {
+    let filter = arguments.filter();
+    if arguments.dry_run {
+        let mut found = Found::default();
+        let whole = look(settings, &arguments.select, &filter, |letter| found.add(letter, 0)).await?;
+        say(&format!("letters that would be sent: {}{}", found.summary(), if whole { "" } else { topic::NOT_ALL }));
+        return Ok(());
+    }
+    let mut publisher = wiring::publisher(&settings.source).await?;
+    let mut replayed = Replayed::default();
+    for path in files(settings, &arguments.select) {
+        // The lock first: a purge puts another file in the place of this one, and marks in the old one would be lost.
+        let _one_at_a_time = lock_folder(&path)?;
+        let file = state_file::open_to_overwrite(&path).map_err(|cause| file_error(&path, "open", cause))?;
+        let from_file = letters(&file, &path, &filter, Now::take().realtime, &mut *publisher).await;
+        replayed.add(from_file.map_err(|cause| replayed.until(cause))?);
+    }
+    if let Some(source) = topic::open(settings, &arguments.select).await? {
+        let from_topic = from_topic(source, &filter, &mut *publisher).await;
+        replayed.add(from_topic.map_err(|cause| replayed.until(cause))?);
+    }
+    let skipped = if replayed.no_letters > 0 { format!(", {} are no letters", replayed.no_letters) } else { String::new() };
+    say(&format!("letters sent: {}, sent before: {}{skipped}", replayed.sent, replayed.before));
+    Ok(())
+}
+
+/// What a replay found, and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Letters that were published, and marked or finished.
+    pub sent: usize,
+    /// Letters that were marked before.
+    pub before: usize,
+    /// Lines, or messages, that are no letters.
+    pub no_letters: u64,
+}
+
+impl Replayed {
+    fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.before += other.before;
+        self.no_letters += other.no_letters;
+    }
+
+    /// An error, and what was done before it.
+    fn until(&self, cause: CommandError) -> CommandError {
+        match cause {
+            CommandError::Partly { .. } => cause,
+            _ if self.sent == 0 => cause,
+            _ => CommandError::Partly { done: format!("letters sent: {}, then it failed", self.sent), cause: Box::new(cause) },
+        }
+    }
+}
+
+/// Publishes the letters in `file` that are meant and not marked, and marks them with `time`; `path` is its name, for messages.
+///
+/// # Errors
+/// The file can't be read or written, holds lines and not one letter, or the queue does not take what is in it.
+pub async fn letters(
+    file: &File,
+    path: &Path,
+    filter: &Filter,
+    time: SystemTime,
+    publisher: &mut dyn Publisher,
+) -> Result<Replayed, CommandError> {
+    let mut replay = Replay { publisher, file, path, time, batch: Batch::default(), replayed: Replayed::default() };
+    let sent_or_not = Filter { replayed: None, ..filter.clone() };
+    let (mut others, mut count) = (NoLetters::new(path), 0);
+    for line in letters::lines(file).map_err(|cause| file_error(path, "look at", cause))? {
+        let (place, line) = line.map_err(|cause| file_error(path, "read", cause))?;
+        count += 1;
+        match letters::parse(&line) {
+            Line::Letter(letter) if !sent_or_not.matches(&letter) => {}
+            Line::Letter(letter) if letter.replayed.is_some() => replay.replayed.before += 1,
+            Line::Letter(letter) => {
+                let body = letter.body.to_bytes().expect("a letter is parsed with its body");
+                replay.add(place.offset, body.into()).await?;
+            }
+            Line::NoLetter => others.add(place.number),
+        }
+    }
+    replay.flush().await?;
+    none_at_all(path, count, others.count)?;
+    Ok(Replayed { no_letters: others.count, ..replay.replayed })
+}
+
+#[derive(Default)]
+struct Batch {
+    bodies: Vec<Bytes>,
+    /// Where each letter's line begins.
+    offsets: Vec<u64>,
+    bytes: usize,
+}
+
+struct Replay<'a> {
+    publisher: &'a mut dyn Publisher,
+    file: &'a File,
+    path: &'a Path,
+    time: SystemTime,
+    batch: Batch,
+    replayed: Replayed,
+}
+
+impl Replay<'_> {
+    async fn add(&mut self, offset: u64, body: Bytes) -> Result<(), CommandError> {
+        if self.batch.bodies.len() == LETTERS_AT_ONCE || self.batch.bytes + body.len() > BYTES_AT_ONCE {
+            self.flush().await?;
+        }
+        self.batch.bytes += body.len();
+        self.batch.bodies.push(body);
+        self.batch.offsets.push(offset);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), CommandError> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.bodies.is_empty() {
+            return Ok(());
+        }
+        self.publisher.publish(&batch.bodies).await.map_err(|error| self.partly(error.into()))?;
+        self.replayed.sent += batch.bodies.len();
+        let marked = letters::mark_replayed(self.file, &batch.offsets, self.time);
+        marked.map_err(|cause| self.partly(file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause)))
+    }
+
+    fn partly(&self, cause: CommandError) -> CommandError {
+        CommandError::Partly { done: format!("letters sent: {}, then it failed", self.replayed.sent), cause: Box::new(cause) }
+    }
+}
+
+/// Publishes the letters of a topic that are meant, and finishes them there.
+async fn from_topic(source: Box<dyn Source>, filter: &Filter, publisher: &mut dyn Publisher) -> Result<Replayed, CommandError> {
+    let mut letters = topic::Letters::start(source, false).await?;
+    let mut replayed = Replayed::default();
+    let mut failure = None;
+    while failure.is_none() {
+        let mut taken = letters.next(filter).await;
+        if taken.is_empty() {
+            break;
+        }
+        while !taken.is_empty() {
+            let (deliveries, bodies) = batch(&mut taken);
+            if failure.is_none() {
+                failure = publisher.publish(&bodies).await.err();
+            }
+            if failure.is_none() {
+                replayed.sent += bodies.len();
+                letters.finish(deliveries).await;
+            } else {
+                for delivery in deliveries {
+                    letters.hold(delivery).await;
+                }
+            }
+        }
+    }
+    replayed.no_letters = letters.others;
+    letters.close().await;
+    match failure {
+        None => Ok(replayed),
+        Some(cause) => Err(replayed.until(cause.into())),
+    }
+}
+
+/// Takes as many as are published in one go.
+fn batch(taken: &mut Vec<topic::Taken>) -> (Vec<Delivery>, Vec<Bytes>) {
+    let mut bytes = 0;
+    let fits = |(_, letter): &&topic::Taken| {
+        bytes += letter.body.len();
+        bytes <= BYTES_AT_ONCE
+    };
+    let count = taken.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
+    let body = |(delivery, letter): topic::Taken| (delivery, letter.body.to_bytes().expect("a letter is parsed with its body").into());
+    taken.drain(..count).map(body).unzip()
+}

@@ -1,0 +1,116 @@
+//! The configuration as it is shipped, with answers in the place of its own values. Pure.
+
+/// The shipped configuration: every key with a comment, those that are not needed behind a `#`.
+const SHIPPED: &str = include_str!("../../../../../etc/x-msrv.yml");
+
+/// Lines of a configuration, by sections.
+pub(super) struct Template {
+    lines: Vec<String>,
+}
+
+impl Template {
+    pub(super) fn shipped() -> Self {
+        Self { lines: SHIPPED.lines().map(str::to_owned).collect() }
+    }
+
+    /// Takes a section into force, whose keys are each behind a `#` in the first column.
+    pub(super) fn enable(&mut self, section: &str) {
+        for line in self.section(section) {
+            if let Some(key) = line.strip_prefix('#') {
+                *line = key.to_owned();
+            }
+        }
+    }
+
+    /// Takes a section out of force; its comments stay.
+    pub(super) fn disable(&mut self, section: &str) {
+        for line in self.section(section) {
+            if !line.trim_start().starts_with('#') {
+                line.insert(0, '#');
+            }
+        }
+    }
+
+    /// Sets a key of a section, or of the top level where that is empty. It stands there with another value, or behind a `#`; else it is added at the end
+    /// of its section.
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) {
+        let indent = if section.is_empty() { "" } else { "  " };
+        let new = format!("{indent}{key}: {value}");
+        if let Some(at) = self.find(section, key) {
+            self.lines[at] = new;
+        } else {
+            let end = self.bounds(section).end;
+            self.lines.insert(end, new);
+        }
+    }
+
+    /// Puts a key of a section behind a `#`.
+    pub(super) fn unset(&mut self, section: &str, key: &str) {
+        if let Some(at) = self.find(section, key)
+            && !self.lines[at].trim_start().starts_with('#')
+        {
+            let indent = self.lines[at].len() - self.lines[at].trim_start().len();
+            self.lines[at].insert(indent, '#');
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.lines.join("\n") + "\n"
+    }
+
+    fn find(&self, section: &str, key: &str) -> Option<usize> {
+        let is_key = |line: &str| line.trim_start().trim_start_matches('#').trim_start().starts_with(&format!("{key}:"));
+        let is_inside = |line: &str| section.is_empty() != line.trim_start_matches('#').starts_with("  ");
+        self.bounds(section).find(|at| is_key(&self.lines[*at]) && is_inside(&self.lines[*at]))
+    }
+
+    fn section(&mut self, section: &str) -> &mut [String] {
+        let bounds = self.bounds(section);
+        &mut self.lines[bounds]
+    }
+
+    /// From the section's own line to the empty one behind it; of the top level, all lines.
+    fn bounds(&self, section: &str) -> std::ops::Range<usize> {
+        if section.is_empty() {
+            return 0..self.lines.len();
+        }
+        let starts = |line: &String| line.trim_start_matches('#').starts_with(&format!("{section}:"));
+        let from = self.lines.iter().position(starts).expect("the shipped configuration has every section");
+        let length = self.lines[from..].iter().position(String::is_empty).unwrap_or(self.lines.len() - from);
+        from..from + length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> Template {
+        Template { lines: text.lines().map(str::to_owned).collect() }
+    }
+
+    const TEXT: &str = "# Top.\ntimeout: 2s\n#period: 10s\n\nnsq:\n  # Where.\n  topic: t\n  #channel: c\n  timeout: 9s\n\n#sqlite:\n#  path: p\n#  set: s\n";
+
+    #[test]
+    fn sections_come_and_go_with_their_comments_left_alone() {
+        let mut template = template(TEXT);
+        template.disable("nsq");
+        template.enable("sqlite");
+        let text = template.text();
+        assert!(text.contains("\n#nsq:\n  # Where.\n#  topic: t\n  #channel: c\n#  timeout: 9s\n"), "{text}");
+        assert!(text.ends_with("\nsqlite:\n  path: p\n  set: s\n"), "{text}");
+    }
+
+    #[test]
+    fn a_key_is_set_where_it_stands_and_else_at_the_end_of_its_section() {
+        let mut template = template(TEXT);
+        template.set("", "period", "1m");
+        template.set("", "timeout", "3s");
+        template.set("nsq", "channel", "\"x\"");
+        template.set("nsq", "max-messages", "7");
+        template.unset("nsq", "timeout");
+        let text = template.text();
+        assert!(text.starts_with("# Top.\ntimeout: 3s\nperiod: 1m\n\n"), "{text}");
+        assert!(text.contains("  topic: t\n  channel: \"x\"\n  #timeout: 9s\n  max-messages: 7\n\n"), "{text}");
+    }
+}

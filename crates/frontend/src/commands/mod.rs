@@ -1,0 +1,260 @@
+//! What each command does, and how an error becomes an exit code.
+
+mod check;
+pub mod dead;
+mod dry_run;
+pub(crate) mod explain;
+mod history;
+mod init;
+mod progress;
+mod records;
+mod run;
+mod send;
+mod status;
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use crate::{
+    cli::{Cli, Command},
+    config::{self, ConfigError, Flag, Overrides, Settings},
+    logging::{self, LoggingError},
+};
+use x_msrv_engine::{dead_letter::DeadLetterError, decode::SchemaError, exit::Exit, source::SourceError, store::StoreError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// So is the schema that it names.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The log can't be opened.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The queue can't be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Dead letters can't be kept.
+    #[error(transparent)]
+    DeadLetter(#[from] DeadLetterError),
+    /// A file that the command was given can't be used.
+    #[error("cannot {attempt} {name}")]
+    File {
+        /// Which file.
+        name: String,
+        /// What was attempted, as it stands in front of the name.
+        attempt: &'static str,
+        /// What happened.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
+    /// A configuration that would be written is there.
+    #[error("{name} is there already; --force replaces it, and keeps it with .old behind its name")]
+    Exists {
+        /// Which file.
+        name: String,
+    },
+    /// What cannot be guessed was neither said nor could it be asked.
+    #[error("{flag} is needed")]
+    Missing {
+        /// By which flag it is said.
+        flag: &'static str,
+    },
+    /// No letter has this id.
+    #[error("no dead letter has the id {id}")]
+    NoLetter {
+        /// Which id.
+        id: String,
+    },
+    /// There is no history, because none is wanted.
+    #[error("{file}: `history` is false, so no run is remembered")]
+    NoHistory {
+        /// Which configuration.
+        file: String,
+    },
+    /// How the pipeline is can't be said.
+    #[error(transparent)]
+    Unknown(Box<CommandError>),
+    /// Something stopped half way.
+    #[error("{done}")]
+    Partly {
+        /// What was done until then, and where it stopped.
+        done: String,
+        /// What happened.
+        #[source]
+        cause: Box<CommandError>,
+    },
+    /// Another process is at it.
+    #[error("another replay or purge is under way in the folder of {name}")]
+    Busy {
+        /// Which file.
+        name: String,
+    },
+    /// Standard output can't be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// The runtime or the signals: the system refuses what every program needs.
+    #[error("{attempt}")]
+    System {
+        /// What was attempted.
+        attempt: &'static str,
+        /// What happened.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// What writing to standard output came to. A reader who has seen enough, as `head` does, is no error.
+fn written(result: io::Result<()>) -> Result<(), CommandError> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(CommandError::Output),
+    }
+}
+
+impl CommandError {
+    /// The exit code that this error deserves.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(ConfigError::Value { origin, .. }) if origin.starts_with("--") => Exit::Usage,
+            Self::Missing { .. } => Exit::Usage,
+            Self::Config(_)
+            | Self::NoHistory { .. }
+            | Self::Schema(_)
+            | Self::Logging(_)
+            | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
+            | Self::Store(StoreError::Setup { .. })
+            | Self::DeadLetter(DeadLetterError { is_setup: true, .. }) => Exit::Configuration,
+            Self::Source(SourceError::Messages { .. }) => Exit::DataError,
+            Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
+                Exit::Unavailable
+            }
+            Self::Unknown(_) => Exit::Unknown,
+            Self::File { .. } | Self::NoLetter { .. } | Self::Exists { .. } => Exit::NoInput,
+            Self::Busy { .. } => Exit::TemporaryFailure,
+            Self::Partly { cause, .. } => cause.exit(),
+            Self::Output(_) => Exit::OutputFailed,
+            Self::System { .. } => Exit::Software,
+        }
+    }
+}
+
+impl CommandError {
+    /// What to do next, for somebody who sits in front of a terminal.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        const CHECK: &str = "x-msrv check --connect asks queue, store and dead letter, and shows the settings in force";
+        let hint = match self {
+            Self::Unknown(cause) | Self::Partly { cause, .. } => return cause.hint(),
+            _ if self.is_about_rights() => {
+                "the service's files are for root and the group x-msrv: sudo x-msrv …, or as the service itself, sudo -u x-msrv x-msrv …"
+            }
+            Self::Config(ConfigError::Missing(_)) => "x-msrv init writes a configuration; -c PATH names one",
+            Self::Config(_) => "man x-msrv.yml has every key; x-msrv check -c PATH tries a configuration and takes no message",
+            Self::Source(_) | Self::Store(_) | Self::DeadLetter(_) => CHECK,
+            Self::Busy { .. } => "it goes on when the other one has ended",
+            Self::NoLetter { .. } => "x-msrv dead list --all shows the ids",
+            Self::NoHistory { .. } => "without that line each run is remembered from now on",
+            Self::Missing { .. } => "on a terminal it is asked for",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn is_about_rights(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// See [`CommandError`].
+pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
+    let Cli { global, run: before, command } = cli;
+    let (flags, command) = match command {
+        None => (before.overrides(), Command::Run(before)),
+        Some(Command::Run(arguments)) => {
+            let arguments = arguments.or(before);
+            (arguments.overrides(), Command::Run(arguments))
+        }
+        Some(other) => (before.overrides(), other),
+    };
+    let load =
+        |path: Option<PathBuf>| load(path.or(global.config.clone()).as_deref(), flags.into_iter().chain(global.overrides()).collect());
+    match command {
+        Command::Explain(arguments) => explain::explain(&arguments).map(|()| Exit::Success.into()),
+        Command::Init(arguments) => {
+            let path = global.config.clone().unwrap_or_else(|| arguments.configuration());
+            let settings = init::init(&path, &arguments)?;
+            logging::start(settings.log)?;
+            with_runtime(async { check::connect(&settings).await.map(|()| Exit::Success) })?;
+            init::say_what_is_next(&path);
+            Ok(Exit::Success.into())
+        }
+        Command::Status(arguments) => {
+            let level = load(arguments.configuration()).and_then(|settings| status::status(&settings, &arguments));
+            level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)))
+        }
+        Command::History(arguments) => history::history(&load(None)?, &arguments).map(|()| Exit::Success.into()),
+        other => with_runtime(dispatch(other, load(None)?)).map(ExitCode::from),
+    }
+}
+
+fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError> {
+    let overrides = Overrides { flags, ..crate::cli::environment() };
+    let settings = config::load(path, &overrides)?;
+    logging::start(settings.log)?;
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+    Ok(settings)
+}
+
+fn with_runtime(command: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| CommandError::System { attempt: "cannot start the runtime", cause })?;
+    let exit = runtime.block_on(command);
+    // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that does.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Tells the user what was done. Where standard error is closed there is nobody to tell, and it was done nevertheless.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandError> {
+    match command {
+        Command::Run(arguments) if arguments.dry_run => dry_run::dry_run(&settings, arguments.report).await.map(|()| Exit::Success),
+        Command::Run(arguments) => run::run(&settings, arguments.report).await,
+        Command::Send(arguments) => send::send(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
+        Command::Explain(_) | Command::Init(_) | Command::Status(_) | Command::History(_) => {
+            unreachable!("these wait for nobody, and are done before")
+        }
+        Command::Dead(command) => dead::dead(&settings, &command).await.map(|()| Exit::Success),
+    }
+}

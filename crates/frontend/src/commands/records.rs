@@ -1,0 +1,32 @@
+//! `x-msrv records`
+
+use std::io::{self, Write as _};
+
+use super::{CommandError, say, written};
+use crate::{cli::RecordsArgs, config::Settings, wiring};
+use x_msrv_engine::{
+    record::{KEY_FIELD, Value},
+    store::StoredRecord,
+};
+
+pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Result<(), CommandError> {
+    let store = match wiring::existing_store(&settings.store).await? {
+        Ok(store) => store,
+        Err(missing) => {
+            say(&format!("nothing is stored: there is no {missing}"));
+            return Ok(());
+        }
+    };
+    let records = store.scan(arguments.limit.get()).await?;
+    store.close().await;
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    written(records.into_iter().try_for_each(|record| writeln!(output, "{}", line(record))).and_then(|()| output.flush()))
+}
+
+/// The key first, then the fields in the store's order; a document may hold its key by that very name.
+fn line(StoredRecord { key, fields }: StoredRecord) -> String {
+    let key = key.map(|key| (KEY_FIELD.to_owned(), Value::from(&key)));
+    let fields = fields.into_iter().filter(|(name, _)| name != KEY_FIELD);
+    let document = Value::Map(key.into_iter().chain(fields).collect());
+    serde_json::to_string(&document).expect("a record has text keys and finite numbers")
+}

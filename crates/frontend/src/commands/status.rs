@@ -1,0 +1,221 @@
+//! `x-msrv status`
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, Write as _},
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+
+use super::{CommandError, history::read, written};
+use crate::{
+    cli::StatusArgs,
+    config::Settings,
+    status::{Known, Level, Problem, level},
+    terminal::{Paint, Style, number, span},
+    timer::{Now, SYSTEM, Timer, Units},
+};
+use x_msrv_engine::{
+    history::{Run, summary::Summary},
+    report::Counters,
+};
+
+/// What is looked at: an hour, or as many periods, if that is longer.
+const LOOKED_AT: (Duration, u32) = (Duration::from_secs(3_600), 20);
+
+/// All that is shown, and as JSON all that is told.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Status<'a> {
+    name: &'a str,
+    state: Level,
+    problems: &'a [Problem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_run: Option<&'a Run>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timer: Option<&'a Timer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backlog: Option<Backlog>,
+    lately: Lately,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Backlog {
+    messages: u64,
+    /// By how many it grows in a second.
+    growth_per_second: f64,
+    arriving_per_second: f64,
+    /// What runs may take in a second: N / M.
+    capacity_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drained_in_seconds: Option<u64>,
+}
+
+/// The time that was looked at.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Lately {
+    seconds: u64,
+    runs: u64,
+    failed: u64,
+    #[serde(flatten)]
+    counters: Counters,
+    reasons: BTreeMap<String, u64>,
+}
+
+/// What is known of a pipeline, and as what it is judged.
+pub(super) struct Asked {
+    name: String,
+    now: SystemTime,
+    period: Duration,
+    max_messages: u64,
+    window: Duration,
+    runs: Vec<Run>,
+    last_success: Option<SystemTime>,
+    timer: Option<Result<Timer, String>>,
+}
+
+impl Asked {
+    /// The history, and systemd.
+    pub(super) fn of(settings: &Settings, now: Now) -> Result<Self, CommandError> {
+        let period = settings.period_or_packaged();
+        let window = LOOKED_AT.0.max(period * LOOKED_AT.1);
+        let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (runs, last_success) = read(settings, |history| {
+            let runs = history.runs(since)?;
+            Ok((if runs.is_empty() { history.last(1)? } else { runs }, history.last_success()?))
+        })?
+        .unwrap_or_default();
+        let timer = Units::of(&settings.file).map(|units| units.ask(now));
+        let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
+        Ok(Self { name, now: now.realtime, period, max_messages, window, runs, last_success, timer })
+    }
+
+    pub(super) fn known(&self) -> Known<'_> {
+        Known {
+            name: &self.name,
+            now: self.now,
+            period: self.period,
+            max_messages: self.max_messages,
+            runs: &self.runs,
+            last_success: self.last_success,
+            timer: self.timer.as_ref(),
+        }
+    }
+}
+
+pub(super) fn status(settings: &Settings, arguments: &StatusArgs) -> Result<Level, CommandError> {
+    let asked = Asked::of(settings, Now::take())?;
+    let known = asked.known();
+    let problems = known.problems(&arguments.thresholds());
+    let mut output = io::stdout().lock();
+    written(if arguments.json {
+        let status = in_full(&known, &problems, asked.window);
+        writeln!(output, "{}", serde_json::to_string(&status).expect("text keys and finite numbers"))
+    } else {
+        let text = text(&known, &problems, asked.window, Paint::for_output(&output));
+        output.write_all(text.as_bytes())
+    })?;
+    Ok(level(&problems))
+}
+
+fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) -> Status<'a> {
+    let summary = Summary::of(known.runs);
+    Status {
+        name: known.name,
+        state: level(problems),
+        problems,
+        last_run: known.runs.last(),
+        last_success: known.last_success.map(|time| humantime::format_rfc3339_millis(time).to_string()),
+        timer: known.timer.and_then(|timer| timer.as_ref().ok()),
+        backlog: known.trend().map(|trend| Backlog {
+            messages: trend.depth,
+            growth_per_second: trend.per_second,
+            arriving_per_second: trend.arriving,
+            capacity_per_second: known.capacity(),
+            drained_in_seconds: trend.time_to_drain().map(|time| time.as_secs()),
+        }),
+        lately: Lately {
+            seconds: window.as_secs(),
+            runs: summary.runs,
+            failed: summary.failed,
+            counters: summary.counters,
+            reasons: summary.reasons.iter().map(|(reason, rejected)| (reason.clone(), rejected.messages)).collect(),
+        },
+    }
+}
+
+fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint) -> String {
+    let (worst, others) = problems.split_first().map_or((None, problems), |(worst, others)| (Some(worst), others));
+    let state = |level: Level| {
+        let style = match level {
+            Level::Ok => Style::Good,
+            Level::Warning | Level::Unknown => Style::Warning,
+            Level::Critical => Style::Bad,
+        };
+        paint.paint(style, level.as_str())
+    };
+    let mut text = format!("{}: {}", paint.paint(Style::Bold, known.name), state(level(problems)));
+    if let Some(worst) = worst {
+        write!(text, ": {}", worst.text).expect("text grows");
+    }
+    text.push('\n');
+    for problem in others {
+        writeln!(text, "  {}: {}", state(problem.level), problem.text).expect("text grows");
+    }
+    for (label, words) in lines(known, window) {
+        writeln!(text, "  {}{words}", paint.paint(Style::Dim, &format!("{label:<11}"))).expect("text grows");
+    }
+    text
+}
+
+/// What is shown below the judgement, each with a label.
+fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut add = |label: &str, words: String| lines.push((label.to_owned(), words));
+    let Some(last) = known.runs.last() else {
+        add("next run", next_run(known));
+        return lines;
+    };
+    let ago = known.now.duration_since(last.started).unwrap_or_default();
+    let counters = last.counters;
+    let exit = if last.exit_code == 0 { String::new() } else { format!(", exit code {}", last.exit_code) };
+    add("last run", format!("{} ago: {}, {} in {}{exit}", span(ago), last.stop_reason, outcomes(&counters), span(last.elapsed)));
+    add("next run", next_run(known));
+    add("backlog", known.backlog());
+    let summary = Summary::of(known.runs);
+    let failed = if summary.failed > 0 { format!(", {} failed", number(summary.failed)) } else { String::new() };
+    add(&format!("last {}", span(window)), format!("{} runs{failed}; {}", number(summary.runs), outcomes(&summary.counters)));
+    let mut reasons: Vec<_> = summary.reasons.iter().collect();
+    reasons.sort_by_key(|(_, rejected)| std::cmp::Reverse(rejected.messages));
+    for (index, (reason, rejected)) in reasons.into_iter().enumerate() {
+        add(if index == 0 { "rejected" } else { "" }, format!("{} {reason}, the newest: {}", number(rejected.messages), rejected.detail));
+    }
+    lines
+}
+
+/// What became of messages, without what there is none of.
+fn outcomes(counters: &Counters) -> String {
+    let parts =
+        [("stored", counters.stored), ("duplicate", counters.duplicate), ("rejected", counters.rejected), ("requeued", counters.requeued)];
+    let parts: Vec<_> =
+        parts.iter().filter(|(_, count)| *count > 0).map(|(outcome, count)| format!("{} {outcome}", number(*count))).collect();
+    if parts.is_empty() { "nothing received".to_owned() } else { format!("{} received: {}", number(counters.received), parts.join(", ")) }
+}
+
+fn next_run(known: &Known<'_>) -> String {
+    match known.timer {
+        None => format!("by hand: no timer belongs to a configuration outside of {SYSTEM}"),
+        Some(Err(why)) => format!("not known: {why}"),
+        Some(Ok(timer)) if timer.is_running => format!("is under way ({})", timer.unit),
+        Some(Ok(timer)) => match timer.next {
+            Some(next) => format!("in {} ({})", span(next.duration_since(known.now).unwrap_or_default()), timer.unit),
+            None => format!("none is planned ({} is {})", timer.unit, if timer.is_active { "active" } else { "not active" }),
+        },
+    }
+}

@@ -1,0 +1,313 @@
+//! x-msrv as a systemd generator (systemd.generator(7)): the `period` of each configuration becomes the interval of its timer, and what else the units
+//! have to know of it follows.
+//!
+//! systemd runs it at boot, before anything else, and at every daemon-reload. So it reads local files and nothing else, passes over what is
+//! wrong with a warning, and never fails because of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    config::{self, FORMATS, Overrides, Settings},
+    logging,
+};
+use x_msrv_engine::error_chain;
+
+/// The name by which this program is a generator.
+pub const NAME: &str = "x-msrv-generator";
+
+/// Where configurations are.
+const CONFIGURATIONS: &str = "etc/x-msrv";
+
+/// Where an administrator's units and drop-ins are: `systemctl edit`, and with `--runtime`.
+const ADMINISTRATOR: [&str; 2] = ["etc/systemd/system", "run/systemd/system"];
+
+/// `TimeoutStartSec=` and `TimeoutStopSec=` of `systemd/x-msrv.service`.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What systemd leaves a run beyond its own bounds.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// The names of the drop-ins. systemd reads those of a unit in the order of their names, wherever they are, so an administrator's come later.
+const PERIOD: &str = "00-period.conf";
+const TIMEOUTS: &str = "00-timeouts.conf";
+const METRICS: &str = "00-metrics.conf";
+
+/// An empty assignment clears every trigger of the timer.
+const CLEARED: &str = "[Timer]\nOnActiveSec=\n";
+
+/// An interval counts from the run before; the first one comes soon after the timer starts.
+const FIRST_RUN: &str = "OnActiveSec=1s\n";
+
+/// Runs with the arguments that systemd gives: the folders for drop-ins of normal, early and late priority.
+///
+/// # Errors
+/// The arguments are not those of a generator, or a drop-in can't be written.
+pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
+    let normal = arguments.next().filter(|_| arguments.count() <= 2);
+    let normal = normal.ok_or_else(|| format!("usage: {NAME} NORMAL-DIR [EARLY-DIR LATE-DIR]; systemd calls it"))?;
+    let tested = std::env::var_os("X_MSRV_TEST_ROOT").map(PathBuf::from);
+    let root = tested.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let warnings = generate(&root, Path::new(&normal)).map_err(|error| format!("cannot write below {}: {error}", normal.display()))?;
+    match tested {
+        Some(_) => warnings.iter().for_each(|warning| eprintln!("{NAME}: {warning}")), // the host's log is not for tests
+        None => logging::warn_early(NAME, &warnings),
+    }
+    Ok(())
+}
+
+/// Writes the drop-ins for all configurations below `root` into `output`. Returns what is wrong with those that were passed over.
+///
+/// # Errors
+/// A drop-in can't be written.
+pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let load = |(name, path): (String, PathBuf)| {
+        let settings = config::load(Some(&path), &Overrides::default());
+        (name, path, settings)
+    };
+    let loaded: Vec<_> = configurations(&root.join(CONFIGURATIONS), &mut warnings).into_iter().map(load).collect();
+    // A schema may be JSON beside the configuration that names it.
+    let schemas: BTreeSet<_> = loaded.iter().filter_map(|(_, _, settings)| settings.as_ref().ok()?.schema.clone()).collect();
+    let administrator = Administrator::below(root);
+    for (name, path, settings) in loaded.into_iter().filter(|(_, path, _)| !schemas.contains(path)) {
+        let origin = format!("# By {NAME}(8) from /{}.\n", path.strip_prefix(root).unwrap_or(&path).display());
+        if let Err(error) = &settings {
+            warnings.push(format!("passed over: {}", error_chain::text(error)));
+        }
+        let settings = settings.ok();
+        match Units::of(&name) {
+            Some(units) => {
+                units.write_period(
+                    &administrator,
+                    output,
+                    &origin,
+                    settings.as_ref().and_then(|settings| settings.period),
+                    &mut warnings,
+                )?;
+                if let Some(settings) = &settings {
+                    units.write_timeouts(&administrator, output, &origin, settings)?;
+                    units.write_metrics(output, &origin, settings)?;
+                }
+            }
+            None => warnings.push(format!("passed over {}: no unit can have this name", path.display())),
+        }
+    }
+    Ok(warnings)
+}
+
+/// The configurations by their names; of one name in several formats the one that a run would take.
+fn configurations(folder: &Path, warnings: &mut Vec<String>) -> BTreeMap<String, PathBuf> {
+    let files = match fs::read_dir(folder) {
+        Ok(files) => files.filter_map(Result::ok).map(|file| file.path()).collect::<Vec<_>>(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            warnings.push(format!("cannot list {}: {error}", folder.display()));
+            Vec::new()
+        }
+    };
+    let mut found = BTreeMap::new();
+    for format in FORMATS {
+        let of_format = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == format) && path.is_file());
+        for path in of_format {
+            let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            found.entry(name).or_insert_with(|| path.clone());
+        }
+    }
+    found
+}
+
+/// The units that run by one configuration.
+struct Units {
+    /// Without a suffix.
+    name: String,
+    /// The template that it is made of, if any.
+    template: Option<&'static str>,
+}
+
+impl Units {
+    /// The units of the configuration `NAME.yml`; none if it can't be part of a unit's name as it is (systemd.unit(5)).
+    fn of(name: &str) -> Option<Self> {
+        const LONGEST: usize = 255 - "x-msrv@.service.d".len();
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || ":-_.@".contains(letter);
+        match name {
+            "x-msrv" => Some(Self { name: name.to_owned(), template: None }),
+            name if !name.is_empty() && name.len() <= LONGEST && name.chars().all(allowed) => {
+                Some(Self { name: format!("x-msrv@{name}"), template: Some("x-msrv@") })
+            }
+            _ => None,
+        }
+    }
+
+    /// The interval, if the configuration has one; or none, if an administrator says when to run.
+    fn write_period(
+        &self,
+        administrator: &Administrator,
+        output: &Path,
+        origin: &str,
+        period: Option<Duration>,
+        warnings: &mut Vec<String>,
+    ) -> io::Result<()> {
+        if self.names().any(|name| administrator.has(&format!("{name}.timer"))) {
+            return Ok(());
+        }
+        let drop_ins: Vec<_> = self.names().flat_map(|name| administrator.drop_ins(&format!("{name}.timer.d"))).collect();
+        let triggers: Vec<_> = drop_ins.iter().flat_map(|drop_in| drop_in.settings(&TRIGGERS)).collect();
+        let text = if triggers.is_empty() {
+            let Some(period) = period else { return Ok(()) };
+            format!("{origin}{CLEARED}{FIRST_RUN}OnUnitActiveSec={}\n", time_span(period))
+        } else {
+            if let Some(early) = drop_ins.iter().find(|drop_in| *drop_in.name <= *PERIOD && !drop_in.settings(&TRIGGERS).is_empty()) {
+                warnings.push(format!("{}: its name has to sort after {PERIOD}, so that its triggers count alone", early.path.display()));
+                return Ok(());
+            }
+            // One that counts from the run before needs a first run.
+            let first = if triggers.iter().all(|trigger| trigger.starts_with("OnUnit")) { FIRST_RUN } else { "" };
+            format!("{origin}# No interval: a drop-in of the administrator's says when to run.\n{CLEARED}{first}")
+        };
+        write(&output.join(format!("{}.timer.d", self.name)), PERIOD, &text)
+    }
+
+    /// Longer timeouts, if a run may take longer than the packaged ones and an administrator has set none.
+    fn write_timeouts(&self, administrator: &Administrator, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
+        if self.names().any(|name| administrator.has(&format!("{name}.service"))) {
+            return Ok(());
+        }
+        let drop_ins = self.names().flat_map(|name| administrator.drop_ins(&format!("{name}.service.d")));
+        let theirs: Vec<_> = drop_ins.flat_map(|drop_in| drop_in.settings(&["TimeoutStartSec", "TimeoutStopSec", "TimeoutSec"])).collect();
+        let limits = settings.limits;
+        let start = settings.connect_timeout + limits.timeout + limits.shutdown_timeout + MARGIN;
+        let stop = limits.shutdown_timeout + MARGIN;
+        let mut lines = String::new();
+        for (key, value, packaged) in [("TimeoutStartSec", start, START_TIMEOUT), ("TimeoutStopSec", stop, STOP_TIMEOUT)] {
+            if value > packaged && !theirs.iter().any(|theirs| theirs == key || theirs == "TimeoutSec") {
+                writeln!(lines, "{key}={}", time_span(value)).expect("text grows");
+            }
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{origin}# A run may take longer than the unit allows.\n[Service]\n{lines}");
+        write(&output.join(format!("{}.service.d", self.name)), TIMEOUTS, &text)
+    }
+
+    /// The right to write where the metrics go, beside the state directory the only place that a run writes to. It adds to what an administrator has set.
+    fn write_metrics(&self, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
+        let Some(metrics) = &settings.metrics else { return Ok(()) };
+        let folder = metrics.textfile.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+        if folder.contains(char::is_control) {
+            return Ok(()); // no setting of a unit can hold it
+        }
+        // systemd.syntax(7) for the quotes, systemd.unit(5) for the specifiers. What is not there is no error.
+        let folder = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+        let text = format!("{origin}# Where the metrics go.\n[Service]\nReadWritePaths=\"-{folder}\"\n");
+        write(&output.join(format!("{}.service.d", self.name)), METRICS, &text)
+    }
+
+    /// The names by which an administrator may mean them.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.name).chain(self.template)
+    }
+}
+
+/// What stands in an administrator's folders: units in place of ours (`systemctl edit --full`, `mask`) and drop-ins.
+struct Administrator {
+    entries: BTreeMap<OsString, Vec<PathBuf>>,
+}
+
+impl Administrator {
+    fn below(root: &Path) -> Self {
+        let folders = ADMINISTRATOR.iter().filter_map(|folder| fs::read_dir(root.join(folder)).ok());
+        let mut entries = BTreeMap::<_, Vec<_>>::new();
+        for entry in folders.flatten().filter_map(Result::ok) {
+            entries.entry(entry.file_name()).or_default().push(entry.path());
+        }
+        Self { entries }
+    }
+
+    fn has(&self, unit: &str) -> bool {
+        self.entries.contains_key(OsStr::new(unit))
+    }
+
+    fn drop_ins(&self, folder: &str) -> Vec<DropIn> {
+        let folders = self.entries.get(OsStr::new(folder)).into_iter().flatten();
+        let files = folders.filter_map(|folder| fs::read_dir(folder).ok()).flatten().filter_map(Result::ok).map(|file| file.path());
+        let drop_ins = files.filter(|path| path.extension().is_some_and(|extension| extension == "conf"));
+        drop_ins.filter_map(DropIn::read).collect()
+    }
+}
+
+/// A drop-in of the administrator's.
+struct DropIn {
+    path: PathBuf,
+    name: String,
+    text: String,
+}
+
+impl DropIn {
+    fn read(path: PathBuf) -> Option<Self> {
+        let text = String::from_utf8_lossy(&fs::read(&path).ok()?).into_owned();
+        Some(Self { name: path.file_name()?.to_string_lossy().into_owned(), path, text })
+    }
+
+    /// Those of these keys that it sets to something.
+    fn settings(&self, keys: &[&str]) -> Vec<String> {
+        let pairs = self.text.lines().filter_map(|line| line.split_once('='));
+        let set = pairs.filter(|(key, value)| keys.contains(&key.trim()) && !value.trim().is_empty());
+        set.map(|(key, _)| key.trim().to_owned()).collect()
+    }
+}
+
+/// What starts a timer's unit (systemd.timer(5)).
+const TRIGGERS: [&str; 6] = ["OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec", "OnCalendar"];
+
+/// As systemd.time(7) reads it; it counts microseconds.
+fn time_span(span: Duration) -> String {
+    match (span.as_secs(), span.subsec_nanos()) {
+        (seconds, 0) => format!("{seconds}s"),
+        _ => format!("{}us", span.as_micros().max(1)),
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    // Under another name first: systemd reads the whole of it or nothing, and a symlink of that name is replaced, not followed.
+    let new = folder.join(format!(".{name}.new"));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::File::create_new(&new)?.write_all(text.as_bytes())?;
+    fs::rename(new, folder.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packaged_timeouts_are_those_of_the_units() {
+        for unit in ["x-msrv.service", "x-msrv@.service"] {
+            let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../systemd").join(unit)).expect("the unit");
+            for (key, value) in [("TimeoutStartSec", START_TIMEOUT), ("TimeoutStopSec", STOP_TIMEOUT)] {
+                assert!(text.contains(&format!("\n{key}={}\n", time_span(value))), "{key} of {unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn time_spans_are_exact_to_the_microsecond() {
+        for (span, text) in [(7_000_000, "7s"), (90_000_000, "90s"), (500_000, "500000us"), (1_500_001, "1500001us")] {
+            assert_eq!(time_span(Duration::from_micros(span)), text);
+        }
+        assert_eq!(time_span(Duration::from_nanos(1)), "1us");
+    }
+}

@@ -1,0 +1,411 @@
+//! How a pipeline is: a judgement on its runs, from its history and its timer. Pure: the caller brings what is known, and the time.
+
+use std::{
+    process::ExitCode,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+
+use crate::{
+    terminal::{number, rate, span},
+    timer::Timer,
+};
+use x_msrv_engine::history::{
+    Run,
+    summary::{Summary, Trend},
+};
+
+/// As monitoring plugins have them, and as exit codes (the plugins' guidelines of Nagios and its successors).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Level {
+    /// All is well.
+    Ok = 0,
+    /// Somebody should look at it.
+    Warning = 1,
+    /// Somebody has to mend it.
+    Critical = 2,
+    /// Nobody knows.
+    Unknown = 3,
+}
+
+impl Level {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<Level> for ExitCode {
+    fn from(level: Level) -> Self {
+        Self::from(level as u8)
+    }
+}
+
+/// From when on something is a problem.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Threshold {
+    /// The last run that succeeded ended longer ago.
+    Age(Duration),
+    /// More messages wait.
+    Backlog(u64),
+    /// It takes longer until nothing waits any more, or never comes to that.
+    Drain(Duration),
+    /// A greater part of what was received is rejected, 0 to 1.
+    Rejected(f64),
+}
+
+impl FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const MEASURES: &str = "age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT% is wanted";
+        let (measure, value) = text.split_once('=').ok_or(MEASURES)?;
+        let duration = || humantime::parse_duration(value).map_err(|_| format!("`{value}` is no duration such as 90s or 10m"));
+        match measure {
+            "age" => duration().map(Self::Age),
+            "drain" => duration().map(Self::Drain),
+            "backlog" => value.parse().map(Self::Backlog).map_err(|_| format!("`{value}` is no number of messages")),
+            "rejected" => {
+                let percent: Option<f64> = value.strip_suffix('%').and_then(|percent| percent.parse().ok());
+                let share = percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|percent| percent / 100.0);
+                share.map(Self::Rejected).ok_or_else(|| format!("`{value}` is no part such as 5%"))
+            }
+            _ => Err(format!("`{measure}` is not measured: {MEASURES}")),
+        }
+    }
+}
+
+/// The periods without a successful run after which it is a warning, and critical.
+const PERIODS: [(Level, u32); 2] = [(Level::Warning, 3), (Level::Critical, 10)];
+
+/// Runs at the end by which it is told how the backlog moves: what was before may have been another day.
+const RUNS_OF_A_TREND: usize = 30;
+
+/// Runs at the end that were all full, after which a backlog that grows is a problem and no burst.
+const FULL_RUNS: usize = 3;
+
+/// What is known of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Known<'a> {
+    /// The configuration's name.
+    pub name: &'a str,
+    /// Now.
+    pub now: SystemTime,
+    /// M, as the configuration or the package has it.
+    pub period: Duration,
+    /// N.
+    pub max_messages: u64,
+    /// The runs of the time that is looked at, the oldest first.
+    pub runs: &'a [Run],
+    /// When the last run ended that succeeded, whenever that was.
+    pub last_success: Option<SystemTime>,
+    /// What systemd says; `None` where nobody asked.
+    pub timer: Option<&'a Result<Timer, String>>,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is, and what to do.
+    pub text: String,
+}
+
+/// The worst of the problems.
+#[must_use]
+pub fn level(problems: &[Problem]) -> Level {
+    problems.iter().map(|problem| problem.level).max().unwrap_or(Level::Ok)
+}
+
+impl Known<'_> {
+    /// The time between two starts of runs, as the timer has it where that is longer than M: an administrator may say so.
+    fn interval(&self) -> Duration {
+        let Some(Ok(Timer { last: Some(last), next: Some(next), .. })) = self.timer else { return self.period };
+        next.duration_since(*last).unwrap_or_default().max(self.period)
+    }
+
+    /// What is wrong, the worst first.
+    #[must_use]
+    pub fn problems(&self, thresholds: &[(Level, Threshold)]) -> Vec<Problem> {
+        let Some(last) = self.runs.last() else {
+            return vec![Problem { level: Level::Unknown, text: "no run is in the history yet".to_owned() }];
+        };
+        let (summary, trend) = (Summary::of(self.runs), self.trend());
+        let mut problems = Vec::new();
+        let mut add = |level, text: String| problems.push(Problem { level, text });
+        let by_user = |measure: fn(&Threshold) -> bool| thresholds.iter().filter(move |(_, threshold)| measure(threshold));
+        let age = self.now.duration_since(self.last_success.unwrap_or(self.runs[0].started)).unwrap_or_default();
+        let ages: Vec<(Level, Duration)> = PERIODS
+            .into_iter()
+            .map(|(level, periods)| {
+                let chosen = by_user(|threshold| matches!(threshold, Threshold::Age(_))).find(|(chosen, _)| *chosen == level);
+                match chosen {
+                    Some((_, Threshold::Age(age))) => (level, *age),
+                    _ => (level, self.interval() * periods),
+                }
+            })
+            .collect();
+        if let Some((level, limit)) = ages.into_iter().filter(|(_, limit)| age > *limit).max_by_key(|(level, _)| *level) {
+            let since = if self.last_success.is_some() { "for" } else { "ever, in" };
+            add(level, format!("no successful run {since} {} ({} are allowed)", span(age), span(limit)));
+        }
+        if last.exit_code != 0 {
+            let error = last.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            add(Level::Warning, format!("the last run ended with {}{error}", last.exit_code));
+        }
+        if let Some(Ok(timer)) = self.timer {
+            if !timer.is_active {
+                add(Level::Warning, format!("{0} is not active, so nothing starts runs (systemctl enable --now {0})", timer.unit));
+            }
+            if let (Some(failure), 0) = (&timer.failure, last.exit_code) {
+                let service = timer.unit.replace(".timer", "");
+                add(Level::Warning, format!("a run ended before it could tell: {failure} (journalctl -u {service})"));
+            }
+        }
+        if let Some(trend) = trend
+            && let Some(text) = self.falls_behind(&trend)
+        {
+            add(Level::Warning, text);
+        }
+        for (level, threshold) in thresholds {
+            match *threshold {
+                Threshold::Backlog(limit) => {
+                    if let Some(depth) = summary.depth.filter(|depth| *depth > limit) {
+                        add(*level, format!("{} messages wait ({} are allowed)", number(depth), number(limit)));
+                    }
+                }
+                Threshold::Drain(limit) => {
+                    if let Some(trend) = trend
+                        && trend.time_to_drain().is_none_or(|time| time > limit)
+                    {
+                        let time = trend.time_to_drain().map_or("no end is in sight".to_owned(), |time| format!("it takes {}", span(time)));
+                        add(*level, format!("until {} messages are drained {time} ({} are allowed)", number(trend.depth), span(limit)));
+                    }
+                }
+                Threshold::Rejected(limit) if summary.rejected_share() > limit => {
+                    let (share, limit) = (summary.rejected_share() * 100.0, limit * 100.0);
+                    add(*level, format!("{share:.1}% of what was received is rejected ({limit}% are allowed)"));
+                }
+                Threshold::Rejected(_) | Threshold::Age(_) => {}
+            }
+        }
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.level));
+        problems
+    }
+
+    /// How the backlog moves at the end.
+    #[must_use]
+    pub fn trend(&self) -> Option<Trend> {
+        Trend::of(&self.runs[self.runs.len().saturating_sub(RUNS_OF_A_TREND)..])
+    }
+
+    /// A backlog that grows although the last runs took all that they may.
+    fn falls_behind(&self, trend: &Trend) -> Option<String> {
+        let full = self.runs.iter().rev().take(FULL_RUNS).filter(|run| run.stop_reason == "limit-reached").count() == FULL_RUNS;
+        (full && trend.per_second > 0.0).then(|| {
+            let room = rate(self.capacity());
+            format!("the backlog grows: {} arrive, runs take {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
+        })
+    }
+
+    /// How much waited when it was known for the last time.
+    #[must_use]
+    pub fn depth(&self) -> Option<u64> {
+        self.runs.iter().rev().find_map(|run| run.depth.after)
+    }
+
+    /// What waits, and how that moves, in words.
+    #[must_use]
+    pub fn backlog(&self) -> String {
+        let Some(depth) = self.depth() else { return "not known: the queue does not tell how much waits".to_owned() };
+        let waiting = match depth {
+            0 => "nothing waits".to_owned(),
+            1 => "1 message waits".to_owned(),
+            _ => format!("{} messages wait", number(depth)),
+        };
+        let Some(trend) = self.trend() else { return waiting };
+        let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
+        let flow = format!("{arriving}, runs take up to {}", rate(self.capacity()));
+        match trend.time_to_drain() {
+            Some(Duration::ZERO) => format!("{waiting}; {flow}"),
+            Some(time) => format!("{waiting}, {} less: drained in {}; {flow}", rate(-trend.per_second), span(time)),
+            None if trend.per_second > 0.0 => format!("{waiting}, {} more; {flow}", rate(trend.per_second)),
+            None => format!("{waiting}, neither more nor less; {flow}"),
+        }
+    }
+
+    /// Messages a second that runs may take: N / M.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
+    pub fn capacity(&self) -> f64 {
+        self.max_messages as f64 / self.interval().as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x_msrv_engine::{
+        exit::Exit,
+        report::{Counters, Depth},
+    };
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
+    }
+
+    fn run(second: u64, stop_reason: &str, after: u64) -> Run {
+        Run {
+            started: at(second),
+            elapsed: Duration::from_millis(20),
+            exit_code: 0,
+            stop_reason: stop_reason.to_owned(),
+            counters: Counters { received: 10, stored: 10, ..Counters::default() },
+            reasons: std::collections::BTreeMap::new(),
+            depth: Depth { before: None, after: Some(after) },
+            error: None,
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a question to systemd brings")]
+    fn timer(is_active: bool, next: Option<SystemTime>) -> Result<Timer, String> {
+        let (unit, unit_file_state) = ("x-msrv.timer".to_owned(), "enabled".to_owned());
+        Ok(Timer {
+            unit,
+            is_active,
+            unit_file_state,
+            is_running: false,
+            failure: None,
+            last: next.map(|next| next - Duration::from_secs(10)),
+            next,
+        })
+    }
+
+    fn known<'a>(runs: &'a [Run], now: u64, timer: &'a Result<Timer, String>) -> Known<'a> {
+        let last_success = runs.iter().rev().find(|run| run.exit_code == 0).map(|run| run.started);
+        Known { name: "x-msrv", now: at(now), period: Duration::from_secs(10), max_messages: 10, runs, last_success, timer: Some(timer) }
+    }
+
+    #[track_caller]
+    fn judged(known: &Known, thresholds: &[&str], expected: &[(Level, &str)]) {
+        let thresholds: Vec<_> = thresholds
+            .iter()
+            .map(|text| match text.strip_prefix("critical ") {
+                Some(text) => (Level::Critical, text.parse().expect("a threshold")),
+                None => (Level::Warning, text.parse().expect("a threshold")),
+            })
+            .collect();
+        let problems = known.problems(&thresholds);
+        let is_expected = problems.len() == expected.len()
+            && problems.iter().zip(expected).all(|(problem, (level, words))| problem.level == *level && problem.text.contains(words));
+        assert!(is_expected, "{problems:#?}");
+    }
+
+    #[test]
+    fn runs_that_come_and_succeed_are_no_problem() {
+        let (runs, active) = ([run(0, "queue-empty", 0), run(10, "queue-empty", 0), run(20, "queue-empty", 0)], timer(true, Some(at(30))));
+        judged(&known(&runs, 25, &active), &[], &[]);
+        judged(&known(&runs, 25, &Err("systemd does not answer".to_owned())), &[], &[]);
+        assert_eq!(level(&[]), Level::Ok);
+    }
+
+    #[test]
+    fn without_a_successful_run_for_some_periods_it_gets_worse() {
+        let (runs, active) = ([run(0, "queue-empty", 0)], timer(true, None));
+        judged(&known(&runs, 30, &active), &[], &[]);
+        judged(&known(&runs, 31, &active), &[], &[(Level::Warning, "no successful run for 31 s (30 s are allowed)")]);
+        judged(&known(&runs, 101, &active), &[], &[(Level::Critical, "for 1 min 41 s (1 min 40 s are allowed)")]);
+        judged(&known(&runs, 31, &active), &["age=40s"], &[]);
+        judged(&known(&runs, 50, &active), &["age=5s", "critical age=45s"], &[(Level::Critical, "45 s are allowed")]);
+        judged(&known(&[], 50, &active), &[], &[(Level::Unknown, "no run is in the history yet")]);
+    }
+
+    /// An administrator's timer may run once in a night, whatever `period` says.
+    #[test]
+    fn a_timer_that_runs_less_often_than_the_period_is_waited_for() {
+        let (runs, mut nightly) = ([run(0, "queue-empty", 0)], timer(true, Some(at(86_400))));
+        let Ok(timer) = &mut nightly else { unreachable!("made so") };
+        timer.last = Some(at(0));
+        judged(&known(&runs, 86_000, &nightly), &[], &[]);
+    }
+
+    /// One that is killed leaves no row; without systemd's word, all would be well until the last row is old.
+    #[test]
+    fn a_run_that_was_killed_is_told() {
+        let (runs, mut killed) = ([run(0, "queue-empty", 0)], timer(true, Some(at(20))));
+        let Ok(timer) = &mut killed else { unreachable!("made so") };
+        (timer.last, timer.failure) = (Some(at(10)), Some("oom-kill".to_owned()));
+        judged(&known(&runs, 15, &killed), &[], &[(Level::Warning, "before it could tell: oom-kill (journalctl -u x-msrv)")]);
+    }
+
+    #[test]
+    fn a_run_that_failed_is_told_with_its_error() {
+        let failed = Run::of_failure(at(10), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd at queue:4150".to_owned());
+        let (runs, active) = ([run(0, "queue-empty", 0), failed.clone()], timer(true, Some(at(20))));
+        judged(&known(&runs, 15, &active), &[], &[(Level::Warning, "ended with 69: cannot reach nsqd at queue:4150")]);
+        judged(
+            &known(&[failed], 45, &active),
+            &[],
+            &[(Level::Warning, "no successful run ever, in 35 s"), (Level::Warning, "ended with 69")],
+        );
+    }
+
+    #[test]
+    fn a_timer_that_is_not_active_is_told_with_the_command_that_starts_it() {
+        let (runs, inactive) = ([run(0, "queue-empty", 0)], timer(false, None));
+        judged(&known(&runs, 5, &inactive), &[], &[(Level::Warning, "systemctl enable --now x-msrv.timer")]);
+    }
+
+    #[test]
+    fn a_backlog_that_grows_is_a_problem_only_when_runs_are_full() {
+        let backlog =
+            |reason: &str| [100, 120, 140, 160].iter().zip(0..).map(|(depth, at)| run(10 * at, reason, *depth)).collect::<Vec<_>>();
+        let active = timer(true, Some(at(40)));
+        judged(&known(&backlog("limit-reached"), 35, &active), &[], &[(Level::Warning, "3.0/s arrive, runs take 1.0/s")]);
+        judged(&known(&backlog("deadline"), 35, &active), &[], &[]);
+    }
+
+    #[test]
+    fn thresholds_of_the_user_s_are_held_against_backlog_drain_time_and_rejects() {
+        let mut runs: Vec<_> = [100, 80, 60, 40].iter().zip(0..).map(|(depth, at)| run(10 * at, "limit-reached", *depth)).collect();
+        runs[3].counters.rejected = 2;
+        let active = timer(true, Some(at(40)));
+        let known = known(&runs, 35, &active);
+        judged(&known, &["backlog=40", "drain=20s", "rejected=5%"], &[]);
+        judged(
+            &known,
+            &["backlog=39", "drain=19s", "critical rejected=4.9%"],
+            &[
+                (Level::Critical, "5.0% of what was received is rejected (4.9% are allowed)"),
+                (Level::Warning, "40 messages wait (39 are allowed)"),
+                (Level::Warning, "until 40 messages are drained it takes 20 s (19 s are allowed)"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_threshold_that_is_none_says_what_is_wanted() {
+        for (text, words) in [
+            ("age", "age=DURATION"),
+            ("age=soon", "no duration"),
+            ("backlog=many", "no number"),
+            ("rejected=5", "no part such as 5%"),
+            ("rejected=101%", "5%"),
+            ("load=1", "`load` is not measured"),
+        ] {
+            let error = text.parse::<Threshold>().expect_err("refused");
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and nowhere above.
+
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
+use crate::config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings};
+use x_msrv_engine::{
+    dead_letter::{self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
+    decode::{Decoder, Schema, SchemaError},
+    history::Logbook,
+    message::Message,
+    source::{
+        self, Peek, Publisher, Source, SourceError,
+        nsq::{NsqPublisher, NsqSource},
+        sqlite::{SqlitePublisher, SqliteSource},
+    },
+    store::{Store, StoreError, aerospike::AerospikeStore, sqlite::SqliteStore},
+};
+
+/// Connects to the configured queue; asks for no message.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn source(settings: &SourceSettings) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match settings {
+        SourceSettings::Nsq(settings) => Box::new(NsqSource::connect(settings).await?),
+        SourceSettings::Sqlite(settings) => Box::new(SqliteSource::connect(settings)?),
+    })
+}
+
+/// Proves that the configured queue answers; subscribes to nothing and takes nothing.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn probe_source(settings: &SourceSettings) -> Result<(), SourceError> {
+    match settings {
+        SourceSettings::Nsq(settings) => source::nsq::probe(settings).await,
+        SourceSettings::Sqlite(settings) => source::sqlite::probe(settings),
+    }
+}
+
+/// Shows at most `limit` messages that wait in the configured queue, without taking them, if it can do that.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn peek(settings: &SourceSettings, limit: NonZeroU64, see: &mut dyn FnMut(&Message)) -> Result<Peek, SourceError> {
+    match settings {
+        SourceSettings::Nsq(settings) => source::nsq::waiting(settings).await.map(|waiting| Peek::Hidden { waiting }),
+        SourceSettings::Sqlite(settings) => source::sqlite::peek(settings, limit, see).map(|waiting| Peek::Messages { waiting }),
+    }
+}
+
+/// Connects to the configured queue to publish to it.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn publisher(settings: &SourceSettings) -> Result<Box<dyn Publisher>, SourceError> {
+    Ok(match settings {
+        SourceSettings::Nsq(settings) => Box::new(NsqPublisher::connect(settings).await?),
+        SourceSettings::Sqlite(settings) => Box::new(SqlitePublisher::connect(settings)?),
+    })
+}
+
+/// Connects to the configured database and checks it.
+///
+/// # Errors
+/// It can't be reached, or can't do what is configured.
+pub async fn store(settings: &StoreSettings) -> Result<Box<dyn Store>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Aerospike(settings) => Box::new(AerospikeStore::connect(settings).await?),
+        StoreSettings::Sqlite(settings) => Box::new(SqliteStore::connect(settings)?),
+    })
+}
+
+/// The configured database to read from, or the table or file that is not there, because nothing was stored yet or its name is another.
+///
+/// # Errors
+/// It can't be reached, or can't do what is configured.
+pub async fn existing_store(settings: &StoreSettings) -> Result<Result<Box<dyn Store>, String>, StoreError> {
+    Ok(match settings {
+        StoreSettings::Aerospike(_) => Ok(store(settings).await?),
+        StoreSettings::Sqlite(settings) => match SqliteStore::connect_to_existing(settings)? {
+            Some(store) => Ok(Box::new(store)),
+            None => Err(format!("table {} in {}", settings.set, settings.path.display())),
+        },
+    })
+}
+
+/// Proves that the configured database answers and can do what is configured; writes nothing.
+///
+/// # Errors
+/// It can't be reached, or can't do what is configured.
+pub async fn probe_store(settings: &StoreSettings) -> Result<(), StoreError> {
+    match settings {
+        StoreSettings::Aerospike(settings) => Box::new(AerospikeStore::connect(settings).await?).close().await,
+        StoreSettings::Sqlite(settings) => SqliteStore::probe(settings)?,
+    }
+    Ok(())
+}
+
+/// The configured dead letter; nothing is opened yet.
+#[must_use]
+pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
+    match settings {
+        DeadLetterSettings::File(settings) => Box::new(FileDeadLetter::new(settings.clone())),
+        DeadLetterSettings::Nsq(topic, file) => {
+            Box::new(Fallback { first: Box::new(NsqDeadLetter::new(topic.clone())), second: Box::new(FileDeadLetter::new(file.clone())) })
+        }
+        DeadLetterSettings::Log => Box::new(LogOnly),
+    }
+}
+
+/// The files of dead letters that there are, the oldest first.
+#[must_use]
+pub fn letter_files(settings: &DeadLetterSettings) -> Vec<PathBuf> {
+    match settings {
+        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::file::all(&file.path),
+        DeadLetterSettings::Log => Vec::new(),
+    }
+}
+
+/// The dead letters of a topic as a queue of their own, where letters go to one.
+///
+/// # Errors
+/// It can't be reached, or refuses us.
+pub async fn letter_queue(settings: &DeadLetterSettings) -> Result<Option<Box<dyn Source>>, SourceError> {
+    match settings {
+        DeadLetterSettings::Nsq(topic, _) => Ok(Some(Box::new(NsqSource::connect(&letters_of(topic)).await?))),
+        DeadLetterSettings::File(_) | DeadLetterSettings::Log => Ok(None),
+    }
+}
+
+fn letters_of(topic: &dead_letter::nsq::Settings) -> source::nsq::Settings {
+    source::nsq::Settings {
+        servers: source::nsq::Servers::Nsqd(topic.nsqd.clone()),
+        topic: topic.topic.clone(),
+        channel: topic.channel.clone(),
+        max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
+        max_message_size: 1 << 30,
+        connect_timeout: topic.timeout,
+        auth_secret: topic.auth_secret.clone(),
+        tls: topic.tls.clone(),
+        longest_run: Duration::from_secs(60),
+    }
+}
+
+/// Where the run is remembered; nothing is opened yet.
+#[must_use]
+pub fn logbook(settings: &Settings) -> Logbook {
+    Logbook::new(settings.history.clone(), settings.metrics.clone())
+}
+
+/// The decoder, with its schema compiled.
+///
+/// # Errors
+/// The schema can't be used.
+pub fn decoder(settings: &Settings) -> Result<Decoder, SchemaError> {
+    Ok(Decoder {
+        max_size: settings.max_message_size,
+        key: settings.key.clone(),
+        big_integers: settings.big_integers,
+        shape: settings.fields.clone(),
+        schema: settings.schema.as_deref().map(Schema::load).transpose()?,
+    })
+}
