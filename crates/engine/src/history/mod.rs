@@ -5,6 +5,7 @@
 
 mod logbook;
 pub mod metrics;
+mod run;
 pub mod summary;
 mod totals;
 
@@ -18,15 +19,13 @@ use std::{
 };
 
 pub use logbook::Logbook;
+pub use run::{FAILED, Run};
 
 use log::debug;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, config::DbConfig, params};
-use serde::{Serialize, Serializer};
 
 use crate::{
-    error_chain,
-    exit::Exit,
-    report::{Counters, Depth, Rejected, RunReport},
+    report::{Counters, Depth, Rejected},
     sqlite, state_file,
 };
 
@@ -93,81 +92,8 @@ pub struct Settings {
     pub max_runs: NonZeroU64,
 }
 
-/// What is remembered of one run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Run {
-    /// When it began.
-    #[serde(serialize_with = "rfc3339")]
-    pub started: SystemTime,
-    /// How long it took, from the configuration on.
-    #[serde(rename = "elapsed-seconds", serialize_with = "crate::report::seconds")]
-    pub elapsed: Duration,
-    /// Its exit code.
-    pub exit_code: u8,
-    /// Why it stopped taking messages, see [`StopReason`](crate::budget::StopReason); [`FAILED`] where it took none.
-    pub stop_reason: String,
-    /// What became of the messages.
-    #[serde(flatten)]
-    pub counters: Counters,
-    /// Why messages were rejected.
-    pub reasons: BTreeMap<String, Rejected>,
-    /// What waited.
-    #[serde(flatten)]
-    pub depth: Depth,
-    /// What went wrong, in the words of the log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-impl Run {
-    /// A run that came to its end.
-    #[must_use]
-    pub fn of_report(started: SystemTime, elapsed: Duration, report: &RunReport) -> Self {
-        let rejects = |(reason, rejected): (&&str, &Rejected)| ((*reason).to_owned(), rejected.clone());
-        Self {
-            started,
-            elapsed,
-            exit_code: report.exit() as u8,
-            stop_reason: report.stop_reason.as_str().to_owned(),
-            counters: report.counters,
-            reasons: report.reasons.iter().map(rejects).collect(),
-            depth: report.depth,
-            error: report.fault.as_deref().map(error_chain::one_line),
-        }
-    }
-
-    /// When it ended.
-    #[must_use]
-    pub fn ended(&self) -> SystemTime {
-        self.started + self.elapsed
-    }
-
-    /// A run that failed before it could take a message.
-    #[must_use]
-    pub fn of_failure(started: SystemTime, elapsed: Duration, exit: Exit, error: String) -> Self {
-        Self {
-            started,
-            elapsed,
-            exit_code: exit as u8,
-            stop_reason: FAILED.to_owned(),
-            counters: Counters::default(),
-            reasons: BTreeMap::new(),
-            depth: Depth::default(),
-            error: Some(error),
-        }
-    }
-}
-
-/// The stop reason of a run that failed before it could ask for a message.
-pub const FAILED: &str = "failed";
-
 /// Whatever is wrong with a file.
 pub type AnyError = Box<dyn Error + Send + Sync>;
-
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
-}
 
 /// The file, open.
 pub struct History {
@@ -399,6 +325,7 @@ fn remove(transaction: &Transaction<'_>, newest: i64, now: SystemTime, settings:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
     use tempfile::TempDir;
 
     fn settings(folder: &TempDir) -> Settings {

@@ -1,27 +1,28 @@
 //! Receiving from, and settling with, all nsqd at once.
 
+mod statistics;
+
 use std::{
     collections::VecDeque,
-    future::{poll_fn, ready},
+    future::poll_fn,
     io,
     num::NonZeroI64,
-    task::{self, Context, Poll},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::future::join_all;
 use log::{Level, debug, log, warn};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use statistics::Question;
+
 use super::{
     Settings,
-    connect::{self, CloseState, Lane, patience},
+    connect::{self, CloseState, Lane},
     flow::{Flow, LaneStart},
-    lookup::{self, Waiting},
 };
 use crate::{
-    BoxFuture, error_chain,
-    http::Late,
+    BoxFuture,
     message::{Delivery, Message, Receipt, Settlement, bytes},
     nsq::wire::{self, Frame, WireMessage},
     source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
@@ -38,23 +39,6 @@ const COMMANDS_PER_MESSAGE: u64 = 100;
 
 /// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
 const STRAY_TIME: Duration = Duration::from_millis(1);
-
-/// A question to the statistics of all lanes.
-struct Question {
-    answers: BoxFuture<'static, Vec<Answer>>,
-    /// When the answers are no longer about now.
-    until: Instant,
-}
-
-/// What a lane's statistics say.
-struct Answer {
-    lane: usize,
-    /// `None` where they are not to be had.
-    told: Option<Result<Waiting, Late>>,
-}
-
-/// How often statistics may be late before they are not asked any more.
-const MOST_LATE: u32 = 2;
 
 /// nsqd as a [`Source`].
 pub struct NsqSource {
@@ -290,65 +274,8 @@ impl NsqSource {
         }
     }
 
-    /// Asks the statistics of every lane for which it is known where they are.
-    fn ask(&self, now: Instant) -> Question {
-        let lanes = || self.lanes.iter().enumerate().filter(|(_, place)| place.closing != CloseState::Lost);
-        let ask = |(lane, place): (usize, &Lane)| {
-            let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
-            let bounds = patience(place.start.round_trip, place.late);
-            Some(async move {
-                let told = match lookup::waiting(&at, &settings.topic, &settings.channel, Some(ours), bounds).await {
-                    Ok(told) => Some(Ok(told)),
-                    Err(cause) => {
-                        debug!(address = at.to_string(), cause = error_chain::text(&*cause); "nsqd's statistics do not answer");
-                        cause.downcast().ok().map(|late| Err(*late))
-                    }
-                };
-                Answer { lane, told }
-            })
-        };
-        let longest = lanes().map(|(_, place)| patience(place.start.round_trip, place.late).answer).max().unwrap_or_default();
-        Question { answers: Box::pin(join_all(lanes().filter_map(ask))), until: now + longest + patience(Duration::ZERO, 0).answer }
-    }
-
     fn poll_lanes_and_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.poll_lanes(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let answers = match &mut self.question {
-            Some(question) => task::ready!(question.answers.as_mut().poll(cx)),
-            None => return Poll::Pending,
-        };
-        let now = Instant::now();
-        let question = self.question.take();
-        let Some(flow) = &mut self.flow else { return Poll::Ready(()) };
-        if question.is_some_and(|question| now > question.until) {
-            flow.not_asked(now);
-            return Poll::Ready(());
-        }
-        for Answer { lane, told } in answers {
-            let place = &mut self.lanes[lane];
-            let waiting = match told {
-                Some(Ok(told)) => {
-                    place.late = 0;
-                    // nsqd does not count topic and channel in one moment: where messages have moved, it is asked once more.
-                    let moved = u64::from(std::mem::replace(&mut place.moving, told.moving));
-                    let waiting = if flow.is_proven(lane) { told.not_come(place.proof.messages()) } else { Some(told.depth) };
-                    waiting.map(|waiting| waiting.max(moved))
-                }
-                Some(Err(Late)) if place.late < MOST_LATE => {
-                    place.late += 1;
-                    Some(1) // for all that is known
-                }
-                _ => None,
-            };
-            if waiting.is_none() {
-                place.http = None;
-            }
-            flow.told(lane, waiting, now);
-        }
-        flow.all_told(now);
-        Poll::Ready(())
+        if self.poll_lanes(cx).is_ready() { Poll::Ready(()) } else { self.poll_question(cx) }
     }
 
     async fn close(mut self) -> Closing {
@@ -390,21 +317,6 @@ impl NsqSource {
         let open = self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost);
         self.closing.unconfirmed += open.map(|lane| lane.proof.in_doubt(now)).sum::<u64>();
         self.closing
-    }
-
-    /// How many messages wait at all nsqd together; `None` where the statistics of one of them are not to be had, or not at once.
-    fn depth(&self) -> BoxFuture<'static, Option<u64>> {
-        if self.is_empty {
-            return Box::pin(ready(Some(0)));
-        }
-        if self.lanes.iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0) {
-            return Box::pin(ready(None));
-        }
-        let answers = self.ask(Instant::now()).answers;
-        Box::pin(async {
-            let depth = |Answer { told, .. }: Answer| told?.ok().map(|told| told.depth);
-            answers.await.into_iter().try_fold(0_u64, |sum, answer| Some(sum.saturating_add(depth(answer)?)))
-        })
     }
 
     /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind `CLOSE_WAIT`.

@@ -1,0 +1,111 @@
+//! What nsqd's statistics are asked, and what their answers mean for a run.
+
+use std::{
+    future,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use log::debug;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        connect::{CloseState, Lane, patience},
+        lookup::{self, Waiting},
+    },
+    NsqSource,
+};
+use crate::{BoxFuture, error_chain, http::Late};
+
+/// A question to the statistics of all lanes.
+pub(super) struct Question {
+    answers: BoxFuture<'static, Vec<Answer>>,
+    /// When the answers are no longer about now.
+    until: Instant,
+}
+
+/// What a lane's statistics say.
+struct Answer {
+    lane: usize,
+    /// `None` where they are not to be had.
+    told: Option<Result<Waiting, Late>>,
+}
+
+/// How often statistics may be late before they are not asked any more.
+const MOST_LATE: u32 = 2;
+
+impl NsqSource {
+    /// Asks the statistics of every lane for which it is known where they are.
+    pub(super) fn ask(&self, now: Instant) -> Question {
+        let lanes = || self.lanes.iter().enumerate().filter(|(_, place)| place.closing != CloseState::Lost);
+        let ask = |(lane, place): (usize, &Lane)| {
+            let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
+            let bounds = patience(place.start.round_trip, place.late);
+            Some(async move {
+                let told = match lookup::waiting(&at, &settings.topic, &settings.channel, Some(ours), bounds).await {
+                    Ok(told) => Some(Ok(told)),
+                    Err(cause) => {
+                        debug!(address = at.to_string(), cause = error_chain::text(&*cause); "nsqd's statistics do not answer");
+                        cause.downcast().ok().map(|late| Err(*late))
+                    }
+                };
+                Answer { lane, told }
+            })
+        };
+        let longest = lanes().map(|(_, place)| patience(place.start.round_trip, place.late).answer).max().unwrap_or_default();
+        Question { answers: Box::pin(join_all(lanes().filter_map(ask))), until: now + longest + patience(Duration::ZERO, 0).answer }
+    }
+
+    /// Takes the answers to the books once they are all there.
+    pub(super) fn poll_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(question) = &mut self.question else { return Poll::Pending };
+        let answers = ready!(question.answers.as_mut().poll(cx));
+        let (now, until) = (Instant::now(), question.until);
+        self.question = None;
+        let Some(flow) = &mut self.flow else { return Poll::Ready(()) };
+        if now > until {
+            flow.not_asked(now);
+            return Poll::Ready(());
+        }
+        for Answer { lane, told } in answers {
+            let place = &mut self.lanes[lane];
+            let waiting = match told {
+                Some(Ok(told)) => {
+                    place.late = 0;
+                    // nsqd does not count topic and channel in one moment: where messages have moved, it is asked once more.
+                    let moved = u64::from(std::mem::replace(&mut place.moving, told.moving));
+                    let waiting = if flow.is_proven(lane) { told.not_come(place.proof.messages()) } else { Some(told.depth) };
+                    waiting.map(|waiting| waiting.max(moved))
+                }
+                Some(Err(Late)) if place.late < MOST_LATE => {
+                    place.late += 1;
+                    Some(1) // for all that is known
+                }
+                _ => None,
+            };
+            if waiting.is_none() {
+                place.http = None;
+            }
+            flow.told(lane, waiting, now);
+        }
+        flow.all_told(now);
+        Poll::Ready(())
+    }
+
+    /// How many messages wait at all nsqd together; `None` where the statistics of one of them are not to be had, or not at once.
+    pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
+        if self.is_empty {
+            return Box::pin(future::ready(Some(0)));
+        }
+        if self.lanes.iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0) {
+            return Box::pin(future::ready(None));
+        }
+        let answers = self.ask(Instant::now()).answers;
+        Box::pin(async {
+            let depth = |Answer { told, .. }: Answer| told?.ok().map(|told| told.depth);
+            answers.await.into_iter().try_fold(0_u64, |sum, answer| Some(sum.saturating_add(depth(answer)?)))
+        })
+    }
+}
