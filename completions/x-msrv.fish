@@ -93,7 +93,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l json -d 'One JS
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l since -d 'Show runs that began no longer ago than this' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l since -d 'Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 7d' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l html -d 'Write a page with charts into this file, in place of what is there; - is standard output' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l json -d 'One JSON object a line for each run, with what became of its messages and why it failed'

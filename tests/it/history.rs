@@ -274,6 +274,8 @@ fn the_history_is_a_table_with_sparklines_or_json() {
         program.run(&["history", "--json"]).stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let received: Vec<_> = lines.iter().map(|line| line["received"].as_u64().expect("a number")).collect();
     assert_eq!(received, [10, 10, 5, 0]);
+    let last = lines[3]["started"].as_str().expect("a time");
+    assert_eq!(program.run(&["history", "--json", "--since", last]).stdout.lines().count(), 1, "a moment counts as well: {last}");
     let table = program.run(&["history", "--since", "1h"]).stdout;
     assert!(
         table.starts_with("received  ") && table.contains("  up to ") && table.contains("\nwaiting   ") && !table.contains('\x1b'),

@@ -4,8 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::SystemTime};
 
 use clap::{ArgGroup, Args, Subcommand, builder::PossibleValuesParser};
 
-use super::at_least_one;
-use crate::timer::Now;
+use super::{at_least_one, time};
 use x_msrv_engine::{dead_letter::filter::Filter, decode::Rejection};
 
 #[derive(Debug, Subcommand)]
@@ -139,12 +138,4 @@ impl DeadReplayArgs {
     pub(crate) fn filter(&self) -> Filter {
         self.select.filter(Some(false))
     }
-}
-
-/// A moment, or how long ago it was.
-fn time(text: &str) -> Result<SystemTime, &'static str> {
-    let ago = || Now::take().realtime.checked_sub(humantime::parse_duration(text).ok()?);
-    let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
-    let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
-    time.ok_or("a time in UTC is wanted, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h")
 }

@@ -8,10 +8,10 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    time::SystemTime,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser, error::ErrorKind};
 
 pub(crate) use dead::{DeadCommand, DeadListArgs, DeadPurgeArgs, DeadReplayArgs, DeadShowArgs, SelectArgs};
 pub(crate) use init::{InitArgs, Queue, StoreKind};
@@ -20,9 +20,9 @@ use crate::{
     commands::explain::words,
     config::{Flag, Overrides},
     status::{Level, Threshold},
-    timer::SYSTEM,
+    timer::{Now, SYSTEM},
 };
-use x_msrv_engine::exit::Exit;
+use x_msrv_engine::{NAME, exit::Exit};
 
 /// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code and meaning.
 pub const EXIT_CODES: &str = "\
@@ -44,7 +44,7 @@ Exit codes:
 /// Without a command it does one run: it takes messages until N are taken, the queue is empty or time is up, checks that each is a JSON object,
 /// stores it, and tells the queue what became of it. What cannot be stored goes to the dead letter.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, args_conflicts_with_subcommands = false, max_term_width = 100)]
+#[command(name = NAME, version, after_help = EXIT_CODES, args_conflicts_with_subcommands = false, max_term_width = 100)]
 #[command(after_long_help = format!("{EXIT_CODES}
 
 Examples:
@@ -226,9 +226,9 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
-    /// Show runs that began no longer ago than this
-    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = duration)]
-    pub(crate) since: Duration,
+    /// Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 7d
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = time)]
+    pub(crate) since: SystemTime,
     /// One JSON object a line for each run, with what became of its messages and why it failed
     #[arg(long)]
     pub(crate) json: bool,
@@ -293,18 +293,32 @@ impl RunArgs {
 /// There is nothing to be done any more.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let arguments = self::arguments(arguments);
-    Cli::try_parse_from(&arguments).map_err(|error| {
+    read(&arguments).map_err(|error| {
         // Where standard error is closed there is nobody to tell.
         drop(error.print());
-        // For a monitoring plugin 2 is critical.
-        let is_status = arguments.iter().skip(1).any(|argument| argument == "status");
         match error.exit_code() {
             0 => Exit::Success,
-            _ if is_status => Exit::Unknown,
+            // For a monitoring plugin 2 is critical.
+            _ if is_status(&arguments) => Exit::Unknown,
             _ => Exit::Usage,
         }
         .into()
     })
+}
+
+fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let cli = Cli::try_parse_from(arguments)?;
+    // clap does not look at conflicts where one stands before the command and the other behind it.
+    if cli.global.quiet && cli.global.verbose {
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, "--quiet and --verbose contradict each other"));
+    }
+    Ok(cli)
+}
+
+/// Whether a command line that cannot be read is one of `status`.
+fn is_status(arguments: &[OsString]) -> bool {
+    let read = Cli::command().ignore_errors(true).try_get_matches_from(arguments);
+    read.is_ok_and(|found| found.subcommand_name() == Some("status"))
 }
 
 /// The command line with the original's `-cfg PATH` and `-cfg=PATH` as `--config`.
@@ -318,8 +332,12 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .collect()
 }
 
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    humantime::parse_duration(text).map_err(|_| "a duration is wanted, such as 1h or 7d")
+/// A moment, or how long ago it was.
+fn time(text: &str) -> Result<SystemTime, &'static str> {
+    let ago = || Now::take().realtime.checked_sub(humantime::parse_duration(text).ok()?);
+    let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
+    let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
+    time.ok_or("a time in UTC is wanted, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h")
 }
 
 fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
@@ -344,7 +362,6 @@ pub fn environment() -> Overrides {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn parse(words: &[&str]) -> Cli {
         Cli::try_parse_from(arguments(words.iter().map(OsString::from))).expect("a command line")
@@ -356,11 +373,36 @@ mod tests {
     }
 
     #[test]
+    fn the_version_is_that_of_the_program_and_not_of_one_of_its_crates() {
+        let shown = read(&["x-msrv", "--version"].map(OsString::from)).expect_err("it is shown, and there is no run").to_string();
+        assert_eq!(shown, concat!("x-msrv ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+
+    #[test]
     fn the_original_s_single_dash_works_in_both_forms() {
         for words in
             [&["x-msrv", "-cfg", "a.yml"][..], &["x-msrv", "-cfg=a.yml"], &["x-msrv", "-c", "a.yml"], &["x-msrv", "run", "--config=a.yml"]]
         {
             assert_eq!(parse(words).global.config, Some("a.yml".into()), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn quiet_and_verbose_are_one_too_many_wherever_they_stand() {
+        for words in [["x-msrv", "-q", "-v", "run"], ["x-msrv", "-q", "run", "-v"], ["x-msrv", "run", "-v", "-q"]] {
+            assert_eq!(read(&words.map(OsString::from)).expect_err("two").kind(), ErrorKind::ArgumentConflict, "{words:?}");
+        }
+        assert!(read(&["x-msrv", "-q", "run"].map(OsString::from)).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_one_of_status_by_its_command() {
+        let is_status = |line: &str| is_status(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in ["x-msrv status --bogus", "x-msrv -c a.yml status --warning backlog", "x-msrv status a b c", "x-msrv -q status -v"] {
+            assert!(is_status(line), "{line}");
+        }
+        for line in ["x-msrv explain status", "x-msrv -c status run --bogus", "x-msrv dead show --bogus status", "x-msrv --status"] {
+            assert!(!is_status(line), "{line}");
         }
     }
 

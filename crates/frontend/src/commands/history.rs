@@ -44,10 +44,10 @@ pub(super) fn read<T>(settings: &Settings, act: impl FnOnce(&History) -> Result<
 
 pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<(), CommandError> {
     let now = Now::take();
-    let since = now.realtime.checked_sub(arguments.since).unwrap_or(SystemTime::UNIX_EPOCH);
-    let runs = read(settings, |history| history.runs_by_time(since))?.unwrap_or_default();
+    let runs = read(settings, |history| history.runs_by_time(arguments.since))?.unwrap_or_default();
+    let whole = Duration::from_secs(now.realtime.duration_since(arguments.since).unwrap_or_default().as_secs());
     if let Some(file) = &arguments.html {
-        return put(&page(settings, &runs, arguments.since, now)?, file);
+        return put(&page(settings, &runs, whole, now)?, file);
     }
     let mut output = io::BufWriter::new(io::stdout().lock());
     if arguments.json {
@@ -55,10 +55,10 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
         return written(runs.iter().try_for_each(|run| writeln!(output, "{}", line(run))).and_then(|()| output.flush()));
     }
     if runs.is_empty() {
-        say(&format!("no run began in the last {}", span(arguments.since)));
+        say(&format!("no run began in the last {}", span(whole)));
         return Ok(());
     }
-    let text = table(&runs, since, now.realtime, Paint::for_output(&io::stdout()));
+    let text = table(&runs, arguments.since, now.realtime, Paint::for_output(&io::stdout()));
     written(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
 }
 

@@ -198,25 +198,34 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Some(other) => (before.overrides(), other),
     };
-    let load =
-        |path: Option<PathBuf>| load(path.or(global.config.clone()).as_deref(), flags.into_iter().chain(global.overrides()).collect());
-    match command {
-        Command::Explain(arguments) => explain::explain(&arguments).map(|()| Exit::Success.into()),
+    let load = |path: Option<PathBuf>| {
+        let path = path.or_else(|| global.config.clone());
+        load(path.as_deref(), flags.into_iter().chain(global.overrides()).collect())
+    };
+    let done = |()| Exit::Success;
+    let exit = match command {
+        Command::Run(arguments) if arguments.dry_run => wait(dry_run::dry_run(&load(None)?, arguments.report))?.map(done),
+        Command::Run(arguments) => wait(run::run(&load(None)?, arguments.report))?,
         Command::Init(arguments) => {
             let path = global.config.clone().unwrap_or_else(|| arguments.configuration());
             let settings = init::init(&path, &arguments)?;
             logging::start(settings.log)?;
-            with_runtime(async { check::connect(&settings).await.map(|()| Exit::Success) })?;
+            wait(check::connect(&settings))??;
             init::say_what_is_next(&path);
-            Ok(Exit::Success.into())
+            Ok(Exit::Success)
         }
+        Command::Send(arguments) => wait(send::send(&load(None)?, &arguments))?.map(done),
+        Command::Records(arguments) => wait(records::records(&load(None)?, &arguments))?.map(done),
+        Command::Check(arguments) => wait(check::check(&load(None)?, &arguments))?.map(done),
         Command::Status(arguments) => {
             let level = load(arguments.configuration()).and_then(|settings| status::status(&settings, &arguments));
-            level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)))
+            return level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)));
         }
-        Command::History(arguments) => history::history(&load(None)?, &arguments).map(|()| Exit::Success.into()),
-        other => with_runtime(dispatch(other, load(None)?)).map(ExitCode::from),
-    }
+        Command::History(arguments) => history::history(&load(None)?, &arguments).map(done),
+        Command::Explain(arguments) => explain::explain(&arguments).map(done),
+        Command::Dead(command) => wait(dead::dead(&load(None)?, &command))?.map(done),
+    };
+    exit.map(ExitCode::from)
 }
 
 fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError> {
@@ -229,32 +238,19 @@ fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError>
     Ok(settings)
 }
 
-fn with_runtime(command: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
+/// Waits for what needs sockets and timers. Brings what it came to, or why it could not begin.
+fn wait<T>(command: impl Future<Output = T>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|cause| CommandError::System { attempt: "cannot start the runtime", cause })?;
-    let exit = runtime.block_on(command);
+    let output = runtime.block_on(command);
     // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that does.
     runtime.shutdown_background();
-    exit
+    Ok(output)
 }
 
 /// Tells the user what was done. Where standard error is closed there is nobody to tell, and it was done nevertheless.
 fn say(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
-}
-
-async fn dispatch(command: Command, settings: Settings) -> Result<Exit, CommandError> {
-    match command {
-        Command::Run(arguments) if arguments.dry_run => dry_run::dry_run(&settings, arguments.report).await.map(|()| Exit::Success),
-        Command::Run(arguments) => run::run(&settings, arguments.report).await,
-        Command::Send(arguments) => send::send(&settings, &arguments).await.map(|()| Exit::Success),
-        Command::Records(arguments) => records::records(&settings, &arguments).await.map(|()| Exit::Success),
-        Command::Check(arguments) => check::check(&settings, &arguments).await.map(|()| Exit::Success),
-        Command::Explain(_) | Command::Init(_) | Command::Status(_) | Command::History(_) => {
-            unreachable!("these wait for nobody, and are done before")
-        }
-        Command::Dead(command) => dead::dead(&settings, &command).await.map(|()| Exit::Success),
-    }
 }
