@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use serde_json::json;
 
-use crate::table::{Figures, Row, grouped};
+use crate::table::{Figures, REMEMBERED, Row, grouped};
 
 /// The least, the middle and the most of some figures.
 struct Spread {
@@ -119,6 +119,18 @@ fn markdown(figures: &Figures) -> String {
         };
         let each: Vec<_> = series(figures).skip(1).map(each).collect();
         writeln!(text, "A message beyond those of {}: {}.", least.name, each.join(", ")).expect("a String grows");
+    }
+    if let [Some(forgotten), Some(remembered), Some(metered)] = REMEMBERED.map(|name| figures.rows.iter().find(|row| row.name == name)) {
+        let more = |row: &Row, than: &Row, of: fn(&Row) -> Spread| (of(row).median - of(than).median) * 1e3;
+        writeln!(
+            text,
+            "The history adds {:.1} ms to a run of N = 10 ({:.1} ms of CPU), metrics {:.1} ms to that ({:.1}).",
+            more(remembered, forgotten, Row::wall),
+            more(remembered, forgotten, Row::cpu),
+            more(metered, remembered, Row::wall),
+            more(metered, remembered, Row::cpu)
+        )
+        .expect("a String grows");
     }
     if let Some(row) = figures.rows.iter().find(|row| row.name == "N = 100,000") {
         writeln!(

@@ -23,6 +23,12 @@ use crate::{
 /// A backlog that does not go through nsqd's disk, whose pauses are not ours.
 const IN_MEMORY: [&str; 1] = ["-mem-queue-size=4000000"];
 
+/// How often a small run is measured in each round: its milliseconds differ by more than what is asked of them.
+const TURNS: usize = 8;
+
+/// The rows from which follows what remembering a run costs.
+pub(crate) const REMEMBERED: [&str; 3] = ["N = 10, without a history", "N = 10", "N = 10, with metrics"];
+
 /// Where records go.
 const SET: &str = "bench";
 
@@ -65,6 +71,8 @@ struct Job {
     row: Row,
     /// In every so many rounds.
     every: usize,
+    /// So many times in each of them.
+    turns: usize,
     prepare: Box<dyn Fn()>,
     run: Box<dyn Fn() -> Cost>,
 }
@@ -72,7 +80,7 @@ struct Job {
 impl Job {
     fn new(name: impl Into<String>, messages: u64, prepare: impl Fn() + 'static, run: impl Fn() -> Cost + 'static) -> Self {
         let row = Row { name: name.into(), messages, costs: Vec::new(), busy: 0.0 };
-        Self { row, every: 1, prepare: Box::new(prepare), run: Box::new(run) }
+        Self { row, every: 1, turns: 1, prepare: Box::new(prepare), run: Box::new(run) }
     }
 
     /// One run, which has to move all of the messages.
@@ -88,7 +96,7 @@ impl Job {
     }
 }
 
-/// Every row once in each round, ceilings included: a machine that has less to give for a while gives less to all of them. The first round opens topics
+/// Every row in each round, ceilings included, and small ones in turns: a machine that has less to give for a while gives less to all of them. The first round opens topics
 /// and tables and warms caches, and is not counted.
 pub(crate) fn measure(rounds: usize) -> Figures {
     #[expect(clippy::disallowed_methods, reason = "a report has a date")]
@@ -100,11 +108,17 @@ pub(crate) fn measure(rounds: usize) -> Figures {
     };
     let bench = Bench { aerospike: aerospike.clone(), store };
     let one = |options: &[&str]| vec![Nsqd::with_statistics_beside(options)];
+    let [forgotten, remembered, metered] = REMEMBERED;
     let mut jobs = vec![
         bench.row("empty topic", 10, 0, one(&[])),
         bench.row("9 waiting, N = 10", 10, 9, one(&[])),
-        bench.row("N = 10", 10, 10, one(&[])),
+        bench.row_with(remembered, "", 10, 10, one(&[])),
+        bench.row_with(forgotten, "history: false\n", 10, 10, one(&[])),
+        bench.row_with(metered, "metrics: {textfile: x-msrv.prom}\n", 10, 10, one(&[])),
     ];
+    for job in &mut jobs {
+        job.turns = TURNS;
+    }
     jobs.extend([1_000, 10_000, 100_000].map(|n| bench.row(format!("N = {}", grouped(n)), n, n, one(&IN_MEMORY))));
     jobs.push(Job { every: 3, ..bench.row("N = 1,000,000", 1_000_000, 1_000_000, one(&IN_MEMORY)) });
     let three = [(); 3].map(|()| Nsqd::with_statistics_beside(&IN_MEMORY)).into();
@@ -113,11 +127,14 @@ pub(crate) fn measure(rounds: usize) -> Figures {
     let (mut nothing, mut start_up, first_bytes) = (Vec::new(), Vec::new(), first_bytes());
     for round in 0..=rounds {
         eprintln!("round {round} of {rounds}");
-        for job in jobs.iter_mut().filter(|job| round == 0 || round % job.every == 1 % job.every) {
-            if let Some(address) = &bench.aerospike {
-                block_on(empty_the_set(address));
+        for turn in 0..TURNS {
+            let now = |job: &&mut Job| turn < job.turns && (round == 0 || round % job.every == 1 % job.every);
+            for job in jobs.iter_mut().filter(now) {
+                if let Some(address) = &bench.aerospike {
+                    block_on(empty_the_set(address));
+                }
+                job.measure(round > 0);
             }
-            job.measure(round > 0);
         }
         nothing.push(measure::cost("true", &[]).wall);
         start_up.push(first_bytes());
@@ -136,9 +153,13 @@ fn name_of_nsqd() -> String {
 
 impl Bench {
     fn program(&self, nsqd: &[Nsqd], n: u64) -> Program {
+        self.program_with(nsqd, n, "")
+    }
+
+    fn program_with(&self, nsqd: &[Nsqd], n: u64, further: &str) -> Program {
         let addresses: Vec<_> = nsqd.iter().map(|nsqd| format!("'{}'", nsqd.tcp)).collect();
         Program::new(&format!(
-            "nsq: {{nsqd-tcp-address: [{}], topic: t, channel: c, max-messages: {n}}}\n{}\ntimeout: 60s\nlog: {{level: error}}\n",
+            "nsq: {{nsqd-tcp-address: [{}], topic: t, channel: c, max-messages: {n}}}\n{}\ntimeout: 60s\nlog: {{level: error}}\n{further}",
             addresses.join(", "),
             self.store
         ))
@@ -146,7 +167,12 @@ impl Bench {
 
     /// A run of the program, with so many messages waiting in equal parts on each nsqd.
     fn row(&self, name: impl Into<String>, n: u64, waiting: u64, nsqd: Vec<Nsqd>) -> Job {
-        let program = self.program(&nsqd, n);
+        self.row_with(name, "", n, waiting, nsqd)
+    }
+
+    /// The same with further lines in the configuration.
+    fn row_with(&self, name: impl Into<String>, further: &str, n: u64, waiting: u64, nsqd: Vec<Nsqd>) -> Job {
+        let program = self.program_with(&nsqd, n, further);
         Job::new(name, waiting, move || publish(&nsqd, waiting), move || run(&program))
     }
 
