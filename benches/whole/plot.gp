@@ -24,7 +24,7 @@ unset y2tics
 unset y2label
 unset logscale y2
 set title "Time of a whole run"
-set key top left
+set key bottom right
 set logscale y
 set yrange [5:20000]
 set format y "%g"
