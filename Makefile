@@ -80,6 +80,8 @@ install: ## Install what `make build` has built; PREFIX, DESTDIR
 	install -D -m 644 completions/_x-msrv "$(DESTDIR)$(ZSH_COMPLETIONS)/_x-msrv"
 	install -D -m 644 completions/x-msrv.fish "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/x-msrv.fish"
 	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples" etc/x-msrv-embedded.yml etc/x-msrv-local.yml
+	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples/prometheus" contrib/prometheus/x-msrv.rules.yml
+	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples/grafana" contrib/grafana/x-msrv.json
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/x-msrv" etc/x-msrv.schema.json
 
 clean: ## Remove what was built
