@@ -24,7 +24,7 @@ function __fish_x_msrv_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l max-messages -d 'Take at most this many messages' -r
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l timeout -d 'Take no message after this long, for instance 2s' -r
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
@@ -48,7 +48,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l max-messages -d 'T
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l timeout -d 'Take no message after this long, for instance 2s' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l dry-run -d 'Look at what waits and say what a run would do; nothing is taken'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Log more: what a run asks and decides'
@@ -66,45 +66,45 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'A n
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'The set, or the table' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'Messages in a run at most' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run, for instance 10s' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Replace a configuration that is there; it is kept with .old behind its name'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -l count -d 'Send all lines this many times' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -l limit -d 'Show at most this many' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also prove that queue, store and dead letter answer'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l warning -d 'Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l critical -d 'The same for what is critical' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l json -d 'One JSON object on one line'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l since -d 'Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 7d' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l html -d 'Write a page with charts into this file, in place of what is there; - is standard output' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l json -d 'One JSON object a line for each run, with what became of its messages and why it failed'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -129,14 +129,14 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subc
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l until -d 'Those that were rejected before then' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l id -d 'That of the message with this id' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l limit -d 'Show the newest of them, at most this many' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l replayed -d 'Those that were replayed, in place of those that were not'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l all -d 'All of them, replayed or not'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l json -d 'One JSON object a line'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -l body -d 'The body alone, byte by byte'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more: what a run asks and decides'
@@ -156,7 +156,7 @@ too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l until -d 'Those that were rejected before then' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l id -d 'That of the message with this id' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l dry-run -d 'Say what would be sent, and send nothing'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s v -l verbose -d 'Log more: what a run asks and decides'
@@ -176,7 +176,7 @@ too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l until -d 'Those that were rejected before then' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l id -d 'That of the message with this id' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s c -l config -d 'The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l replayed -d 'Those that were replayed, in place of those that were not'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l all -d 'All of them, replayed or not'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l dry-run -d 'Say what would be removed, and remove nothing'

@@ -3,7 +3,7 @@
 use std::{cell::Cell, num::NonZeroU64, time::SystemTime};
 
 use bytes::Bytes;
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::Instant};
 use x_msrv_engine::{
     BoxFuture,
     dead_letter::log::LogOnly,
@@ -50,7 +50,7 @@ fn drain(settings: &Settings, source: impl Future<Output = Box<dyn Source>>, sto
     runtime.block_on(async {
         let (source, store) = tokio::join!(source, store);
         let (clock, progress) = (|| SystemTime::UNIX_EPOCH, &Cell::default());
-        let parts = Parts { source, store: &*store, dead_letter: &mut LogOnly, decoder: &decoder, clock, progress };
+        let parts = Parts { source, store: &*store, dead_letter: &mut LogOnly, decoder: &decoder, clock, began: Instant::now(), progress };
         let report = run(parts, settings.limits, std::future::pending()).await.expect("the queue starts");
         store.close().await;
         println!("{report}");

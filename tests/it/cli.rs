@@ -50,9 +50,27 @@ fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
     assert!(ended.stdout.starts_with("75: exit code: ") && ended.stdout.contains("\nWhat to do: "), "{}", ended.stdout);
     let ended = program.bare(&["explain", "big-integer"]);
     assert!(ended.stdout.contains("`big-integers: text`") && ended.stdout.contains("`x-msrv dead replay`"), "{}", ended.stdout);
+    let ended = program.bare(&["explain", "not-json"]);
+    assert!(!ended.stdout.contains("x-msrv dead replay"), "a replay mends nothing: {}", ended.stdout);
+    let ended = program.bare(&["explain"]);
+    for line in ["75                 exit code: ", "queue-empty        stop reason: ", "too-many-attempts  reason of a dead letter: "] {
+        assert!(ended.stdout.lines().any(|found| found.starts_with(line)), "{line}: {}", ended.stdout);
+    }
     let ended = program.bare(&["explain", "too-larg"]);
     assert_eq!(ended.code, Some(2), "{}", ended.stdout);
     assert!(ended.stderr.contains("too-large"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_configuration_has_a_name_unless_there_is_a_file_of_that_name() {
+    let program = Program::new(GOOD);
+    for arguments in [&["check", "-c", "nonesuch"][..], &["status", "nonesuch"], &["history", "nonesuch"]] {
+        let ended = program.bare(arguments);
+        assert!(ended.stderr.contains("/etc/x-msrv/nonesuch.yml"), "{arguments:?}: {}", ended.stderr);
+    }
+    program.write("nonesuch", GOOD);
+    let ended = program.bare(&["check", "-c", "nonesuch"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
     (0..3).for_each(|_| drop(program.drain(&[])));
     let (code, line, ended) = first_line(&program, &[]);
     assert_eq!((code, line.as_str()), (0, "x-msrv: ok"), "{}", ended.stdout);
-    for words in ["limit-reached, 10 received: 10 stored in ", "4 messages wait, ", "drained in ", "3 runs; 30 received: 30 stored\n"] {
+    for words in ["limit-reached, 10 received: 10 stored in ", "4 messages left, ", "drained in ", "3 runs; 30 received: 30 stored\n"] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }
     let (code, line, _) = first_line(&program, &["--warning", "backlog=3"]);

@@ -69,6 +69,9 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
     let ended = init(&["--force"]);
     assert!(ended.code == Some(0) && ended.stderr.contains("what was there is now a.yml.old"), "{}", ended.stderr);
     assert_eq!(std::fs::read_to_string(scene.path("a.yml.old")).expect("kept"), "# mine\n");
+    std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("c.yml")).expect("copied");
+    let ended = scene.bare(&["init", "-c", "c.yml", "--queue", "embedded", "--store", "sqlite"]);
+    assert!(ended.code == Some(0) && !scene.path("c.yml.old").exists(), "nobody has changed what was shipped: {}", ended.stderr);
     let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", "queue:4150"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("--topic is needed"), "{}", ended.stderr);
     let ended = scene.bare(&["init", "-c", "nonesuch/b.yml", "--queue", "embedded", "--store", "sqlite"]);

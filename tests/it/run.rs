@@ -63,6 +63,7 @@ impl Scene {
             dead_letter: &mut self.dead_letter,
             decoder: &decoder,
             clock: || SystemTime::UNIX_EPOCH,
+            began: tokio::time::Instant::now(),
             progress: &Cell::default(),
         };
         run(parts, self.limits, shutdown).await.expect("the queue in memory can be reached")

@@ -140,7 +140,7 @@ pub struct RunReport {
     /// What waited.
     #[serde(flatten)]
     pub depth: Depth,
-    /// From the first message asked for to the last one settled.
+    /// From the configuration on: connecting is part of it.
     #[serde(rename = "elapsed-seconds", serialize_with = "seconds")]
     pub elapsed: Duration,
     /// Messages received per second of that.

@@ -50,6 +50,8 @@ pub struct Parts<'a> {
     pub decoder: &'a Decoder,
     /// The time of day, for dead letters.
     pub clock: fn() -> SystemTime,
+    /// When the run began, for its report.
+    pub began: Instant,
     /// Told how far the run has come.
     pub progress: &'a Cell<Progress>,
 }
@@ -74,7 +76,7 @@ pub struct Limits {
 /// # Errors
 /// The source can't be started. Whatever goes wrong later is in the report.
 pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output = ()>) -> Result<RunReport, SourceError> {
-    let started = Instant::now();
+    let began = parts.began;
     let mut drain = Drain {
         parts,
         limits,
@@ -85,7 +87,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         bytes_under_way: 0,
         next_batch: 0,
         stop: None,
-        until: started + limits.timeout,
+        until: Instant::now() + limits.timeout,
         fault: None,
         put_off_by: None,
     };
@@ -98,7 +100,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
     let closing = parts.source.close().await;
     tally.counters.count_closing(closing);
     let reason = stop.expect("work ends only after a reason to stop");
-    Ok(RunReport::new(reason, tally, Depth { before, after: closing.depth }, started.elapsed(), fault))
+    Ok(RunReport::new(reason, tally, Depth { before, after: closing.depth }, began.elapsed(), fault))
 }
 
 struct Drain<'a> {

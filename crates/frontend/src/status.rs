@@ -132,7 +132,9 @@ impl Known<'_> {
     /// The time between two starts of runs, as the timer has it where that is longer than M: an administrator may say so.
     fn interval(&self) -> Duration {
         let Some(Ok(Timer { last: Some(last), next: Some(next), .. })) = self.timer else { return self.period };
-        next.duration_since(*last).unwrap_or_default().max(self.period)
+        let found = next.duration_since(*last).unwrap_or_default();
+        // A timer is never quite on time.
+        if found > self.period.mul_f64(1.05) { found } else { self.period }
     }
 
     /// What is wrong, the worst first.
@@ -215,7 +217,7 @@ impl Known<'_> {
         let full = self.runs.iter().rev().take(FULL_RUNS).filter(|run| run.stop_reason == "limit-reached").count() == FULL_RUNS;
         (full && trend.per_second > 0.0).then(|| {
             let room = rate(self.capacity());
-            format!("the backlog grows: {} arrive, runs take {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
+            format!("the backlog grows: {} arrive, runs may take {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
         })
     }
 
@@ -225,18 +227,18 @@ impl Known<'_> {
         self.runs.iter().rev().find_map(|run| run.depth.after)
     }
 
-    /// What waits, and how that moves, in words.
+    /// What the last run left, as far as it is known, and how that moves, in words.
     #[must_use]
     pub fn backlog(&self) -> String {
         let Some(depth) = self.depth() else { return "not known: the queue does not tell how much waits".to_owned() };
         let waiting = match depth {
-            0 => "nothing waits".to_owned(),
-            1 => "1 message waits".to_owned(),
-            _ => format!("{} messages wait", number(depth)),
+            0 => "nothing left".to_owned(),
+            1 => "1 message left".to_owned(),
+            _ => format!("{} messages left", number(depth)),
         };
         let Some(trend) = self.trend() else { return waiting };
         let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
-        let flow = format!("{arriving}, runs take up to {}", rate(self.capacity()));
+        let flow = format!("{arriving}, runs may take {}", rate(self.capacity()));
         match trend.time_to_drain() {
             Some(Duration::ZERO) => format!("{waiting}; {flow}"),
             Some(time) => format!("{waiting}, {} less: drained in {}; {flow}", rate(-trend.per_second), span(time)),
@@ -372,7 +374,7 @@ mod tests {
         let backlog =
             |reason: &str| [100, 120, 140, 160].iter().zip(0..).map(|(depth, at)| run(10 * at, reason, *depth)).collect::<Vec<_>>();
         let active = timer(true, Some(at(40)));
-        judged(&known(&backlog("limit-reached"), 35, &active), &[], &[(Level::Warning, "3.0/s arrive, runs take 1.0/s")]);
+        judged(&known(&backlog("limit-reached"), 35, &active), &[], &[(Level::Warning, "3.0/s arrive, runs may take 1.0/s")]);
         judged(&known(&backlog("deadline"), 35, &active), &[], &[]);
     }
 

@@ -138,8 +138,11 @@ impl Letter {
     }
 }
 
-#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
-fn or_false<S: Serializer>(time: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+/// For `#[serde(serialize_with)]`: a time, or `false` where there was none.
+///
+/// # Errors
+/// The serializer's.
+pub fn or_false<S: Serializer>(time: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => serializer.serialize_str(time),
         None => serializer.serialize_bool(false),

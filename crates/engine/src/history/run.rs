@@ -46,11 +46,11 @@ pub struct Run {
 impl Run {
     /// A run that came to its end.
     #[must_use]
-    pub fn of_report(started: SystemTime, elapsed: Duration, report: &RunReport) -> Self {
+    pub fn of_report(started: SystemTime, report: &RunReport) -> Self {
         let rejects = |(reason, rejected): (&&str, &Rejected)| ((*reason).to_owned(), rejected.clone());
         Self {
             started,
-            elapsed,
+            elapsed: report.elapsed,
             exit_code: report.exit() as u8,
             stop_reason: report.stop_reason.as_str().to_owned(),
             counters: report.counters,

@@ -29,7 +29,6 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
    0  everything that was received is settled
    2  the command line is wrong
- 1, 2, 3  of status: warning, critical, unknown
   65  the queue refuses a message that was to be sent
   66  a file given to a command cannot be used
   69  the queue or the store cannot be reached
@@ -37,7 +36,8 @@ Exit codes:
   74  standard output cannot be written
   75  some messages were given back because of an outage, or are not known to be settled
   78  the configuration is wrong, or the store is not set up for it
- 130, 143  a second SIGINT or SIGTERM ended the run at once";
+ 130, 143  a second SIGINT or SIGTERM ended the run at once
+ 1, 2, 3  of status: warning, critical, unknown";
 
 /// Drains at most N messages from a queue into a database, exactly and safely, and ends.
 ///
@@ -61,18 +61,21 @@ pub struct Cli {
     pub(crate) command: Option<Command>,
 }
 
+/// The heading of what every command has.
+const EVERYWHERE: &str = "Options of every command";
+
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
-    /// The configuration: YAML, TOML or JSON [default: /etc/x-msrv/x-msrv.{yml,yaml,toml,json}]
+    /// The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]
     ///
-    /// The original's -cfg PATH and -cfg=PATH work as well.
-    #[arg(short, long, value_name = "PATH", global = true)]
+    /// -c orders is /etc/x-msrv/orders.yml, .yaml, .toml or .json, unless there is a file orders here. -cfg PATH and -cfg=PATH mean the same.
+    #[arg(short, long, value_name = "PATH", global = true, help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
     /// Log errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = EVERYWHERE)]
     quiet: bool,
     /// Log more: what a run asks and decides
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     verbose: bool,
 }
 
@@ -164,15 +167,19 @@ pub(crate) enum Command {
   x-msrv status orders --warning backlog=1000 --critical backlog=100000 --warning rejected=1%")]
     Status(StatusArgs),
     /// Show past runs as a table, as JSON, or as a page for the browser
+    ///
+    /// A line of the table sums up the runs of a span of time, which is the longer the more there are; with it stands when the span begins. What waits is
+    /// what the last of them left.
     #[command(after_help = "Examples:
   x-msrv history --since 1h
+  x-msrv history orders
   x-msrv history --since 7d --html report.html
   x-msrv history --since 7d --json | jq -r 'select(.\"exit-code\" != 0) | [.started, .error] | @tsv'")]
     History(HistoryArgs),
     /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
     ///
     /// No configuration is read.
-    #[command(after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large")]
+    #[command(after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large\n  x-msrv explain")]
     Explain(ExplainArgs),
     /// Work with dead letters: list, show, replay, purge
     ///
@@ -205,11 +212,18 @@ pub(crate) struct CheckArgs {
     pub(crate) connect: bool,
 }
 
+/// A configuration by its name.
+#[derive(Debug, Args)]
+pub(crate) struct NameArg {
+    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml
+    #[arg(value_name = "NAME", conflicts_with = "config")]
+    name: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml
-    #[arg(conflicts_with = "config")]
-    name: Option<String>,
+    #[command(flatten)]
+    pub(crate) which: NameArg,
     /// One JSON object on one line
     #[arg(long)]
     pub(crate) json: bool,
@@ -226,6 +240,8 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    pub(crate) which: NameArg,
     /// Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 7d
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = time)]
     pub(crate) since: SystemTime,
@@ -242,9 +258,9 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// An exit code, a stop reason, or a reason of a dead letter
+    /// An exit code, a stop reason, or a reason of a dead letter; without it, all of them are listed
     #[arg(value_parser = PossibleValuesParser::new(words()), hide_possible_values = true)]
-    pub(crate) word: String,
+    pub(crate) word: Option<String>,
 }
 
 /// A system's configuration by its name.
@@ -252,12 +268,14 @@ fn configuration(name: &str) -> PathBuf {
     Path::new(SYSTEM).join(format!("{name}.yml"))
 }
 
-impl StatusArgs {
-    /// The configuration that is asked for by its name.
+impl NameArg {
+    /// The configuration that is asked for.
     pub(crate) fn configuration(&self) -> Option<PathBuf> {
         self.name.as_deref().map(configuration)
     }
+}
 
+impl StatusArgs {
     pub(crate) fn thresholds(&self) -> Vec<(Level, Threshold)> {
         let warning = self.warning.iter().map(|threshold| (Level::Warning, *threshold));
         warning.chain(self.critical.iter().map(|threshold| (Level::Critical, *threshold))).collect()

@@ -15,7 +15,8 @@ const WIDTH: usize = 80;
 type Entry = (&'static str, &'static str, &'static str, &'static str);
 
 const STARTED_AGAIN: &str = "The timer starts the next run, which tries again.";
-const AFTER_MENDING: &str = "When it is mended, `x-msrv dead replay` sends dead letters again, each once.";
+const AFTER_MENDING: &str = "When that is done, `x-msrv dead replay` sends dead letters again, each once.";
+const NOT_HERE: &str = "Whoever publishes it has to mend it and to publish it again: a replay would be rejected again. `x-msrv dead show ID --body` shows what came.";
 
 const ENTRIES: [Entry; 33] = [
     (
@@ -143,26 +144,21 @@ const ENTRIES: [Entry; 33] = [
         "not-json",
         "reason of a dead letter: the body is not JSON",
         "It does not fit RFC 8259; `detail` names the line and the column of the first fault.",
-        "Whoever publishes it has to mend it.",
+        NOT_HERE,
     ),
     (
         "not-object",
         "reason of a dead letter: the body is no JSON object",
         "It is an array, a text, a number, true, false or null. A record is made of an object's fields.",
-        "Whoever publishes it has to mend it.",
+        NOT_HERE,
     ),
     (
         "duplicate-field",
         "reason of a dead letter: a field stands twice in one object",
         "Or two of the document's fields get one name by the configuration's section `fields`. One of the two values would be lost. `detail` names the field.",
-        "Whoever publishes it has to mend it, or `fields` has to name its fields otherwise.",
+        "Let `fields` name its fields otherwise, if that is where it comes from. Else whoever publishes it has to mend it and to publish it again.",
     ),
-    (
-        "too-deep",
-        "reason of a dead letter: more than 128 levels of arrays and objects",
-        "`detail` names where.",
-        "Whoever publishes it has to make it flatter.",
-    ),
+    ("too-deep", "reason of a dead letter: more than 128 levels of arrays and objects", "`detail` names where.", NOT_HERE),
     (
         "too-large",
         "reason of a dead letter: the body is larger than `max-message-size`",
@@ -179,7 +175,7 @@ const ENTRIES: [Entry; 33] = [
         "huge-number",
         "reason of a dead letter: a number is too large for a 64-bit float",
         "It would become infinite. `detail` names the field.",
-        "Whoever publishes it has to mend it.",
+        NOT_HERE,
     ),
     (
         "reserved-field",
@@ -191,19 +187,19 @@ const ENTRIES: [Entry; 33] = [
         "no-key",
         "reason of a dead letter: the field that is to be the key is no key",
         "The configuration makes a record's key of a field (`key: {field: …}`), and this document has none there, or an empty one, or neither a text nor an integer.",
-        "Whoever publishes it has to mend it, or `key` has to be another.",
+        "Let `key` be another. Else whoever publishes it has to mend it and to publish it again.",
     ),
     (
         "schema",
         "reason of a dead letter: the document does not fit the configured schema",
         "`detail` names the place in the document, and what the schema wants there.",
-        "Mend the document or the file that `schema` names.",
+        "Mend the file that `schema` names, or let whoever publishes it mend the document.",
     ),
     (
         "refused",
         "reason of a dead letter: the store cannot hold this record",
         "In Aerospike for instance a field name of more than 15 bytes, or a record over the namespace's max-record-size. `detail` has the store's words.",
-        "Mend the document, or the store's limit. `fields` has `rename` and `on-long-name: hash` for names that are too long.",
+        "Raise the store's limit, or let `fields` change the record: it has `rename` and `on-long-name: hash` for names that are too long.",
     ),
     (
         "too-many-attempts",
@@ -219,12 +215,17 @@ pub(crate) fn words() -> impl Iterator<Item = &'static str> {
 }
 
 pub(super) fn explain(arguments: &ExplainArgs) -> Result<(), CommandError> {
-    let (word, what, meaning, next) =
-        ENTRIES.iter().find(|(word, ..)| *word == arguments.word).expect("the command line lets no other through");
-    let is_mended_by_replay = what.starts_with("reason") && *word != "too-many-attempts";
-    let next = if is_mended_by_replay { format!("{next} {AFTER_MENDING}") } else { (*next).to_owned() };
-    let text = format!("{}\n{}\n{}", folded(&format!("{word}: {what}.")), folded(meaning), folded(&format!("What to do: {next}")));
+    let text = match &arguments.word {
+        None => ENTRIES.map(|(word, what, ..)| format!("{word:<19}{what}\n")).concat(),
+        Some(word) => in_full(ENTRIES.iter().find(|(known, ..)| known == word).expect("the command line lets no other through")),
+    };
     written(io::stdout().write_all(text.as_bytes()))
+}
+
+fn in_full((word, what, meaning, next): &Entry) -> String {
+    let is_for_replay = what.starts_with("reason") && *next != NOT_HERE && *word != "too-many-attempts";
+    let next = if is_for_replay { format!("{next} {AFTER_MENDING}") } else { (*next).to_owned() };
+    format!("{}\n{}\n{}", folded(&format!("{word}: {what}.")), folded(meaning), folded(&format!("What to do: {next}")))
 }
 
 /// The text in lines of at most [`WIDTH`] columns.

@@ -109,10 +109,13 @@ fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> Stri
         ("waiting", columns.iter().map(|(_, summary)| summary.depth).collect()),
     ];
     for (label, values) in lines {
-        if let Some(most) = values.iter().flatten().max() {
-            let label = paint.paint(Style::Dim, &format!("{label:<10}"));
-            writeln!(text, "{label}{}  up to {}", sparkline(values.iter().copied()), number(*most)).expect("text grows");
+        let Some(most) = values.iter().flatten().max() else { continue };
+        let label = paint.paint(Style::Dim, &format!("{label:<10}"));
+        match most {
+            0 => writeln!(text, "{label}none"),
+            _ => writeln!(text, "{label}{}  up to {}", sparkline(values.iter().copied()), number(*most)),
         }
+        .expect("text grows");
     }
     let wanted = whole.as_secs() / u64::from(LINES);
     let length = SPANS.iter().copied().find(|length| *length > wanted).unwrap_or(SPANS[SPANS.len() - 1]);

@@ -207,7 +207,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Run(arguments) if arguments.dry_run => wait(dry_run::dry_run(&load(None)?, arguments.report))?.map(done),
         Command::Run(arguments) => wait(run::run(&load(None)?, arguments.report))?,
         Command::Init(arguments) => {
-            let path = global.config.clone().unwrap_or_else(|| arguments.configuration());
+            let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
             let settings = init::init(&path, &arguments)?;
             logging::start(settings.log)?;
             wait(check::connect(&settings))??;
@@ -218,10 +218,10 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Records(arguments) => wait(records::records(&load(None)?, &arguments))?.map(done),
         Command::Check(arguments) => wait(check::check(&load(None)?, &arguments))?.map(done),
         Command::Status(arguments) => {
-            let level = load(arguments.configuration()).and_then(|settings| status::status(&settings, &arguments));
+            let level = load(arguments.which.configuration()).and_then(|settings| status::status(&settings, &arguments));
             return level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)));
         }
-        Command::History(arguments) => history::history(&load(None)?, &arguments).map(done),
+        Command::History(arguments) => history::history(&load(arguments.which.configuration())?, &arguments).map(done),
         Command::Explain(arguments) => explain::explain(&arguments).map(done),
         Command::Dead(command) => wait(dead::dead(&load(None)?, &command))?.map(done),
     };

@@ -22,7 +22,7 @@ use x_msrv_engine::{
 pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
     let (time, began) = (now(), Instant::now());
     let mut logbook = wiring::logbook(settings);
-    let outcome = attempt(settings, &mut logbook).await;
+    let outcome = attempt(settings, &mut logbook, began).await;
     if let Ok(outcome) = &outcome {
         tell(outcome, report);
     }
@@ -30,7 +30,7 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
     outcome.map(|outcome| outcome.exit())
 }
 
-async fn attempt(settings: &Settings, logbook: &mut Logbook) -> Result<RunReport, CommandError> {
+async fn attempt(settings: &Settings, logbook: &mut Logbook, began: Instant) -> Result<RunReport, CommandError> {
     let shutdown = shutdown::on_signal().map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
     let decoder = wiring::decoder(settings)?;
     let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
@@ -48,11 +48,11 @@ async fn attempt(settings: &Settings, logbook: &mut Logbook) -> Result<RunReport
     };
     // Where it is over before, nothing was taken.
     let Some((store, source)) = connected else {
-        return Ok(RunReport::new(StopReason::Signal, Tally::default(), Depth::default(), Duration::ZERO, None));
+        return Ok(RunReport::new(StopReason::Signal, Tally::default(), Depth::default(), began.elapsed(), None));
     };
     let (store, source) = (store?, source?);
     let progress = Cell::default();
-    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now, progress: &progress };
+    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now, began, progress: &progress };
     let outcome = progress::beside(drain(parts, settings.limits, shutdown), &progress).await?;
     store.close().await;
     Ok(outcome)
@@ -74,7 +74,7 @@ fn tell(outcome: &RunReport, report: Option<ReportFormat>) {
 
 fn remembered(started: SystemTime, elapsed: Duration, outcome: &Result<RunReport, CommandError>) -> history::Run {
     match outcome {
-        Ok(report) => history::Run::of_report(started, elapsed, report),
+        Ok(report) => history::Run::of_report(started, report),
         Err(error) => history::Run::of_failure(started, elapsed, error.exit(), error_chain::text(error)),
     }
 }

@@ -15,6 +15,7 @@ use super::{
     file::{FileShape, keys},
     warnings::{everybody_can_read, in_the_open},
 };
+use crate::timer::SYSTEM;
 
 /// Where a configuration is looked for when none is named.
 pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.yaml", "/etc/x-msrv/x-msrv.toml", "/etc/x-msrv/x-msrv.json"];
@@ -128,10 +129,13 @@ fn refuse_near_misses(overrides: &Overrides) -> Result<(), ConfigError> {
     }
 }
 
-/// The named file, or one of another format beside it; or the first of those that are looked for.
+/// The named file, or one of another format beside it, or the system's of this name; or the first of those that are looked for.
 fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let candidates: Vec<PathBuf> = match path {
         None => SEARCHED.iter().map(PathBuf::from).collect(),
+        Some(name) if is_name(name) && !name.is_file() => {
+            FORMATS.iter().map(|format| Path::new(SYSTEM).join(name).with_extension(format)).collect()
+        }
         Some(path) => {
             let known = Format::of(path).is_some();
             let others = FORMATS.iter().map(|extension| path.with_extension(extension)).filter(|other| known && other != path);
@@ -141,6 +145,17 @@ fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     // One that can't be looked at is found, so that reading it says why.
     let there = |path: &PathBuf| !matches!(path.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
     candidates.iter().find(|path| there(path)).cloned().ok_or(ConfigError::Missing(candidates))
+}
+
+/// Where a configuration is to be that is named like this.
+#[must_use]
+pub fn place(path: &Path) -> PathBuf {
+    if is_name(path) { Path::new(SYSTEM).join(path).with_extension(FORMATS[0]) } else { path.to_owned() }
+}
+
+/// Whether it can be that of a configuration of the system's: neither a folder nor an extension is in it.
+fn is_name(path: &Path) -> bool {
+    path.extension().is_none() && path.components().count() == 1 && path.file_name() == Some(path.as_os_str())
 }
 
 /// By the extension's format first, then by the others: the content decides. When none fits, the extension's error is shown.

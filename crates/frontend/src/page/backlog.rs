@@ -21,7 +21,7 @@ impl Page<'_> {
         let scale = Linear::up_to(most);
         let lines = lines(slots, scale);
         let unknown = gaps(&lines, edges(slots));
-        begin(html, NAME, TITLE, &format_args!("Messages that waited when a run had ended. Now: {}.", self.known.backlog()));
+        begin(html, NAME, TITLE, &format_args!("Messages that a run left in the queue. The last one: {}.", self.known.backlog()));
         key(html, "waiting", &"waiting");
         if !unknown.is_empty() {
             key(html, "unknown", &"not known");

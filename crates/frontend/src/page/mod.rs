@@ -148,7 +148,7 @@ impl Page<'_> {
     fn prospect(&self) -> String {
         match (self.known.depth(), self.known.trend()) {
             (None, _) => "not known".to_owned(),
-            (Some(0), _) => "nothing waits".to_owned(),
+            (Some(0), _) => "nothing left".to_owned(),
             (_, None) => "waiting".to_owned(),
             (_, Some(trend)) => match trend.time_to_drain() {
                 Some(time) => format!("drained in {}", span(time)),

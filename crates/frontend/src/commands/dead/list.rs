@@ -14,11 +14,12 @@ use crate::{
     config::Settings,
     terminal::{Paint, Style, number},
 };
-use x_msrv_engine::dead_letter::{Letter, filter::Filter};
+use x_msrv_engine::dead_letter::{Letter, filter::Filter, or_false};
 
 /// A letter without its body.
 #[derive(Serialize)]
 struct Listed {
+    #[serde(serialize_with = "or_false")]
     replayed: Option<String>,
     time: String,
     source: String,
@@ -130,7 +131,11 @@ pub(super) async fn show(settings: &Settings, arguments: &DeadShowArgs) -> Resul
     }
     let mut output = io::BufWriter::new(io::stdout().lock());
     let one = |letter: &Letter, output: &mut io::BufWriter<io::StdoutLock<'_>>| {
-        if arguments.body { output.write_all(&letter.body.to_bytes().unwrap_or_default()) } else { letter.write_line(output) }
+        if arguments.body {
+            return output.write_all(&letter.body.to_bytes().unwrap_or_default());
+        }
+        serde_json::to_writer(&mut *output, letter)?;
+        output.write_all(b"\n")
     };
     written(found.iter().try_for_each(|letter| one(letter, &mut output)).and_then(|()| output.flush()))
 }

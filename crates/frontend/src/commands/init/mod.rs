@@ -52,7 +52,10 @@ pub(super) fn init(path: &Path, arguments: &InitArgs) -> Result<Settings, Comman
 /// What to do when all is set up.
 pub(super) fn say_what_is_next(path: &Path) {
     match Units::of(path) {
-        Some(units) => say(&format!("next:    sudo systemctl daemon-reload && sudo systemctl enable --now {}", units.timer())),
+        Some(units) => {
+            say(&format!("next:    sudo systemctl daemon-reload && sudo systemctl enable --now {}", units.timer()));
+            say(&format!("then:    sudo x-msrv status {}", path.file_stem().unwrap_or_default().display()));
+        }
         None => say(&format!("next:    x-msrv -c {}", path.display())),
     }
 }
@@ -61,15 +64,20 @@ fn error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
     CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
-/// Another format of the same name would be passed over from now on.
+/// Another format of the same name would be passed over from now on. What nobody has changed since the package brought it is nobody's.
 fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
     let others = FORMATS.iter().map(|format| path.with_extension(format)).chain([path.to_owned()]);
     for there in others {
-        if !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))? {
+        let is_there = !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))?;
+        if is_there && !is_as_shipped(&there) {
             return Err(CommandError::Exists { name: there.display().to_string() });
         }
     }
     Ok(())
+}
+
+fn is_as_shipped(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text == template::SHIPPED)
 }
 
 /// What is asked for.
@@ -245,7 +253,7 @@ fn write(path: &Path, text: &str) -> Result<Settings, CommandError> {
     let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new);
     written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|cause| error(&new, "write", cause))?;
     let settings = config::load(Some(&new), &Overrides::default()).map_err(|fault| in_flags(&new, fault));
-    if settings.is_ok() && state_file::exists(path).is_ok_and(|there| there) {
+    if settings.is_ok() && state_file::exists(path).is_ok_and(|there| there) && !is_as_shipped(path) {
         let mut old = path.as_os_str().to_owned();
         old.push(".old");
         // A copy, so that a timer finds one or the other at every moment.

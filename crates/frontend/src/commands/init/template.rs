@@ -1,7 +1,7 @@
 //! The configuration as it is shipped, with answers in the place of its own values. Pure.
 
 /// The shipped configuration: every key with a comment, those that are not needed behind a `#`.
-const SHIPPED: &str = include_str!("../../../../../etc/x-msrv.yml");
+pub(super) const SHIPPED: &str = include_str!("../../../../../etc/x-msrv.yml");
 
 /// Lines of a configuration, by sections.
 pub(super) struct Template {
