@@ -16,12 +16,16 @@ const FAILURES: usize = 20;
 /// Characters of a server's or a message's words.
 const WORDS: usize = 600;
 
+/// Details of one reason that differ, at most.
+const DETAILS: usize = 3;
+
 /// All that has one reason.
 struct Counted<'a> {
     reason: &'a str,
     count: u64,
     newest: SystemTime,
-    detail: &'a str,
+    /// The newest first, each once.
+    details: Vec<&'a str>,
 }
 
 /// Runs that failed one after the other for one reason.
@@ -49,7 +53,7 @@ impl Page<'_> {
             return;
         }
         html.put("<p class=\"note\"><code>x-msrv explain REASON</code> says what a reason means, and what to do.</p>\n", &[]);
-        by_count(html, "rejects", ["reason", "messages", "its detail"], reasons);
+        by_count(html, "rejects", ["reason", "messages", "details, the newest first"], reasons);
     }
 
     pub(super) fn stop_reasons(&self, html: &mut Html) {
@@ -128,10 +132,15 @@ impl Failure<'_> {
 
 /// Adds to what is counted for a reason. There are a dozen at most.
 fn count<'a>(reasons: &mut Vec<Counted<'a>>, reason: &'a str, number: u64, newest: SystemTime, detail: &'a str) {
-    match reasons.iter_mut().find(|counted| counted.reason == reason) {
-        Some(counted) => *counted = Counted { reason, count: counted.count + number, newest, detail },
-        None => reasons.push(Counted { reason, count: number, newest, detail }),
-    }
+    let at = reasons.iter().position(|counted| counted.reason == reason).unwrap_or_else(|| {
+        reasons.push(Counted { reason, count: 0, newest, details: Vec::new() });
+        reasons.len() - 1
+    });
+    let counted = &mut reasons[at];
+    (counted.count, counted.newest) = (counted.count + number, newest);
+    counted.details.retain(|known| *known != detail);
+    counted.details.insert(0, detail);
+    counted.details.truncate(DETAILS);
 }
 
 /// A table of them, the most frequent first. Where there is no detail, a bar shows the share.
@@ -141,12 +150,15 @@ fn by_count(html: &mut Html, id: &'static str, [reason, what, detail]: [&'static
     html.put("<th scope=\"col\" class=\"extra\">share</th><th scope=\"col\">newest (UTC)</th>", &[]);
     html.put("<th scope=\"col\" class=\"words\">{}</th></tr></thead>\n<tbody>\n", &[&detail]);
     while let Some(next) = (0..reasons.len()).rev().max_by_key(|index| reasons[*index].count) {
-        let Counted { reason, count, newest, detail } = reasons.remove(next);
+        let Counted { reason, count, newest, details } = reasons.remove(next);
         html.put("<tr><th scope=\"row\">{}</th><td>{}</td>", &[&reason, &By(number, count)]);
         html.put("<td class=\"extra\">{}</td><td>", &[&By(share, (count, all))]);
         time(html, newest);
-        html.put("</td><td class=\"words\">{}", &[&Cut(detail, WORDS)]);
-        if detail.is_empty() {
+        html.put("</td><td class=\"words\">", &[]);
+        for detail in details.iter().filter(|detail| !detail.is_empty()) {
+            html.put("<p>{}</p>", &[&Cut(detail, WORDS)]);
+        }
+        if details[0].is_empty() {
             let width = At(percent(count, all));
             html.put("<svg class=\"bar\" aria-hidden=\"true\"><rect width=\"{}%\" height=\"100%\"/></svg>", &[&width]);
         }
@@ -167,6 +179,16 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::tests::run, *};
+
+    #[test]
+    fn of_each_reason_the_newest_details_are_there_each_once() {
+        let mut reasons = Vec::new();
+        for (second, detail) in (0..).zip(["a", "b", "a", "c", "d", "d"]) {
+            count(&mut reasons, "schema", 2, SystemTime::UNIX_EPOCH + Duration::from_secs(second), detail);
+        }
+        let [Counted { count, newest, details, .. }] = &reasons[..] else { panic!("one reason") };
+        assert_eq!((*count, *newest, &details[..]), (12, SystemTime::UNIX_EPOCH + Duration::from_secs(5), &["d", "c", "a"][..]));
+    }
 
     /// An outage of an hour would be all that the table shows, in hundreds of equal lines.
     #[test]
