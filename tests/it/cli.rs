@@ -62,11 +62,27 @@ fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
 }
 
 #[test]
+fn the_version_is_that_of_the_program_and_not_of_one_of_its_crates() {
+    let program = Program::new(&format!("{GOOD}metrics: {{textfile: x.prom}}\n"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(program.bare(&["--version"]).stdout, format!("x-msrv {version}\n"));
+    program.drain(&[]);
+    let metrics = std::fs::read_to_string(program.path("x.prom")).expect("metrics");
+    assert!(metrics.contains(&format!("version=\"{version}\"}} 1\n")), "{metrics}");
+}
+
+#[test]
 fn a_configuration_has_a_name_unless_there_is_a_file_of_that_name() {
     let program = Program::new(GOOD);
-    for arguments in [&["check", "-c", "nonesuch"][..], &["status", "nonesuch"], &["history", "nonesuch"]] {
+    std::fs::create_dir(program.path("folder")).expect("a folder");
+    for arguments in [&["check", "-c", "nonesuch"][..], &["status", "nonesuch"], &["history", "nonesuch"], &["check", "-c", "folder"]] {
         let ended = program.bare(arguments);
-        assert!(ended.stderr.contains("/etc/x-msrv/nonesuch.yml"), "{arguments:?}: {}", ended.stderr);
+        let file = format!("/etc/x-msrv/{}.yml", arguments.last().expect("a name"));
+        assert!(ended.stderr.contains(&file), "{arguments:?}: {}", ended.stderr);
+    }
+    for path in ["./nonesuch", "nonesuch.yml"] {
+        let ended = program.bare(&["check", "-c", path]);
+        assert!(ended.code == Some(78) && !ended.stderr.contains("/etc/x-msrv"), "{path}: {}", ended.stderr);
     }
     program.write("nonesuch", GOOD);
     let ended = program.bare(&["check", "-c", "nonesuch"]);

@@ -275,6 +275,8 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     let received: Vec<_> = lines.iter().map(|line| line["received"].as_u64().expect("a number")).collect();
     assert_eq!(received, [10, 10, 5, 0]);
     let last = lines[3]["started"].as_str().expect("a time");
+    let ended = program.run(&["history", "--since", "2999-01-01"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("that time has not come yet"), "{}", ended.stderr);
     assert_eq!(program.run(&["history", "--json", "--since", last]).stdout.lines().count(), 1, "a moment counts as well: {last}");
     let table = program.run(&["history", "--since", "1h"]).stdout;
     assert!(

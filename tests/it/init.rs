@@ -1,6 +1,9 @@
 //! The first configuration of somebody who has never seen one.
 
-use std::{io::Write as _, process::Stdio};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use crate::support::{
     nsqd::{Nsqd, nobody},
@@ -72,6 +75,13 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
     std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("c.yml")).expect("copied");
     let ended = scene.bare(&["init", "-c", "c.yml", "--queue", "embedded", "--store", "sqlite"]);
     assert!(ended.code == Some(0) && !scene.path("c.yml.old").exists(), "nobody has changed what was shipped: {}", ended.stderr);
+    std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("d.yml")).expect("copied");
+    std::os::unix::fs::symlink("d.yml", scene.path("e.yml")).expect("a link");
+    assert!(Command::new("mkfifo").arg(scene.path("f.yml")).status().expect("every system has it").success());
+    for name in ["d.yaml", "e.yml", "f.yml"] {
+        let ended = scene.bare(&["init", "-c", name, "--queue", "embedded", "--store", "sqlite"]);
+        assert!(ended.code == Some(66) && ended.stderr.contains("is there already"), "{name}: {}", ended.stderr);
+    }
     let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", "queue:4150"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("--topic is needed"), "{}", ended.stderr);
     let ended = scene.bare(&["init", "-c", "nonesuch/b.yml", "--queue", "embedded", "--store", "sqlite"]);

@@ -6,7 +6,7 @@
 //! - [`config`]: files, environment and flags to typed settings; [`logging`], [`shutdown`], [`timer`]: the process and the system around a run.
 //! - pure: [`status`], [`page`]; at the bottom [`terminal`].
 //!
-//! What never happens: a client crate or a socket; the shape of the configuration file outside `config`. `.ci/layers` checks it.
+//! What never happens: a client crate, or a socket to a queue or a store; the shape of the configuration file outside `config`. `.ci/layers` checks it.
 
 pub mod cli;
 pub mod commands;

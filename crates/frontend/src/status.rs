@@ -6,12 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::{
-    terminal::{number, rate, span},
-    timer::Timer,
-};
+use crate::terminal::{number, rate, span};
 use x_msrv_engine::history::{
     Run,
     summary::{Summary, Trend},
@@ -111,6 +108,37 @@ pub struct Known<'a> {
     pub last_success: Option<SystemTime>,
     /// What systemd says; `None` where nobody asked.
     pub timer: Option<&'a Result<Timer, String>>,
+}
+
+/// What is known of a timer and its service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Timer {
+    /// The timer's unit.
+    pub unit: String,
+    /// Whether it starts runs now.
+    pub is_active: bool,
+    /// `enabled`, `disabled` and what else systemctl(1) has for it.
+    pub unit_file_state: String,
+    /// Whether a run is under way.
+    pub is_running: bool,
+    /// How the service ended the last time, where that was no success: `exit-code`, `signal`, `timeout` and so on (systemd.exec(5)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// When it started a run the last time.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
+    pub last: Option<SystemTime>,
+    /// When the next run starts.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
+    pub next: Option<SystemTime>,
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(&humantime::format_rfc3339_seconds(*time)),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// One thing that is not as it should be.

@@ -7,8 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::Serialize;
-
+use crate::status::Timer;
 use x_msrv_engine::NAME;
 
 /// Where the configurations are that have units.
@@ -19,37 +18,6 @@ pub const SYSTEM: &str = "/etc/x-msrv";
 pub struct Units {
     /// Without a suffix: `x-msrv`, or `x-msrv@NAME`.
     name: String,
-}
-
-/// What is known of a timer and its service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Timer {
-    /// The timer's unit.
-    pub unit: String,
-    /// Whether it starts runs now.
-    pub is_active: bool,
-    /// `enabled`, `disabled` and what else systemctl(1) has for it.
-    pub unit_file_state: String,
-    /// Whether a run is under way.
-    pub is_running: bool,
-    /// How the service ended the last time, where that was no success: `exit-code`, `signal`, `timeout` and so on (systemd.exec(5)).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
-    /// When it started a run the last time.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
-    pub last: Option<SystemTime>,
-    /// When the next run starts.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
-    pub next: Option<SystemTime>,
-}
-
-#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
-fn rfc3339<S: serde::Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => serializer.collect_str(&humantime::format_rfc3339_seconds(*time)),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// The moment of the question, by both clocks that systemd counts by.

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use x_msrv_engine::NAME;
 
-use super::configuration;
+use super::{NameArg, configuration};
 
 /// A kind of queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,9 +28,8 @@ pub(crate) enum StoreKind {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// The name of the configuration in /etc/x-msrv, such as orders for orders.yml
-    #[arg(conflicts_with = "config")]
-    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(super) which: NameArg,
     /// Where messages come from
     #[arg(long, value_name = "KIND")]
     pub(crate) queue: Option<Queue>,
@@ -72,6 +71,6 @@ pub(crate) struct InitArgs {
 impl InitArgs {
     /// The file that is written, unless another is named.
     pub(crate) fn configuration(&self) -> PathBuf {
-        configuration(self.name.as_deref().unwrap_or(NAME))
+        self.which.configuration().unwrap_or_else(|| configuration(NAME))
     }
 }

@@ -127,8 +127,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Write a configuration, and check it: what no option says is asked for
     ///
-    /// Without a name it is /etc/x-msrv/x-msrv.yml; with one, /etc/x-msrv/NAME.yml; with -c, that file. Every key stands in it with a comment. Where standard
-    /// input is no terminal nothing is asked, and what no option says has the value that would have been suggested.
+    /// Without a name it is /etc/x-msrv/x-msrv.yml; with one, /etc/x-msrv/NAME.yml; with -c, that file. Every key stands in it with a comment. The
+    /// configuration as the package brought it is replaced without --force, and not kept. Where standard input is no terminal nothing is asked, and what no
+    /// option says has the value that would have been suggested.
     #[command(after_help = "Examples:
   x-msrv init
   x-msrv init orders --nsqd queue:4150 --topic orders --aerospike db:3000 --namespace prod
@@ -188,6 +189,18 @@ pub(crate) enum Command {
     Dead(DeadCommand),
 }
 
+impl Command {
+    /// Whether it is told by its name which configuration is meant.
+    fn has_name(&self) -> bool {
+        match self {
+            Self::Init(InitArgs { which, .. }) | Self::Status(StatusArgs { which, .. }) | Self::History(HistoryArgs { which, .. }) => {
+                which.name.is_some()
+            }
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
     /// A file with one message a line; - is standard input
@@ -243,7 +256,7 @@ pub(crate) struct HistoryArgs {
     #[command(flatten)]
     pub(crate) which: NameArg,
     /// Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 7d
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = past)]
     pub(crate) since: SystemTime,
     /// One JSON object a line for each run, with what became of its messages and why it failed
     #[arg(long)]
@@ -327,8 +340,12 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode>
 fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let cli = Cli::try_parse_from(arguments)?;
     // clap does not look at conflicts where one stands before the command and the other behind it.
+    let contradiction = |text| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
     if cli.global.quiet && cli.global.verbose {
-        return Err(Cli::command().error(ErrorKind::ArgumentConflict, "--quiet and --verbose contradict each other"));
+        return contradiction("--quiet and --verbose contradict each other");
+    }
+    if cli.global.config.is_some() && cli.command.as_ref().is_some_and(Command::has_name) {
+        return contradiction("a configuration is told by its name or by --config, not by both");
     }
     Ok(cli)
 }
@@ -348,6 +365,11 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
             _ => argument,
         })
         .collect()
+}
+
+/// A moment that is over.
+fn past(text: &str) -> Result<SystemTime, &'static str> {
+    time(text).and_then(|time| if time > Now::take().realtime { Err("that time has not come yet") } else { Ok(time) })
 }
 
 /// A moment, or how long ago it was.
@@ -391,12 +413,6 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_program_and_not_of_one_of_its_crates() {
-        let shown = read(&["x-msrv", "--version"].map(OsString::from)).expect_err("it is shown, and there is no run").to_string();
-        assert_eq!(shown, concat!("x-msrv ", env!("CARGO_PKG_VERSION"), "\n"));
-    }
-
-    #[test]
     fn the_original_s_single_dash_works_in_both_forms() {
         for words in
             [&["x-msrv", "-cfg", "a.yml"][..], &["x-msrv", "-cfg=a.yml"], &["x-msrv", "-c", "a.yml"], &["x-msrv", "run", "--config=a.yml"]]
@@ -406,11 +422,21 @@ mod tests {
     }
 
     #[test]
-    fn quiet_and_verbose_are_one_too_many_wherever_they_stand() {
-        for words in [["x-msrv", "-q", "-v", "run"], ["x-msrv", "-q", "run", "-v"], ["x-msrv", "run", "-v", "-q"]] {
-            assert_eq!(read(&words.map(OsString::from)).expect_err("two").kind(), ErrorKind::ArgumentConflict, "{words:?}");
+    fn what_contradicts_is_told_wherever_it_stands() {
+        let read = |line: &str| read(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in [
+            "x-msrv -q -v run",
+            "x-msrv -q run -v",
+            "x-msrv run -v -q",
+            "x-msrv -c a.yml status orders",
+            "x-msrv history orders -c a.yml",
+            "x-msrv -c a.yml init orders",
+        ] {
+            assert_eq!(read(line).expect_err("two").kind(), ErrorKind::ArgumentConflict, "{line}");
         }
-        assert!(read(&["x-msrv", "-q", "run"].map(OsString::from)).is_ok());
+        for line in ["x-msrv -q run", "x-msrv -c a.yml status", "x-msrv init orders"] {
+            assert!(read(line).is_ok(), "{line}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) fn read<T>(settings: &Settings, act: impl FnOnce(&History) -> Result<
 pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<(), CommandError> {
     let now = Now::take();
     let runs = read(settings, |history| history.runs_by_time(arguments.since))?.unwrap_or_default();
-    let whole = Duration::from_secs(now.realtime.duration_since(arguments.since).unwrap_or_default().as_secs());
+    let whole = now.realtime.duration_since(arguments.since).unwrap_or_default();
     if let Some(file) = &arguments.html {
         return put(&page(settings, &runs, whole, now)?, file);
     }

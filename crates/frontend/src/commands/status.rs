@@ -13,9 +13,9 @@ use super::{CommandError, history::read, written};
 use crate::{
     cli::StatusArgs,
     config::Settings,
-    status::{Known, Level, Problem, level},
+    status::{Known, Level, Problem, Timer, level},
     terminal::{Paint, Style, number, span},
-    timer::{Now, SYSTEM, Timer, Units},
+    timer::{Now, SYSTEM, Units},
 };
 use x_msrv_engine::{
     history::{Run, summary::Summary},

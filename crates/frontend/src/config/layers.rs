@@ -133,29 +133,31 @@ fn refuse_near_misses(overrides: &Overrides) -> Result<(), ConfigError> {
 fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let candidates: Vec<PathBuf> = match path {
         None => SEARCHED.iter().map(PathBuf::from).collect(),
-        Some(name) if is_name(name) && !name.is_file() => {
-            FORMATS.iter().map(|format| Path::new(SYSTEM).join(name).with_extension(format)).collect()
-        }
         Some(path) => {
             let known = Format::of(path).is_some();
             let others = FORMATS.iter().map(|extension| path.with_extension(extension)).filter(|other| known && other != path);
-            std::iter::once(path.to_owned()).chain(others).collect()
+            let named = of_the_system(path);
+            let own = (named.is_none() || !path.is_dir()).then(|| path.to_owned());
+            own.into_iter().chain(others).chain(named.into_iter().flatten()).collect()
         }
     };
     // One that can't be looked at is found, so that reading it says why.
-    let there = |path: &PathBuf| !matches!(path.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let there = |found: &PathBuf| !matches!(found.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
     candidates.iter().find(|path| there(path)).cloned().ok_or(ConfigError::Missing(candidates))
 }
 
-/// Where a configuration is to be that is named like this.
+/// Where a configuration is to be that is told like this.
 #[must_use]
 pub fn place(path: &Path) -> PathBuf {
-    if is_name(path) { Path::new(SYSTEM).join(path).with_extension(FORMATS[0]) } else { path.to_owned() }
+    of_the_system(path).map_or_else(|| path.to_owned(), |[first, ..]| first)
 }
 
-/// Whether it can be that of a configuration of the system's: neither a folder nor an extension is in it.
-fn is_name(path: &Path) -> bool {
-    path.extension().is_none() && path.components().count() == 1 && path.file_name() == Some(path.as_os_str())
+/// The system's configurations of this name; `None` where it is a path, or the name of what is here.
+fn of_the_system(path: &Path) -> Option<[PathBuf; FORMATS.len()]> {
+    let name = path.to_str()?;
+    let is_name = !["", ".", ".."].contains(&name) && !name.contains('/') && Format::of(path).is_none();
+    let is_here = !path.is_dir() && !matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    (is_name && !is_here).then(|| FORMATS.map(|format| Path::new(SYSTEM).join(format!("{name}.{format}"))))
 }
 
 /// By the extension's format first, then by the others: the content decides. When none fits, the extension's error is shown.

@@ -131,11 +131,8 @@ pub(super) async fn show(settings: &Settings, arguments: &DeadShowArgs) -> Resul
     }
     let mut output = io::BufWriter::new(io::stdout().lock());
     let one = |letter: &Letter, output: &mut io::BufWriter<io::StdoutLock<'_>>| {
-        if arguments.body {
-            return output.write_all(&letter.body.to_bytes().unwrap_or_default());
-        }
-        serde_json::to_writer(&mut *output, letter)?;
-        output.write_all(b"\n")
+        // As it is kept, with room for the moment of a replay, so that a file of what was shown can be replayed.
+        if arguments.body { output.write_all(&letter.body.to_bytes().unwrap_or_default()) } else { letter.write_line(output) }
     };
     written(found.iter().try_for_each(|letter| one(letter, &mut output)).and_then(|()| output.flush()))
 }

@@ -69,15 +69,17 @@ fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
     let others = FORMATS.iter().map(|format| path.with_extension(format)).chain([path.to_owned()]);
     for there in others {
         let is_there = !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))?;
-        if is_there && !is_as_shipped(&there) {
+        if is_there && !(there == path && is_as_shipped(path)) {
             return Err(CommandError::Exists { name: there.display().to_string() });
         }
     }
     Ok(())
 }
 
+/// Whether it is the very file; what is not even a file is not read.
 fn is_as_shipped(path: &Path) -> bool {
-    fs::read_to_string(path).is_ok_and(|text| text == template::SHIPPED)
+    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == template::SHIPPED.len() as u64);
+    is_file && fs::read_to_string(path).is_ok_and(|text| text == template::SHIPPED)
 }
 
 /// What is asked for.
