@@ -77,6 +77,23 @@ fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
     assert!(ended.code == Some(66) && ended.stderr.contains("no dead letter has the id nonesuch"), "{}", ended.stderr);
 }
 
+/// Whoever may write the file could rewrite an administrator's screen.
+#[test]
+fn what_letters_say_moves_no_cursor_and_makes_no_lines_of_its_own() {
+    let program = with_letters();
+    let odd = r#""a\u001b[31m\u202eb\nc\u0007""#;
+    let time = "2026-01-01T00:00:00.000Z";
+    program.write(
+        "odd",
+        &format!(r#"{{"replayed":false                     ,"time":"{time}","source":{odd},"id":{odd},"attempts":1,"reason":{odd},"detail":{odd},"body":""}}"#),
+    );
+    let ended = program.run(&["dead", "list", "odd"]);
+    for text in [&ended.stdout, &ended.stderr] {
+        assert!(text.contains("a [31m b c") && !text.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{text:?}");
+    }
+    assert_eq!(ended.stdout.lines().count(), 2, "a header and a row: {}", ended.stdout);
+}
+
 #[test]
 fn a_replay_sends_what_is_meant_once_and_says_when() {
     let program = with_letters();

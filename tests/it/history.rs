@@ -275,6 +275,10 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     let received: Vec<_> = lines.iter().map(|line| line["received"].as_u64().expect("a number")).collect();
     assert_eq!(received, [10, 10, 5, 0]);
     let last = lines[3]["started"].as_str().expect("a time");
+    let configuration = std::fs::read_to_string(program.path("x-msrv.yml")).expect("it is there");
+    let ended = program.run(&["history", "--html", "x-msrv.yml"]);
+    assert!(ended.code == Some(66) && ended.stderr.contains("it is the configuration"), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(program.path("x-msrv.yml")).expect("still there"), configuration);
     let ended = program.run(&["history", "--since", "2999-01-01"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("that time has not come yet"), "{}", ended.stderr);
     assert_eq!(program.run(&["history", "--json", "--since", last]).stdout.lines().count(), 1, "a moment counts as well: {last}");

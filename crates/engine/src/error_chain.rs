@@ -36,10 +36,15 @@ fn without_numbers(text: &str) -> String {
     plain
 }
 
-/// Text of several lines on one, without control characters.
+/// Text of several lines on one, without control characters and without those that change the direction of what is read (UAX #9).
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.split(char::is_control).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    let turns = |letter| matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.split(|letter: char| letter.is_control() || turns(letter))
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -70,5 +75,6 @@ mod tests {
     fn a_server_s_words_stay_in_the_line_that_they_are_told_in() {
         let error = io::Error::other("E_BAD\r\n  \u{1b}[2Jforged\n");
         assert_eq!(text(&error), "E_BAD [2Jforged");
+        assert_eq!(one_line("to \u{202e}gpj.exe"), "to gpj.exe");
     }
 }

@@ -7,37 +7,37 @@ use tokio::time::Instant;
 
 use crate::state_file;
 
-/// How long another process's write is waited for.
-const BUSY_BOUND: Duration = Duration::from_secs(2);
+/// How long another process's write is waited for where messages depend on it.
+pub const BUSY_BOUND: Duration = Duration::from_secs(2);
 
 /// How often it is tried where SQLite has no wait of its own.
 const BUSY_POLL: Duration = Duration::from_millis(2);
 
 /// Opens or creates the database at `path`: write-ahead log, a commit is on the disk when it returns. One that is created has pages of `page` bytes, or
-/// of as many as SQLite likes best.
+/// of as many as SQLite likes best. Another process is waited for no longer than `busy_bound` at each step.
 ///
 /// # Errors
 /// The file can't be created or opened, or is no database.
-pub fn open(path: &Path, page: Option<u32>) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
+pub fn open(path: &Path, page: Option<u32>, busy_bound: Duration) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
     // SQLite itself would create it readable for everybody, and its -wal and -shm files take mode and owner from it.
     state_file::open_or_create(path)?;
     // It opens the file by its name again: where that has become a symlink meanwhile, it refuses it as well.
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
     let folder = state_file::folder(path).canonicalize()?;
     let connection = Connection::open_with_flags(folder.join(name), OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW)?;
-    connection.busy_timeout(BUSY_BOUND)?;
+    connection.busy_timeout(busy_bound)?;
     if let Some(page) = page {
         connection.pragma_update(None, "page_size", page)?; // before there is a log, or it has no effect
     }
-    retry_while_busy(|| connection.pragma_update(None, "journal_mode", "wal"))?;
+    retry_while_busy(busy_bound, || connection.pragma_update(None, "journal_mode", "wal"))?;
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
 }
 
 /// SQLite does not wait for others where two connections make a new file one with a write-ahead log: one of them is told at once that it is busy.
 #[expect(clippy::disallowed_methods, reason = "there is nothing to wait on, and it is bounded")]
-fn retry_while_busy(mut attempt: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    let until = Instant::now() + BUSY_BOUND;
+fn retry_while_busy(bound: Duration, mut attempt: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let until = Instant::now() + bound;
     loop {
         match attempt() {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => sleep(BUSY_POLL),

@@ -17,6 +17,7 @@ use std::{
 use crate::{
     config::{self, FORMATS, Overrides, Settings},
     logging,
+    timer::can_be_instance,
 };
 use x_msrv_engine::error_chain;
 
@@ -134,15 +135,11 @@ struct Units {
 }
 
 impl Units {
-    /// The units of the configuration `NAME.yml`; none if it can't be part of a unit's name as it is (systemd.unit(5)).
+    /// The units of the configuration `NAME.yml`; none if it can't have any.
     fn of(name: &str) -> Option<Self> {
-        const LONGEST: usize = 255 - "x-msrv@.service.d".len();
-        let allowed = |letter: char| letter.is_ascii_alphanumeric() || ":-_.@".contains(letter);
         match name {
             "x-msrv" => Some(Self { name: name.to_owned(), template: None }),
-            name if !name.is_empty() && name.len() <= LONGEST && name.chars().all(allowed) => {
-                Some(Self { name: format!("x-msrv@{name}"), template: Some("x-msrv@") })
-            }
+            name if can_be_instance(name) => Some(Self { name: format!("x-msrv@{name}"), template: Some("x-msrv@") }),
             _ => None,
         }
     }

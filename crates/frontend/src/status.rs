@@ -88,6 +88,9 @@ const PERIODS: [(Level, u32); 2] = [(Level::Warning, 3), (Level::Critical, 10)];
 /// Runs at the end by which it is told how the backlog moves: what was before may have been another day.
 const RUNS_OF_A_TREND: usize = 30;
 
+/// What a clock that is set right now and then differs by at most.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
+
 /// Runs at the end that were all full, after which a backlog that grows is a problem and no burst.
 const FULL_RUNS: usize = 3;
 
@@ -174,6 +177,9 @@ impl Known<'_> {
         let (summary, trend) = (Summary::of(self.runs), self.trend());
         let mut problems = Vec::new();
         let mut add = |level, text: String| problems.push(Problem { level, text });
+        if let Some(ahead) = last.started.duration_since(self.now).ok().filter(|ahead| *ahead > CLOCKS_DIFFER) {
+            add(Level::Warning, format!("the last run began {} from now: the clock was wrong then, or is", span(ahead)));
+        }
         let by_user = |measure: fn(&Threshold) -> bool| thresholds.iter().filter(move |(_, threshold)| measure(threshold));
         let age = self.now.duration_since(self.last_success.unwrap_or(self.runs[0].started)).unwrap_or_default();
         let ages: Vec<(Level, Duration)> = PERIODS
@@ -252,7 +258,12 @@ impl Known<'_> {
     /// How much waited when it was known for the last time.
     #[must_use]
     pub fn depth(&self) -> Option<u64> {
-        self.runs.iter().rev().find_map(|run| run.depth.after)
+        self.told().and_then(|run| run.depth.after)
+    }
+
+    /// The last run that knew how much waited.
+    fn told(&self) -> Option<&Run> {
+        self.runs.iter().rev().find(|run| run.depth.after.is_some())
     }
 
     /// What the last run left, as far as it is known, and how that moves, in words.
@@ -264,6 +275,11 @@ impl Known<'_> {
             1 => "1 message left".to_owned(),
             _ => format!("{} messages left", number(depth)),
         };
+        let last = self.runs.last().map(|run| run.started);
+        let old = self.told().filter(|run| Some(run.started) != last);
+        if let Some(run) = old {
+            return format!("{waiting} {} ago; not known since then", span(self.now.duration_since(run.ended()).unwrap_or_default()));
+        }
         let Some(trend) = self.trend() else { return waiting };
         let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
         let flow = format!("{arriving}, runs may take {}", rate(self.capacity()));
@@ -395,6 +411,20 @@ mod tests {
     fn a_timer_that_is_not_active_is_told_with_the_command_that_starts_it() {
         let (runs, inactive) = ([run(0, "queue-empty", 0)], timer(false, None));
         judged(&known(&runs, 5, &inactive), &[], &[(Level::Warning, "systemctl enable --now x-msrv.timer")]);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_told() {
+        let (runs, active) = ([run(7_200, "queue-empty", 0)], timer(true, Some(at(15))));
+        judged(&known(&runs, 5, &active), &[], &[(Level::Warning, "began 1 h 59 min from now")]);
+    }
+
+    #[test]
+    fn a_backlog_that_was_known_some_runs_ago_is_told_with_its_age() {
+        let mut runs = [run(0, "limit-reached", 40), run(10, "failed", 0)];
+        runs[1].depth.after = None;
+        let active = timer(true, Some(at(20)));
+        assert_eq!(known(&runs, 15, &active).backlog(), "40 messages left 14 s ago; not known since then");
     }
 
     #[test]

@@ -13,6 +13,14 @@ use x_msrv_engine::NAME;
 /// Where the configurations are that have units.
 pub const SYSTEM: &str = "/etc/x-msrv";
 
+/// Whether a configuration of this name can have units: it is part of their names as it is (systemd.unit(5)).
+#[must_use]
+pub fn can_be_instance(name: &str) -> bool {
+    const LONGEST: usize = 255 - "x-msrv@.service.d".len();
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || ":-_.@".contains(letter);
+    !name.is_empty() && name.len() <= LONGEST && name.chars().all(allowed)
+}
+
 /// The units by a configuration's name, as `systemd/` has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Units {
@@ -36,7 +44,7 @@ impl Now {
     pub fn take() -> Self {
         let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let monotonic = Duration::try_from(monotonic).unwrap_or_default();
-        Self { realtime: SystemTime::now(), monotonic }
+        Self { realtime: SystemTime::now().max(SystemTime::UNIX_EPOCH), monotonic }
     }
 }
 

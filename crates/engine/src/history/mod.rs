@@ -22,7 +22,7 @@ pub use logbook::Logbook;
 pub use run::{FAILED, Run};
 
 use log::debug;
-use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, config::DbConfig, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, config::DbConfig, params};
 
 use crate::{
     report::{Counters, Depth, Rejected},
@@ -38,6 +38,9 @@ const PAGE: u32 = 1024;
 /// Bytes of the log after which it is written into the file, which waits for the disk: every fortieth run or so. A longer log costs each run the time to
 /// read it.
 const LOG: u64 = 100 << 10;
+
+/// The last millisecond that can be written as RFC 3339 has it, in the year 9999; a row behind it is damaged.
+const LAST_MOMENT: u64 = 253_402_300_799_999;
 
 /// Rows that are removed in one run at most, so that a smaller bound does not make one run slow.
 const REMOVED_AT_ONCE: u32 = 100;
@@ -106,8 +109,7 @@ impl History {
     /// # Errors
     /// It can't be opened or created, or is no history, or a newer one than ours.
     pub fn open(path: &Path) -> Result<Self, AnyError> {
-        let connection = sqlite::open(path, Some(PAGE))?;
-        connection.busy_timeout(BUSY_BOUND)?;
+        let connection = sqlite::open(path, Some(PAGE), BUSY_BOUND)?;
         connection.pragma_update(None, "synchronous", "normal")?;
         // SQLite would do it again at each run, for it forgets at the end of a process how far it has come.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -115,6 +117,9 @@ impl History {
         if version(&connection)? == 0 {
             let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
             if version(&transaction)? == 0 {
+                if transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? > 0 {
+                    return Err(no_history());
+                }
                 transaction.execute_batch(SCHEMA)?;
             }
             transaction.commit()?;
@@ -139,7 +144,7 @@ impl History {
     fn of_our_version(connection: Connection) -> Result<Self, AnyError> {
         match version(&connection)? {
             VERSION => Ok(Self { connection }),
-            0 => Err(io::Error::new(io::ErrorKind::InvalidData, "it is a database, and no history").into()),
+            0 => Err(no_history()),
             newer => Err(io::Error::new(io::ErrorKind::InvalidData, format!("its version is {newer}, and {VERSION} is known here")).into()),
         }
     }
@@ -236,6 +241,10 @@ impl History {
     }
 }
 
+fn no_history() -> AnyError {
+    io::Error::new(io::ErrorKind::InvalidData, "it is a database, and no history").into()
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
@@ -251,7 +260,7 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let depth = |column| row.get::<_, Option<i64>>(column).map(|depth| depth.map(i64::cast_unsigned));
     Ok(Run {
-        started: SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, 1)?),
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, 1)?.min(LAST_MOMENT)),
         elapsed: Duration::from_micros(count(row, 2)?),
         exit_code: row.get(3)?,
         stop_reason: row.get(4)?,
@@ -309,6 +318,10 @@ fn insert(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<i64> {
 /// Only the oldest are looked at, so that a run costs the same whatever the file holds.
 fn remove(transaction: &Transaction<'_>, newest: i64, now: SystemTime, settings: &Settings) -> rusqlite::Result<()> {
     let too_old = now.checked_sub(settings.max_age).map_or(0, millis);
+    // A clock that is ahead for one run makes all others old; so does a long pause, and then the next run removes them.
+    let before = "SELECT started_at FROM runs WHERE id < ?1 ORDER BY id DESC LIMIT 1";
+    let before: Option<i64> = transaction.query_row(before, [newest], |row| row.get(0)).optional()?;
+    let too_old = if before.is_some_and(|before| before < too_old) { 0 } else { too_old };
     let first_kept = newest.saturating_sub(i64::try_from(settings.max_runs.get()).unwrap_or(i64::MAX)) + 1;
     let oldest = "SELECT id, started_at FROM runs ORDER BY id LIMIT 1";
     let (id, started_at) = transaction.query_row(oldest, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
@@ -400,6 +413,44 @@ mod tests {
         assert_eq!(sums.map(|(name, label)| sum(&history, name, label)), ["130", "52", "18200", "26", "26"]);
     }
 
+    /// One run under a clock that was years ahead took all others with it.
+    #[test]
+    fn a_clock_that_jumps_makes_nothing_old_before_it_stays_there() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let history = History::open(&settings.path).expect("a file");
+        let kept = |second: u64| {
+            history.append(&run(at(second)), &settings).expect("appended");
+            history.runs(SystemTime::UNIX_EPOCH).expect("rows").len()
+        };
+        assert_eq!([0, 1, 10_000, 2, 10_000, 10_001].map(kept), [1, 2, 3, 4, 5, 3]);
+    }
+
+    #[test]
+    fn a_moment_that_cannot_be_written_is_the_last_one_that_can() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let history = History::open(&settings.path).expect("a file");
+        history.append(&run(at(0)), &settings).expect("appended");
+        history.connection.execute("UPDATE runs SET started_at = ?1", [i64::MAX]).expect("damaged");
+        let runs = history.last(1).expect("rows");
+        assert!(serde_json::to_string(&runs[0]).expect("JSON").contains(r#""started":"9999-12-31T23:59:59.999Z""#));
+    }
+
+    /// A run waited two seconds for it, as it does where messages depend on a file.
+    #[test]
+    fn whoever_keeps_it_locked_holds_nobody_up() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        drop(History::open(&settings.path).expect("a file"));
+        let holder = Connection::open(&settings.path).expect("opened");
+        holder.pragma_update(None, "locking_mode", "exclusive").expect("set");
+        holder.execute_batch("BEGIN EXCLUSIVE").expect("locked");
+        let began = tokio::time::Instant::now();
+        assert!(History::open(&settings.path).is_err());
+        assert!(began.elapsed() < 4 * BUSY_BOUND, "{:?}", began.elapsed());
+    }
+
     #[test]
     fn several_processes_may_write_it_at_once() {
         let folder = TempDir::new().expect("a folder");
@@ -426,6 +477,9 @@ mod tests {
         for error in [History::open(&path).err(), History::open_existing(&path).err()] {
             assert!(error.expect("refused").to_string().contains("its version is 2"));
         }
+        std::fs::remove_file(&path).expect("removed");
+        Connection::open(&path).expect("a file").execute_batch("CREATE TABLE mine (id INTEGER)").expect("somebody else's");
+        assert!(History::open(&path).err().expect("refused").to_string().contains("no history"));
         std::fs::write(&path, "these are notes, and no database at all, as everybody can see").expect("written");
         assert!(History::open(&path).is_err());
         assert!(std::fs::read_to_string(&path).expect("still there").starts_with("these are notes"));

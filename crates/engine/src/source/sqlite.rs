@@ -88,7 +88,7 @@ fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + 
 
 fn open(path: &Path) -> Result<Connection, SourceError> {
     let prepare = || {
-        let connection = sqlite::open(path, None)?;
+        let connection = sqlite::open(path, None, sqlite::BUSY_BOUND)?;
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
         transaction.commit()?;

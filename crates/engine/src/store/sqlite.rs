@@ -60,7 +60,7 @@ impl SqliteStore {
     /// The file can't be opened or is no database.
     pub fn connect(settings: &Settings) -> Result<Self, StoreError> {
         let prepare = || {
-            let connection = sqlite::open(&settings.path, None)?;
+            let connection = sqlite::open(&settings.path, None, sqlite::BUSY_BOUND)?;
             let set = &settings.set;
             connection.execute_batch(&format!(
                 "CREATE TABLE IF NOT EXISTS \"{set}\" ({KEY_FIELD} ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT"
@@ -84,7 +84,7 @@ impl SqliteStore {
             return Ok(None);
         }
         let find = || {
-            let connection = sqlite::open(&settings.path, None)?;
+            let connection = sqlite::open(&settings.path, None, sqlite::BUSY_BOUND)?;
             let is_there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
             let is_there = connection.query_row(is_there, [settings.set.to_string()], |row| row.get(0))?;
             Ok((connection, is_there))

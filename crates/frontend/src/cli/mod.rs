@@ -18,9 +18,9 @@ pub(crate) use init::{InitArgs, Queue, StoreKind};
 
 use crate::{
     commands::explain::words,
-    config::{Flag, Overrides},
+    config::{FORMATS, Flag, Overrides},
     status::{Level, Threshold},
-    timer::{Now, SYSTEM},
+    timer::{Now, SYSTEM, can_be_instance},
 };
 use x_msrv_engine::{NAME, exit::Exit};
 
@@ -229,7 +229,7 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct NameArg {
     /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml
-    #[arg(value_name = "NAME", conflicts_with = "config")]
+    #[arg(value_name = "NAME", conflicts_with = "config", value_parser = name)]
     name: Option<String>,
 }
 
@@ -367,6 +367,15 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .collect()
 }
 
+/// A name that the units of a configuration can have.
+fn name(text: &str) -> Result<String, &'static str> {
+    let is_file = FORMATS.iter().any(|format| text.ends_with(&format!(".{format}")));
+    if can_be_instance(text) && !is_file && !text.starts_with('.') {
+        return Ok(text.to_owned());
+    }
+    Err("a name is wanted, such as orders for /etc/x-msrv/orders.yml; a path goes with --config")
+}
+
 /// A moment that is over.
 fn past(text: &str) -> Result<SystemTime, &'static str> {
     time(text).and_then(|time| if time > Now::take().realtime { Err("that time has not come yet") } else { Ok(time) })
@@ -436,6 +445,16 @@ mod tests {
         }
         for line in ["x-msrv -q run", "x-msrv -c a.yml status", "x-msrv init orders"] {
             assert!(read(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_that_units_can_have() {
+        for wrong in ["../x", "a/b", "a b", "x.yml", "x.json", ".hidden", "", "\u{e9}", "a\nb"] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+        for right in ["orders", "orders.v2", "a-b_c:1"] {
+            assert_eq!(name(right).as_deref(), Ok(right));
         }
     }
 

@@ -21,7 +21,7 @@ use x_msrv_engine::{
         AnyError, History, Run,
         summary::{Summary, spans},
     },
-    state_file,
+    sqlite, state_file,
 };
 
 /// Lines of the table, at most.
@@ -39,7 +39,10 @@ pub(super) fn read<T>(settings: &Settings, act: impl FnOnce(&History) -> Result<
         return Err(CommandError::NoHistory { file: settings.file.display().to_string() });
     };
     let acted = History::open_existing(&history.path).and_then(|opened| opened.as_ref().map(act).transpose());
-    acted.map_err(|cause| CommandError::File { name: history.path.display().to_string(), attempt: "read the history", cause })
+    acted.map_err(|cause| {
+        let cause = sqlite::in_plain_words(&history.path, cause);
+        CommandError::File { name: history.path.display().to_string(), attempt: "read the history", cause }
+    })
 }
 
 pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<(), CommandError> {
@@ -47,6 +50,10 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
     let runs = read(settings, |history| history.runs_by_time(arguments.since))?.unwrap_or_default();
     let whole = now.realtime.duration_since(arguments.since).unwrap_or_default();
     if let Some(file) = &arguments.html {
+        if fs::canonicalize(file).is_ok_and(|file| fs::canonicalize(&settings.file).is_ok_and(|configuration| file == configuration)) {
+            let cause = "it is the configuration".into();
+            return Err(CommandError::File { name: file.display().to_string(), attempt: "write the page to", cause });
+        }
         return put(&page(settings, &runs, whole, now)?, file);
     }
     let mut output = io::BufWriter::new(io::stdout().lock());
@@ -91,7 +98,8 @@ fn put(page: &str, file: &Path) -> Result<(), CommandError> {
     let put = if is_special {
         File::options().write(true).open(&place).and_then(|mut special| special.write_all(page.as_bytes()))
     } else {
-        state_file::replace(&place, page, None)
+        // Who was kept from reading the old one is kept from the new one.
+        state_file::replace(&place, page, place.metadata().ok().map(|old| old.permissions()))
     };
     put.map_err(|cause| CommandError::File { name: file.display().to_string(), attempt: "write the page", cause: cause.into() })
 }

@@ -18,6 +18,7 @@ use crate::{
     timer::{Now, SYSTEM, Units},
 };
 use x_msrv_engine::{
+    error_chain::one_line,
     history::{Run, summary::Summary},
     report::Counters,
 };
@@ -162,14 +163,14 @@ fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint)
     };
     let mut text = format!("{}: {}", paint.paint(Style::Bold, known.name), state(level(problems)));
     if let Some(worst) = worst {
-        write!(text, ": {}", worst.text).expect("text grows");
+        write!(text, ": {}", one_line(&worst.text)).expect("text grows");
     }
     text.push('\n');
     for problem in others {
-        writeln!(text, "  {}: {}", state(problem.level), problem.text).expect("text grows");
+        writeln!(text, "  {}: {}", state(problem.level), one_line(&problem.text)).expect("text grows");
     }
     for (label, words) in lines(known, window) {
-        writeln!(text, "  {}{words}", paint.paint(Style::Dim, &format!("{label:<11}"))).expect("text grows");
+        writeln!(text, "  {}{}", paint.paint(Style::Dim, &format!("{label:<11}")), one_line(&words)).expect("text grows");
     }
     text
 }
@@ -182,10 +183,13 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
         add("next run", next_run(known));
         return lines;
     };
-    let ago = known.now.duration_since(last.started).unwrap_or_default();
+    let ago = match known.now.duration_since(last.started) {
+        Ok(ago) => format!("{} ago", span(ago)),
+        Err(ahead) => format!("{} from now", span(ahead.duration())),
+    };
     let counters = last.counters;
     let exit = if last.exit_code == 0 { String::new() } else { format!(", exit code {}", last.exit_code) };
-    add("last run", format!("{} ago: {}, {} in {}{exit}", span(ago), last.stop_reason, outcomes(&counters), span(last.elapsed)));
+    add("last run", format!("{ago}: {}, {} in {}{exit}", last.stop_reason, outcomes(&counters), span(last.elapsed)));
     add("next run", next_run(known));
     add("backlog", known.backlog());
     let summary = Summary::of(known.runs);

@@ -15,7 +15,7 @@ use super::{
     file::{FileShape, keys},
     warnings::{everybody_can_read, in_the_open},
 };
-use crate::timer::SYSTEM;
+use crate::timer::{SYSTEM, can_be_instance};
 
 /// Where a configuration is looked for when none is named.
 pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.yaml", "/etc/x-msrv/x-msrv.toml", "/etc/x-msrv/x-msrv.json"];
@@ -155,7 +155,7 @@ pub fn place(path: &Path) -> PathBuf {
 /// The system's configurations of this name; `None` where it is a path, or the name of what is here.
 fn of_the_system(path: &Path) -> Option<[PathBuf; FORMATS.len()]> {
     let name = path.to_str()?;
-    let is_name = !["", ".", ".."].contains(&name) && !name.contains('/') && Format::of(path).is_none();
+    let is_name = can_be_instance(name) && !name.starts_with('.') && Format::of(path).is_none();
     let is_here = !path.is_dir() && !matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
     (is_name && !is_here).then(|| FORMATS.map(|format| Path::new(SYSTEM).join(format!("{name}.{format}"))))
 }

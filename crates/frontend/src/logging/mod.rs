@@ -207,7 +207,7 @@ impl Log for Logger {
 
 #[expect(clippy::disallowed_methods, reason = "log lines carry the time of day")]
 fn now() -> humantime::Rfc3339Timestamp {
-    humantime::format_rfc3339_millis(SystemTime::now())
+    humantime::format_rfc3339_millis(SystemTime::now().max(SystemTime::UNIX_EPOCH))
 }
 
 fn line(record: &Record) -> String {

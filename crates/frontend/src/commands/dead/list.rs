@@ -14,7 +14,10 @@ use crate::{
     config::Settings,
     terminal::{Paint, Style, number},
 };
-use x_msrv_engine::dead_letter::{Letter, filter::Filter, or_false};
+use x_msrv_engine::{
+    dead_letter::{Letter, filter::Filter, or_false},
+    error_chain::one_line,
+};
 
 /// A letter without its body.
 #[derive(Serialize)]
@@ -58,7 +61,7 @@ impl Found {
     /// In a few words, for a person.
     pub(super) fn summary(&self) -> String {
         let total: u64 = self.reasons.values().sum();
-        let reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| format!("{} {reason}", number(*count))).collect();
+        let reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| format!("{} {}", number(*count), one_line(reason))).collect();
         if reasons.is_empty() { "0".to_owned() } else { format!("{} ({})", number(total), reasons.join(", ")) }
     }
 
@@ -88,6 +91,7 @@ impl Found {
                 listed.id.clone(),
                 listed.detail.clone(),
             ]
+            .map(|cell| one_line(&cell)) // anybody may have written the file
         };
         let header = ["time", "reason", "attempts", "bytes", "source", "id", "detail"].map(str::to_owned);
         let rows: Vec<_> = self.newest.iter().map(cells).collect();

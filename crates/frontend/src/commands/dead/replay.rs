@@ -4,7 +4,7 @@
 //! appended to or renamed meanwhile. The mark is written, and synced, after the queue has acknowledged its batch; whoever is killed between the two
 //! sends that batch again. A letter in a topic is finished there in the same order.
 
-use std::{fs::File, path::Path, time::SystemTime};
+use std::{fs::File, io, path::Path, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -49,7 +49,11 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     for path in files(settings, &arguments.select) {
         // The lock first: a purge puts another file in the place of this one, and marks in the old one would be lost.
         let _one_at_a_time = lock_folder(&path)?;
-        let file = state_file::open_to_overwrite(&path).map_err(|cause| file_error(&path, "open", cause))?;
+        let file = match state_file::open_to_overwrite(&path) {
+            // A run has renamed it since it was looked for; the next replay has what is in it.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && arguments.select.files.is_empty() => continue,
+            opened => opened.map_err(|cause| replayed.until(file_error(&path, "open", cause)))?,
+        };
         let from_file = letters(&file, &path, &filter, Now::take().realtime, &mut *publisher).await;
         replayed.add(from_file.map_err(|cause| replayed.until(cause))?);
     }

@@ -252,8 +252,9 @@ fn write(path: &Path, text: &str) -> Result<Settings, CommandError> {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push(".new.yml");
     let new: PathBuf = path.with_file_name(name);
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new);
-    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|cause| error(&new, "write", cause))?;
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new);
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(&new))));
+    written.map_err(|cause| error(&new, "write", cause))?;
     let settings = config::load(Some(&new), &Overrides::default()).map_err(|fault| in_flags(&new, fault));
     if settings.is_ok() && state_file::exists(path).is_ok_and(|there| there) && !is_as_shipped(path) {
         let mut old = path.as_os_str().to_owned();
