@@ -75,7 +75,14 @@ fn the_version_is_that_of_the_program_and_not_of_one_of_its_crates() {
 fn a_configuration_has_a_name_unless_there_is_a_file_of_that_name() {
     let program = Program::new(GOOD);
     std::fs::create_dir(program.path("folder")).expect("a folder");
-    for arguments in [&["check", "-c", "nonesuch"][..], &["status", "nonesuch"], &["history", "nonesuch"], &["check", "-c", "folder"]] {
+    for arguments in [
+        &["check", "-c", "nonesuch"][..],
+        &["check", "nonesuch"],
+        &["records", "nonesuch"],
+        &["status", "nonesuch"],
+        &["history", "nonesuch"],
+        &["check", "-c", "folder"],
+    ] {
         let ended = program.bare(arguments);
         let file = format!("/etc/x-msrv/{}.yml", arguments.last().expect("a name"));
         assert!(ended.stderr.contains(&file), "{arguments:?}: {}", ended.stderr);

@@ -146,13 +146,14 @@ pub(crate) enum Command {
     /// Show records of the configured store, as NDJSON
     ///
     /// One JSON object a line: the record's key as gid, and its fields.
-    #[command(after_help = "Example:\n  x-msrv records -c orders.yml --limit 5 | jq .id")]
+    #[command(after_help = "Example:\n  x-msrv records orders --limit 5 | jq .id")]
     Records(RecordsArgs),
     /// Check the configuration and show the settings in force
     ///
     /// One setting a line, in the words of the configuration file, with everything that the file leaves to its default. No message is taken.
     #[command(after_help = "Examples:
   x-msrv check -c orders.yml
+  x-msrv check orders
   x-msrv check --connect     asks queue, store and dead letter as well")]
     Check(CheckArgs),
     /// Say how a pipeline is: last and next run, backlog, what was rejected
@@ -193,10 +194,12 @@ impl Command {
     /// Whether it is told by its name which configuration is meant.
     fn has_name(&self) -> bool {
         match self {
-            Self::Init(InitArgs { which, .. }) | Self::Status(StatusArgs { which, .. }) | Self::History(HistoryArgs { which, .. }) => {
-                which.name.is_some()
-            }
-            _ => false,
+            Self::Init(InitArgs { which, .. })
+            | Self::Records(RecordsArgs { which, .. })
+            | Self::Check(CheckArgs { which, .. })
+            | Self::Status(StatusArgs { which, .. })
+            | Self::History(HistoryArgs { which, .. }) => which.name.is_some(),
+            Self::Run(_) | Self::Send(_) | Self::Explain(_) | Self::Dead(_) => false,
         }
     }
 }
@@ -213,6 +216,8 @@ pub(crate) struct SendArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordsArgs {
+    #[command(flatten)]
+    pub(crate) which: NameArg,
     /// Show at most this many
     #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
     pub(crate) limit: NonZeroUsize,
@@ -220,6 +225,8 @@ pub(crate) struct RecordsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) which: NameArg,
     /// Also prove that queue, store and dead letter answer
     #[arg(long)]
     pub(crate) connect: bool,

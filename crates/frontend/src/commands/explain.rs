@@ -28,7 +28,7 @@ const ENTRIES: [Entry; 33] = [
     ("1", "exit code of `status`: a warning", "Its first line says what is not as it should be.", "What that line says."),
     (
         "2",
-        "exit code: the command line is wrong",
+        "exit code: the command line is wrong; of `status`: critical",
         "The words on standard error say which part of it. No message was taken. Of `status`, 2 means that something is critical.",
         "See `x-msrv --help`.",
     ),
@@ -199,7 +199,7 @@ const ENTRIES: [Entry; 33] = [
         "refused",
         "reason of a dead letter: the store cannot hold this record",
         "In Aerospike for instance a field name of more than 15 bytes, or a record over the namespace's max-record-size. `detail` has the store's words.",
-        "Raise the store's limit, or let `fields` change the record: it has `rename` and `on-long-name: hash` for names that are too long.",
+        "Raise the store's limit, or let `fields` change the record: it has `rename` and `on-long-name: hash` for names that are too long (man x-msrv.yml).",
     ),
     (
         "too-many-attempts",

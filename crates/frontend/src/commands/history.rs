@@ -54,7 +54,11 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
             let cause = "it is the configuration".into();
             return Err(CommandError::File { name: file.display().to_string(), attempt: "write the page to", cause });
         }
-        return put(&page(settings, &runs, whole, now)?, file);
+        put(&page(settings, &runs, whole, now)?, file)?;
+        if file != Path::new("-") {
+            say(&format!("written: {}", file.display()));
+        }
+        return Ok(());
     }
     let mut output = io::BufWriter::new(io::stdout().lock());
     if arguments.json {

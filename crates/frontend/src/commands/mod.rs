@@ -215,8 +215,8 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
             Ok(Exit::Success)
         }
         Command::Send(arguments) => wait(send::send(&load(None)?, &arguments))?.map(done),
-        Command::Records(arguments) => wait(records::records(&load(None)?, &arguments))?.map(done),
-        Command::Check(arguments) => wait(check::check(&load(None)?, &arguments))?.map(done),
+        Command::Records(arguments) => wait(records::records(&load(arguments.which.configuration())?, &arguments))?.map(done),
+        Command::Check(arguments) => wait(check::check(&load(arguments.which.configuration())?, &arguments))?.map(done),
         Command::Status(arguments) => {
             let level = load(arguments.which.configuration()).and_then(|settings| status::status(&settings, &arguments));
             return level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)));
