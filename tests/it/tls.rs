@@ -347,7 +347,8 @@ fn thousands_of_messages_are_stored_once_each_some_after_a_requeue() {
     wait_until("all is stored", || {
         let ended = program.run(&["run", "--report", "json"]);
         let report = ended.report();
-        assert_eq!((ended.code == Some(75), &report["unconfirmed"]), (report["requeued"] != 0, &0.into()), "{ended:?}");
+        // What nsqd had taken from its queue just when it was told to stop is given back as well, and that is no failure.
+        assert_eq!((ended.code == Some(75), &report["unconfirmed"]), (report["deferred"] != 0, &0.into()), "{ended:?}");
         stored += report["stored"].as_u64().expect("a number");
         deferred += report["deferred"].as_u64().expect("a number");
         runs += 1;
