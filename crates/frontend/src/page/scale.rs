@@ -164,9 +164,9 @@ impl Times {
 
     pub(super) fn ticks(self) -> Vec<TimeTick> {
         const MOST: u32 = 8;
-        /// Where a label has room on both sides: on the left is the unit.
-        const ROOM: std::ops::Range<f64> = 0.065..0.96;
         let step = self.round_seconds(MOST);
+        // Where a label has room on both sides, on a phone as well: on the left is the unit. With seconds it is half as long again.
+        let room = if step < 60 { 0.12..0.92 } else { 0.065..0.96 };
         // The first Monday: weeks are counted from there.
         let origin = if step.is_multiple_of(WEEK) { 4 * DAY } else { 0 };
         let mut index = whole(self.from.ceil()).saturating_sub(origin).div_ceil(step);
@@ -175,7 +175,7 @@ impl Times {
             let second = origin + index * step;
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
             let place = self.place(seconds(time));
-            let label = ROOM.contains(&place).then(|| label(time, second, step));
+            let label = room.contains(&place).then(|| label(time, second, step));
             ticks.push(TimeTick { place, label, is_main: index % 2 == 0 });
             index += 1;
         }
@@ -257,7 +257,7 @@ mod tests {
         let day = labels("2026-11-20T13:10:00Z", "2026-11-21T13:10:00Z");
         assert_eq!(day, ["15:00", "18:00", "21:00", "21 Nov", "03:00", "06:00", "09:00", "12:00"]);
         let seconds = labels("2026-11-20T13:10:00.2Z", "2026-11-20T13:10:08Z");
-        assert_eq!(seconds, ["13:10:01", "13:10:02", "13:10:03", "13:10:04", "13:10:05", "13:10:06", "13:10:07"]);
+        assert_eq!(seconds, ["13:10:02", "13:10:03", "13:10:04", "13:10:05", "13:10:06", "13:10:07"]);
         let month = labels("2026-11-05T01:00:00Z", "2026-12-05T01:00:00Z");
         assert_eq!(month, ["9 Nov", "16 Nov", "23 Nov", "30 Nov"]);
         let years = labels("2016-11-20T00:00:00Z", "2026-11-20T00:00:00Z");
