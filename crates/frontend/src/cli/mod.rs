@@ -18,9 +18,9 @@ pub(crate) use init::{InitArgs, Queue, StoreKind};
 
 use crate::{
     commands::explain::words,
-    config::{FORMATS, Flag, Overrides},
+    config::{self, Flag, Overrides},
     status::{Level, Threshold},
-    timer::{Now, SYSTEM, can_be_instance},
+    timer::{Now, SYSTEM},
 };
 use x_msrv_engine::{NAME, exit::Exit};
 
@@ -374,13 +374,10 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .collect()
 }
 
-/// A name that the units of a configuration can have.
+/// The name of a configuration.
 fn name(text: &str) -> Result<String, &'static str> {
-    let is_file = FORMATS.iter().any(|format| text.ends_with(&format!(".{format}")));
-    if can_be_instance(text) && !is_file && !text.starts_with('.') {
-        return Ok(text.to_owned());
-    }
-    Err("a name is wanted, such as orders for /etc/x-msrv/orders.yml; a path goes with --config")
+    let wanted = "a name is wanted, such as orders for /etc/x-msrv/orders.yml; a path goes with --config";
+    config::is_name(text).then(|| text.to_owned()).ok_or(wanted)
 }
 
 /// A moment that is over.

@@ -152,12 +152,17 @@ pub fn place(path: &Path) -> PathBuf {
     of_the_system(path).map_or_else(|| path.to_owned(), |[first, ..]| first)
 }
 
+/// Whether a configuration of the system's can be told like this: units can have it, and it is no file's.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    can_be_instance(text) && !text.starts_with('.') && Format::of(Path::new(text)).is_none()
+}
+
 /// The system's configurations of this name; `None` where it is a path, or the name of what is here.
 fn of_the_system(path: &Path) -> Option<[PathBuf; FORMATS.len()]> {
     let name = path.to_str()?;
-    let is_name = can_be_instance(name) && !name.starts_with('.') && Format::of(path).is_none();
     let is_here = !path.is_dir() && !matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
-    (is_name && !is_here).then(|| FORMATS.map(|format| Path::new(SYSTEM).join(format!("{name}.{format}"))))
+    (is_name(name) && !is_here).then(|| FORMATS.map(|format| Path::new(SYSTEM).join(format!("{name}.{format}"))))
 }
 
 /// By the extension's format first, then by the others: the content decides. When none fits, the extension's error is shown.

@@ -15,7 +15,7 @@ mod show;
 mod warnings;
 
 pub use error::ConfigError;
-pub use layers::{FORMATS, Flag, Overrides, SEARCHED, place};
+pub use layers::{FORMATS, Flag, Overrides, SEARCHED, is_name, place};
 pub use settings::{DeadLetterSettings, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
 
 use std::path::Path;
