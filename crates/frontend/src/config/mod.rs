@@ -1,12 +1,13 @@
 //! Configuration: a file, environment variables and flags, to typed settings.
 //!
-//! `file` is the shape on disk, [`Settings`] what the program works with; between them every value is parsed once, and nothing that is not known
+//! `file` is the shape on disk, [`Settings`] what the program works with; `parse` between them parses every value once, and nothing that is not known
 //! is let through.
 
 mod error;
 mod fields;
 mod file;
 mod layers;
+mod parse;
 mod scalar;
 #[cfg(test)]
 mod schema;
@@ -27,7 +28,7 @@ use std::path::Path;
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, ConfigError> {
     let layers = layers::load(path, overrides)?;
     let shape = layers.shape()?;
-    let mut settings = settings::parse(shape, &layers.file(), overrides).map_err(|fault| layers.locate(fault))?;
+    let mut settings = parse::parse(shape, &layers.file(), overrides).map_err(|fault| layers.locate(fault))?;
     settings.warnings = [layers.warnings(), warnings::of(&settings)].concat();
     Ok(settings)
 }
