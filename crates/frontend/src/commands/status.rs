@@ -194,7 +194,8 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     add("backlog", known.backlog());
     let summary = Summary::of(known.runs);
     let failed = if summary.failed > 0 { format!(", {} failed", number(summary.failed)) } else { String::new() };
-    add(&format!("last {}", span(window)), format!("{} runs{failed}; {}", number(summary.runs), outcomes(&summary.counters)));
+    let runs = if summary.runs == 1 { "1 run".to_owned() } else { format!("{} runs", number(summary.runs)) };
+    add(&format!("last {}", span(window)), format!("{runs}{failed}; {}", outcomes(&summary.counters)));
     let mut reasons: Vec<_> = summary.reasons.iter().collect();
     reasons.sort_by_key(|(_, rejected)| std::cmp::Reverse(rejected.messages));
     for (index, (reason, rejected)) in reasons.into_iter().enumerate() {
