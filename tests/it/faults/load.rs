@@ -80,8 +80,7 @@ impl Figures {
             scene.publish(some);
             left -= some;
             while scene.nsqd.depths("t").waiting > some / 2 {
-                scene.queue.plan(Vec::new());
-                scene.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
+                scene.no_faults();
                 let faulty = rng.u8(0..4) == 0;
                 let child = if faulty { fault(scene, rng) } else { scene.spawn() };
                 let scale = Scale::under(&child);

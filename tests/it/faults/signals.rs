@@ -30,14 +30,8 @@ struct Moments {
 }
 
 impl Moments {
-    #[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
     fn of_a_clean_run(scene: &mut Scene<'_>) -> Self {
-        scene.queue.plan(Vec::new());
-        scene.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
-        let started = Instant::now();
-        let ended = scene.run();
-        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        Self { elapsed: started.elapsed(), queue: scene.queue.passed(), store: scene.store_proxy().map(Proxy::passed).unwrap_or_default() }
+        Self { elapsed: scene.clean_run(), queue: scene.queue.passed(), store: scene.store_proxy().map(Proxy::passed).unwrap_or_default() }
     }
 
     /// Starts a run and brings it back at the chosen moment: at a byte of a connection, which waits for the gate, or after a time.
