@@ -351,6 +351,9 @@ fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     if cli.global.quiet && cli.global.verbose {
         return contradiction("--quiet and --verbose contradict each other");
     }
+    if !matches!(cli.command, None | Some(Command::Run(_))) && (cli.run.dry_run || cli.run.report.is_some()) {
+        return contradiction("--dry-run and --report in front of a command are those of run; another command's own stand behind it");
+    }
     if cli.global.config.is_some() && cli.command.as_ref().is_some_and(Command::has_name) {
         return contradiction("a configuration is told by its name or by --config, not by both");
     }
@@ -444,10 +447,13 @@ mod tests {
             "x-msrv -c a.yml status orders",
             "x-msrv history orders -c a.yml",
             "x-msrv -c a.yml init orders",
+            "x-msrv --dry-run dead purge --all",
+            "x-msrv --dry-run send",
+            "x-msrv --report json dead list",
         ] {
             assert_eq!(read(line).expect_err("two").kind(), ErrorKind::ArgumentConflict, "{line}");
         }
-        for line in ["x-msrv -q run", "x-msrv -c a.yml status", "x-msrv init orders"] {
+        for line in ["x-msrv -q run", "x-msrv -c a.yml status", "x-msrv init orders", "x-msrv --dry-run run", "x-msrv --report json"] {
             assert!(read(line).is_ok(), "{line}");
         }
     }
