@@ -371,7 +371,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__dead__subcmd__replay)
-            opts="-c -q -v -h --reason --since --until --id --dry-run --config --quiet --verbose --help"
+            opts="-c -q -v -h --reason --since --until --id --replayed --all --dry-run --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -127,8 +127,8 @@ refused\t''
 too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l until -d 'Those that were rejected before then' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l id -d 'That of the message with this id' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l limit -d 'Show the newest of them, at most this many' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l id -d 'Those of the message with this id, or with SOURCE/ID where messages of several sources have the same' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l limit -d 'Show the newest of them, at most this many; without it 100 in the table, and all as JSON' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l replayed -d 'Those that were replayed, in place of those that were not'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l all -d 'All of them, replayed or not'
@@ -155,8 +155,10 @@ refused\t''
 too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l until -d 'Those that were rejected before then' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l id -d 'That of the message with this id' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l id -d 'Those of the message with this id, or with SOURCE/ID where messages of several sources have the same' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l replayed -d 'Those that were replayed, in place of those that were not'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l all -d 'All of them, replayed or not'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l dry-run -d 'Say what would be sent, and send nothing'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s v -l verbose -d 'Log more: what a run asks and decides'
@@ -175,7 +177,7 @@ refused\t''
 too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l until -d 'Those that were rejected before then' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l id -d 'That of the message with this id' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l id -d 'Those of the message with this id, or with SOURCE/ID where messages of several sources have the same' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l replayed -d 'Those that were replayed, in place of those that were not'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l all -d 'All of them, replayed or not'

@@ -120,6 +120,10 @@ impl Source for Endless {
         Box::pin(std::future::ready(()))
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn lease(&self) -> std::time::Duration {
         std::time::Duration::from_secs(60)
     }

@@ -113,6 +113,56 @@ fn a_replay_sends_what_is_meant_once_and_says_when() {
 }
 
 #[test]
+fn a_replay_sends_again_what_was_sent_if_it_is_told_to() {
+    let program = with_letters();
+    let replay = |more: &[&str]| said(&program, &[&["replay", "--reason", "too-large"], more].concat());
+    assert_eq!(replay(&[]), "letters sent: 1, sent before: 0");
+    let first = listed(&program, &["--replayed"])[0]["replayed"].clone();
+    assert_eq!(replay(&["--replayed", "--dry-run"]), "letters that would be sent: 1 (1 too-large)");
+    assert_eq!(replay(&["--replayed"]), "letters sent: 1, sent before: 0");
+    let second = listed(&program, &["--replayed"])[0]["replayed"].clone();
+    assert!(second.as_str() > first.as_str(), "{first} {second}");
+    assert_eq!(replay(&["--all"]), "letters sent: 1, sent before: 0");
+    program.write("x-msrv.yml", EMBEDDED);
+    assert_eq!(program.drain(&[])["stored"], 3);
+}
+
+/// Two nsqd give the same ids, and so does an embedded queue that was made anew.
+#[test]
+fn an_id_that_several_messages_have_is_no_reason_to_take_the_wrong_one() {
+    let program = with_letters();
+    let letter = |source: &str, body: &str| {
+        format!(
+            r#"{{"replayed":false                     ,"time":"","source":"{source}","id":"0a","attempts":1,"reason":"schema","detail":"","body":"{body}"}}"#
+        ) + "\n"
+    };
+    let before = letter("t@a:1", "first") + &letter("t@b:1", "second") + &letter("t@b:1", "second");
+    program.write("dead-letter.ndjson", &before);
+    for words in
+        [&["show", "0a", "--body"][..], &["purge", "--id", "0a"], &["replay", "--id", "0a"], &["replay", "--id", "0a", "--dry-run"]]
+    {
+        let ended = program.run(&[&["dead"], words].concat());
+        assert!(
+            ended.code == Some(2) && ended.stdout.is_empty() && ended.stderr.contains("say which: t@a:1/0a, t@b:1/0a"),
+            "{words:?} {}",
+            ended.stderr
+        );
+    }
+    assert_eq!(std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("text"), before);
+    assert_eq!(listed(&program, &["--id", "0a"]).len(), 3, "there is nothing to be lost by looking");
+    assert_eq!(program.run(&["dead", "show", "t@b:1/0a", "--body"]).stdout, "second", "once, however often it is kept");
+    assert_eq!(said(&program, &["purge", "--id", "t@a:1/0a"]), "letters removed: 1 (1 schema)");
+    assert_eq!(said(&program, &["replay", "--id", "0a"]), "letters sent: 2, sent before: 0");
+    program.write("dead-letter.ndjson", &(letter("t@b:1", "first") + &letter("t@b:1", "second")));
+    let ended = program.run(&["dead", "show", "0a", "--body"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("2 letters of t@b:1/0a with different bodies"), "{}", ended.stderr);
+    for words in [["purge", "--id", "0b"], ["replay", "--id", "0b"]] {
+        let ended = program.run(&[&["dead"][..], &words].concat());
+        assert!(ended.code == Some(66) && ended.stderr.contains("no dead letter has the id 0b"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
     let program = with_letters();
     let path = program.path("dead-letter.ndjson");
@@ -181,6 +231,98 @@ fn files_that_have_been_renamed_belong_to_it_the_oldest_first() {
 }
 
 /// nsqd shows a message only to whoever takes it.
+/// An administrator's purge of a file that is gone as a whole.
+#[test]
+fn a_gap_in_the_numbers_hides_no_letter_and_is_not_filled() {
+    let program = with_letters();
+    program.write("x-msrv.yml", &format!("{EMBEDDED}dead-letter: {{file: {{max-size: 1}}}}\n"));
+    let reject = |line: &str| {
+        program.run_with_input(&["send"], line.as_bytes());
+        program.drain(&[]);
+    };
+    reject("[1]\n");
+    reject("{2\n");
+    program.write("dead-letter.ndjson.01", "another's");
+    program.write("dead-letter.ndjson.old", "another's");
+    assert_eq!(said(&program, &["purge", "--all", "dead-letter.ndjson.1"]), "letters removed: 4 (2 not-json, 1 not-object, 1 too-large)");
+    assert_eq!(reasons(&listed(&program, &[])), ["not-object", "not-json"]);
+    reject("[3]\n");
+    assert_eq!(reasons(&listed(&program, &[])), ["not-object", "not-json", "not-object"], "the newest last");
+    let there: Vec<_> = (1..5).map(|number| program.path(&format!("dead-letter.ndjson.{number}")).exists()).collect();
+    assert_eq!(there, [false, true, true, false]);
+    assert_eq!(said(&program, &["purge", "--all"]), "letters removed: 3 (1 not-json, 2 not-object)");
+    reject("[4]\n");
+    assert_eq!(listed(&program, &[]).len(), 1);
+}
+
+/// A folder that we may not look into is not one without letters.
+#[test]
+fn letters_that_we_may_not_see_are_not_told_to_be_none() {
+    let program = with_letters();
+    let letters = program.path("letters");
+    std::fs::create_dir(&letters).expect("a folder");
+    std::fs::rename(program.path("dead-letter.ndjson"), letters.join("dead-letter.ndjson")).expect("moved");
+    let is_root = letters.metadata().expect("a folder").uid() == 0;
+    // Root may look into every folder, so somebody else has to try.
+    std::fs::set_permissions(&letters, Permissions::from_mode(if is_root { 0o700 } else { 0 })).expect("ours");
+    std::fs::set_permissions(program.path("."), Permissions::from_mode(0o755)).expect("ours");
+    program
+        .write("x-msrv.yml", &format!("{EMBEDDED}dead-letter: {{file: {{path: '{}'}}}}\n", letters.join("dead-letter.ndjson").display()));
+    let configuration = program.path("x-msrv.yml").display().to_string();
+    let as_nobody = |words: &[&str]| {
+        let (words, program_path) = ([&["dead"], words].concat(), crate::support::program::program());
+        let as_another = [&["--reuid=65534", "--regid=65534", "--clear-groups", &program_path, "-c", &configuration], &words[..]].concat();
+        if is_root { program.run_by("setpriv", &as_another) } else { program.run(&words) }
+    };
+    for words in [&["list"][..], &["purge", "--all"], &["replay", "--dry-run"]] {
+        let ended = as_nobody(words);
+        assert!(ended.code == Some(66) && ended.stderr.contains("Permission denied"), "{words:?}: {:?} {}", ended.code, ended.stderr);
+    }
+    std::fs::set_permissions(&letters, Permissions::from_mode(0o700)).expect("ours");
+    assert_eq!(listed(&program, &[]).len(), 4);
+}
+
+/// The service writes to the file that root has purged.
+#[test]
+fn a_purge_by_root_leaves_the_file_to_whom_it_belonged() {
+    let program = with_letters();
+    let path = program.path("dead-letter.ndjson");
+    if path.metadata().expect("a file").uid() != 0 {
+        return; // it is about root, who alone can give files away
+    }
+    std::os::unix::fs::chown(&path, Some(65_534), Some(65_533)).expect("root may");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("root may");
+    assert_eq!(said(&program, &["purge", "--reason", "not-json"]), "letters removed: 2 (2 not-json)");
+    let file = path.metadata().expect("a file");
+    assert_eq!((file.uid(), file.gid(), file.permissions().mode() & 0o777), (65_534, 65_533, 0o640));
+}
+
+/// nsqd gives no more than it lets be in flight while others are held.
+#[test]
+fn a_topic_with_more_letters_than_can_be_in_flight_is_not_told_to_be_seen_whole() {
+    const NOT_ALL: &str = "; more wait in the topic than are looked at in one go";
+    let nsqd = Nsqd::with(&["-max-rdy-count=20"]);
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead}}}}\n",
+        nsqd.tcp
+    ));
+    let letter = |number: usize| {
+        let reason = if number < 45 { "not-json" } else { "schema" };
+        format!(
+            r#"{{"replayed":false                     ,"time":"","source":"s","id":"{number}","attempts":1,"reason":"{reason}","detail":"","body":"{number}"}}"#
+        )
+    };
+    nsqd.publish("dead", (0..50).map(letter));
+    let words = said(&program, &["purge", "--all", "--dry-run"]);
+    assert!(words.starts_with("letters that would be removed: 20 (") && words.ends_with(NOT_ALL), "{words}");
+    wait_until("they are given back", || nsqd.depths("dead").waiting == 50);
+    let ended = program.run(&["dead", "list"]);
+    assert!(ended.code == Some(0) && ended.stderr.trim_end().ends_with(NOT_ALL), "{}", ended.stderr);
+    wait_until("they are given back", || nsqd.depths("dead").waiting == 50);
+    assert_eq!(said(&program, &["replay", "--reason", "schema"]), "letters sent: 5, sent before: 0", "those behind the others as well");
+    wait_until("the others are there", || nsqd.depths("dead").waiting + nsqd.depths("dead").deferred == 45);
+}
+
 #[test]
 fn letters_in_a_topic_are_listed_without_being_taken_and_replayed_or_purged_by_reason() {
     for nsqd in [Nsqd::start(), Nsqd::with_statistics_beside(&[])] {

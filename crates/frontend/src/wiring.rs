@@ -1,6 +1,6 @@
 //! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and nowhere above.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{io, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use crate::config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings};
 use x_msrv_engine::{
@@ -110,11 +110,13 @@ pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
 }
 
 /// The files of dead letters that there are, the oldest first.
-#[must_use]
-pub fn letter_files(settings: &DeadLetterSettings) -> Vec<PathBuf> {
+///
+/// # Errors
+/// We may not look into their folder.
+pub fn letter_files(settings: &DeadLetterSettings) -> io::Result<Vec<PathBuf>> {
     match settings {
         DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::file::all(&file.path),
-        DeadLetterSettings::Log => Vec::new(),
+        DeadLetterSettings::Log => Ok(Vec::new()),
     }
 }
 

@@ -240,10 +240,12 @@ async fn how_much_waits_is_told_truly_or_not_at_all(queue: &impl Queue) {
 async fn never_more_unsettled_than_the_limit(queue: &impl Queue) {
     publish(queue, 50).await;
     let mut source = started(queue, 50).await;
+    assert!(!source.is_full());
     let first = take(&mut source, 10).await;
     let more = tokio::time::timeout(Duration::from_millis(100), source.receive()).await;
-    assert!(more.is_err(), "ten are unsettled, which is the limit: {more:?}");
+    assert!(more.is_err() && source.is_full(), "ten are unsettled, which is the limit: {more:?}");
     source.settle(all(first, Settlement::Finish)).await;
+    assert!(!source.is_full());
     let rest = take(&mut source, 10).await;
     source.settle(all(rest, Settlement::REQUEUE_NOW)).await;
     source.close().await;

@@ -67,10 +67,12 @@ fn memory() -> &'static Path {
 fn replay(file: &File, queue: &mut Queue) -> Result<Replayed, String> {
     let mut start = file;
     start.rewind().expect("a file");
-    let ended = letters(file, Path::new("letters"), &Filter::default(), SystemTime::UNIX_EPOCH, queue)
+    let not_replayed = Filter { replayed: Some(false), ..Filter::default() };
+    let mut replayed = Replayed::default();
+    let ended = letters(file, Path::new("letters"), &not_replayed, SystemTime::UNIX_EPOCH, queue, &mut replayed)
         .now_or_never()
         .expect("this queue answers at once");
-    ended.map_err(|error| error.to_string())
+    ended.map(|()| replayed).map_err(|error| error.to_string())
 }
 
 fn content(file: &File) -> Vec<u8> {
@@ -114,8 +116,12 @@ impl Expected {
             let letter = serde_json::from_slice::<Letter>(line).ok();
             let body = letter.as_ref().and_then(|letter| letter.body.to_bytes().ok());
             match letter.zip(body) {
-                Some((letter, _)) if letter.replayed.is_some() => expected.letters += 1,
-                Some((_, body)) if line.starts_with(NOT_REPLAYED) => {
+                Some((Letter { replayed: Some(time), .. }, _))
+                    if time.len() == 24 && line.starts_with(format!(r#"{{"replayed":"{time}""#).as_bytes()) =>
+                {
+                    expected.letters += 1;
+                }
+                Some((Letter { replayed: None, .. }, body)) if line.starts_with(NOT_REPLAYED) => {
                     expected.letters += 1;
                     expected.sent.push(body.into());
                     expected.after[offset..offset + NOT_REPLAYED.len()].copy_from_slice(&replayed(SystemTime::UNIX_EPOCH));

@@ -12,6 +12,7 @@ mod clock;
 mod files;
 mod hostile;
 mod instances;
+mod letters;
 mod load;
 mod lookup;
 mod network;

@@ -48,7 +48,7 @@ impl FileDeadLetter {
         let path = &self.settings.path;
         let mut file = open_locked(path).await?;
         if file.metadata()?.len() >= self.settings.max_size {
-            std::fs::rename(path, free_name(path))?;
+            std::fs::rename(path, free_name(path)?)?;
             file = open_locked(path).await?;
         }
         let is_new = file.metadata()?.len() == 0;
@@ -88,11 +88,35 @@ fn last_byte(file: &mut File) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-/// The files that there are of this name: those that have grown too large, in their order, and the one that letters go to.
-#[must_use]
-pub fn all(path: &Path) -> Vec<PathBuf> {
-    let numbered = (1_u64..).map(|number| numbered(path, number)).take_while(|name| name.exists());
-    numbered.chain([path.to_owned()].into_iter().filter(|path| path.symlink_metadata().is_ok())).collect()
+/// The files that there are of this name: those that have grown too large, in the order in which they did, and the one that letters go to.
+///
+/// # Errors
+/// We may not look into their folder. One that is not there has none.
+pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let of_folder = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", state_file::folder(path).display()));
+    let mut files: Vec<_> = numbers(path).map_err(of_folder)?.into_iter().map(|number| numbered(path, number)).collect();
+    if state_file::exists(path).map_err(of_folder)? {
+        files.push(path.to_owned());
+    }
+    Ok(files)
+}
+
+/// The numbers behind this name in its folder, the smallest first. A file that is purged empty leaves a gap.
+fn numbers(path: &Path) -> io::Result<Vec<u64>> {
+    let entries = match std::fs::read_dir(state_file::folder(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let found = entry?.file_name();
+        let number = found.as_encoded_bytes().strip_prefix(name).and_then(|rest| std::str::from_utf8(rest.strip_prefix(b".")?).ok());
+        // Only as we write it: 01 and +1 are another's files.
+        numbers.extend(number.and_then(|text| text.parse::<u64>().ok().filter(|number| number.to_string() == text)));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 fn numbered(path: &Path, number: u64) -> PathBuf {
@@ -101,13 +125,9 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
     name.into()
 }
 
-/// The first of `FILE.1`, `FILE.2`, … that is not taken.
-fn free_name(path: &Path) -> PathBuf {
-    let mut number = 1;
-    while numbered(path, number).exists() {
-        number += 1;
-    }
-    numbered(path, number)
+/// `FILE.1`, or the number behind the highest that is taken: what is newer has the higher one, also where some are gone.
+fn free_name(path: &Path) -> io::Result<PathBuf> {
+    Ok(numbered(path, numbers(path)?.last().map_or(1, |number| number.saturating_add(1))))
 }
 
 impl DeadLetter for FileDeadLetter {

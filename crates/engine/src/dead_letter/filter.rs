@@ -13,7 +13,7 @@ pub struct Filter {
     pub since: Option<SystemTime>,
     /// Rejected before then.
     pub until: Option<SystemTime>,
-    /// Of the message with this id.
+    /// Of the message with this id, which is that of its queue, or as in [`Letter::full_id`].
     pub id: Option<String>,
     /// Published again, or not yet.
     pub replayed: Option<bool>,
@@ -27,7 +27,7 @@ impl Filter {
         (self.reasons.is_empty() || self.reasons.contains(&letter.reason))
             && self.since.is_none_or(|since| time.is_some_and(|time| time >= since))
             && self.until.is_none_or(|until| time.is_some_and(|time| time < until))
-            && self.id.as_ref().is_none_or(|id| *id == letter.id)
+            && self.id.as_ref().is_none_or(|id| *id == letter.id || *id == letter.full_id())
             && self.replayed.is_none_or(|replayed| replayed == letter.replayed.is_some())
     }
 }
@@ -67,6 +67,8 @@ mod tests {
             (Filter { since: at(10), until: at(11), ..any() }, [true, false, false]),
             (Filter { id: Some("0a".to_owned()), ..any() }, [true, true, true]),
             (Filter { id: Some("0b".to_owned()), ..any() }, [false, false, false]),
+            (Filter { id: Some("t@h:1/0a".to_owned()), ..any() }, [true, true, true]),
+            (Filter { id: Some("t@h:2/0a".to_owned()), ..any() }, [false, false, false]),
             (Filter { replayed: Some(true), ..any() }, [false, true, false]),
             (Filter { replayed: Some(false), reasons: vec!["schema".to_owned()], ..any() }, [false, false, true]),
         ];

@@ -6,7 +6,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _},
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, fchown},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -25,7 +25,7 @@ const LOCK_POLL: Duration = Duration::from_millis(2);
 /// What a line holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A letter, whole, that can be marked where it was not.
+    /// A letter, whole, that can be marked where it stands.
     Letter(Letter),
     /// Anything else: half a letter, which somebody left who was killed, or something that is none.
     NoLetter,
@@ -44,8 +44,14 @@ pub struct Place {
 #[must_use]
 pub fn parse(line: &[u8]) -> Line {
     let letter = serde_json::from_slice::<Letter>(line).ok().filter(|letter| letter.body.to_bytes().is_ok());
-    let can_be_marked = |letter: &Letter| letter.replayed.is_some() || line.starts_with(NOT_REPLAYED);
-    letter.filter(can_be_marked).map_or(Line::NoLetter, Line::Letter)
+    letter.filter(|letter| can_be_marked(line, letter)).map_or(Line::NoLetter, Line::Letter)
+}
+
+/// Whether a mark is as long as what the line begins with.
+fn can_be_marked(line: &[u8], letter: &Letter) -> bool {
+    let Some(time) = &letter.replayed else { return line.starts_with(NOT_REPLAYED) };
+    let begins = format!(r#"{{"replayed":"{time}""#);
+    begins.len() == NOT_REPLAYED.len() && line.starts_with(begins.as_bytes())
 }
 
 /// The lines of a file as far as it goes now, for runs may append to it meanwhile.
@@ -132,7 +138,11 @@ fn rewrite(file: &File, new: &Path, goes: &mut impl FnMut(&Place, &[u8]) -> bool
         _ => {} // somebody was killed in the middle of this
     }
     let output = state_file::open_or_create(new)?;
-    output.set_permissions(file.metadata()?.permissions())?; // an administrator may let fewer people read it
+    let before = file.metadata()?;
+    if (before.uid(), before.gid()) != (output.metadata()?.uid(), output.metadata()?.gid()) {
+        fchown(&output, Some(before.uid()), Some(before.gid()))?; // whoever writes to it goes on writing
+    }
+    output.set_permissions(before.permissions())?; // an administrator may let fewer people read it
     let mut writer = BufWriter::new(&output);
     let mut rewritten = Rewritten::default();
     for line in lines(file)? {

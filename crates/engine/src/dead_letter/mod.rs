@@ -131,6 +131,12 @@ impl Letter {
         out.write_all(b"\n")
     }
 
+    /// What tells its message from that of another nsqd, which may have given it the same id.
+    #[must_use]
+    pub fn full_id(&self) -> String {
+        format!("{}/{}", self.source, self.id)
+    }
+
     /// When it was rejected, where the text is a time.
     #[must_use]
     pub fn rejected_at(&self) -> Option<SystemTime> {

@@ -193,7 +193,7 @@ impl Source for MemorySource {
             if *self.queue.closed.borrow() {
                 return Received::Closed;
             }
-            if self.paused || self.left == 0 || self.unsettled == self.queue.max_in_flight || self.bytes >= BYTES_IN_FLIGHT {
+            if self.paused || self.left == 0 || self.is_full() {
                 return std::future::pending().await;
             }
             let deliveries = self.take();
@@ -226,6 +226,10 @@ impl Source for MemorySource {
             }
         }
         Box::pin(std::future::ready(()))
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsettled == self.queue.max_in_flight || self.bytes >= BYTES_IN_FLIGHT
     }
 
     fn lease(&self) -> Duration {

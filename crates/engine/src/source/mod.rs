@@ -84,6 +84,9 @@ pub trait Source {
     /// Not cancel safe; bounded in time by the adapter.
     fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()>;
 
+    /// Whether a limit, ours or the queue's, lets nothing come before something is settled: silence does not mean then that nothing waits.
+    fn is_full(&self) -> bool;
+
     /// How long the queue waits for a settlement before it delivers again.
     fn lease(&self) -> Duration;
 

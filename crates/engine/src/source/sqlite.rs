@@ -286,7 +286,7 @@ impl Source for SqliteSource {
 
     fn receive(&mut self) -> BoxFuture<'_, Received> {
         Box::pin(async move {
-            if self.paused || self.left == 0 || self.unsettled == self.max_in_flight || self.bytes >= BYTES_IN_FLIGHT {
+            if self.paused || self.left == 0 || self.is_full() {
                 // Nothing may come before something is settled, and that needs another call.
                 return std::future::pending().await;
             }
@@ -321,6 +321,10 @@ impl Source for SqliteSource {
             warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
         }
         Box::pin(std::future::ready(()))
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsettled == self.max_in_flight || self.bytes >= BYTES_IN_FLIGHT
     }
 
     fn lease(&self) -> Duration {

@@ -22,13 +22,14 @@ pub(crate) enum DeadCommand {
     Show(DeadShowArgs),
     /// Publish dead letters to the configured queue again, each once
     ///
-    /// Each letter that went is marked with the time in its file, or finished in its topic, so that a second replay does not send it again. Whoever is
-    /// killed in between may send one batch, of at most 100, twice.
+    /// Each letter that went is marked with the time in its file, or finished in its topic, so that a second replay does not send it again, unless
+    /// --replayed or --all say so. Whoever is killed in between may send one batch, of at most 100, twice.
     ///
     /// Letters become new messages, with a new attempt, and one that is refused again becomes a new letter. Where a record's key is made of the message,
     /// as by default, they get new keys: a letter whose reason is too-many-attempts, whose write may have arrived after all, can become a second record.
     #[command(after_help = "Examples:
   x-msrv dead replay --reason schema --dry-run
+  x-msrv dead replay --id 1a2b3c4d5e6f7a8b --all
   x-msrv dead replay /var/lib/x-msrv/dead-letter.ndjson.1")]
     Replay(DeadReplayArgs),
     /// Remove dead letters for good
@@ -52,7 +53,7 @@ pub(crate) struct SelectArgs {
     /// Those that were rejected before then
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<SystemTime>,
-    /// That of the message with this id
+    /// Those of the message with this id, or with SOURCE/ID where messages of several sources have the same
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// Files of dead letters, in place of those of the configuration
@@ -92,14 +93,14 @@ pub(crate) struct DeadListArgs {
     /// One JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show the newest of them, at most this many
-    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
-    pub(crate) limit: NonZeroUsize,
+    /// Show the newest of them, at most this many; without it 100 in the table, and all as JSON
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) limit: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DeadShowArgs {
-    /// The message's id, as `list` shows it
+    /// The message's id, as `list` shows it, or SOURCE/ID where messages of several sources have the same
     pub(crate) id: String,
     /// The body alone, byte by byte
     #[arg(long)]
@@ -112,7 +113,7 @@ pub(crate) struct DeadShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DeadReplayArgs {
     #[command(flatten)]
-    pub(crate) select: SelectArgs,
+    pub(crate) which: WhichArgs,
     /// Say what would be sent, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -131,11 +132,5 @@ pub(crate) struct DeadPurgeArgs {
 impl DeadShowArgs {
     pub(crate) fn select(&self) -> SelectArgs {
         SelectArgs { reason: Vec::new(), since: None, until: None, id: Some(self.id.clone()), files: self.files.clone() }
-    }
-}
-
-impl DeadReplayArgs {
-    pub(crate) fn filter(&self) -> Filter {
-        self.select.filter(Some(false))
     }
 }

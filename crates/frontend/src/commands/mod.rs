@@ -76,6 +76,28 @@ pub enum CommandError {
         /// Which id.
         id: String,
     },
+    /// Letters of several messages have this id.
+    #[error("several messages have the id {id}; say which: {which}")]
+    SeveralLetters {
+        /// Which id.
+        id: String,
+        /// Those messages.
+        which: String,
+    },
+    /// One message has several letters, with different bodies.
+    #[error("there are {count} letters of {id} with different bodies; without --body they are shown whole")]
+    SeveralBodies {
+        /// Whose.
+        id: String,
+        /// How many.
+        count: usize,
+    },
+    /// The queue has not said that letters are gone from it.
+    #[error("the topic has not confirmed that {count} of them are gone from it: they may come again")]
+    Unconfirmed {
+        /// How many.
+        count: u64,
+    },
     /// There is no history, because none is wanted.
     #[error("{file}: `history` is false, so no run is remembered")]
     NoHistory {
@@ -128,7 +150,7 @@ impl CommandError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(ConfigError::Value { origin, .. }) if origin.starts_with("--") => Exit::Usage,
-            Self::Missing { .. } => Exit::Usage,
+            Self::Missing { .. } | Self::SeveralLetters { .. } | Self::SeveralBodies { .. } => Exit::Usage,
             Self::Config(_)
             | Self::NoHistory { .. }
             | Self::Schema(_)
@@ -142,7 +164,7 @@ impl CommandError {
             }
             Self::Unknown(_) => Exit::Unknown,
             Self::File { .. } | Self::NoLetter { .. } | Self::Exists { .. } => Exit::NoInput,
-            Self::Busy { .. } => Exit::TemporaryFailure,
+            Self::Busy { .. } | Self::Unconfirmed { .. } => Exit::TemporaryFailure,
             Self::Partly { cause, .. } => cause.exit(),
             Self::Output(_) => Exit::OutputFailed,
             Self::System { .. } => Exit::Software,

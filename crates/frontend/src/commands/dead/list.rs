@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{each_letter, files, topic};
+use super::{each_letter, files, of_one_source, topic};
 use crate::{
     cli::{DeadListArgs, DeadShowArgs},
     commands::{CommandError, say, written},
@@ -18,6 +18,9 @@ use x_msrv_engine::{
     dead_letter::{Letter, filter::Filter, or_false},
     error_chain::one_line,
 };
+
+/// Rows of a table, unless the user says how many.
+const ROWS: usize = 100;
 
 /// A letter without its body.
 #[derive(Serialize)]
@@ -40,6 +43,10 @@ impl Listed {
         let Letter { replayed, time, source, id, attempts, reason, detail, body: _ } = letter;
         Self { replayed, time, source, id, attempts, reason, detail, bytes }
     }
+
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("text keys and finite numbers")
+    }
 }
 
 /// The newest letters that were found, and how many there are in all.
@@ -58,25 +65,19 @@ impl Found {
         }
     }
 
+    fn count(&self) -> u64 {
+        self.reasons.values().sum()
+    }
+
     /// In a few words, for a person.
     pub(super) fn summary(&self) -> String {
-        let total: u64 = self.reasons.values().sum();
+        let total = self.count();
         let reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| format!("{} {}", number(*count), one_line(reason))).collect();
         if reasons.is_empty() { "0".to_owned() } else { format!("{} ({})", number(total), reasons.join(", ")) }
     }
 
-    /// As a table, or one JSON object a line.
-    pub(super) fn show(&self, as_json: bool) -> Result<(), CommandError> {
-        let stdout = io::stdout();
-        let paint = Paint::for_output(&stdout);
-        let mut output = io::BufWriter::new(stdout.lock());
-        let written_all = if as_json {
-            let line = |listed: &Listed| serde_json::to_string(listed).expect("text keys and finite numbers");
-            self.newest.iter().try_for_each(|listed| writeln!(output, "{}", line(listed)))
-        } else {
-            self.table(paint).iter().try_for_each(|row| writeln!(output, "{row}"))
-        };
-        written(written_all.and_then(|()| output.flush()))
+    pub(super) fn is_empty(&self) -> bool {
+        self.reasons.is_empty()
     }
 
     fn table(&self, paint: Paint) -> Vec<String> {
@@ -113,32 +114,56 @@ impl Found {
 }
 
 pub(super) async fn list(settings: &Settings, arguments: &DeadListArgs) -> Result<(), CommandError> {
-    let (filter, limit) = (arguments.which.filter(), arguments.limit.get());
-    let mut found = Found::default();
-    let whole = look(settings, &arguments.which.select, &filter, |letter| found.add(letter, limit)).await?;
-    found.show(arguments.json)?;
-    let shown = if found.reasons.values().sum::<u64>() > found.newest.len() as u64 {
-        format!(", the newest {limit} are shown")
-    } else {
-        String::new()
+    let filter = arguments.which.filter();
+    let limit = match arguments.limit {
+        Some(limit) => limit.get(),
+        None if arguments.json => 0, // each is written as it is found
+        None => ROWS,
     };
-    say(&format!("letters: {}{shown}{}", found.summary(), if whole { "" } else { topic::NOT_ALL }));
+    let stdout = io::stdout();
+    let paint = Paint::for_output(&stdout);
+    let mut output = io::BufWriter::new(stdout.lock());
+    let mut found = Found::default();
+    let mut result = Ok(());
+    let whole = look(settings, &arguments.which.select, &filter, |letter| {
+        found.add(letter, limit.max(1));
+        if limit == 0 && result.is_ok() {
+            result = found.newest.drain(..).try_for_each(|listed| writeln!(output, "{}", listed.json()));
+        }
+    })
+    .await?;
+    let shown = found.newest.len() as u64;
+    let rows = match () {
+        () if limit == 0 => Vec::new(),
+        () if arguments.json => found.newest.iter().map(Listed::json).collect(),
+        () => found.table(paint),
+    };
+    written(result.and_then(|()| rows.iter().try_for_each(|row| writeln!(output, "{row}"))).and_then(|()| output.flush()))?;
+    let left_out = if limit > 0 && found.count() > shown { format!(", the newest {shown} are shown") } else { String::new() };
+    say(&format!("letters: {}{left_out}{}", found.summary(), if whole { "" } else { topic::NOT_ALL }));
     Ok(())
 }
 
 pub(super) async fn show(settings: &Settings, arguments: &DeadShowArgs) -> Result<(), CommandError> {
-    let filter = Filter { id: Some(arguments.id.clone()), ..Filter::default() };
-    let mut found = Vec::new();
-    look(settings, &arguments.select(), &filter, |letter| found.push(letter)).await?;
-    if found.is_empty() {
-        return Err(CommandError::NoLetter { id: arguments.id.clone() });
+    let select = arguments.select();
+    let mut filter = Filter { id: Some(arguments.id.clone()), ..Filter::default() };
+    if arguments.body {
+        filter = of_one_source(settings, &select, filter).await?; // bodies do not say whose they are
     }
+    let mut found = Vec::new();
+    look(settings, &select, &filter, |letter| found.push(letter)).await?;
+    let Some(first) = found.first() else { return Err(CommandError::NoLetter { id: arguments.id.clone() }) };
     let mut output = io::BufWriter::new(io::stdout().lock());
-    let one = |letter: &Letter, output: &mut io::BufWriter<io::StdoutLock<'_>>| {
+    let shown = if arguments.body {
+        if found.iter().any(|letter| letter.body != first.body) {
+            return Err(CommandError::SeveralBodies { id: first.full_id(), count: found.len() });
+        }
+        output.write_all(&first.body.to_bytes().unwrap_or_default())
+    } else {
         // As it is kept, with room for the moment of a replay, so that a file of what was shown can be replayed.
-        if arguments.body { output.write_all(&letter.body.to_bytes().unwrap_or_default()) } else { letter.write_line(output) }
+        found.iter().try_for_each(|letter| letter.write_line(&mut output))
     };
-    written(found.iter().try_for_each(|letter| one(letter, &mut output)).and_then(|()| output.flush()))
+    written(shown.and_then(|()| output.flush()))
 }
 
 /// Looks at all letters that are meant, wherever they are; nothing is changed. Whether that was all of them.
@@ -148,7 +173,7 @@ pub(super) async fn look(
     filter: &Filter,
     mut see: impl FnMut(Letter),
 ) -> Result<bool, CommandError> {
-    for path in files(settings, arguments) {
+    for path in files(settings, arguments)? {
         each_letter(&path, |letter| {
             if filter.matches(&letter) {
                 see(letter);

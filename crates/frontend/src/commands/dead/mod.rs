@@ -6,6 +6,7 @@ pub mod replay;
 mod topic;
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs::File,
     path::{Path, PathBuf},
@@ -22,8 +23,10 @@ use crate::{
 use x_msrv_engine::{
     dead_letter::{
         Letter,
+        filter::Filter,
         letters::{self, Line},
     },
+    source::Closing,
     state_file,
 };
 
@@ -37,8 +40,39 @@ pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(
 }
 
 /// The files that are meant: those that are named, or those of the configuration, the oldest first.
-fn files(settings: &Settings, arguments: &SelectArgs) -> Vec<PathBuf> {
-    if arguments.files.is_empty() { wiring::letter_files(&settings.dead_letter) } else { arguments.files.clone() }
+fn files(settings: &Settings, arguments: &SelectArgs) -> Result<Vec<PathBuf>, CommandError> {
+    if !arguments.files.is_empty() {
+        return Ok(arguments.files.clone());
+    }
+    let not_found =
+        |cause: std::io::Error| CommandError::File { name: "dead letters".to_owned(), attempt: "look for", cause: cause.into() };
+    wiring::letter_files(&settings.dead_letter).map_err(not_found)
+}
+
+/// The same filter, and where it names an id, the one source that has it: two nsqd give the same ids, and what is done to letters can't be undone.
+async fn of_one_source(settings: &Settings, arguments: &SelectArgs, filter: Filter) -> Result<Filter, CommandError> {
+    let Some(id) = filter.id.clone() else { return Ok(filter) };
+    let mut names = BTreeSet::new();
+    let of_any = Filter { id: Some(id.clone()), ..Filter::default() };
+    let whole = list::look(settings, arguments, &of_any, |letter| names.extend([letter.full_id()])).await?;
+    if names.len() > 1 {
+        return Err(CommandError::SeveralLetters { id, which: names.into_iter().collect::<Vec<_>>().join(", ") });
+    }
+    match names.pop_first() {
+        Some(name) => Ok(Filter { id: Some(name), ..filter }),
+        None if whole => Err(CommandError::NoLetter { id }),
+        None => Ok(filter),
+    }
+}
+
+/// Nothing, if the topic has heard that `done` letters are settled; `what` was done with them.
+fn confirmed(closing: Closing, done: u64, what: &str) -> Result<(), CommandError> {
+    match closing.unconfirmed.min(done) {
+        0 => Ok(()),
+        count => {
+            Err(CommandError::Partly { done: format!("letters {what}: {done}"), cause: Box::new(CommandError::Unconfirmed { count }) })
+        }
+    }
 }
 
 /// Lines that are no letters and are named one by one.

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use super::{NoLetters, each_letter, file_error, files, list::Found, lock_folder, none_at_all, topic};
+use super::{
+    NoLetters, confirmed, file_error, files,
+    list::{Found, look},
+    lock_folder, none_at_all, of_one_source, topic,
+};
 use crate::{
-    cli::DeadPurgeArgs,
+    cli::{DeadPurgeArgs, SelectArgs},
     commands::{CommandError, say},
     config::Settings,
 };
@@ -17,41 +21,52 @@ use x_msrv_engine::{
 };
 
 pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Result<(), CommandError> {
-    let (filter, mut found) = (arguments.which.filter(), Found::default());
-    for path in files(settings, &arguments.which.select) {
-        if arguments.dry_run {
-            each_letter(&path, |letter| {
-                if filter.matches(&letter) {
-                    found.add(letter, 0);
-                }
-            })?;
-        } else {
-            from_file(&path, &filter, &mut found).await?;
-        }
-    }
-    if let Some(source) = topic::open(settings, &arguments.which.select).await? {
-        let mut letters = topic::Letters::start(source, arguments.dry_run).await?;
-        loop {
-            let taken = letters.next(&filter).await;
-            if taken.is_empty() {
-                break;
-            }
-            let mut done = Vec::new();
-            for (delivery, letter) in taken {
-                found.add(letter, 0);
-                if arguments.dry_run {
-                    letters.hold(delivery).await;
-                } else {
-                    done.push(delivery);
-                }
-            }
-            letters.finish(done).await;
-        }
-        letters.close().await;
-    }
+    let select = &arguments.which.select;
+    let filter = of_one_source(settings, select, arguments.which.filter()).await?;
+    let mut found = Found::default();
+    let whole = if arguments.dry_run {
+        look(settings, select, &filter, |letter| found.add(letter, 0)).await?
+    } else {
+        let removed = remove(settings, select, &filter, &mut found).await;
+        removed.map_err(|cause| match cause {
+            CommandError::Partly { .. } => cause,
+            _ if found.is_empty() => cause,
+            _ => CommandError::Partly { done: format!("letters removed: {}, then it failed", found.summary()), cause: Box::new(cause) },
+        })?
+    };
     let verb = if arguments.dry_run { "that would be removed" } else { "removed" };
-    say(&format!("letters {verb}: {}", found.summary()));
+    say(&format!("letters {verb}: {}{}", found.summary(), if whole { "" } else { topic::NOT_ALL }));
     Ok(())
+}
+
+/// Removes what is meant, wherever it is. Whether that was all of it.
+async fn remove(settings: &Settings, arguments: &SelectArgs, filter: &Filter, found: &mut Found) -> Result<bool, CommandError> {
+    for path in files(settings, arguments)? {
+        from_file(&path, filter, found).await?;
+    }
+    let Some(source) = topic::open(settings, arguments).await? else { return Ok(true) };
+    let mut letters = topic::Letters::start(source, false).await?;
+    let mut removed = 0;
+    let failure = loop {
+        let taken = match letters.next(filter).await {
+            Ok(taken) if taken.is_empty() => break None,
+            Ok(taken) => taken,
+            Err(cause) => break Some(cause),
+        };
+        let mut deliveries = Vec::with_capacity(taken.len());
+        for (delivery, letter) in taken {
+            found.add(letter, 0);
+            deliveries.push(delivery);
+        }
+        removed += deliveries.len() as u64;
+        letters.finish(deliveries).await;
+    };
+    let whole = !letters.has_more;
+    let closing = letters.close().await;
+    match failure {
+        Some(cause) => Err(cause),
+        None => confirmed(closing, removed, "removed").map(|()| whole),
+    }
 }
 
 /// Counts what goes under the lock by which runs append: what they add in between goes as well, or is not counted.

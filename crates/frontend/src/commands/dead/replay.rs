@@ -9,9 +9,9 @@ use std::{fs::File, io, path::Path, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    NoLetters, file_error, files,
+    NoLetters, confirmed, file_error, files,
     list::{Found, look},
-    lock_folder, none_at_all, topic,
+    lock_folder, none_at_all, of_one_source, topic,
 };
 use crate::{
     cli::DeadReplayArgs,
@@ -37,32 +37,36 @@ const LETTERS_AT_ONCE: usize = 100;
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> Result<(), CommandError> {
-    let filter = arguments.filter();
+    let select = &arguments.which.select;
+    let filter = of_one_source(settings, select, arguments.which.filter()).await?;
     if arguments.dry_run {
         let mut found = Found::default();
-        let whole = look(settings, &arguments.select, &filter, |letter| found.add(letter, 0)).await?;
+        let whole = look(settings, select, &filter, |letter| found.add(letter, 0)).await?;
         say(&format!("letters that would be sent: {}{}", found.summary(), if whole { "" } else { topic::NOT_ALL }));
         return Ok(());
     }
     let mut publisher = wiring::publisher(&settings.source).await?;
     let mut replayed = Replayed::default();
-    for path in files(settings, &arguments.select) {
+    for path in files(settings, select)? {
         // The lock first: a purge puts another file in the place of this one, and marks in the old one would be lost.
-        let _one_at_a_time = lock_folder(&path)?;
+        let locked = lock_folder(&path).map_err(|cause| replayed.until(cause))?;
         let file = match state_file::open_to_overwrite(&path) {
             // A run has renamed it since it was looked for; the next replay has what is in it.
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && arguments.select.files.is_empty() => continue,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && select.files.is_empty() => continue,
             opened => opened.map_err(|cause| replayed.until(file_error(&path, "open", cause)))?,
         };
-        let from_file = letters(&file, &path, &filter, Now::take().realtime, &mut *publisher).await;
-        replayed.add(from_file.map_err(|cause| replayed.until(cause))?);
+        letters(&file, &path, &filter, Now::take().realtime, &mut *publisher, &mut replayed)
+            .await
+            .map_err(|cause| replayed.until(cause))?;
+        drop(locked);
     }
-    if let Some(source) = topic::open(settings, &arguments.select).await? {
-        let from_topic = from_topic(source, &filter, &mut *publisher).await;
-        replayed.add(from_topic.map_err(|cause| replayed.until(cause))?);
+    let mut whole = true;
+    if let Some(source) = topic::open(settings, select).await.map_err(|cause| replayed.until(cause))? {
+        whole = from_topic(source, &filter, &mut *publisher, &mut replayed).await.map_err(|cause| replayed.until(cause))?;
     }
     let skipped = if replayed.no_letters > 0 { format!(", {} are no letters", replayed.no_letters) } else { String::new() };
-    say(&format!("letters sent: {}, sent before: {}{skipped}", replayed.sent, replayed.before));
+    let more = if whole { "" } else { topic::NOT_ALL };
+    say(&format!("letters sent: {}, sent before: {}{skipped}{more}", replayed.sent, replayed.before));
     Ok(())
 }
 
@@ -71,19 +75,13 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
 pub struct Replayed {
     /// Letters that were published, and marked or finished.
     pub sent: usize,
-    /// Letters that were marked before.
+    /// Letters that were not meant because they were marked before.
     pub before: usize,
     /// Lines, or messages, that are no letters.
     pub no_letters: u64,
 }
 
 impl Replayed {
-    fn add(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.before += other.before;
-        self.no_letters += other.no_letters;
-    }
-
     /// An error, and what was done before it.
     fn until(&self, cause: CommandError) -> CommandError {
         match cause {
@@ -94,7 +92,8 @@ impl Replayed {
     }
 }
 
-/// Publishes the letters in `file` that are meant and not marked, and marks them with `time`; `path` is its name, for messages.
+/// Publishes the letters in `file` that are meant, and marks them with `time`; `path` is its name, for messages. What was done is added to `replayed`,
+/// also where it fails.
 ///
 /// # Errors
 /// The file can't be read or written, holds lines and not one letter, or the queue does not take what is in it.
@@ -104,26 +103,27 @@ pub async fn letters(
     filter: &Filter,
     time: SystemTime,
     publisher: &mut dyn Publisher,
-) -> Result<Replayed, CommandError> {
-    let mut replay = Replay { publisher, file, path, time, batch: Batch::default(), replayed: Replayed::default() };
+    replayed: &mut Replayed,
+) -> Result<(), CommandError> {
+    let mut replay = Replay { publisher, file, path, time, batch: Batch::default(), replayed };
     let sent_or_not = Filter { replayed: None, ..filter.clone() };
     let (mut others, mut count) = (NoLetters::new(path), 0);
     for line in letters::lines(file).map_err(|cause| file_error(path, "look at", cause))? {
         let (place, line) = line.map_err(|cause| file_error(path, "read", cause))?;
         count += 1;
         match letters::parse(&line) {
-            Line::Letter(letter) if !sent_or_not.matches(&letter) => {}
-            Line::Letter(letter) if letter.replayed.is_some() => replay.replayed.before += 1,
-            Line::Letter(letter) => {
+            Line::Letter(letter) if filter.matches(&letter) => {
                 let body = letter.body.to_bytes().expect("a letter is parsed with its body");
                 replay.add(place.offset, body.into()).await?;
             }
+            Line::Letter(letter) if letter.replayed.is_some() && sent_or_not.matches(&letter) => replay.replayed.before += 1,
+            Line::Letter(_) => {}
             Line::NoLetter => others.add(place.number),
         }
     }
     replay.flush().await?;
-    none_at_all(path, count, others.count)?;
-    Ok(Replayed { no_letters: others.count, ..replay.replayed })
+    replayed.no_letters += others.count;
+    none_at_all(path, count, others.count)
 }
 
 #[derive(Default)]
@@ -140,7 +140,7 @@ struct Replay<'a> {
     path: &'a Path,
     time: SystemTime,
     batch: Batch,
-    replayed: Replayed,
+    replayed: &'a mut Replayed,
 }
 
 impl Replay<'_> {
@@ -159,34 +159,38 @@ impl Replay<'_> {
         if batch.bodies.is_empty() {
             return Ok(());
         }
-        self.publisher.publish(&batch.bodies).await.map_err(|error| self.partly(error.into()))?;
+        self.publisher.publish(&batch.bodies).await?;
         self.replayed.sent += batch.bodies.len();
         let marked = letters::mark_replayed(self.file, &batch.offsets, self.time);
-        marked.map_err(|cause| self.partly(file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause)))
-    }
-
-    fn partly(&self, cause: CommandError) -> CommandError {
-        CommandError::Partly { done: format!("letters sent: {}, then it failed", self.replayed.sent), cause: Box::new(cause) }
+        marked.map_err(|cause| file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause))
     }
 }
 
-/// Publishes the letters of a topic that are meant, and finishes them there.
-async fn from_topic(source: Box<dyn Source>, filter: &Filter, publisher: &mut dyn Publisher) -> Result<Replayed, CommandError> {
+/// Publishes the letters of a topic that are meant, and finishes them there. Whether those were all of them.
+async fn from_topic(
+    source: Box<dyn Source>,
+    filter: &Filter,
+    publisher: &mut dyn Publisher,
+    replayed: &mut Replayed,
+) -> Result<bool, CommandError> {
     let mut letters = topic::Letters::start(source, false).await?;
-    let mut replayed = Replayed::default();
-    let mut failure = None;
+    let (mut finished, mut failure) = (0, None);
     while failure.is_none() {
-        let mut taken = letters.next(filter).await;
-        if taken.is_empty() {
-            break;
-        }
+        let mut taken = match letters.next(filter).await {
+            Ok(taken) if taken.is_empty() => break,
+            Ok(taken) => taken,
+            Err(cause) => {
+                failure = Some(cause);
+                break;
+            }
+        };
         while !taken.is_empty() {
             let (deliveries, bodies) = batch(&mut taken);
             if failure.is_none() {
-                failure = publisher.publish(&bodies).await.err();
+                failure = publisher.publish(&bodies).await.err().map(CommandError::from);
             }
             if failure.is_none() {
-                replayed.sent += bodies.len();
+                finished += bodies.len();
                 letters.finish(deliveries).await;
             } else {
                 for delivery in deliveries {
@@ -195,11 +199,13 @@ async fn from_topic(source: Box<dyn Source>, filter: &Filter, publisher: &mut dy
             }
         }
     }
-    replayed.no_letters = letters.others;
-    letters.close().await;
+    replayed.sent += finished;
+    replayed.no_letters += letters.others;
+    let whole = !letters.has_more;
+    let closing = letters.close().await;
     match failure {
-        None => Ok(replayed),
-        Some(cause) => Err(replayed.until(cause.into())),
+        Some(cause) => Err(cause),
+        None => confirmed(closing, finished as u64, "sent").map(|()| whole),
     }
 }
 

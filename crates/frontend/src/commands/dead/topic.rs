@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use log::debug;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{cli::SelectArgs, commands::CommandError, config::Settings, wiring};
 use x_msrv_engine::{
@@ -13,7 +13,7 @@ use x_msrv_engine::{
         letters::{self, Line},
     },
     message::{Delivery, Settlement},
-    source::{BYTES_IN_FLIGHT, Demand, Received, Source},
+    source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
 };
 
 /// Letters that are looked at in one command, at most.
@@ -22,8 +22,8 @@ const MOST: NonZeroU64 = NonZeroU64::new(1_000_000_000).expect("not zero");
 /// Bytes of letters that are kept from the queue until the command is over.
 const BYTES_HELD: usize = BYTES_IN_FLIGHT / 2;
 
-/// Letters that are kept from it.
-const HELD: usize = 5_000;
+/// Letters that are kept from it: some fewer than an nsqd lets be in flight by default (`-max-rdy-count`), so that others go on coming.
+const HELD: usize = 2_000;
 
 /// How long a letter stays away that is over these bounds, so that it does not come again in the same command.
 const AWAY: Duration = Duration::from_secs(60);
@@ -44,9 +44,10 @@ pub(super) struct Letters {
     source: Box<dyn Source>,
     held: Vec<Delivery>,
     bytes_held: usize,
+    touch_at: Instant,
     /// Whether to stop rather than to send letters away for a while.
     looks_only: bool,
-    /// Whether it has stopped for that.
+    /// Whether it has stopped for that, or could have brought more for another reason.
     pub(super) has_more: bool,
     /// Messages that are no letters.
     pub(super) others: u64,
@@ -59,18 +60,28 @@ impl Letters {
     /// To look at them, or to do something with those that are meant.
     pub(super) async fn start(mut source: Box<dyn Source>, looks_only: bool) -> Result<Self, CommandError> {
         source.start(Demand { max_messages: MOST, idle_timeout: Duration::ZERO }).await?;
-        Ok(Self { source, held: Vec::new(), bytes_held: 0, looks_only, has_more: false, others: 0 })
+        let touch_at = Instant::now() + source.lease() / 3;
+        Ok(Self { source, held: Vec::new(), bytes_held: 0, touch_at, looks_only, has_more: false, others: 0 })
     }
 
     /// The next letters that are meant; none when all have been seen. The others are held back.
-    pub(super) async fn next(&mut self, filter: &Filter) -> Vec<Taken> {
+    ///
+    /// # Errors
+    /// The queue is gone; what it may still have is not known.
+    pub(super) async fn next(&mut self, filter: &Filter) -> Result<Vec<Taken>, CommandError> {
         loop {
             if self.looks_only && self.is_full() {
                 self.has_more = true;
-                return Vec::new();
+                return Ok(Vec::new());
             }
-            // While some are held, a queue may not be able to say that it is empty.
-            let Ok(Received::Deliveries(deliveries)) = timeout(SILENCE, self.source.receive()).await else { return Vec::new() };
+            let deliveries = match self.receive().await {
+                Received::Deliveries(deliveries) => deliveries,
+                Received::Closed => return Err(lost().into()),
+                Received::Empty => {
+                    self.has_more = self.source.is_full();
+                    return Ok(Vec::new());
+                }
+            };
             let mut meant = Vec::new();
             for delivery in deliveries {
                 match letters::parse(&delivery.message.body) {
@@ -84,7 +95,24 @@ impl Letters {
                 }
             }
             if !meant.is_empty() {
-                return meant;
+                return Ok(meant);
+            }
+        }
+    }
+
+    /// While letters are held, a queue may not be able to say that it is empty, so silence says it; and they would come again if the queue were left
+    /// to wonder what became of them.
+    async fn receive(&mut self) -> Received {
+        let until = Instant::now() + SILENCE;
+        loop {
+            if Instant::now() >= self.touch_at {
+                self.source.touch(self.held.iter().collect()).await;
+                self.touch_at = Instant::now() + self.source.lease() / 3;
+            }
+            match timeout_at(until.min(self.touch_at), self.source.receive()).await {
+                Ok(received) => return received,
+                Err(_) if Instant::now() >= until => return Received::Empty,
+                Err(_) => {}
             }
         }
     }
@@ -101,7 +129,7 @@ impl Letters {
 
     /// Whether no more are to be held.
     fn is_full(&self) -> bool {
-        self.held.len() >= HELD || self.bytes_held > BYTES_HELD
+        self.held.len() >= HELD || self.bytes_held > BYTES_HELD || self.source.is_full()
     }
 
     /// They are done with.
@@ -109,12 +137,19 @@ impl Letters {
         self.source.settle(deliveries.into_iter().map(|delivery| (delivery, Settlement::Finish)).collect()).await;
     }
 
-    /// Gives back what is held, and disconnects.
-    pub(super) async fn close(mut self) {
+    /// Gives back what is held, and disconnects. Brings what the queue has confirmed.
+    pub(super) async fn close(mut self) -> Closing {
         let held = std::mem::take(&mut self.held);
         self.source.pause().await;
         self.source.settle(held.into_iter().map(|delivery| (delivery, Settlement::REQUEUE_NOW)).collect()).await;
-        self.source.close().await;
+        self.source.close().await
+    }
+}
+
+fn lost() -> SourceError {
+    SourceError::Unreachable {
+        place: "the topic of dead letters any more".to_owned(),
+        cause: "the connection was lost before all were seen".into(),
     }
 }
 
@@ -122,7 +157,7 @@ impl Letters {
 pub(super) async fn look(source: Box<dyn Source>, filter: &Filter, mut see: impl FnMut(Letter)) -> Result<bool, CommandError> {
     let mut letters = Letters::start(source, true).await?;
     loop {
-        let taken = letters.next(filter).await;
+        let taken = letters.next(filter).await?;
         if taken.is_empty() {
             break;
         }
@@ -132,6 +167,6 @@ pub(super) async fn look(source: Box<dyn Source>, filter: &Filter, mut see: impl
         }
     }
     let whole = !letters.has_more;
-    letters.close().await;
+    letters.close().await; // what is not given back comes again by itself
     Ok(whole)
 }

@@ -230,6 +230,11 @@ impl Flow {
         open > 0
     }
 
+    /// Whether a lane that may have more has no permit before something is settled.
+    pub(super) fn is_full(&self) -> bool {
+        !self.paused && self.left > 0 && self.alive().any(|lane| !lane.is_open() && !lane.is_dry())
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }

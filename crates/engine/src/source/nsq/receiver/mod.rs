@@ -424,6 +424,10 @@ impl Source for NsqSource {
         })
     }
 
+    fn is_full(&self) -> bool {
+        self.bytes >= BYTES_IN_FLIGHT || self.flow.as_ref().is_some_and(Flow::is_full)
+    }
+
     fn lease(&self) -> Duration {
         self.lanes.iter().map(|lane| lane.lease).min().unwrap_or(Duration::from_secs(60))
     }
