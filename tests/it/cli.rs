@@ -172,7 +172,7 @@ fn an_override_of_n_wins_wherever_the_file_has_it() {
 /// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known key.
 #[test]
 fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
-    let cases: [(&str, &[&str]); 24] = [
+    let cases: [(&str, &[&str]); 27] = [
         ("", &["x-msrv.yml", "no queue"]),
         ("a: [", &["x-msrv.yml", "line"]),
         ("embedded-queue: {path: q}", &["x-msrv.yml", "no store", "`aerospike`", "`sqlite`"]),
@@ -193,6 +193,9 @@ fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
         ("max-messages: -1", &["x-msrv.yml: max-messages: ", "`-1`", "a whole number"]),
         ("max-messages: 2.5", &["x-msrv.yml: max-messages: ", "2.5", "a whole number"]),
         ("period: soon", &["x-msrv.yml: period: ", "\"soon\"", "duration"]),
+        ("history: no", &["x-msrv.yml: history: ", "\"no\"", "true, false, or a section"]),
+        ("nsq: {topic: t, nsqd-tcp-address: [a:1], tls: {insecure-skip-verify: on}}", &["\"on\"", "true or false"]),
+        ("max-messages: 0b11", &["x-msrv.yml: max-messages: ", "\"0b11\"", "a whole number"]),
         ("big-integers: rejct", &["x-msrv.yml: big-integers: unknown variant `rejct`", "did you mean `reject`?"]),
         ("nsq: {topic: t, nsqd-tcp-adress: [a:1]}", &["x-msrv.yml: nsq.nsqd-tcp-adress: ", "did you mean `nsqd-tcp-address`?"]),
         ("nsq: {topic: 'a b', nsqd-tcp-address: [a:1]}", &["x-msrv.yml: nsq.topic: ", "`a b`", "1 to 64"]),

@@ -122,13 +122,13 @@ fn means_the_same_again(folder: &Path, shown: &str) {
         return;
     }
     // Where TLS takes its defaults from is told in words that are no values.
-    let shown: String = shown.lines().filter(|line| !line.contains(": (the ")).flat_map(|line| [line, "\n"]).collect();
-    let shown = &*shown;
+    let in_values = |shown: &str| shown.lines().filter(|line| !line.contains(": (the ")).flat_map(|line| [line, "\n"]).collect::<String>();
+    let shown = in_values(shown);
     let path = folder.join("again.yml");
     fs::write(&path, "").expect("written");
     let settings = config::load(Some(&path), &overrides(shown.lines().map(variable).collect()));
     match settings {
-        Ok(settings) => assert_eq!(without_a_chance_name(&settings, &settings.to_string()), shown),
+        Ok(settings) => assert_eq!(in_values(&without_a_chance_name(&settings, &settings.to_string())), shown),
         Err(error) => panic!("{}\nof\n{shown}", error_chain::text(&error)),
     }
 }

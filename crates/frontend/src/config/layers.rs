@@ -7,13 +7,13 @@ use std::{
 };
 
 use serde_json::Value;
-use serde_saphyr::MessageFormatter as _;
 
 use super::{
     ConfigError,
     error::{Fault, with_nearest},
     file::{FileShape, keys},
     warnings::{everybody_can_read, in_the_open},
+    yaml,
 };
 use crate::timer::{SYSTEM, can_be_instance};
 
@@ -49,7 +49,7 @@ impl Format {
 
     fn parse(self, text: &str) -> Result<Value, String> {
         match self {
-            Self::Yaml => serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| in_one_line(&error)),
+            Self::Yaml => yaml::parse(text),
             // Not its `Display`: that shows the line, which may hold a secret.
             Self::Toml => toml::from_str(text).map_err(|error| match error.span() {
                 Some(span) => format!("line {}: {}", 1 + text[..span.start].matches('\n').count(), error.message()),
@@ -58,11 +58,6 @@ impl Format {
             Self::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
         }
     }
-}
-
-/// Aliases of aliases make a quarter of a million nodes, which the parser allows, out of some lines; a configuration has less than a hundred.
-fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! { with_snippet: false, budget: serde_saphyr::budget! { max_nodes: 10_000 } }
 }
 
 /// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and `__` between them.
@@ -182,17 +177,6 @@ fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
     // The parsers draw their errors over several lines; ours are one line.
     let fault = fault.split_whitespace().collect::<Vec<_>>().join(" ");
     Err(ConfigError::Syntax { path: path.to_owned(), fault: format!("not a configuration in YAML, TOML or JSON: {fault}") })
-}
-
-/// The YAML parser's place and words. Not its `Display`: that draws the text around the place, which may hold a secret.
-fn in_one_line(error: &serde_saphyr::Error) -> String {
-    let error = error.without_snippet();
-    let words = serde_saphyr::DefaultMessageFormatter.format_message(error);
-    let words = words.split(", set DuplicateKeyPolicy").next().unwrap_or(&words).replace(char::is_control, " ");
-    match error.location() {
-        Some(place) => format!("line {} column {}: {words}", place.line(), place.column()),
-        None => words,
-    }
 }
 
 fn table(text: &str) -> Result<Value, String> {

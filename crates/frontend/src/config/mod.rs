@@ -14,6 +14,7 @@ mod schema;
 mod settings;
 mod show;
 mod warnings;
+mod yaml;
 
 pub use error::ConfigError;
 pub use layers::{FORMATS, Flag, Overrides, SEARCHED, is_name, place};

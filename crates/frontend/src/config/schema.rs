@@ -170,7 +170,7 @@ fn validator() -> jsonschema::Validator {
 }
 
 fn parsed(text: &str) -> Value {
-    serde_saphyr::from_str(text).expect("YAML")
+    super::yaml::parse(text).expect("YAML")
 }
 
 #[test]

@@ -1,0 +1,170 @@
+//! YAML as a tree, in the words of YAML 1.2: a country `no` and a code `01234` are what stands there.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_json::Value;
+use serde_saphyr::{MessageFormatter as _, Spanned};
+
+/// Reads a document; what is wrong with it is told in one line.
+pub(super) fn parse(text: &str) -> Result<Value, String> {
+    // The parser counts from behind the mark with which some editors begin a file.
+    let text = text.trim_start_matches('\u{feff}');
+    let node = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options());
+    node.map(|node| tree(node, text)).map_err(|error| in_one_line(&error))
+}
+
+/// Aliases of aliases make a quarter of a million nodes, which the parser allows, out of some lines; a configuration has less than a hundred. It has five
+/// levels as well, of which the parser allows so many that the stack of a thread has no room for them.
+fn options() -> serde_saphyr::Options {
+    let budget = serde_saphyr::budget! { max_nodes: 10_000, max_depth: 16 };
+    serde_saphyr::options! { with_snippet: false, strict_booleans: true, budget: budget }
+}
+
+/// The YAML parser's place and words. Not its `Display`: that draws the text around the place, which may hold a secret.
+fn in_one_line(error: &serde_saphyr::Error) -> String {
+    let error = error.without_snippet();
+    let words = serde_saphyr::DefaultMessageFormatter.format_message(error);
+    let words = words.split(", set DuplicateKeyPolicy").next().unwrap_or(&words).replace(char::is_control, " ");
+    match error.location() {
+        Some(place) => format!("line {} column {}: {words}", place.line(), place.column()),
+        None => words,
+    }
+}
+
+/// What stands at a place of a document. The place is kept, for of a number the parser tells the value and not how it was written.
+enum Node {
+    Scalar(Value),
+    List(Vec<Spanned<Node>>),
+    Section(Vec<(String, Spanned<Node>)>),
+}
+
+fn tree(node: Spanned<Node>, text: &str) -> Value {
+    match node.value {
+        Node::Scalar(number @ Value::Number(_)) => {
+            let span = node.defined.span();
+            let number_of = |bytes: Option<u64>| usize::try_from(bytes?).ok();
+            let place = number_of(span.byte_offset()).zip(number_of(span.byte_len()));
+            let written = place.and_then(|(from, length)| text.get(from..)?.get(..length));
+            match written.map(str::trim).filter(|written| is_text(written)) {
+                Some(written) => Value::String(written.to_owned()),
+                None => number,
+            }
+        }
+        Node::Scalar(value) => value,
+        Node::List(nodes) => nodes.into_iter().map(|node| tree(node, text)).collect(),
+        Node::Section(nodes) => Value::Object(nodes.into_iter().map(|(key, node)| (key, tree(node, text))).collect()),
+    }
+}
+
+/// Whether what the parser takes for a number is one to some readers of YAML only, or another number to them: `01234`, `1_000`, `0b11`.
+fn is_text(number: &str) -> bool {
+    let digits = number.trim_start_matches(['-', '+']);
+    let behind_zero = digits.strip_prefix('0').and_then(|rest| rest.chars().next());
+    digits.contains('_') || behind_zero.is_some_and(|next| next.is_ascii_digit() || "bBXO".contains(next))
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Node;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_unit<E>(self) -> Result<Node, E> {
+                Ok(Node::Scalar(Value::Null))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+                Ok(Node::Scalar(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.into()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Node, E> {
+                Ok(Node::Scalar(text.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(node) = sequence.next_element()? {
+                    nodes.push(node);
+                }
+                Ok(Node::List(nodes))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    nodes.push(entry);
+                }
+                Ok(Node::Section(nodes))
+            }
+        }
+
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A record of Norway had `false` for its country, and a postal code lost its zero.
+    #[test]
+    fn what_is_a_truth_value_or_a_number_to_old_readers_only_is_text() {
+        for text in ["no", "yes", "on", "off", "y", "n", "NO", "01234", "-01", "+007", "00.5", "089", "1_000", "0b11", "1:30", "2026-01-02"]
+        {
+            let wanted = json!({"é": [text, text], "a": {"b": text}, "c": text});
+            let document = format!("# ü\né: [{text}, {text}]\na: {{b: &x {text} }}\nc: *x\n");
+            for mark in ["", "\u{feff}"] {
+                assert_eq!(parse(&format!("{mark}{document}")), Ok(wanted.clone()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn truth_values_numbers_and_texts_are_what_they_are_to_every_reader() {
+        let table = [
+            ("true", json!(true)),
+            ("False", json!(false)),
+            ("", json!(null)),
+            ("~", json!(null)),
+            ("0", json!(0)),
+            ("-7", json!(-7)),
+            ("1234", json!(1234)),
+            ("0.5", json!(0.5)),
+            ("1e3", json!(1000.0)),
+            ("0x1F", json!(31)),
+            ("0o17", json!(15)),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("'01234'", json!("01234")),
+            ("\"true\"", json!("true")),
+            ("{}", json!({})),
+            ("[]", json!([])),
+        ];
+        for (text, value) in table {
+            assert_eq!(parse(&format!("a: {text}\n")), Ok(json!({"a": value})), "{text}");
+        }
+        assert_eq!(parse("# nothing\n"), Ok(Value::Null));
+        assert!(parse("a: 1\na: 2\n").is_err_and(|fault| fault.starts_with("line 2 column 1: duplicate")));
+    }
+}
