@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use x_msrv_engine::address::HostPort;
 
 use crate::support::{
@@ -349,24 +350,60 @@ fn a_setting_is_one_line_of_check_whatever_it_holds() {
     assert!(shown.contains("embedded-queue.path: \"/q\\nlog.level: debug\"\n") && shown.contains("\nlog.level: info\n"), "{shown}");
 }
 
-/// `tls:` with all its keys commented out meant a connection in plain, and an empty `ca-file:` the system's authorities.
+/// `tls:` with all its keys commented out meant a connection in plain, an empty `schema:` that every message fits, and an empty `channel:` one that
+/// nsqd forgets.
 #[test]
-fn a_section_for_tls_with_nothing_in_it_is_refused_and_not_taken_for_none() {
-    for (nsq, aerospike, key) in [
-        ("tls:", "", "nsq.tls"),
-        ("tls: {ca-file: }", "", "nsq.tls.ca-file"),
-        ("auth-secret:", "", "nsq.auth-secret"),
-        ("", "tls: ", "aerospike.tls"),
-        ("", "user: u, password: ", "aerospike.password"),
-    ] {
-        let (nsq, aerospike) = (nsq.trim_end(), aerospike.trim_end());
-        let program = Program::new(&format!(
-            "nsq: {{nsqd-tcp-address: ['h:1'], topic: t, {nsq} }}\naerospike: {{hosts: ['h:1'], namespace: test, set: s, {aerospike} }}\n"
-        ));
-        let ended = program.run(&["check"]);
-        assert_eq!(ended.code, Some(78), "{key}: {}", ended.stdout);
-        assert!(ended.stderr.contains(&format!("{key}: ")), "{key}: {}", ended.stderr);
+fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
+    let nsq = json!({"nsqd-tcp-address": ["h:1"], "topic": "t"});
+    let aerospike = json!({"hosts": ["h:1"], "namespace": "test", "set": "s", "user": "u", "password": "p"});
+    let whole = json!({"nsq": nsq, "aerospike": aerospike});
+    let keys = [
+        "timeout",
+        "max-messages",
+        "schema",
+        "embedded-queue",
+        "fields",
+        "fields.flatten",
+        "fields.rename",
+        "fields.constant",
+        "fields.metadata",
+        "fields.on-long-name",
+        "nsq.channel",
+        "nsq.auth-secret",
+        "nsq.lookupd-http-address",
+        "nsq.tls",
+        "nsq.tls.ca-file",
+        "nsq.tls.insecure-skip-verify",
+        "aerospike.address",
+        "aerospike.exists",
+        "aerospike.key",
+        "aerospike.password",
+        "aerospike.ttl",
+        "aerospike.tls",
+        "sqlite",
+        "dead-letter",
+        "dead-letter.file.path",
+        "dead-letter.file.max-size",
+        "history",
+        "history.path",
+        "metrics",
+        "log",
+        "log.level",
+    ];
+    for key in keys {
+        let mut tree = whole.clone();
+        key.split('.').fold(&mut tree, |place, step| &mut place[step]).take();
+        let program = Program::new("");
+        // The same in YAML, of which JSON is a part, with nothing in the place of `null`.
+        for (name, text) in [("a.json", tree.to_string()), ("b.yml", tree.to_string().replace("null", ""))] {
+            program.write(name, &text);
+            let ended = program.bare(&["check", "-c", name]);
+            let wanted = format!("{name}: {key}: has no value: give it one, or leave the key out\n");
+            assert!(ended.code == Some(78) && ended.stderr.ends_with(&wanted), "{text}: {}{}", ended.stdout, ended.stderr);
+        }
     }
+    let chosen = "sqlite: {path: s, set: s, key: {message: }}\nembedded-queue: {path: q}\ndead-letter:\n  log:\n";
+    assert_eq!(Program::new(chosen).run(&["check"]).code, Some(0), "a choice needs nothing behind it");
 }
 
 /// Who reads a log wants one line for one error; who sits in front of it wants to know what to do.

@@ -156,9 +156,9 @@ const AEROSPIKE: &str = "aerospike: {hosts: ['h:3000'], namespace: test, set: s}
 fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
     let long = "a-name-of-16-byt";
     let table: [(&str, &str, &str); 27] = [
-        (SQLITE, "", "fields: invalid type: null, expected a section with keys of its own"),
+        (SQLITE, "", "fields: has no value: give it one, or leave the key out"),
         (SQLITE, "{inclode: [a]}", "fields.inclode: unknown field `inclode`, expected one of"),
-        (SQLITE, "{include: }", "fields.include: invalid type: null, expected a list"),
+        (SQLITE, "{include: }", "fields.include: has no value"),
         (SQLITE, "{include: []}", "fields.include: the list is empty: without this key all fields are stored"),
         (SQLITE, "{include: ['']}", "fields.include[0]: a name is empty"),
         (SQLITE, "{include: [1]}", "fields.include[0]: invalid type: integer `1`, expected a string"),

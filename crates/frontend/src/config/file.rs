@@ -1,6 +1,7 @@
-//! The shape of the configuration file. Names and nothing else: what they mean is decided in `settings`.
+//! The shape of the configuration file. Names and nothing else: what they mean is decided in `settings`, and that a key which is there has a value is
+//! seen to in `layers`.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Table, Whole};
@@ -14,12 +15,6 @@ use x_msrv_engine::{
     },
     tls,
 };
-
-/// A key with nothing behind it is no key that was left out: who writes `tls:` and comments out all below it does not mean a connection in plain, and
-/// who leaves `ca-file:` empty does not mean everybody's authorities.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -35,16 +30,13 @@ pub(super) struct FileShape {
     pub(super) max_message_size: Option<Size>,
     pub(super) big_integers: Option<BigIntegers>,
     pub(super) schema: Option<String>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) fields: Option<FieldsShape>,
     pub(super) nsq: Option<NsqShape>,
     pub(super) embedded_queue: Option<EmbeddedQueueShape>,
     pub(super) aerospike: Option<AerospikeShape>,
     pub(super) sqlite: Option<SqliteShape>,
     pub(super) dead_letter: Option<DeadLetterShape>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) history: Option<OnOrSection<HistoryShape>>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) metrics: Option<MetricsShape>,
     pub(super) log: Option<LogShape>,
 }
@@ -53,9 +45,7 @@ pub(super) struct FileShape {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a section with keys of its own")]
 pub(super) struct FieldsShape {
-    #[serde(default, deserialize_with = "present")]
     pub(super) include: Option<List<Path>>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) exclude: Option<List<Path>>,
     pub(super) flatten: Option<String>,
     #[cfg_attr(test, schemars(with = "Option<std::collections::BTreeMap<String, String>>"))]
@@ -76,9 +66,7 @@ pub(super) struct NsqShape {
     pub(super) channel: Option<Parsed<ChannelName>>,
     pub(super) max_in_flight: Option<Whole>,
     pub(super) max_messages: Option<Whole>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) auth_secret: Option<SecretShape>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 
@@ -86,13 +74,9 @@ pub(super) struct NsqShape {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
 pub(super) struct TlsShape {
-    #[serde(default, deserialize_with = "present")]
     pub(super) ca_file: Option<String>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) certificate: Option<PlaceShape>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) key: Option<SecretShape>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) server_name: Option<Parsed<tls::Name>>,
     pub(super) insecure_skip_verify: Option<Flag>,
 }
@@ -120,12 +104,9 @@ pub(super) struct AerospikeShape {
     pub(super) ttl: Option<String>,
     pub(super) send_key: Option<Flag>,
     pub(super) timeout: Option<Span>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) user: Option<String>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) password: Option<SecretShape>,
     pub(super) auth_mode: Option<AuthMode>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 
@@ -181,9 +162,7 @@ pub(super) struct DeadLetterNsqShape {
     pub(super) nsqd_tcp_address: Option<List<HostPort>>,
     pub(super) topic: Parsed<TopicName>,
     pub(super) channel: Option<Parsed<ChannelName>>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) auth_secret: Option<SecretShape>,
-    #[serde(default, deserialize_with = "present")]
     pub(super) tls: Option<OnOrSection<TlsShape>>,
 }
 

@@ -215,6 +215,17 @@ fn remove(tree: &mut Value, key: &str) {
     }
 }
 
+/// The path of a key with nothing behind it. That is no key that was left out: who writes `tls:` and comments out all below it does not mean a connection
+/// in plain, and who leaves `ca-file:` empty does not mean everybody's authorities.
+fn without_value(section: &Value, path: &str) -> Option<String> {
+    section.as_object()?.iter().find_map(|(name, value)| {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        // `dead-letter: {log: }` is a choice that needs nothing.
+        let is_empty = value.is_null() && keys(&[]).contains(&path);
+        if is_empty { Some(path) } else { without_value(value, &path) }
+    })
+}
+
 /// Adds where an unknown key belongs, if that is in another section.
 fn elsewhere(fault: String) -> String {
     let Some(unknown) = fault.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) else { return fault };
@@ -253,7 +264,7 @@ impl Layers {
 
     /// The tree as the shape that is known.
     pub(super) fn shape(&self) -> Result<FileShape, ConfigError> {
-        serde_path_to_error::deserialize(&self.tree).map_err(|error| {
+        let shape = serde_path_to_error::deserialize(&self.tree).map_err(|error| {
             let key = error.path().to_string();
             let fault = with_separator(elsewhere(with_nearest(error.inner().to_string())));
             // An unknown key is reported at its section; with the key itself the origin can be told.
@@ -266,7 +277,11 @@ impl Layers {
                 _ => key,
             };
             self.locate(Fault::new(full, fault))
-        })
+        })?;
+        match without_value(&self.tree, "") {
+            None => Ok(shape),
+            Some(key) => Err(self.locate(Fault::new(key, "has no value: give it one, or leave the key out"))),
+        }
     }
 
     /// Names the layer that a key comes from.
