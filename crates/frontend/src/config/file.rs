@@ -101,6 +101,7 @@ pub(super) struct AerospikeShape {
     pub(super) set: Parsed<Name<63>>,
     pub(super) key: Option<KeyShape>,
     pub(super) exists: Option<Exists>,
+    #[cfg_attr(test, schemars(with = "Option<super::schema::Ttl>"))]
     pub(super) ttl: Option<String>,
     pub(super) send_key: Option<Flag>,
     pub(super) timeout: Option<Span>,

@@ -27,9 +27,26 @@ macro_rules! scalar {
     };
 }
 
-scalar!("whole", Whole, { "type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+$" });
-scalar!("span", Span, { "type": "string", "pattern": "^ *[0-9]+ *[a-z]", "examples": ["2s", "500ms", "1m 30s"] });
-scalar!("size", Size, { "type": ["integer", "string"], "minimum": 0, "examples": ["1MiB", "512KiB"] });
+/// `aerospike.ttl`, which is text until it is known what it means.
+pub(super) struct Ttl;
+
+/// What `humantime` reads: numbers, each with its unit; a bare zero needs none.
+const DURATION: &str = concat!(
+    r"^(0|\s*([0-9][0-9\s]*(\.\s*[0-9][0-9\s]*)?",
+    "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h",
+    "|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)",
+    r"\s*)+)$"
+);
+
+scalar!("whole", Whole, { "type": ["integer", "string"], "minimum": 0, "pattern": r"^\+?[0-9]+$" });
+scalar!("span", Span, { "type": "string", "pattern": DURATION, "examples": ["2s", "500ms", "1m 30s"] });
+scalar!("size", Size, {
+    "type": ["integer", "string"],
+    "minimum": 0,
+    "pattern": r"^\+?[0-9]+ *([bB]|[kKmMgG]([iI][bB])?)? *$",
+    "examples": ["1MiB", "512KiB"]
+});
+scalar!("ttl", Ttl, { "type": "string", "pattern": format!("^(namespace|never)$|{DURATION}") });
 scalar!("flag", Flag, { "type": ["boolean", "string"], "enum": [true, false, "true", "false"] });
 scalar!("list", List<T>, { "type": ["array", "string"], "items": { "type": "string" } });
 scalar!("parsed", Parsed<T>, { "type": "string", "minLength": 1 });
@@ -60,6 +77,7 @@ impl<T: JsonSchema> JsonSchema for OnOrSection<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut section = T::json_schema(generator).to_value();
         section["type"] = json!(["object", "boolean", "string"]);
+        section["pattern"] = json!("^(true|false)$");
         section.try_into().expect("an object is a schema")
     }
 }
@@ -210,6 +228,8 @@ fn what_is_wrong_is_found_by_an_editor_as_well() {
         "dead-letter: {nsq: {topic: t, auth-secret: {file: x}}}",
         "nsq: {topic: t, nsqd-tcp-address: 'a:1,b:2', tls: true}",
         "aerospike: {namespace: prod, set: s, key: {field: /id}, exists: create-only, address: {host: h, port: 3000}}",
+        "aerospike: {namespace: prod, set: s, ttl: never}",
+        "aerospike: {namespace: prod, set: s, ttl: 1.5h}",
     ];
     let wrong = [
         "timeouts: 2s",
@@ -219,11 +239,33 @@ fn what_is_wrong_is_found_by_an_editor_as_well() {
         "dead-letter: none",
         "nsq: {nsqd-tcp-address: ['a:1']}",
         "aerospike: {namespace: prod, set: s, exists: never}",
+        "aerospike: {namespace: prod, set: s, ttl: nevr}",
+        "aerospike: {namespace: prod, set: s, ttl: 2x}",
         "log: {level: loud}",
+        "history: no",
         "metrics: {}",
     ];
     assert_eq!(right.iter().filter(|text| !fits(text)).collect::<Vec<_>>(), Vec::<&&str>::new());
     assert_eq!(wrong.iter().filter(|text| fits(text)).collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+/// An editor underlined `1.5s`, which the program takes, and let `1TiB` pass, which it does not.
+#[test]
+fn a_text_fits_its_pattern_if_and_only_if_the_program_reads_it() {
+    /// The texts on which the two do not agree.
+    fn apart<T: JsonSchema + serde::de::DeserializeOwned>(texts: &str) -> Vec<&str> {
+        let schema = T::json_schema(&mut SchemaGenerator::default());
+        let validator = jsonschema::draft7::new(schema.as_value()).expect("a schema");
+        texts.split(',').filter(|text| validator.is_valid(&json!(text)) != serde_json::from_value::<T>(json!(text)).is_ok()).collect()
+    }
+    let durations = "2s,1.5s,1. 5 s,500ms,1m 30s,1m30s, 1h , 1 h 2 min,1 000s,0,00, 0,0s,1M,1µs,1us,7nsec,2days,1week,3wks,2yrs,1y,1months,30d\n,\
+        ,2,2x,2S,1m 30,1.s,.5s,1..5s,1.5.2s,-1s,+1s,1s 2x,1mm,s,1s;,1m s,1μs,soon,1_000s,0x1s,1 5";
+    assert_eq!(apart::<Span>(durations), Vec::<&str>::new());
+    let sizes = "0,7,+7,007,1KiB,2 MiB,1g,1K,1kib,5b,5 B,1MiB ,1GIB,,-1, 1,1TiB,1.5MiB,MiB,1MB,1ki,1 k i b,1KiBs,1_000,0x10,1KiB\n,many";
+    assert_eq!(apart::<Size>(sizes), Vec::<&str>::new());
+    assert_eq!(apart::<Whole>("0,10,+10,010,,-1,1.5, 1,1 ,ten,1_000,0x10,1e3,1\n"), Vec::<&str>::new());
+    assert_eq!(apart::<Flag>("true,false,,True,yes,no,on,1"), Vec::<&str>::new());
+    assert_eq!(apart::<OnOrSection<BTreeMap<String, String>>>("true,false,,True,yes,no,on,1"), Vec::<&str>::new());
 }
 
 #[test]
