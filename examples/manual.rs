@@ -58,19 +58,27 @@ fn commands(program: &Command) -> Vec<(String, &Command)> {
     .collect()
 }
 
+/// Whether it is --help or --version.
+fn asks(argument: &Arg) -> bool {
+    ["help", "version"].contains(&argument.get_id().as_str())
+}
+
 /// What a command takes, without --help and --version, in the order in which it is typed.
 fn arguments(command: &Command) -> Vec<&Arg> {
-    let asks = |argument: &&Arg| ["help", "version"].contains(&argument.get_id().as_str());
     let mut arguments: Vec<_> = command.get_arguments().filter(|argument| !asks(argument)).collect();
     arguments.sort_by_key(|argument| (argument.is_positional(), !argument.is_global_set()));
     arguments
 }
 
-/// A paragraph for the program and one for each command, but none for that which takes the same arguments as the program: it is the one that
-/// happens without a command.
-fn synopsis(program: &Command) -> String {
+/// Whether it is the command that happens without one: it takes the same arguments as the program.
+fn is_default(program: &Command, command: &Command) -> bool {
     let ids = |command| arguments(command).into_iter().map(Arg::get_id).collect::<BTreeSet<_>>();
-    let (default, others): (Vec<_>, Vec<_>) = commands(program).into_iter().partition(|(_, command)| ids(command) == ids(program));
+    ids(command) == ids(program)
+}
+
+/// A paragraph for the program and one for each command, but none for that which happens without a command.
+fn synopsis(program: &Command) -> String {
+    let (default, others): (Vec<_>, Vec<_>) = commands(program).into_iter().partition(|(_, command)| is_default(program, command));
     let default: String = default.iter().map(|(name, _)| format!("[{}]\n", bold(name))).collect();
     let mut text = format!(".SY {}\n{}{default}.YS\n", escape(program.get_name()), usage(program));
     for (name, command) in others {
@@ -123,7 +131,9 @@ fn entry(argument: &Arg) -> String {
 fn section(program: &Command, name: &str, command: &Command) -> String {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let paragraphs: Vec<_> = about.split("\n\n").map(|paragraph| fill(&sentence(paragraph))).collect();
-    let own = command.get_arguments().filter(|argument| program.get_arguments().all(|other| other.get_id() != argument.get_id()));
+    // Another command's option may have the name of one of the program's, and means something else.
+    let is_own = |argument: &&Arg| !argument.is_global_set() && !asks(argument);
+    let own = command.get_arguments().filter(|argument| is_own(argument) && !is_default(program, command));
     let own: String = own.map(entry).collect();
     format!(".SS {}\n{}{own}{}", escape(name), paragraphs.join(".PP\n"), examples(command.get_after_help()))
 }

@@ -44,6 +44,21 @@ fn the_packages_have_the_version_of_the_program() {
     assert!(text("rpm-spec/x-msrv.spec").contains(&format!("- {version}-1\n")), "the newest entry of the changelog");
 }
 
+/// What `--dry-run` of a command does was told of a run only.
+#[test]
+fn every_option_of_a_command_stands_in_its_section_of_the_man_page() {
+    let page = text("man/x-msrv.1");
+    let usages: Vec<_> = page.split(".SY \"x\\-msrv ").skip(1).filter_map(|rest| rest.split(".YS").next()?.split_once("\"\n")).collect();
+    assert!(usages.iter().any(|(command, _)| *command == "dead replay"), "{usages:?}");
+    for (command, usage) in usages {
+        let section = page.split(&format!("\n.SS {command}\n")).nth(1).and_then(|rest| rest.split("\n.S").next()).expect("a section");
+        let options = usage.lines().filter_map(|option| option.trim_start_matches('[').strip_prefix("\\fB\\-\\-")?.split("\\fP").next());
+        for option in options {
+            assert!(section.contains(&format!("\n\\fB\\-\\-{option}\\fP")), "--{option} of {command}");
+        }
+    }
+}
+
 /// A crate that needs a newer Rust than we state is noticed by whoever has only that.
 #[test]
 fn no_crate_needs_a_newer_rust_than_we_state() {
