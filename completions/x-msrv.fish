@@ -67,7 +67,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'The set, 
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'Messages in a run at most' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run, for instance 10s' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Replace a configuration that is there; it is kept with .old behind its name'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Replace a configuration that is there; it is kept with .old behind its name, or with .old.1 and so on'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'

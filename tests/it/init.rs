@@ -25,6 +25,15 @@ fn has(lines: &[String], wanted: &[&str]) {
     }
 }
 
+/// What is in the folder, hidden files as well, but for what a configuration brings about.
+fn names(scene: &Program) -> Vec<String> {
+    let names = std::fs::read_dir(scene.path("")).expect("a folder").map(|file| file.expect("a file").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name != "x-msrv.yml" && name.contains(".yml")).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
     let (scene, nsqd) = (Program::new(""), Nsqd::start());
@@ -35,9 +44,11 @@ fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
     let ended =
         scene.bare(&["init", "-c", "b.yml", "--nsqd", &nsqd.tcp.to_string(), "--topic", "orders", "--store", "sqlite", "--set", "a \"b\""]);
     assert_eq!(ended.code, Some(78), "a table cannot have such a name, and nothing is written: {}", ended.stderr);
-    assert!(!scene.path("b.yml").exists() && !scene.path("b.new.yml").exists());
+    assert_eq!(names(&scene), ["a.yml"], "nothing is left of it");
+    scene.write("b.new.yml", "# mine\n");
     let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", &nsqd.tcp.to_string(), "--topic", "orders", "--store", "sqlite"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(scene.path("b.new.yml")).expect("it is somebody's"), "# mine\n");
     let address = format!("nsq.nsqd-tcp-address: [{}]", nsqd.tcp);
     has(
         &in_force(&scene, "b.yml"),
@@ -47,6 +58,35 @@ fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
     let ended = scene.bare(&["init", "-c", "c.yml", "--lookupd", "h:4161, i:4161", "--topic", "t", "--aerospike", &nobody().to_string()]);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
     has(&in_force(&scene, "c.yml"), &["nsq.lookupd-http-address: [h:4161, i:4161]", "aerospike.namespace: test", "aerospike.set: t"]);
+}
+
+/// Whoever said `--namespace prod` found records in a file, and was not told.
+#[test]
+fn what_is_said_of_another_kind_or_can_t_be_guessed_is_refused() {
+    let scene = Program::new("");
+    let (longest, a_table_of_sqlite_s) = ("t".repeat(64), "sqlite_a");
+    let embedded = ["--queue", "embedded", "--store", "sqlite"];
+    let (nsq, sqlite) = (["--topic"], ["--store", "sqlite"]);
+    let table: [(&[&[&str]], &str); 9] = [
+        (&[&embedded, &["--topic", "t"]], "--topic: is of no use with --queue embedded"),
+        (&[&embedded, &["--channel", "c"]], "--channel: is of no use with --queue embedded"),
+        (&[&embedded, &["--nsqd", "h:1"]], "--nsqd: is of no use with --queue embedded"),
+        (&[&embedded, &["--lookupd", "h:1"]], "--lookupd: is of no use with --queue embedded"),
+        (&[&embedded, &["--namespace", "prod"]], "--namespace: is of no use with --store sqlite"),
+        (&[&embedded, &["--aerospike", "h:1"]], "--aerospike: is of no use with --store sqlite"),
+        (&[&nsq, &[&longest]], "--set: is needed, for the topic's name can't be taken: `tttt"),
+        (&[&nsq, &[&longest], &sqlite], "--set: is needed, for the topic's name can't be taken: `tttt"),
+        (&[&nsq, &[a_table_of_sqlite_s], &sqlite], "--set: is needed, for the topic's name can't be taken: `sqlite_a`"),
+    ];
+    for (arguments, fault) in table {
+        let ended = scene.bare(&[&["init", "-c", "a.yml"], &*arguments.concat()].concat());
+        assert!(ended.code == Some(2) && ended.stderr.contains(fault), "{fault}: {}", ended.stderr);
+        assert_eq!(names(&scene), Vec::<String>::new());
+    }
+    let nowhere = nobody().to_string();
+    let ended = scene.bare(&["init", "-c", "a.yml", "--nsqd", &nowhere, "--topic", "o#ephemeral", "--store", "sqlite"]);
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    has(&in_force(&scene, "a.yml"), &["nsq.topic: o#ephemeral", "sqlite.set: o"]);
 }
 
 #[test]
@@ -71,6 +111,7 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
     assert_eq!(init(&[]).code, Some(66));
     let ended = init(&["--force"]);
     assert!(ended.code == Some(0) && ended.stderr.contains("what was there is now a.yml.old"), "{}", ended.stderr);
+    assert!(init(&["--force", "--period", "5m"]).stderr.contains("what was there is now a.yml.old.1"));
     assert_eq!(std::fs::read_to_string(scene.path("a.yml.old")).expect("kept"), "# mine\n");
     std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("c.yml")).expect("copied");
     let ended = scene.bare(&["init", "-c", "c.yml", "--queue", "embedded", "--store", "sqlite"]);
@@ -85,7 +126,7 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
     let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", "queue:4150"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("--topic is needed"), "{}", ended.stderr);
     let ended = scene.bare(&["init", "-c", "nonesuch/b.yml", "--queue", "embedded", "--store", "sqlite"]);
-    assert!(ended.code == Some(66) && ended.stderr.contains("nonesuch/b.new.yml"), "{}", ended.stderr);
+    assert!(ended.code == Some(66) && ended.stderr.contains("cannot write nonesuch/b.yml: "), "{}", ended.stderr);
 }
 
 #[test]

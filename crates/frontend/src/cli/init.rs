@@ -63,7 +63,7 @@ pub(crate) struct InitArgs {
     /// How often the timer starts a run, for instance 10s
     #[arg(long, value_name = "DURATION")]
     pub(crate) period: Option<String>,
-    /// Replace a configuration that is there; it is kept with .old behind its name
+    /// Replace a configuration that is there; it is kept with .old behind its name, or with .old.1 and so on
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -72,5 +72,15 @@ impl InitArgs {
     /// The file that is written, unless another is named.
     pub(crate) fn configuration(&self) -> PathBuf {
         self.which.configuration().unwrap_or_else(|| configuration(NAME))
+    }
+
+    /// The options that are about NSQ, each with its name.
+    pub(crate) fn of_nsq(&self) -> [(&'static str, &Option<String>); 4] {
+        [("--nsqd", &self.nsqd), ("--lookupd", &self.lookupd), ("--topic", &self.topic), ("--channel", &self.channel)]
+    }
+
+    /// The options that are about Aerospike, each with its name.
+    pub(crate) fn of_aerospike(&self) -> [(&'static str, &Option<String>); 2] {
+        [("--aerospike", &self.aerospike), ("--namespace", &self.namespace)]
     }
 }

@@ -9,12 +9,17 @@ use x_msrv_engine::{
     address::HostPort,
     decode::{BigIntegers, OnLongName, Path},
     nsq::name::{ChannelName, TopicName},
-    store::{
-        aerospike::{AuthMode, Exists, Name},
-        sqlite::TableName,
-    },
+    store::aerospike::{AuthMode, Exists, Name},
     tls,
 };
+
+pub(crate) use x_msrv_engine::store::sqlite::TableName;
+
+/// A namespace of Aerospike's.
+pub(crate) type Namespace = Name<31>;
+
+/// A set of Aerospike's.
+pub(crate) type SetName = Name<63>;
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -97,8 +102,8 @@ pub(super) struct EmbeddedQueueShape {
 pub(super) struct AerospikeShape {
     pub(super) address: Option<AddressShape>,
     pub(super) hosts: Option<List<HostPort>>,
-    pub(super) namespace: Parsed<Name<31>>,
-    pub(super) set: Parsed<Name<63>>,
+    pub(super) namespace: Parsed<Namespace>,
+    pub(super) set: Parsed<SetName>,
     pub(super) key: Option<KeyShape>,
     pub(super) exists: Option<Exists>,
     #[cfg_attr(test, schemars(with = "Option<super::schema::Ttl>"))]

@@ -17,6 +17,7 @@ mod warnings;
 mod yaml;
 
 pub use error::ConfigError;
+pub(crate) use file::{Namespace, SetName, TableName};
 pub use layers::{FORMATS, Flag, Overrides, SEARCHED, is_name, place};
 pub use settings::{DeadLetterSettings, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
 

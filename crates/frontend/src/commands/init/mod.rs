@@ -8,6 +8,7 @@ use std::{
     num::NonZeroU64,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    process,
     str::FromStr,
 };
 
@@ -16,7 +17,7 @@ use clap::ValueEnum;
 use super::{CommandError, say};
 use crate::{
     cli::{InitArgs, Queue, StoreKind},
-    config::{self, ConfigError, FORMATS, Overrides, Settings},
+    config::{self, ConfigError, FORMATS, Namespace, Overrides, SetName, Settings, TableName},
     timer::Units,
 };
 use template::Template;
@@ -133,8 +134,15 @@ fn fault_of_number(text: &str) -> Option<String> {
     text.parse::<NonZeroU64>().err().map(|_| format!("`{text}` is no whole number of at least 1"))
 }
 
-fn fault_of_nothing(text: &str) -> Option<String> {
-    text.is_empty().then(|| "an answer is needed".to_owned())
+/// An option that can't be followed.
+fn wrong(flag: &str, fault: String) -> CommandError {
+    ConfigError::Value { origin: flag.to_owned(), key: String::new(), fault }.into()
+}
+
+/// Whoever says where in Aerospike records go does not expect them in a file.
+fn refuse(options: &[(&str, &Option<String>)], kind: &str) -> Result<(), CommandError> {
+    let given = options.iter().find(|(_, given)| given.is_some());
+    given.map_or(Ok(()), |(flag, _)| Err(wrong(flag, format!("is of no use with {kind}"))))
 }
 
 impl Answers {
@@ -144,6 +152,9 @@ impl Answers {
             None => ask(Question { text, suggestion, fault }),
         };
         let queue = word(arguments.queue, ask, "queue (nsq, embedded)", "nsq")?;
+        if queue != Queue::Nsq {
+            refuse(&arguments.of_nsq(), "--queue embedded")?;
+        }
         let (mut nsqd, mut topic, mut channel) = (String::new(), String::new(), String::new());
         if queue == Queue::Nsq {
             nsqd = match &arguments.lookupd {
@@ -162,15 +173,27 @@ impl Answers {
             channel = or_ask(&arguments.channel, "channel; runs on several hosts share one", "x-msrv", fault_of::<ChannelName>)?;
         }
         let store = word(arguments.store, ask, "store (aerospike, sqlite)", "aerospike")?;
+        if store != StoreKind::Aerospike {
+            refuse(&arguments.of_aerospike(), "--store sqlite")?;
+        }
         let (mut aerospike, mut namespace) = (String::new(), String::new());
+        let mut fault_of_set: fn(&str) -> _ = fault_of::<TableName>;
         if store == StoreKind::Aerospike {
             let question = "Aerospike, as HOST:PORT; several with commas between them";
             aerospike = or_ask(&arguments.aerospike, question, "localhost:3000", fault_of_each::<HostPort>)?;
-            namespace = or_ask(&arguments.namespace, "namespace; it has to exist", "test", fault_of_nothing)?;
+            namespace = or_ask(&arguments.namespace, "namespace; it has to exist", "test", fault_of::<Namespace>)?;
+            fault_of_set = fault_of::<SetName>;
         }
-        let set = if topic.is_empty() { "messages" } else { &topic };
+        // What nsqd forgets has its name without the word for that; what the store keeps is kept.
+        let of_topic = topic.strip_suffix("#ephemeral").unwrap_or(&topic);
+        let suggestion = if topic.is_empty() { "messages" } else { of_topic };
+        let fault = fault_of_set(suggestion);
+        let set = or_ask(&arguments.set, "set, or table", if fault.is_none() { suggestion } else { "" }, fault_of_set)?;
+        if let Some(fault) = fault.filter(|_| set.is_empty()) {
+            return Err(wrong("--set", format!("is needed, for the topic's name can't be taken: {fault}")));
+        }
         Ok(Self {
-            set: or_ask(&arguments.set, "set, or table", set, fault_of_nothing)?,
+            set,
             max_messages: or_ask(&arguments.max_messages, "messages in a run at most: N", "1000", fault_of_number)?,
             period: or_ask(&arguments.period, "a run starts every", "10s", fault_of_duration)?,
             queue,
@@ -185,22 +208,22 @@ impl Answers {
 
     fn text(&self, is_lookupd: bool) -> String {
         let mut template = Template::shipped();
-        template.set("", "period", &quoted(&self.period));
+        template.set("", "period", &number(&self.period));
         match self.queue {
             Queue::Nsq => {
                 let (this, other) =
                     if is_lookupd { ("lookupd-http-address", "nsqd-tcp-address") } else { ("nsqd-tcp-address", "lookupd-http-address") };
                 template.unset("nsq", other);
                 template.set("nsq", this, &list(&self.nsqd));
-                template.set("nsq", "topic", &quoted(&self.topic));
-                template.set("nsq", "channel", &quoted(&self.channel));
-                template.set("nsq", "max-messages", &quoted(&self.max_messages));
+                template.set("nsq", "topic", &name(&self.topic));
+                template.set("nsq", "channel", &name(&self.channel));
+                template.set("nsq", "max-messages", &number(&self.max_messages));
                 template.unset("nsq", "max-in-flight");
             }
             Queue::Embedded => {
                 template.disable("nsq");
                 template.enable("embedded-queue");
-                template.set("embedded-queue", "max-messages", &quoted(&self.max_messages));
+                template.set("embedded-queue", "max-messages", &number(&self.max_messages));
             }
         }
         match self.store {
@@ -209,13 +232,13 @@ impl Answers {
                     template.unset("aerospike", key);
                 }
                 template.set("aerospike", "hosts", &list(&self.aerospike));
-                template.set("aerospike", "namespace", &quoted(&self.namespace));
-                template.set("aerospike", "set", &quoted(&self.set));
+                template.set("aerospike", "namespace", &name(&self.namespace));
+                template.set("aerospike", "set", &name(&self.set));
             }
             StoreKind::Sqlite => {
                 template.disable("aerospike");
                 template.enable("sqlite");
-                template.set("sqlite", "set", &quoted(&self.set));
+                template.set("sqlite", "set", &name(&self.set));
             }
         }
         template.text()
@@ -232,43 +255,67 @@ fn word<T: ValueEnum>(given: Option<T>, ask: Ask, text: &str, suggestion: &str) 
     }
 }
 
-/// As YAML has it: plain where that can be nothing else, else as JSON, which YAML contains.
+/// As JSON, which YAML contains.
 fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter));
-    let is_word = ["true", "false", "null", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
-    let is_number = text.starts_with(|first: char| first.is_ascii_digit() || first == '-') && text.parse::<u64>().is_err();
-    // `10s` and the like are text for every reader.
-    let is_duration = humantime::parse_duration(text).is_ok();
-    if is_duration || is_plain && !is_word && !is_number { text.to_owned() } else { serde_json::to_string(text).expect("text is JSON") }
+    serde_json::to_string(text).expect("text is JSON")
+}
+
+/// A name as YAML has it: plain where that is text to every reader, those of YAML 1.1 as well.
+fn name(text: &str) -> String {
+    let is_plain = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter));
+    let is_word = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(&text.to_ascii_lowercase().as_str());
+    if text.starts_with(|first: char| first.is_ascii_alphabetic()) && is_plain && !is_word { text.to_owned() } else { quoted(text) }
+}
+
+/// What begins with a digit and is meant to: plain, unless there is more to it, such as `1m 30s`.
+fn number(text: &str) -> String {
+    let is_plain = !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric());
+    if is_plain { text.to_owned() } else { quoted(text) }
 }
 
 fn list(text: &str) -> String {
-    let elements: Vec<_> = text.split(',').map(|element| serde_json::to_string(element.trim()).expect("text is JSON")).collect();
+    let elements: Vec<_> = text.split(',').map(|element| quoted(element.trim())).collect();
     format!("[{}]", elements.join(", "))
 }
 
 /// Under another name first, where it is read as a run reads it: what is wrong is told, and takes nobody's place.
 fn write(path: &Path, text: &str) -> Result<Settings, CommandError> {
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(".new.yml");
-    let new: PathBuf = path.with_file_name(name);
-    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&new);
-    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(&new))));
-    written.map_err(|cause| error(&new, "write", cause))?;
-    let settings = config::load(Some(&new), &Overrides::default()).map_err(|fault| in_flags(&new, fault));
-    if settings.is_ok() && state_file::exists(path).is_ok_and(|there| there) && !is_as_shipped(path) {
-        let mut old = path.as_os_str().to_owned();
-        old.push(".old");
-        // A copy, so that a timer finds one or the other at every moment.
-        fs::copy(path, &old).map_err(|cause| error(path, "keep what is in", cause))?;
-        say(&format!("what was there is now {}", Path::new(&old).display()));
-    }
-    let placed = settings.and_then(|_| fs::rename(&new, path).map_err(|cause| error(path, "write", cause)));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // No configuration can have this name, so that it is nobody's, and nobody takes it for one.
+    let new = path.with_file_name(format!(".{name}.{}", process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new).map_err(|cause| error(path, "write", cause))?;
+    let written = file.write_all(text.as_bytes()).map_err(|cause| error(path, "write", cause));
+    let placed = written.and_then(|()| place(&new, path));
     if placed.is_err() {
         drop(fs::remove_file(&new));
     }
     placed?;
     Ok(config::load(Some(path), &crate::cli::environment())?)
+}
+
+/// Puts what is right in its place, and keeps what was there.
+fn place(new: &Path, path: &Path) -> Result<(), CommandError> {
+    config::load(Some(new), &Overrides::default()).map_err(|fault| in_flags(new, fault))?;
+    if state_file::exists(path).is_ok_and(|there| there) && !is_as_shipped(path) {
+        let old = free_name(path).map_err(|cause| error(path, "keep what is in", cause))?;
+        // A copy, so that a timer finds one or the other at every moment.
+        fs::copy(path, &old).map_err(|cause| error(path, "keep what is in", cause))?;
+        say(&format!("what was there is now {}", old.display()));
+    }
+    fs::rename(new, path).map_err(|cause| error(path, "write", cause))
+}
+
+/// The first of `PATH.old`, `PATH.old.1`, `PATH.old.2`, … that is not taken: what somebody wrote by hand is not lost to a second attempt.
+fn free_name(path: &Path) -> io::Result<PathBuf> {
+    let mut number = 0;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 0 { ".old".to_owned() } else { format!(".old.{number}") });
+        if !state_file::exists(Path::new(&name))? {
+            return Ok(name.into());
+        }
+        number += 1;
+    }
 }
 
 /// The fault without the name of a file that is not there any more.
@@ -278,5 +325,41 @@ fn in_flags(new: &Path, fault: ConfigError) -> CommandError {
             ConfigError::Value { origin: "what was asked for".to_owned(), key, fault }.into()
         }
         other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::{SourceSettings, StoreSettings};
+
+    /// A topic `2024` was a number, and a set `no` a truth value: what was asked for was refused.
+    #[test]
+    fn names_are_written_so_that_they_stay_what_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.yml");
+        for name in
+            ["orders", "2024", "7", "0", "01234", "1e3", "0x1F", "1_000", "2h", "y", "No", "on", "true", "null", "-", "-1", ".5", "a.b"]
+        {
+            let own = |text: &str| text.to_owned();
+            let answers = Answers {
+                queue: Queue::Nsq,
+                nsqd: own("h:4150, i:4150"),
+                topic: own(name),
+                channel: own(name),
+                store: StoreKind::Aerospike,
+                aerospike: own("h:3000"),
+                namespace: own(name),
+                set: own(name),
+                max_messages: own("7"),
+                period: own("1m 30s"),
+            };
+            fs::write(&path, answers.text(false)).expect("written");
+            let settings = config::load(Some(&path), &Overrides::default()).expect(name);
+            assert_eq!((settings.limits.max_messages.get(), settings.period.map(|period| period.as_secs())), (7, Some(90)));
+            let (SourceSettings::Nsq(nsq), StoreSettings::Aerospike(store)) = (settings.source, settings.store) else { panic!("{name}") };
+            let names = [nsq.topic.to_string(), nsq.channel.to_string(), store.namespace.to_string(), store.set.to_string()];
+            assert_eq!(names, [name; 4]);
+        }
     }
 }
