@@ -222,7 +222,7 @@ impl Known<'_> {
                     }
                 }
                 Threshold::Drain(limit) => {
-                    if let Some(trend) = trend
+                    if let Some(trend) = trend.filter(|trend| trend.per_second.is_some())
                         && trend.time_to_drain().is_none_or(|time| time > limit)
                     {
                         let time = trend.time_to_drain().map_or("no end is in sight".to_owned(), |time| format!("it takes {}", span(time)));
@@ -249,7 +249,7 @@ impl Known<'_> {
     /// A backlog that grows although the last runs took all that they may.
     fn falls_behind(&self, trend: &Trend) -> Option<String> {
         let full = self.runs.iter().rev().take(FULL_RUNS).filter(|run| run.stop_reason == "limit-reached").count() == FULL_RUNS;
-        (full && trend.per_second > 0.0).then(|| {
+        (full && trend.per_second.is_some_and(|growth| growth > 0.0)).then(|| {
             let room = rate(self.capacity());
             format!("the backlog grows: {} arrive, runs may take {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
         })
@@ -283,11 +283,11 @@ impl Known<'_> {
         let Some(trend) = self.trend() else { return waiting };
         let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
         let flow = format!("{arriving}, runs may take {}", rate(self.capacity()));
-        match trend.time_to_drain() {
-            Some(Duration::ZERO) => format!("{waiting}; {flow}"),
-            Some(time) => format!("{waiting}, {} less: drained in {}; {flow}", rate(-trend.per_second), span(time)),
-            None if trend.per_second > 0.0 => format!("{waiting}, {} more; {flow}", rate(trend.per_second)),
-            None => format!("{waiting}, neither more nor less; {flow}"),
+        match (trend.per_second, trend.time_to_drain()) {
+            (None, _) | (_, Some(Duration::ZERO)) => format!("{waiting}; {flow}"),
+            (Some(growth), Some(time)) => format!("{waiting}, {} less: drained in {}; {flow}", rate(-growth), span(time)),
+            (Some(growth), None) if growth > 0.0 => format!("{waiting}, {} more; {flow}", rate(growth)),
+            (Some(_), None) => format!("{waiting}, neither more nor less; {flow}"),
         }
     }
 
@@ -434,6 +434,23 @@ mod tests {
         let active = timer(true, Some(at(40)));
         judged(&known(&backlog("limit-reached"), 35, &active), &[], &[(Level::Warning, "3.0/s arrive, runs may take 1.0/s")]);
         judged(&known(&backlog("deadline"), 35, &active), &[], &[]);
+    }
+
+    /// The burst was taken for growth until it had left the runs that are looked at, and one run's rest for a backlog without an end.
+    #[test]
+    fn a_burst_that_is_worked_off_is_no_problem() {
+        let active = timer(true, Some(at(100_000)));
+        for after in [1, 2, 3, 7, 10, 15, 20] {
+            let burst = (0..after).map(|done| ("limit-reached", 9_900 - 100 * done));
+            let runs: Vec<_> = std::iter::repeat_n(("queue-empty", 0), 30)
+                .chain(burst)
+                .zip(0..)
+                .map(|((reason, left), at)| run(10 * at, reason, left))
+                .collect();
+            judged(&known(&runs, 300 + 10 * after, &active), &["critical drain=1h"], &[]);
+        }
+        let runs: Vec<_> = (0..200).map(|number| run(10 * number, "queue-empty", if number == 199 { 50 } else { 0 })).collect();
+        judged(&known(&runs, 1_995, &active), &["critical drain=1h"], &[]);
     }
 
     #[test]

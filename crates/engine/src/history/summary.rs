@@ -59,56 +59,123 @@ impl Summary {
 pub struct Trend {
     /// Messages that wait.
     pub depth: u64,
-    /// How many more they become in a second; negative where they become less.
-    pub per_second: f64,
+    /// How many more they become in a second; negative where they become less. `None` where that goes on for fewer runs than tell.
+    pub per_second: Option<f64>,
     /// Messages that come in a second.
     pub arriving: f64,
 }
 
+/// Runs that tell how the backlog moves, at least.
+const FEWEST: usize = 3;
+
 /// The part of the ups and downs that a line has to explain (the coefficient of determination) to be a trend.
 const EXPLAINED: f64 = 0.5;
 
+/// The part with which nobody has to ask whether something happened on the way. A step, wherever it is, is explained by three quarters at most.
+const EXPLAINED_WELL: f64 = 0.9;
+
+/// What is left unexplained by a line before something happened and another line after it, as a part of what one line leaves: where it is more, nothing
+/// happened. Of ups and downs without any rule, two lines seldom leave so little.
+const LEFT: f64 = 0.2;
+
 impl Trend {
-    /// Of these runs, the oldest first: the straight line that fits the depths at their ends best. `None` where fewer than three are known.
+    /// Of these runs, the oldest first. `None` where fewer than three of them know what they left.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
     pub fn of(runs: &[Run]) -> Option<Self> {
-        let known = || runs.iter().filter_map(|run| Some((run, run.depth.after?)));
-        let ((first, _), (last, depth)) = (known().next()?, known().next_back()?);
-        let seconds =
-            |run: &Run| (run.started + run.elapsed).duration_since(first.started + first.elapsed).unwrap_or_default().as_secs_f64();
-        let (count, span) = (known().count(), seconds(last));
-        if count < 3 || span <= 0.0 {
+        let first = runs.first()?;
+        let known = |(index, run): (usize, &Run)| {
+            let second = run.ended().duration_since(first.ended()).unwrap_or_default().as_secs_f64();
+            Some(Point { index, second, depth: run.depth.after? as f64 })
+        };
+        let known: Vec<_> = runs.iter().enumerate().filter_map(known).collect();
+        if known.len() < FEWEST {
             return None;
         }
-        let count = count as f64;
-        let (time, mean) =
-            known().fold((0.0, 0.0), |(time, mean), (run, depth)| (time + seconds(run) / count, mean + depth as f64 / count));
-        let (mut of_time, mut of_depth, mut of_both) = (0.0, 0.0, 0.0);
-        for (run, depth) in known() {
-            let (seconds, depth) = (seconds(run) - time, depth as f64 - mean);
-            of_time += seconds * seconds;
-            of_depth += depth * depth;
-            of_both += seconds * depth;
-        }
-        // What the first run took came before its end.
-        let taken: u64 =
-            runs.iter().filter(|run| run.started > first.started).map(|run| run.counters.received - run.counters.requeued).sum();
-        let first_depth = known().next().map_or(0, |(_, depth)| depth);
-        let arriving = (taken as f64 + depth as f64 - first_depth as f64) / span;
-        let is_trend = of_time > 0.0 && of_both * of_both > EXPLAINED * of_time * of_depth;
-        Some(Self { depth, per_second: if is_trend { of_both / of_time } else { 0.0 }, arriving: arriving.max(0.0) })
+        let (depth, nothing) = (known.last()?.depth, known.iter().rposition(|point| point.depth == 0.0));
+        let newest = match nothing {
+            _ if depth == 0.0 => Some((&known[..], 0.0)),
+            Some(nothing) => since_the_last_event(&known[nothing + 1..]),
+            None => since_the_last_event(&known),
+        };
+        let points = newest.map_or(&known[..], |(points, _)| points);
+        let (from, to) = (points.first()?, points.last()?);
+        let span = to.second - from.second;
+        // What the first run took came before its end, and what those behind the last one took, nobody knows when.
+        let taken: u64 = runs[from.index + 1..=to.index].iter().map(|run| run.counters.received - run.counters.requeued).sum();
+        let arriving = (taken as f64 + to.depth - from.depth) / span;
+        (span > 0.0).then(|| Self {
+            depth: runs[to.index].depth.after.unwrap_or_default(),
+            per_second: newest.map(|(_, slope)| slope),
+            arriving: arriving.max(0.0),
+        })
     }
 
-    /// When nothing will wait any more if it goes on like this; `None` where it will not.
+    /// When nothing will wait any more if it goes on like this; `None` where it will not, or nobody knows.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
     pub fn time_to_drain(&self) -> Option<Duration> {
-        match self.depth {
-            0 => Some(Duration::ZERO),
-            depth if self.per_second < 0.0 => Duration::try_from_secs_f64(depth as f64 / -self.per_second).ok(),
+        match (self.depth, self.per_second) {
+            (0, _) => Some(Duration::ZERO),
+            (depth, Some(per_second)) if per_second < 0.0 => Duration::try_from_secs_f64(depth as f64 / -per_second).ok(),
             _ => None,
         }
+    }
+}
+
+/// What a run left.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    /// Which run.
+    index: usize,
+    /// When it ended.
+    second: f64,
+    depth: f64,
+}
+
+/// The newest of the points that one line explains, and its slope; 0 where there is no trend. Where a burst comes in, or a store that stood still goes on,
+/// a line through all points shows how it was before and what happened, and neither is how it goes on.
+fn since_the_last_event(mut points: &[Point]) -> Option<(&[Point], f64)> {
+    while points.len() >= FEWEST {
+        let line = Line::through(points);
+        let explains = |part: f64| line.unexplained <= (1.0 - part) * line.variation;
+        if explains(EXPLAINED_WELL) {
+            return Some((points, line.slope));
+        }
+        let two_lines = |at: usize| Line::through(&points[..at]).unexplained + Line::through(&points[at..]).unexplained;
+        let (at, unexplained) = (1..points.len()).map(|at| (at, two_lines(at))).min_by(|(_, one), (_, other)| one.total_cmp(other))?;
+        if unexplained > LEFT * line.unexplained {
+            return Some((points, if explains(EXPLAINED) { line.slope } else { 0.0 }));
+        }
+        points = &points[at..];
+    }
+    None
+}
+
+/// The straight line that fits points best: the least squares.
+struct Line {
+    slope: f64,
+    /// The squares of the distances from the mean, and what is left of them from the line.
+    variation: f64,
+    unexplained: f64,
+}
+
+impl Line {
+    #[expect(clippy::cast_precision_loss, reason = "there are some dozens")]
+    fn through(points: &[Point]) -> Self {
+        let count = points.len() as f64;
+        // From the first one on, so that a backlog that stands still is exactly 0.
+        let of = |point: &Point| (point.second - points[0].second, point.depth - points[0].depth);
+        let (time, mean) = points.iter().map(of).fold((0.0, 0.0), |sum, (time, depth)| (sum.0 + time / count, sum.1 + depth / count));
+        let (mut of_time, mut variation, mut of_both) = (0.0, 0.0, 0.0);
+        for (second, depth) in points.iter().map(of) {
+            let (second, depth) = (second - time, depth - mean);
+            of_time += second * second;
+            variation += depth * depth;
+            of_both += second * depth;
+        }
+        let slope = if of_time > 0.0 { of_both / of_time } else { 0.0 };
+        Self { slope, variation, unexplained: (variation - slope * of_both).max(0.0) }
     }
 }
 
@@ -179,19 +246,83 @@ mod tests {
     #[test]
     fn a_backlog_that_falls_has_an_end_and_one_that_grows_has_none() {
         let trend = Trend::of(&backlog(&[1_000, 995, 990, 985])).expect("known");
-        assert!((trend.per_second + 0.5).abs() < 1e-9 && (trend.arriving - 0.5).abs() < 1e-9, "{trend:?}");
+        assert!((trend.per_second.expect("a trend") + 0.5).abs() < 1e-9 && (trend.arriving - 0.5).abs() < 1e-9, "{trend:?}");
         assert_eq!(trend.time_to_drain(), Some(Duration::from_secs(1_970)));
         let trend = Trend::of(&backlog(&[10, 20, 30, 40])).expect("known");
-        assert!((trend.per_second - 1.0).abs() < 1e-9 && (trend.arriving - 2.0).abs() < 1e-9, "{trend:?}");
+        assert!((trend.per_second.expect("a trend") - 1.0).abs() < 1e-9 && (trend.arriving - 2.0).abs() < 1e-9, "{trend:?}");
         assert_eq!(trend.time_to_drain(), None);
     }
 
+    /// What runs that take a hundred leave of so many that wait and of so many that come before each, the newest thirty.
+    fn left(waiting: u64, coming: &[(usize, u64)]) -> Vec<u64> {
+        let coming = coming.iter().flat_map(|(runs, messages)| std::iter::repeat_n(*messages, *runs));
+        let left: Vec<_> = coming
+            .scan(waiting, |waiting, messages| {
+                *waiting = (*waiting + messages).saturating_sub(100);
+                Some(*waiting)
+            })
+            .collect();
+        left[left.len().saturating_sub(30)..].to_vec()
+    }
+
+    /// A line through all runs was drawn through the step as well, and a backlog grew that had become less for twenty runs.
     #[test]
-    fn what_comes_and_goes_is_no_trend() {
-        let trend = Trend::of(&backlog(&[1_000, 1_003, 998, 1_001, 1_002])).expect("known");
-        assert_eq!((trend.per_second, trend.time_to_drain()), (0.0, None));
-        let trend = Trend::of(&backlog(&[0, 0, 0])).expect("known");
-        assert_eq!((trend.per_second, trend.time_to_drain()), (0.0, Some(Duration::ZERO)));
+    fn a_trend_is_what_goes_on_since_something_happened() {
+        const IDLE: (usize, u64) = (40, 0);
+        let teeth = |tooth: &[(usize, u64)]| tooth.repeat(30);
+        let wobble = |around: u64| [13, 4, 22, 1, 17, 9, 25, 6, 19, 2, 11, 24].map(|more| around + more).to_vec();
+        for (what, depths, expected) in [
+            ("a burst has just come", left(0, &[IDLE, (1, 10_000)]), None),
+            ("a burst, one run ago", left(0, &[IDLE, (1, 10_000), (1, 0)]), None),
+            ("a burst, 2 runs ago", left(0, &[IDLE, (1, 10_000), (2, 0)]), Some(-10.0)),
+            ("a burst, 7 runs ago", left(0, &[IDLE, (1, 10_000), (7, 0)]), Some(-10.0)),
+            ("a burst, 20 runs ago", left(0, &[IDLE, (1, 10_000), (20, 0)]), Some(-10.0)),
+            ("a burst that took 40 s", left(0, &[IDLE, (4, 2_500)]), Some(240.0)),
+            ("a burst that took 40 s, 2 runs ago", left(0, &[IDLE, (4, 2_500), (2, 0)]), Some(-10.0)),
+            ("a burst on a backlog that stands still", left(2_000, &[(40, 100), (1, 8_000)]), None),
+            ("the same, 2 runs ago", left(2_000, &[(40, 100), (1, 8_000), (2, 50)]), Some(-5.0)),
+            ("the same, 15 runs ago", left(2_000, &[(40, 100), (1, 8_000), (15, 50)]), Some(-5.0)),
+            ("a burst on a backlog that falls", left(20_000, &[(40, 50), (1, 1_400)]), None),
+            ("the same, 10 runs ago", left(20_000, &[(40, 50), (1, 1_400), (10, 50)]), Some(-5.0)),
+            ("a burst on it that took 30 s, 12 runs ago", left(20_000, &[(40, 50), (3, 1_400), (12, 50)]), Some(-5.0)),
+            ("two bursts", left(2_000, &[(20, 100), (1, 8_000), (8, 50), (1, 3_000), (5, 50)]), Some(-5.0)),
+            ("growth from nothing on", left(0, &[IDLE, (3, 130)]), Some(3.0)),
+            ("growth", left(500, &[(40, 130)]), Some(3.0)),
+            ("growth that ended 10 runs ago", left(500, &[(40, 150), (10, 0)]), Some(-10.0)),
+            ("a drain", left(9_000, &[(40, 30)]), Some(-7.0)),
+            ("a drain that ended 10 runs ago", left(5_000, &[(40, 50), (10, 150)]), Some(5.0)),
+            ("a load that is always drained in 30 s", left(0, &teeth(&[(1, 300), (2, 0)])), Some(0.0)),
+            ("the same, in the middle", left(0, &[teeth(&[(1, 300), (2, 0)]), vec![(1, 300), (1, 0)]].concat()), None),
+            ("teeth on a backlog that stands still", left(800, &teeth(&[(1, 500), (4, 0)])), Some(0.0)),
+            ("up and down", left(500, &teeth(&[(1, 200), (1, 0)])), Some(0.0)),
+            ("noise around a level", wobble(1_000), Some(0.0)),
+        ] {
+            let trend = Trend::of(&backlog(&depths)).expect("known");
+            let is_expected = match (trend.per_second, expected) {
+                (Some(found), Some(expected)) => (found - expected).abs() < 1e-6,
+                (found, expected) => found == expected,
+            };
+            assert!(is_expected, "{what}: {:?}, and not {expected:?}: {depths:?}", trend.per_second);
+        }
+        let growing = Trend::of(&backlog(&left(500, &teeth(&[(1, 700), (4, 0)])))).expect("known");
+        assert!(growing.per_second.is_some_and(|growth| (growth - 4.0).abs() < 0.5), "teeth that grow: {growing:?}");
+        let noisy: Vec<_> = wobble(1_000).iter().zip(0..).map(|(depth, run)| depth - 6 * run).collect();
+        let falling = Trend::of(&backlog(&noisy)).expect("known");
+        assert!(falling.per_second.is_some_and(|growth| (growth + 0.6).abs() < 0.2), "a drain with noise: {falling:?}");
+    }
+
+    #[test]
+    fn what_arrives_is_counted_over_the_time_in_which_it_came() {
+        let mut runs = backlog(&left(0, &[(40, 0), (1, 10_000), (7, 0)]));
+        for run in &mut runs {
+            run.counters.received = 100;
+        }
+        assert_eq!(Trend::of(&runs).map(|trend| trend.arriving), Some(0.0), "nothing came after the burst");
+        let mut unknown = [run(0, 10, Some(50)), run(10, 10, Some(50)), run(20, 10, Some(50)), run(30, 10, None), run(40, 10, None)];
+        let arriving = |runs: &[Run]| Trend::of(runs).expect("known").arriving;
+        assert!((arriving(&unknown) - 1.0).abs() < 1e-9, "what was taken later, came nobody knows when");
+        unknown[4].depth.after = Some(50);
+        assert!((arriving(&unknown) - 1.0).abs() < 1e-9);
     }
 
     #[test]
@@ -201,7 +332,9 @@ mod tests {
         assert_eq!(Trend::of(&[run(0, 10, None), run(10, 10, None), run(20, 10, Some(1)), run(30, 10, None)]), None);
         assert_eq!(Trend::of(&[run(5, 1, Some(1)), run(5, 1, Some(2)), run(5, 1, Some(3))]), None, "no time has passed");
         let with_gaps = [run(0, 10, Some(30)), run(10, 10, None), run(20, 10, Some(20)), run(30, 10, Some(15))];
-        assert!(Trend::of(&with_gaps).is_some_and(|trend| trend.per_second < 0.0));
+        assert!(Trend::of(&with_gaps).and_then(|trend| trend.per_second).is_some_and(|growth| growth < 0.0));
+        let nothing = Trend::of(&backlog(&[0, 0, 0])).expect("known");
+        assert_eq!((nothing.per_second, nothing.time_to_drain()), (Some(0.0), Some(Duration::ZERO)));
     }
 
     #[test]

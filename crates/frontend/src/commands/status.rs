@@ -48,8 +48,9 @@ struct Status<'a> {
 #[serde(rename_all = "kebab-case")]
 struct Backlog {
     messages: u64,
-    /// By how many it grows in a second.
-    growth_per_second: f64,
+    /// By how many it grows in a second, where runs enough tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth_per_second: Option<f64>,
     arriving_per_second: f64,
     /// What runs may take in a second: N / M.
     capacity_per_second: f64,

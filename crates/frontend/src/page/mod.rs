@@ -146,15 +146,14 @@ impl Page<'_> {
 
     /// What becomes of the backlog.
     fn prospect(&self) -> String {
-        match (self.known.depth(), self.known.trend()) {
-            (None, _) => "not known".to_owned(),
-            (Some(0), _) => "nothing left".to_owned(),
-            (_, None) => "waiting".to_owned(),
-            (_, Some(trend)) => match trend.time_to_drain() {
-                Some(time) => format!("drained in {}", span(time)),
-                None if trend.per_second > 0.0 => format!("{} more", rate(trend.per_second)),
-                None => "neither more nor less".to_owned(),
-            },
+        let trend = self.known.trend();
+        match (self.known.depth(), trend.and_then(|trend| trend.per_second), trend.and_then(|trend| trend.time_to_drain())) {
+            (None, ..) => "not known".to_owned(),
+            (Some(0), ..) => "nothing left".to_owned(),
+            (_, None, _) => "waiting".to_owned(),
+            (.., Some(time)) => format!("drained in {}", span(time)),
+            (_, Some(growth), None) if growth > 0.0 => format!("{} more", rate(growth)),
+            _ => "neither more nor less".to_owned(),
         }
     }
 }
