@@ -10,12 +10,12 @@ use serde::{Serialize, Serializer};
 
 use crate::terminal::{number, rate, span};
 use x_msrv_engine::history::{
-    Run,
+    FAILED, Run,
     summary::{Summary, Trend},
 };
 
 /// As monitoring plugins have them, and as exit codes (the plugins' guidelines of Nagios and its successors).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Level {
@@ -38,6 +38,16 @@ impl Level {
             Self::Warning => "warning",
             Self::Critical => "critical",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// What is not known may be critical, but what is critical is.
+    fn severity(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Unknown => 2,
+            Self::Critical => 3,
         }
     }
 }
@@ -91,7 +101,7 @@ const RUNS_OF_A_TREND: usize = 30;
 /// What a clock that is set right now and then differs by at most.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
-/// Runs at the end that were all full, after which a backlog that grows is a problem and no burst.
+/// Runs at the end that were all full, and know what they left, after which a backlog that grows is a problem and no burst.
 const FULL_RUNS: usize = 3;
 
 /// What is known of a pipeline.
@@ -156,7 +166,7 @@ pub struct Problem {
 /// The worst of the problems.
 #[must_use]
 pub fn level(problems: &[Problem]) -> Level {
-    problems.iter().map(|problem| problem.level).max().unwrap_or(Level::Ok)
+    problems.iter().map(|problem| problem.level).max_by_key(|level| level.severity()).unwrap_or(Level::Ok)
 }
 
 impl Known<'_> {
@@ -192,7 +202,7 @@ impl Known<'_> {
                 }
             })
             .collect();
-        if let Some((level, limit)) = ages.into_iter().filter(|(_, limit)| age > *limit).max_by_key(|(level, _)| *level) {
+        if let Some((level, limit)) = ages.into_iter().filter(|(_, limit)| age > *limit).max_by_key(|(level, _)| level.severity()) {
             let since = if self.last_success.is_some() { "for" } else { "ever, in" };
             add(level, format!("no successful run {since} {} ({} are allowed)", span(age), span(limit)));
         }
@@ -214,15 +224,27 @@ impl Known<'_> {
         {
             add(Level::Warning, text);
         }
+        // What an earlier run knew is no answer to how it is now.
+        let newest = self.runs.iter().rev().find(|run| run.stop_reason != FAILED);
+        let depth = newest.and_then(|run| run.depth.after);
+        if depth.is_none() && by_user(|threshold| matches!(threshold, Threshold::Backlog(_) | Threshold::Drain(_))).next().is_some() {
+            let why = match newest {
+                Some(_) => {
+                    "the last run could not ask for it (an nsqd tells by its statistics over HTTP; `log.level: debug` says why they cannot be had)"
+                }
+                None => "lately no run has reached the queue",
+            };
+            add(Level::Unknown, format!("how much waits is not known, and `backlog` and `drain` are not judged: {why}"));
+        }
         for (level, threshold) in thresholds {
             match *threshold {
                 Threshold::Backlog(limit) => {
-                    if let Some(depth) = summary.depth.filter(|depth| *depth > limit) {
+                    if let Some(depth) = depth.filter(|depth| *depth > limit) {
                         add(*level, format!("{} messages wait ({} are allowed)", number(depth), number(limit)));
                     }
                 }
                 Threshold::Drain(limit) => {
-                    if let Some(trend) = trend.filter(|trend| trend.per_second.is_some())
+                    if let Some(trend) = trend.filter(|trend| depth.is_some() && trend.per_second.is_some())
                         && trend.time_to_drain().is_none_or(|time| time > limit)
                     {
                         let time = trend.time_to_drain().map_or("no end is in sight".to_owned(), |time| format!("it takes {}", span(time)));
@@ -236,7 +258,7 @@ impl Known<'_> {
                 Threshold::Rejected(_) | Threshold::Age(_) => {}
             }
         }
-        problems.sort_by_key(|problem| std::cmp::Reverse(problem.level));
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.level.severity()));
         problems
     }
 
@@ -248,7 +270,8 @@ impl Known<'_> {
 
     /// A backlog that grows although the last runs took all that they may.
     fn falls_behind(&self, trend: &Trend) -> Option<String> {
-        let full = self.runs.iter().rev().take(FULL_RUNS).filter(|run| run.stop_reason == "limit-reached").count() == FULL_RUNS;
+        let is_full = |run: &&Run| run.stop_reason == "limit-reached" && run.depth.after.is_some();
+        let full = self.runs.iter().rev().take(FULL_RUNS).filter(is_full).count() == FULL_RUNS;
         (full && trend.per_second.is_some_and(|growth| growth > 0.0)).then(|| {
             let room = rate(self.capacity());
             format!("the backlog grows: {} arrive, runs may take {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
@@ -468,6 +491,43 @@ mod tests {
                 (Level::Warning, "40 messages wait (39 are allowed)"),
                 (Level::Warning, "until 40 messages are drained it takes 20 s (19 s are allowed)"),
             ],
+        );
+    }
+
+    /// Nobody saw that they were not judged, or were by what had been an hour ago.
+    #[test]
+    fn thresholds_that_cannot_be_judged_now_are_unknown() {
+        let backlog = |depths: &[Option<u64>]| -> Vec<_> {
+            let run = |(depth, number): (&Option<u64>, u64)| Run {
+                depth: Depth { before: None, after: *depth },
+                ..run(10 * number, "limit-reached", 0)
+            };
+            depths.iter().zip(0..).map(run).collect()
+        };
+        let (active, asked) = (timer(true, Some(at(310))), ["critical backlog=1", "critical drain=1s"]);
+        let not_known = [(Level::Unknown, "how much waits is not known, and `backlog` and `drain` are not judged: the last run could not")];
+        let never = backlog(&[None; 30]);
+        judged(&known(&never, 300, &active), &asked, &not_known);
+        judged(&known(&never, 300, &active), &["age=1h", "rejected=5%"], &[]);
+        let once = backlog(&[&[Some(5_000), Some(5_100), Some(5_200)][..], &[None; 27]].concat());
+        judged(&known(&once, 300, &active), &asked, &not_known);
+        judged(&known(&once, 300, &active), &[], &[]);
+        let mut unreached = backlog(&[Some(5), Some(5), Some(5), None]);
+        unreached[3] = Run::of_failure(at(30), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
+        judged(
+            &known(&unreached, 35, &active),
+            &["critical backlog=1"],
+            &[(Level::Critical, "5 messages wait"), (Level::Warning, "ended with 69")],
+        );
+        judged(
+            &known(&unreached[3..], 35, &active),
+            &["backlog=1"],
+            &[(Level::Unknown, "lately no run has reached the queue"), (Level::Warning, "ended with 69")],
+        );
+        judged(
+            &known(&never, 3_000, &active),
+            &["backlog=1"],
+            &[(Level::Critical, "no successful run"), (Level::Unknown, "how much waits")],
         );
     }
 

@@ -250,7 +250,7 @@ pub(crate) struct StatusArgs {
     /// Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
     ///
     /// age: the last run that succeeded ended longer ago. backlog: more messages wait. drain: it takes longer until none waits. rejected: a greater part
-    /// of what was received lately.
+    /// of what was received lately. Where the last run that reached the queue does not know how much waits, backlog and drain are unknown: exit code 3.
     #[arg(long, value_name = "MEASURE=LIMIT")]
     warning: Vec<Threshold>,
     /// The same for what is critical

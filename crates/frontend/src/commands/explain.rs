@@ -35,8 +35,8 @@ const ENTRIES: [Entry; 33] = [
     (
         "3",
         "exit code of `status`: how the pipeline is, is not known",
-        "Either no run is in the history yet, or configuration or history cannot be read.",
-        "Mend what the error names. The history is readable for root and the group x-msrv.",
+        "Either no run is in the history yet, or configuration or history cannot be read, or `backlog` or `drain` was asked for and the last run could not ask how much waits.",
+        "Mend what the error names. The history is readable for root and the group x-msrv. How much waits, an nsqd tells by its statistics over HTTP.",
     ),
     (
         "65",
