@@ -117,7 +117,7 @@ pub struct Known<'a> {
     pub max_messages: u64,
     /// The runs of the time that is looked at, the oldest first.
     pub runs: &'a [Run],
-    /// When the last run ended that succeeded, whenever that was.
+    /// When the last run ended that succeeded, whenever that was, by the clock that it had.
     pub last_success: Option<SystemTime>,
     /// What systemd says; `None` where nobody asked.
     pub timer: Option<&'a Result<Timer, String>>,
@@ -178,6 +178,14 @@ impl Known<'_> {
         if found > self.period.mul_f64(1.05) { found } else { self.period }
     }
 
+    /// When the last run ended that succeeded. One that has not come yet tells nothing, but one before it may.
+    #[must_use]
+    pub fn success(&self) -> Option<SystemTime> {
+        let mut successes = self.runs.iter().rev().filter(|run| run.exit_code == 0).map(Run::ended);
+        let has_come = |time: &SystemTime| *time <= self.now + CLOCKS_DIFFER;
+        self.last_success.filter(has_come).or_else(|| successes.find(has_come))
+    }
+
     /// What is wrong, the worst first.
     #[must_use]
     pub fn problems(&self, thresholds: &[(Level, Threshold)]) -> Vec<Problem> {
@@ -191,7 +199,7 @@ impl Known<'_> {
             add(Level::Warning, format!("the last run began {} from now: the clock was wrong then, or is", span(ahead)));
         }
         let by_user = |measure: fn(&Threshold) -> bool| thresholds.iter().filter(move |(_, threshold)| measure(threshold));
-        let age = self.now.duration_since(self.last_success.unwrap_or(self.runs[0].started)).unwrap_or_default();
+        let age = self.now.duration_since(self.success().unwrap_or(self.runs[0].started)).unwrap_or_default();
         let ages: Vec<(Level, Duration)> = PERIODS
             .into_iter()
             .map(|(level, periods)| {
@@ -440,6 +448,10 @@ mod tests {
     fn a_clock_that_was_ahead_is_told() {
         let (runs, active) = ([run(7_200, "queue-empty", 0)], timer(true, Some(at(15))));
         judged(&known(&runs, 5, &active), &[], &[(Level::Warning, "began 1 h 59 min from now")]);
+        let failed = |second| Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
+        let runs = [run(0, "queue-empty", 0), run(7_200, "queue-empty", 0), failed(20), failed(110)];
+        let known = Known { last_success: Some(at(7_200)), ..known(&runs, 115, &active) };
+        judged(&known, &[], &[(Level::Critical, "no successful run for 1 min 54 s"), (Level::Warning, "ended with 69")]);
     }
 
     #[test]

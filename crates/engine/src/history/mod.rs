@@ -426,6 +426,30 @@ mod tests {
         assert_eq!([0, 1, 10_000, 2, 10_000, 10_001].map(kept), [1, 2, 3, 4, 5, 3]);
     }
 
+    /// One success under a clock that was a year ahead, and for a year nobody was told that there is none any more.
+    #[test]
+    fn a_success_that_has_not_come_yet_is_none_for_longer_than_the_next_run() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let history = History::open(&settings.path).expect("a file");
+        let failed = |second| Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
+        let last_success = |run: &Run| {
+            history.append(run, &settings).expect("appended");
+            history.last_success().expect("totals").map(|time| time.duration_since(at(0)).unwrap_or_default().as_secs())
+        };
+        for (run, expected) in [
+            (failed(1), None),
+            (run(at(10_000)), Some(10_000)),
+            (failed(9_996), Some(10_000)),
+            (failed(20), Some(20)),
+            (failed(30), Some(20)),
+            (run(at(10_000)), Some(10_000)),
+            (run(at(40)), Some(40)),
+        ] {
+            assert_eq!(last_success(&run), expected, "{run:?}");
+        }
+    }
+
     #[test]
     fn a_moment_that_cannot_be_written_is_the_last_one_that_can() {
         let folder = TempDir::new().expect("a folder");

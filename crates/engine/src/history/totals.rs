@@ -22,6 +22,9 @@ pub(super) const BUCKET: &str = "bucket";
 /// No sum: when the last run ended that ended with 0, in seconds since the epoch.
 const LAST_SUCCESS: &str = "last-success";
 
+/// How much later than a run's end the end of another may be that was remembered before it: two at once, or a clock that is set right a little.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+
 /// Upper bounds of the histogram of run durations, in seconds.
 pub(super) const BUCKETS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
@@ -54,9 +57,14 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
         add.execute(params![name, label, number as f64])?;
     }
     add.execute(params![SECONDS, "", run.elapsed.as_secs_f64()])?;
+    let ended = run.ended().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     if run.exit_code == 0 {
-        let seconds = run.ended().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        transaction.execute("INSERT OR REPLACE INTO totals (name, label, value) VALUES (?1, '', ?2)", params![LAST_SUCCESS, seconds])?;
+        let sql = "INSERT OR REPLACE INTO totals (name, label, value) VALUES (?1, '', ?2)";
+        transaction.execute(sql, params![LAST_SUCCESS, ended.as_secs_f64()])?;
+    } else {
+        // A success under a clock that was ahead would hide until that day that there is none any more. It was before this run's end.
+        let sql = "UPDATE totals SET value = ?2 WHERE name = ?1 AND value > ?3";
+        transaction.execute(sql, params![LAST_SUCCESS, ended.as_secs_f64(), (ended + CLOCKS_DIFFER).as_secs_f64()])?;
     }
     Ok(())
 }

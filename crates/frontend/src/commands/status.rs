@@ -133,7 +133,7 @@ fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) 
         state: level(problems),
         problems,
         last_run: known.runs.last(),
-        last_success: known.last_success.map(|time| humantime::format_rfc3339_millis(time).to_string()),
+        last_success: known.success().map(|time| humantime::format_rfc3339_millis(time).to_string()),
         timer: known.timer.and_then(|timer| timer.as_ref().ok()),
         backlog: known.trend().map(|trend| Backlog {
             messages: trend.depth,
