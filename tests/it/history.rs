@@ -248,6 +248,24 @@ fn status_for_programs_is_one_json_object() {
     assert_eq!(status["problems"], serde_json::json!([]));
 }
 
+/// The last run was told as one of the last hour, whenever it was.
+#[test]
+fn status_tells_a_run_of_five_hours_ago_as_the_last_and_none_of_the_last_hour() {
+    let program = with("");
+    send(&program, 10);
+    program.drain(&[]);
+    let history = Connection::open(program.path("history.db")).expect("a history");
+    history.execute_batch("UPDATE runs SET started_at = started_at - 5 * 3600 * 1000").expect("written");
+    let ended = program.run(&["status"]);
+    for words in
+        ["  last run   5 h ago: limit-reached, 10 received: 10 stored in ", "  backlog    nothing left 5 h ago\n", "  last 1 h   no run\n"]
+    {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+    let status: serde_json::Value = serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
+    assert_eq!((status["last-run"]["stored"].as_u64(), status["lately"]["runs"].as_u64()), (Some(10), Some(0)));
+}
+
 /// For a monitoring plugin 2 is critical, and whatever keeps it from knowing is 3.
 #[test]
 fn whatever_is_wrong_with_the_question_is_unknown_for_status_only() {

@@ -117,6 +117,8 @@ pub struct Known<'a> {
     pub max_messages: u64,
     /// The runs of the time that is looked at, the oldest first.
     pub runs: &'a [Run],
+    /// The last run, whenever that was.
+    pub last: Option<&'a Run>,
     /// When the last run ended that succeeded, whenever that was, by the clock that it had.
     pub last_success: Option<SystemTime>,
     /// What systemd says; `None` where nobody asked.
@@ -169,19 +171,24 @@ pub fn level(problems: &[Problem]) -> Level {
     problems.iter().map(|problem| problem.level).max_by_key(|level| level.severity()).unwrap_or(Level::Ok)
 }
 
+/// The time between two starts of runs, as the timer has it where that is longer than M: an administrator may say so.
+#[must_use]
+pub fn interval(period: Duration, timer: Option<&Result<Timer, String>>) -> Duration {
+    let Some(Ok(Timer { last: Some(last), next: Some(next), .. })) = timer else { return period };
+    let found = next.duration_since(*last).unwrap_or_default();
+    // A timer is never quite on time.
+    if found > period.mul_f64(1.05) { found } else { period }
+}
+
 impl Known<'_> {
-    /// The time between two starts of runs, as the timer has it where that is longer than M: an administrator may say so.
     fn interval(&self) -> Duration {
-        let Some(Ok(Timer { last: Some(last), next: Some(next), .. })) = self.timer else { return self.period };
-        let found = next.duration_since(*last).unwrap_or_default();
-        // A timer is never quite on time.
-        if found > self.period.mul_f64(1.05) { found } else { self.period }
+        interval(self.period, self.timer)
     }
 
     /// When the last run ended that succeeded. One that has not come yet tells nothing, but one before it may.
     #[must_use]
     pub fn success(&self) -> Option<SystemTime> {
-        let mut successes = self.runs.iter().rev().filter(|run| run.exit_code == 0).map(Run::ended);
+        let mut successes = self.newest().filter(|run| run.exit_code == 0).map(Run::ended);
         let has_come = |time: &SystemTime| *time <= self.now + CLOCKS_DIFFER;
         self.last_success.filter(has_come).or_else(|| successes.find(has_come))
     }
@@ -189,7 +196,7 @@ impl Known<'_> {
     /// What is wrong, the worst first.
     #[must_use]
     pub fn problems(&self, thresholds: &[(Level, Threshold)]) -> Vec<Problem> {
-        let Some(last) = self.runs.last() else {
+        let Some(last) = self.last else {
             return vec![Problem { level: Level::Unknown, text: "no run is in the history yet".to_owned() }];
         };
         let (summary, trend) = (Summary::of(self.runs), self.trend());
@@ -199,7 +206,8 @@ impl Known<'_> {
             add(Level::Warning, format!("the last run began {} from now: the clock was wrong then, or is", span(ahead)));
         }
         let by_user = |measure: fn(&Threshold) -> bool| thresholds.iter().filter(move |(_, threshold)| measure(threshold));
-        let age = self.now.duration_since(self.success().unwrap_or(self.runs[0].started)).unwrap_or_default();
+        let first = self.runs.first().unwrap_or(last);
+        let age = self.now.duration_since(self.success().unwrap_or(first.started)).unwrap_or_default();
         let ages: Vec<(Level, Duration)> = PERIODS
             .into_iter()
             .map(|(level, periods)| {
@@ -233,7 +241,7 @@ impl Known<'_> {
             add(Level::Warning, text);
         }
         // What an earlier run knew is no answer to how it is now.
-        let newest = self.runs.iter().rev().find(|run| run.stop_reason != FAILED);
+        let newest = self.newest().find(|run| run.stop_reason != FAILED);
         let depth = newest.and_then(|run| run.depth.after);
         if depth.is_none() && by_user(|threshold| matches!(threshold, Threshold::Backlog(_) | Threshold::Drain(_))).next().is_some() {
             let why = match newest {
@@ -270,6 +278,11 @@ impl Known<'_> {
         problems
     }
 
+    /// The runs that are known, the newest first; the last one, which may be all that there is, is there twice.
+    fn newest(&self) -> impl Iterator<Item = &Run> {
+        self.last.into_iter().chain(self.runs.iter().rev())
+    }
+
     /// How the backlog moves at the end.
     #[must_use]
     pub fn trend(&self) -> Option<Trend> {
@@ -294,7 +307,7 @@ impl Known<'_> {
 
     /// The last run that knew how much waited.
     fn told(&self) -> Option<&Run> {
-        self.runs.iter().rev().find(|run| run.depth.after.is_some())
+        self.newest().find(|run| run.depth.after.is_some())
     }
 
     /// What the last run left, as far as it is known, and how that moves, in words.
@@ -306,10 +319,13 @@ impl Known<'_> {
             1 => "1 message left".to_owned(),
             _ => format!("{} messages left", number(depth)),
         };
-        let last = self.runs.last().map(|run| run.started);
-        let old = self.told().filter(|run| Some(run.started) != last);
-        if let Some(run) = old {
-            return format!("{waiting} {} ago; not known since then", span(self.now.duration_since(run.ended()).unwrap_or_default()));
+        let ago = |run: &Run| span(self.now.duration_since(run.ended()).unwrap_or_default());
+        match self.told() {
+            Some(run) if self.last.is_some_and(|last| last.started != run.started) => {
+                return format!("{waiting} {} ago; not known since then", ago(run));
+            }
+            Some(run) if self.runs.is_empty() => return format!("{waiting} {} ago", ago(run)),
+            _ => {}
         }
         let Some(trend) = self.trend() else { return waiting };
         let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
@@ -371,7 +387,8 @@ mod tests {
 
     fn known<'a>(runs: &'a [Run], now: u64, timer: &'a Result<Timer, String>) -> Known<'a> {
         let last_success = runs.iter().rev().find(|run| run.exit_code == 0).map(|run| run.started);
-        Known { name: "x-msrv", now: at(now), period: Duration::from_secs(10), max_messages: 10, runs, last_success, timer: Some(timer) }
+        let (period, last) = (Duration::from_secs(10), runs.last());
+        Known { name: "x-msrv", now: at(now), period, max_messages: 10, runs, last, last_success, timer: Some(timer) }
     }
 
     #[track_caller]
@@ -424,6 +441,17 @@ mod tests {
         let Ok(timer) = &mut killed else { unreachable!("made so") };
         (timer.last, timer.failure) = (Some(at(10)), Some("oom-kill".to_owned()));
         judged(&known(&runs, 15, &killed), &[], &[(Level::Warning, "before it could tell: oom-kill (journalctl -u x-msrv)")]);
+    }
+
+    /// A run of five hours ago was told as one of the last hour, and its rejects as those of now.
+    #[test]
+    fn a_run_before_the_time_that_is_looked_at_is_the_last_run_and_no_more() {
+        let (mut old, active) = (run(0, "limit-reached", 7), timer(true, Some(at(18_010))));
+        old.counters.rejected = 10;
+        let known = Known { last: Some(&old), last_success: Some(at(0)), ..known(&[], 18_000, &active) };
+        judged(&known, &["rejected=5%", "age=6h", "critical age=6h", "backlog=7"], &[]);
+        assert_eq!(known.backlog(), "7 messages left 4 h 59 min ago");
+        judged(&known, &[], &[(Level::Critical, "no successful run for 5 h")]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{CommandError, history::read, written};
 use crate::{
     cli::StatusArgs,
     config::Settings,
-    status::{Known, Level, Problem, Timer, level},
+    status::{Known, Level, Problem, Timer, interval, level},
     terminal::{Paint, Style, number, span},
     timer::{Now, SYSTEM, Units},
 };
@@ -23,7 +23,7 @@ use x_msrv_engine::{
     report::Counters,
 };
 
-/// What is looked at: an hour, or as many periods, if that is longer.
+/// What is looked at: an hour, or the time of as many runs, if that is longer.
 const LOOKED_AT: (Duration, u32) = (Duration::from_secs(3_600), 20);
 
 /// All that is shown, and as JSON all that is told.
@@ -78,6 +78,7 @@ pub(super) struct Asked {
     max_messages: u64,
     window: Duration,
     runs: Vec<Run>,
+    last: Option<Run>,
     last_success: Option<SystemTime>,
     timer: Option<Result<Timer, String>>,
 }
@@ -86,16 +87,13 @@ impl Asked {
     /// The history, and systemd.
     pub(super) fn of(settings: &Settings, now: Now) -> Result<Self, CommandError> {
         let period = settings.period_or_packaged();
-        let window = LOOKED_AT.0.max(period * LOOKED_AT.1);
-        let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
-        let (runs, last_success) = read(settings, |history| {
-            let runs = history.runs(since)?;
-            Ok((if runs.is_empty() { history.last(1)? } else { runs }, history.last_success()?))
-        })?
-        .unwrap_or_default();
         let timer = Units::of(&settings.file).map(|units| units.ask(now));
+        let window = LOOKED_AT.0.max(interval(period, timer.as_ref()).saturating_mul(LOOKED_AT.1));
+        let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (runs, last, last_success) =
+            read(settings, |history| Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?)))?.unwrap_or_default();
         let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
-        Ok(Self { name, now: now.realtime, period, max_messages, window, runs, last_success, timer })
+        Ok(Self { name, now: now.realtime, period, max_messages, window, runs, last, last_success, timer })
     }
 
     pub(super) fn known(&self) -> Known<'_> {
@@ -105,6 +103,7 @@ impl Asked {
             period: self.period,
             max_messages: self.max_messages,
             runs: &self.runs,
+            last: self.last.as_ref(),
             last_success: self.last_success,
             timer: self.timer.as_ref(),
         }
@@ -132,7 +131,7 @@ fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) 
         name: known.name,
         state: level(problems),
         problems,
-        last_run: known.runs.last(),
+        last_run: known.last,
         last_success: known.success().map(|time| humantime::format_rfc3339_millis(time).to_string()),
         timer: known.timer.and_then(|timer| timer.as_ref().ok()),
         backlog: known.trend().map(|trend| Backlog {
@@ -180,7 +179,7 @@ fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint)
 fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut add = |label: &str, words: String| lines.push((label.to_owned(), words));
-    let Some(last) = known.runs.last() else {
+    let Some(last) = known.last else {
         add("next run", next_run(known));
         return lines;
     };
@@ -195,8 +194,12 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     add("backlog", known.backlog());
     let summary = Summary::of(known.runs);
     let failed = if summary.failed > 0 { format!(", {} failed", number(summary.failed)) } else { String::new() };
-    let runs = if summary.runs == 1 { "1 run".to_owned() } else { format!("{} runs", number(summary.runs)) };
-    add(&format!("last {}", span(window)), format!("{runs}{failed}; {}", outcomes(&summary.counters)));
+    let runs = match summary.runs {
+        0 => "no run".to_owned(),
+        1 => format!("1 run{failed}; {}", outcomes(&summary.counters)),
+        runs => format!("{} runs{failed}; {}", number(runs), outcomes(&summary.counters)),
+    };
+    add(&format!("last {}", span(window)), runs);
     let mut reasons: Vec<_> = summary.reasons.iter().collect();
     reasons.sort_by_key(|(_, rejected)| std::cmp::Reverse(rejected.messages));
     for (index, (reason, rejected)) in reasons.into_iter().enumerate() {
