@@ -92,8 +92,8 @@ impl FromStr for Threshold {
     }
 }
 
-/// The periods without a successful run after which it is a warning, and critical.
-const PERIODS: [(Level, u32); 2] = [(Level::Warning, 3), (Level::Critical, 10)];
+/// The periods without a successful run after which it is a warning, and critical; this at twice the time of the warning at the earliest.
+const PERIODS: (u32, u32) = (3, 10);
 
 /// Runs at the end by which it is told how the backlog moves: what was before may have been another day.
 const RUNS_OF_A_TREND: usize = 30;
@@ -205,20 +205,18 @@ impl Known<'_> {
         if let Some(ahead) = last.started.duration_since(self.now).ok().filter(|ahead| *ahead > CLOCKS_DIFFER) {
             add(Level::Warning, format!("the last run began {} from now: the clock was wrong then, or is", span(ahead)));
         }
-        let by_user = |measure: fn(&Threshold) -> bool| thresholds.iter().filter(move |(_, threshold)| measure(threshold));
         let first = self.runs.first().unwrap_or(last);
         let age = self.now.duration_since(self.success().unwrap_or(first.started)).unwrap_or_default();
-        let ages: Vec<(Level, Duration)> = PERIODS
-            .into_iter()
-            .map(|(level, periods)| {
-                let chosen = by_user(|threshold| matches!(threshold, Threshold::Age(_))).find(|(chosen, _)| *chosen == level);
-                match chosen {
-                    Some((_, Threshold::Age(age))) => (level, *age),
-                    _ => (level, self.interval() * periods),
-                }
+        let chosen = |wanted| {
+            thresholds.iter().find_map(|(level, threshold)| match threshold {
+                Threshold::Age(limit) if *level == wanted => Some(*limit),
+                _ => None,
             })
-            .collect();
-        if let Some((level, limit)) = ages.into_iter().filter(|(_, limit)| age > *limit).max_by_key(|(level, _)| level.severity()) {
+        };
+        let warning = chosen(Level::Warning).unwrap_or(self.interval() * PERIODS.0);
+        // Whoever is warned later does not want it to be critical before.
+        let critical = chosen(Level::Critical).unwrap_or((self.interval() * PERIODS.1).max(warning.saturating_mul(2)));
+        if let Some((level, limit)) = [(Level::Critical, critical), (Level::Warning, warning)].into_iter().find(|(_, limit)| age > *limit) {
             let since = if self.last_success.is_some() { "for" } else { "ever, in" };
             add(level, format!("no successful run {since} {} ({} are allowed)", span(age), span(limit)));
         }
@@ -243,7 +241,7 @@ impl Known<'_> {
         // What an earlier run knew is no answer to how it is now.
         let newest = self.newest().find(|run| run.stop_reason != FAILED);
         let depth = newest.and_then(|run| run.depth.after);
-        if depth.is_none() && by_user(|threshold| matches!(threshold, Threshold::Backlog(_) | Threshold::Drain(_))).next().is_some() {
+        if depth.is_none() && thresholds.iter().any(|(_, threshold)| matches!(threshold, Threshold::Backlog(_) | Threshold::Drain(_))) {
             let why = match newest {
                 Some(_) => {
                     "the last run could not ask for it (an nsqd tells by its statistics over HTTP; `log.level: debug` says why they cannot be had)"
@@ -421,6 +419,10 @@ mod tests {
         judged(&known(&runs, 31, &active), &[], &[(Level::Warning, "no successful run for 31 s (30 s are allowed)")]);
         judged(&known(&runs, 101, &active), &[], &[(Level::Critical, "for 1 min 41 s (1 min 40 s are allowed)")]);
         judged(&known(&runs, 31, &active), &["age=40s"], &[]);
+        judged(&known(&runs, 599, &active), &["age=10m"], &[]);
+        judged(&known(&runs, 1_199, &active), &["age=10m"], &[(Level::Warning, "10 min are allowed")]);
+        judged(&known(&runs, 1_201, &active), &["age=10m"], &[(Level::Critical, "20 min are allowed")]);
+        judged(&known(&runs, 101, &active), &["critical age=1h"], &[(Level::Warning, "30 s are allowed")]);
         judged(&known(&runs, 50, &active), &["age=5s", "critical age=45s"], &[(Level::Critical, "45 s are allowed")]);
         judged(&known(&[], 50, &active), &[], &[(Level::Unknown, "no run is in the history yet")]);
     }
@@ -449,7 +451,7 @@ mod tests {
         let (mut old, active) = (run(0, "limit-reached", 7), timer(true, Some(at(18_010))));
         old.counters.rejected = 10;
         let known = Known { last: Some(&old), last_success: Some(at(0)), ..known(&[], 18_000, &active) };
-        judged(&known, &["rejected=5%", "age=6h", "critical age=6h", "backlog=7"], &[]);
+        judged(&known, &["rejected=5%", "age=6h", "backlog=7"], &[]);
         assert_eq!(known.backlog(), "7 messages left 4 h 59 min ago");
         judged(&known, &[], &[(Level::Critical, "no successful run for 5 h")]);
     }

@@ -162,7 +162,7 @@ pub(crate) enum Command {
     ///
     /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also that of every error. It is a warning when no
     /// run has succeeded for 3 periods, when the last run failed, when the timer is not active, and when the backlog grows although runs take all that
-    /// they may; and critical when no run has succeeded for 10 periods.
+    /// they may; and critical when no run has succeeded for 10 periods, or for twice the age of --warning if that is longer.
     #[command(after_help = "Examples:
   x-msrv status
   x-msrv status orders --json | jq .backlog
