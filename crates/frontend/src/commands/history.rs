@@ -112,10 +112,12 @@ fn put(page: &str, file: &Path) -> Result<(), CommandError> {
 fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> String {
     // What the history does not reach back to is not shown as a time without runs.
     let from = runs.first().map_or(since, |run| run.started.max(since));
-    let whole = now.duration_since(from).unwrap_or_default().max(Duration::from_secs(1));
+    // What began under a clock that was ahead is shown where it says that it was. The last moment is no part of a span.
+    let until = runs.last().map_or(now, |run| now.max(run.started + Duration::from_millis(1)));
+    let whole = until.duration_since(from).unwrap_or_default().max(Duration::from_secs(1));
     let mut text = String::new();
     let columns = u32::try_from(runs.len().clamp(1, COLUMNS)).expect("a small number");
-    let columns = spans(runs, from, now, whole / columns);
+    let columns = spans(runs, from, until, whole / columns);
     let lines: [(&str, Vec<Option<u64>>); 2] = [
         ("received", columns.iter().map(|(_, summary)| Some(summary.counters.received)).collect()),
         ("waiting", columns.iter().map(|(_, summary)| summary.depth).collect()),
@@ -136,7 +138,7 @@ fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> Stri
         "from (UTC)", "runs", "failed", "received", "stored", "duplicate", "rejected", "requeued", "waiting", "longest"
     );
     writeln!(text, "{}", paint.paint(Style::Bold, &header)).expect("text grows");
-    for (begin, summary) in spans(runs, round_down(from, length), now, Duration::from_secs(length)) {
+    for (begin, summary) in spans(runs, round_down(from, length), until, Duration::from_secs(length)) {
         if summary.runs > 0 {
             writeln!(text, "{}", row(begin, &summary, paint)).expect("text grows");
         }
@@ -169,4 +171,36 @@ fn row(begin: SystemTime, summary: &Summary, paint: Paint) -> String {
 fn round_down(time: SystemTime, seconds: u64) -> SystemTime {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch / seconds * seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use x_msrv_engine::report::{Counters, Depth};
+
+    /// Runs that the clock had put into the future were in the JSON, and neither in the table nor in the sparklines.
+    #[test]
+    fn each_run_is_in_the_table_whatever_the_clock_said() {
+        let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + second);
+        let run = |second| Run {
+            started: at(second),
+            elapsed: Duration::from_millis(20),
+            exit_code: 0,
+            stop_reason: "limit-reached".to_owned(),
+            counters: Counters { received: 10, stored: 10, ..Counters::default() },
+            reasons: BTreeMap::new(),
+            depth: Depth::default(),
+            error: None,
+        };
+        let plain = Paint::for_output(&File::open("/dev/null").expect("no terminal"));
+        for begun in [&[0, 10, 20][..], &[0, 10, 7_200], &[0, 100_000_000], &[7_200], &[30]] {
+            let runs: Vec<_> = begun.iter().copied().map(run).collect();
+            let table = table(&runs, at(0) - Duration::from_secs(86_400), at(30), plain);
+            let cells = table.lines().skip_while(|line| !line.starts_with("from (UTC)")).skip(1);
+            let shown: u64 = cells.map(|line| line.split_whitespace().nth(2).expect("runs").parse::<u64>().expect("a number")).sum();
+            assert_eq!(shown, runs.len() as u64, "{begun:?}: {table}");
+            assert!(!table.contains("received  none"), "{begun:?}: {table}");
+        }
+    }
 }
