@@ -228,7 +228,9 @@ impl Known<'_> {
             if !timer.is_active {
                 add(Level::Warning, format!("{0} is not active, so nothing starts runs (systemctl enable --now {0})", timer.unit));
             }
-            if let (Some(failure), 0) = (&timer.failure, last.exit_code) {
+            // A run by hand may have succeeded since then, whether the one that failed left a row or not.
+            let has_told = timer.last.is_some_and(|started| self.newest().any(|run| run.exit_code != 0 && run.started >= started));
+            if let (Some(failure), 0, false) = (&timer.failure, last.exit_code, has_told) {
                 let service = timer.unit.replace(".timer", "");
                 add(Level::Warning, format!("a run ended before it could tell: {failure} (journalctl -u {service})"));
             }
@@ -443,6 +445,10 @@ mod tests {
         let Ok(timer) = &mut killed else { unreachable!("made so") };
         (timer.last, timer.failure) = (Some(at(10)), Some("oom-kill".to_owned()));
         judged(&known(&runs, 15, &killed), &[], &[(Level::Warning, "before it could tell: oom-kill (journalctl -u x-msrv)")]);
+        let failed = Run::of_failure(at(10), Duration::from_millis(5), Exit::Unavailable, "cannot reach nsqd".to_owned());
+        let by_hand = run(13, "queue-empty", 0);
+        judged(&known(&[runs[0].clone(), failed, by_hand.clone()], 15, &killed), &[], &[]);
+        judged(&known(&[runs[0].clone(), by_hand], 15, &killed), &[], &[(Level::Warning, "before it could tell: oom-kill")]);
     }
 
     /// A run of five hours ago was told as one of the last hour, and its rejects as those of now.
