@@ -59,7 +59,7 @@ const ENTRIES: [Entry; 33] = [
     (
         "70",
         "exit code: a bug",
-        "The program ended where it should not have. What was in flight comes again after the queue's message timeout.",
+        "The program ended where it should not have. What was in flight comes again after the queue's message timeout. Such a run, like one that is killed, tells nothing of itself: it is neither in the history nor in the metrics, of which the alert XMsrvRunsMissing sees that runs are too few.",
         "Report it, with the lines on standard error or in the journal.",
     ),
     (
