@@ -150,6 +150,21 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     assert_eq!(left.filter(|name| name.to_string_lossy().contains("prom")).count(), 1, "no file beside it is left over");
 }
 
+/// After a power failure the totals lack the last runs; a counter that goes back to anything but 0 is counted twice.
+#[test]
+fn counters_begin_anew_with_the_machine() {
+    let program = with("metrics: {textfile: x.prom}\n");
+    let stored = |count| {
+        send(&program, count);
+        program.drain(&[]);
+        metrics(&program)[r#"x_msrv_messages_total{pipeline="x-msrv",outcome="stored",reason=""}"#]
+    };
+    assert_eq!((stored(3), stored(4)), (3.0, 7.0));
+    let history = Connection::open(program.path("history.db")).expect("a history");
+    assert_eq!(history.execute("UPDATE totals SET value = value - 3600 WHERE name = 'booted'", []), Ok(1));
+    assert_eq!((stored(5), stored(1)), (5.0, 6.0));
+}
+
 #[test]
 fn metrics_that_cannot_be_written_are_a_warning() {
     let program = with("metrics: {textfile: nonesuch/x.prom}\n");

@@ -1,5 +1,7 @@
 //! What a run leaves behind: its row in the history, and the metrics that follow from it. Nothing here fails a run.
 
+use std::time::SystemTime;
+
 use log::warn;
 
 use super::{AnyError, History, Run, Settings, metrics};
@@ -26,12 +28,13 @@ impl Logbook {
         }
     }
 
-    /// Remembers a run. What goes wrong is a warning.
-    pub fn enter(mut self, run: &Run) {
+    /// Remembers a run, of a machine that was booted then. What goes wrong is a warning.
+    pub fn enter(mut self, run: &Run, booted: SystemTime) {
         self.open();
         let (Some(settings), Some(opened)) = (&self.settings, self.opened) else { return };
         let path = settings.path.display().to_string();
         let remembered = opened.and_then(|history| {
+            history.count_since(booted)?;
             history.append(run, settings)?;
             Ok(history)
         });

@@ -1,4 +1,4 @@
-//! The history: one row for each run in a small SQLite file, and totals that outlive the rows.
+//! The history: one row for each run in a small SQLite file, and totals since the machine was booted.
 //!
 //! It is there for people who look at it later, and no run waits for it or fails because of it: a commit is not on the disk when it returns, and only
 //! now and then one is that the log is written into the file. What a power failure takes are the last rows, never the file.
@@ -75,7 +75,7 @@ const SCHEMA: &str = "
         detail TEXT NOT NULL,                   -- of the last of them
         PRIMARY KEY (run, reason)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE totals (                       -- of all runs, those that were removed among them
+    CREATE TABLE totals (                       -- of all runs since the machine was booted, those that were removed among them
         name TEXT NOT NULL,
         label TEXT NOT NULL,
         value REAL NOT NULL,
@@ -147,6 +147,23 @@ impl History {
             0 => Err(no_history()),
             newer => Err(io::Error::new(io::ErrorKind::InvalidData, format!("its version is {newer}, and {VERSION} is known here")).into()),
         }
+    }
+
+    /// Lets the totals begin at 0 where the machine has been booted since they did. A power failure takes the last runs out of them, and whoever saw them
+    /// go back a little, as Prometheus does, takes that for a counter that has begun anew, and all of it for new.
+    ///
+    /// # Errors
+    /// The file can't be written, or another process does not let go of it; nothing is changed then.
+    pub fn count_since(&self, booted: SystemTime) -> rusqlite::Result<()> {
+        if totals::are_of(&self.connection, booted)? {
+            return Ok(());
+        }
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        // Another process may have come first.
+        if !totals::are_of(&transaction, booted)? {
+            totals::begin(&transaction, booted)?;
+        }
+        transaction.commit()
     }
 
     /// Appends a row, adds to the totals, and removes what is too old or too much.
@@ -448,6 +465,24 @@ mod tests {
         ] {
             assert_eq!(last_success(&run), expected, "{run:?}");
         }
+    }
+
+    /// A power failure took the last runs, the totals went back by them, and Prometheus counted all that there had ever been a second time.
+    #[test]
+    fn totals_are_those_since_the_machine_was_booted() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let history = History::open(&settings.path).expect("a file");
+        // The clock is set right by some seconds now and then, which is no boot.
+        for (booted, second, stored) in [(0, 10, "5"), (3, 20, "10"), (0, 30, "15"), (40, 50, "5"), (41, 60, "10"), (7_200, 7_210, "5")] {
+            history.count_since(at(booted)).expect("counted");
+            history.append(&run(at(second)), &settings).expect("appended");
+            assert_eq!(sum(&history, totals::MESSAGES, "stored"), stored, "at {second}");
+        }
+        history.count_since(at(10_000)).expect("counted");
+        assert_eq!(sum(&history, totals::RUNS, "queue-empty"), "0");
+        assert!(history.last_success().expect("totals").is_some_and(|success| success > at(7_209)), "it is no sum");
+        assert!(!history.last(1).expect("rows").is_empty(), "rows are not counted");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Sums over all runs, those that were removed among them.
+//! Sums over all runs since the machine was booted, those that were removed among them.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},
 };
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Run;
 
@@ -21,6 +21,8 @@ pub(super) const SECONDS: &str = "seconds";
 pub(super) const BUCKET: &str = "bucket";
 /// No sum: when the last run ended that ended with 0, in seconds since the epoch.
 const LAST_SUCCESS: &str = "last-success";
+/// No sum: when the machine was booted that they are counted since, likewise.
+const BOOTED: &str = "booted";
 
 /// How much later than a run's end the end of another may be that was remembered before it: two at once, or a clock that is set right a little.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
@@ -31,6 +33,24 @@ pub(super) const BUCKETS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 /// The bucket that a duration belongs to, by its upper bound.
 pub(super) fn bucket(elapsed: Duration) -> String {
     BUCKETS.iter().find(|bound| elapsed.as_secs_f64() <= **bound).map_or_else(|| "+Inf".to_owned(), ToString::to_string)
+}
+
+/// Whether they are counted since this boot. Its moment is the time of day less the time since then, and differs by as much as the clock is set.
+pub(super) fn are_of(connection: &Connection, booted: SystemTime) -> rusqlite::Result<bool> {
+    let counted_since = "SELECT value FROM totals WHERE name = ?1 AND label = ''";
+    let counted_since: Option<f64> = connection.query_row(counted_since, [BOOTED], |row| row.get(0)).optional()?;
+    Ok(counted_since.is_some_and(|since| (since - since_epoch(booted)).abs() <= CLOCKS_DIFFER.as_secs_f64()))
+}
+
+/// Begins to count anew. When the last success was stays known.
+pub(super) fn begin(transaction: &Transaction<'_>, booted: SystemTime) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM totals WHERE name <> ?1", [LAST_SUCCESS])?;
+    transaction.execute("INSERT INTO totals (name, label, value) VALUES (?1, '', ?2)", params![BOOTED, since_epoch(booted)])?;
+    Ok(())
+}
+
+fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Adds one run.
@@ -57,14 +77,14 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
         add.execute(params![name, label, number as f64])?;
     }
     add.execute(params![SECONDS, "", run.elapsed.as_secs_f64()])?;
-    let ended = run.ended().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let ended = since_epoch(run.ended());
     if run.exit_code == 0 {
         let sql = "INSERT OR REPLACE INTO totals (name, label, value) VALUES (?1, '', ?2)";
-        transaction.execute(sql, params![LAST_SUCCESS, ended.as_secs_f64()])?;
+        transaction.execute(sql, params![LAST_SUCCESS, ended])?;
     } else {
         // A success under a clock that was ahead would hide until that day that there is none any more. It was before this run's end.
         let sql = "UPDATE totals SET value = ?2 WHERE name = ?1 AND value > ?3";
-        transaction.execute(sql, params![LAST_SUCCESS, ended.as_secs_f64(), (ended + CLOCKS_DIFFER).as_secs_f64()])?;
+        transaction.execute(sql, params![LAST_SUCCESS, ended, ended + CLOCKS_DIFFER.as_secs_f64()])?;
     }
     Ok(())
 }

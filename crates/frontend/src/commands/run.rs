@@ -26,7 +26,7 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
     if let Ok(outcome) = &outcome {
         tell(outcome, report);
     }
-    logbook.enter(&remembered(time, began.elapsed(), &outcome));
+    logbook.enter(&remembered(time, began.elapsed(), &outcome), booted());
     outcome.map(|outcome| outcome.exit())
 }
 
@@ -77,6 +77,12 @@ fn remembered(started: SystemTime, elapsed: Duration, outcome: &Result<RunReport
         Ok(report) => history::Run::of_report(started, report),
         Err(error) => history::Run::of_failure(started, elapsed, error.exit(), error_chain::text(error)),
     }
+}
+
+/// When the machine was booted, by the clock as it is now.
+fn booted() -> SystemTime {
+    let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now().checked_sub(Duration::try_from(since_boot).unwrap_or_default()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: the run gets its time of day from here")]
