@@ -79,6 +79,7 @@ pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
     // A schema may be JSON beside the configuration that names it.
     let schemas: BTreeSet<_> = loaded.iter().filter_map(|(_, _, settings)| settings.as_ref().ok()?.schema.clone()).collect();
     let administrator = Administrator::below(root);
+    let mut owners = BTreeMap::new();
     for (name, path, settings) in loaded.into_iter().filter(|(_, path, _)| !schemas.contains(path)) {
         let origin = format!("# By {NAME}(8) from /{}.\n", path.strip_prefix(root).unwrap_or(&path).display());
         if let Err(error) = &settings {
@@ -95,6 +96,7 @@ pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
                     &mut warnings,
                 )?;
                 if let Some(settings) = &settings {
+                    warnings.extend(shared(&mut owners, &path, settings));
                     units.write_timeouts(&administrator, output, &origin, settings)?;
                     units.write_metrics(output, &origin, settings)?;
                 }
@@ -103,6 +105,22 @@ pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(warnings)
+}
+
+/// Warnings of what this configuration writes and another writes as well. What runs by both leave there is taken for that of one.
+fn shared(owners: &mut BTreeMap<PathBuf, PathBuf>, configuration: &Path, settings: &Settings) -> Vec<String> {
+    let history = settings.history.as_ref().map(|history| ("history.path", &history.path));
+    let metrics = settings.metrics.as_ref().map(|metrics| ("metrics.textfile", &metrics.textfile));
+    let warning = |(key, file): (&str, &PathBuf)| {
+        let other = owners.insert(file.clone(), configuration.to_owned())?;
+        Some(format!(
+            "{}: {key}: {} belongs to {} as well, and runs of both get mixed",
+            configuration.display(),
+            file.display(),
+            other.display()
+        ))
+    };
+    history.into_iter().chain(metrics).filter_map(warning).collect()
 }
 
 /// The configurations by their names; of one name in several formats the one that a run would take.
