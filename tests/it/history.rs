@@ -136,6 +136,9 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     is("x_msrv_period_seconds", "", 30.0);
     is("x_msrv_max_messages", "", 10.0);
     is("x_msrv_dead_letters_total", "", 2.0);
+    assert_eq!(program.run(&["--max-messages", "500"]).code, Some(0));
+    let by_hand = metrics(&program)[r#"x_msrv_max_messages{pipeline="x-msrv"}"#];
+    assert!((by_hand - 10.0).abs() < 1e-9, "alerts expect of runs what the configuration says: {by_hand}");
 
     program.write("x-msrv.yml", &format!("{EMBEDDED}metrics: {{textfile: x.prom}}\nschema: nonesuch.json\n"));
     assert_eq!(program.run(&[]).code, Some(78));

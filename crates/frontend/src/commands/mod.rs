@@ -252,7 +252,14 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
 
 fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError> {
     let overrides = Overrides { flags, ..crate::cli::environment() };
-    let settings = config::load(path, &overrides)?;
+    let mut settings = config::load(path, &overrides)?;
+    // A larger run by hand is no reason for alerts to expect as much of the timer's.
+    if let Some(metrics) = &mut settings.metrics
+        && overrides.flags.iter().any(|(_, key, _)| *key == "max-messages")
+        && let Ok(configured) = config::load(path, &Overrides { flags: Vec::new(), ..overrides })
+    {
+        metrics.max_messages = configured.limits.max_messages;
+    }
     logging::start(settings.log)?;
     for warning in &settings.warnings {
         log::warn!("{warning}");
