@@ -268,16 +268,43 @@ fn a_topic_that_nobody_has_yet_is_empty_and_no_error() {
 /// One dead nsqd in the list stopped the original.
 #[test]
 fn one_dead_nsqd_in_the_list_is_a_warning() {
-    let nsqd = Nsqd::start();
+    let nsqd = Nsqd::with_statistics_beside(&[]);
     nsqd.publish("t", bodies(0..5));
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}', '{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
         nobody(),
         nsqd.tcp
     ));
-    let ended = program.run(&["run", "--report", "json"]);
-    assert_eq!((ended.code, ended.report()["stored"].as_u64()), (Some(0), Some(5)), "{}", ended.stderr);
-    assert!(ended.stderr.contains("nsqd does not answer"), "{}", ended.stderr);
+    for (n, stored) in [("2", 2), ("10", 3)] {
+        let ended = program.run(&["run", "--report", "json", "--max-messages", n]);
+        let report = ended.report();
+        assert_eq!((ended.code, report["stored"].as_u64()), (Some(0), Some(stored)), "{}", ended.stderr);
+        assert!(ended.stderr.contains("nsqd does not answer"), "{}", ended.stderr);
+        assert_eq!((report.get("depth-before"), report.get("depth-after")), (None, None), "nobody knows what the dead one holds");
+    }
+}
+
+/// The queue was known to be empty before that, and what the lost one holds counted as nothing.
+#[test]
+fn where_an_nsqd_was_lost_nobody_knows_what_is_left() {
+    let mut nsqd = [(); 2].map(|()| Nsqd::with_statistics_beside(&[]));
+    for nsqd in &nsqd {
+        nsqd.post("/topic/create?topic=t");
+        nsqd.post("/channel/create?topic=t&channel=c");
+    }
+    let program = program(&[&nsqd[0], &nsqd[1]], "");
+    program.drain(&["--idle-timeout", "0s"]);
+    nsqd[0].publish("t", bodies(0..5));
+    let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
+    store.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let mut child = program.spawn(&["run", "--report", "json", "--idle-timeout", "0s"]);
+    wait_while_running(&mut child, || nsqd[0].depths("t").in_flight == 5);
+    nsqd[1].kill();
+    store.execute_batch("ROLLBACK").expect("the end of the lock");
+    let ended = wait(child);
+    let report = ended.report();
+    assert_eq!((ended.code, report["stored"].as_u64()), (Some(0), Some(5)), "{}", ended.stderr);
+    assert_eq!((report["depth-before"].as_u64(), report.get("depth-after")), (Some(5), None), "{}", ended.stderr);
 }
 
 #[test]

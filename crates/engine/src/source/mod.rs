@@ -48,7 +48,7 @@ pub struct Closing {
     pub requeued: u64,
     /// Settlements that the queue refused, or that are not known to have reached it: these messages come again, or may.
     pub unconfirmed: u64,
-    /// Messages that waited in the queue then, where that is known.
+    /// Messages that waited in the queue then, on all of its servers; `None` where one of them was not reached, or does not tell.
     pub depth: Option<u64>,
 }
 
@@ -58,7 +58,8 @@ pub struct Closing {
 /// while it moved a share from one server to another, and never has more unsettled than its own in-flight limit, nor much more than
 /// [`BYTES_IN_FLIGHT`] of bodies.
 pub trait Source {
-    /// Asks for messages. Called once. Brings how many waited in the queue until then, where it is known at no more cost than some milliseconds.
+    /// Asks for messages. Called once. Brings the queue's depth as [`Closing::depth`] does, of before the first message, where it is known at no more
+    /// cost than some milliseconds.
     ///
     /// # Errors
     /// The queue can't be reached any more.

@@ -77,14 +77,17 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<
     Ok(places)
 }
 
-/// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer.
-pub(super) async fn connect(settings: &Settings) -> Result<Vec<Lane>, SourceError> {
+/// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer. Brings the lanes, and whether those are all that
+/// there are.
+pub(super) async fn connect(settings: &Settings) -> Result<(Vec<Lane>, bool), SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
     let mut places = discover(settings, until).await?;
     shuffle(&mut places);
     let attempts = join_all(places.iter().map(|place| Lane::open(settings, &identity, place, until))).await;
-    those_that_answer(&places, attempts)
+    let lanes = those_that_answer(&places, attempts)?;
+    let are_all = lanes.len() == places.len();
+    Ok((lanes, are_all))
 }
 
 /// What was reached, with a warning for each that was not; where that is all of them, one of them is the error.

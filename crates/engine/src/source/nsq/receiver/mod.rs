@@ -44,6 +44,8 @@ const STRAY_TIME: Duration = Duration::from_millis(1);
 pub struct NsqSource {
     settings: Settings,
     lanes: Vec<Lane>,
+    /// Whether there is a lane to each nsqd: what the others hold is not known.
+    are_all: bool,
     /// What nsqd's statistics were asked, until they answer or a message does.
     question: Option<Question>,
     /// Whether nsqd had the right to send more when it was told to stop.
@@ -69,10 +71,11 @@ impl NsqSource {
         if settings.channel.is_ephemeral() {
             warn!(channel = settings.channel.to_string(); "the channel is ephemeral: what this run does not take is lost to it");
         }
-        let lanes = connect::connect(settings).await?;
+        let (lanes, are_all) = connect::connect(settings).await?;
         Ok(Self {
             settings: settings.clone(),
             lanes,
+            are_all,
             question: None,
             may_stray: false,
             flow: None,
@@ -397,7 +400,8 @@ impl Source for NsqSource {
             let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
             let max_messages = demand.max_messages.get();
             self.flow = Some(Flow::new(max_messages, self.settings.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
-            Ok(starts.iter().try_fold(0_u64, |sum, start| Some(sum.saturating_add(start.depth?))))
+            let depth = starts.iter().try_fold(0_u64, |sum, start| Some(sum.saturating_add(start.depth?)));
+            Ok(depth.filter(|_| self.are_all))
         })
     }
 

@@ -94,12 +94,16 @@ impl NsqSource {
         Poll::Ready(())
     }
 
-    /// How many messages wait at all nsqd together; `None` where the statistics of one of them are not to be had, or not at once.
+    /// How many messages wait at all nsqd together; `None` where one of them was not reached or is lost, or where its statistics are not to be had, or
+    /// not at once.
     pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
+        if !self.are_all || self.lanes.iter().any(|lane| lane.closing == CloseState::Lost) {
+            return Box::pin(future::ready(None));
+        }
         if self.is_empty {
             return Box::pin(future::ready(Some(0)));
         }
-        if self.lanes.iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0) {
+        if self.lanes.iter().any(|lane| lane.http.is_none() || lane.late > 0) {
             return Box::pin(future::ready(None));
         }
         let answers = self.ask(Instant::now()).answers;
