@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -210,6 +211,30 @@ fn the_depth_of_the_queue_is_known_where_nsqd_has_its_statistics_beside() {
     assert_eq!(depths(), (Some(50), Some(30)));
     assert_eq!(depths(), (Some(30), Some(10)));
     assert_eq!(depths(), (Some(10), Some(0)), "empty is empty, and needs no question");
+}
+
+/// The run after an outage found nothing to take and said that nothing was left, while everything waited for its time.
+#[test]
+fn what_is_put_off_is_left() {
+    let nsqd = Nsqd::with_statistics_beside(&[]);
+    nsqd.make_channel("t", "c");
+    let address = &nsqd.tcp;
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{address}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\nmetrics: {{textfile: x.prom}}\n"
+    ));
+    nsqd.publish_late("t", Duration::from_secs(600), (0..5).map(|number| format!("{{\"n\":{number}}}")));
+    let report = program.drain(&[]);
+    let depths = |report: &serde_json::Value| (report["depth-before"].as_u64(), report["depth-after"].as_u64());
+    assert_eq!((report["stop-reason"].as_str(), depths(&report)), (Some("queue-empty"), (Some(5), Some(5))));
+    assert_eq!(metrics(&program).get("x_msrv_last_run_queue_depth_after{pipeline=\"x-msrv\"}"), Some(&5.0));
+    let status = program.run(&["status"]);
+    assert!(status.code == Some(0) && status.stdout.contains("5 messages left"), "{}", status.stdout);
+    // What the run itself puts off is left as well.
+    nsqd.publish("t", (5..8).map(|number| format!("{{\"n\":{number}}}")));
+    let store = Connection::open(program.path("store.db")).expect("the store");
+    store.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let ended = program.run(&["run", "--report", "json"]);
+    assert_eq!((ended.code, depths(&ended.report())), (Some(75), (Some(8), Some(8))), "{}", ended.stderr);
 }
 
 /// The service runs with the mask 0027.

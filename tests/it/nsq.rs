@@ -240,8 +240,7 @@ fn n_is_shared_out_by_depth_where_lookupd_tells_it() {
     let nsqd = [lookupd.nsqd(), lookupd.nsqd()];
     for (nsqd, count) in nsqd.iter().zip([90, 10]) {
         // Not a channel that the run itself makes: it would get its messages from the topic just when they are counted.
-        nsqd.post("/topic/create?topic=t");
-        nsqd.post("/channel/create?topic=t&channel=c");
+        nsqd.make_channel("t", "c");
         nsqd.publish("t", bodies(0..count));
         wait_until("the channel has them", || nsqd.channels_have_all("t") && nsqd.depths("t").waiting == count);
     }
@@ -289,8 +288,7 @@ fn one_dead_nsqd_in_the_list_is_a_warning() {
 fn where_an_nsqd_was_lost_nobody_knows_what_is_left() {
     let mut nsqd = [(); 2].map(|()| Nsqd::with_statistics_beside(&[]));
     for nsqd in &nsqd {
-        nsqd.post("/topic/create?topic=t");
-        nsqd.post("/channel/create?topic=t&channel=c");
+        nsqd.make_channel("t", "c");
     }
     let program = program(&[&nsqd[0], &nsqd[1]], "");
     program.drain(&["--idle-timeout", "0s"]);

@@ -36,7 +36,7 @@ pub struct Counters {
 pub struct Progress {
     /// Messages that have their outcome.
     pub done: u64,
-    /// How many it will be: what waited at the start, or N; `None` where that is not known.
+    /// How many it will be at most: what was in the queue at the start, or N; `None` where that is not known.
     pub expected: Option<u64>,
 }
 
@@ -58,7 +58,7 @@ pub struct Tally {
     pub reasons: BTreeMap<&'static str, Rejected>,
 }
 
-/// Messages that waited in the queue, where that is known.
+/// Messages that were in the queue and nobody had, those that were put off among them, where that is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Depth {
     /// Before the first one was taken.

@@ -12,8 +12,8 @@ use x_msrv_engine::{
 pub(crate) fn check(bytes: &[u8]) {
     let channel: ChannelName = "c".parse().expect("a name");
     let producers = serde_json::from_slice::<Lookup>(bytes).map(Lookup::producers);
-    let depth =
-        serde_json::from_slice::<Stats>(bytes).map(|stats| stats.waiting(&channel, Some(SocketAddr::from(([127, 0, 0, 1], 50_000)))).depth);
+    let waiting =
+        serde_json::from_slice::<Stats>(bytes).map(|stats| stats.waiting(&channel, Some(SocketAddr::from(([127, 0, 0, 1], 50_000)))));
     // What nobody looks at may be broken.
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return };
     if let (Ok(producers), Some(told)) = (producers, answer["producers"].as_array()) {
@@ -24,18 +24,21 @@ pub(crate) fn check(bytes: &[u8]) {
             assert_eq!((&told["tcp_port"], &told["http_port"]), (&producer.tcp.port.into(), &producer.http.port.into()));
         }
     }
-    if let (Ok(depth), Some(topics)) = (depth, answer["topics"].as_array()) {
+    if let (Ok(waiting), Some(topics)) = (waiting, answer["topics"].as_array()) {
         let channels = || topics.iter().filter_map(|topic| topic["channels"].as_array()).flatten();
         // serde takes `[3]` for `{"depth": 3}` as well; nobody writes that.
         if topics.iter().chain(channels()).all(Value::is_object) {
-            let ours = channels().filter(|other| other["channel_name"] == "c");
-            let told = topics
+            let ours = || channels().filter(|other| other["channel_name"] == "c");
+            let available = topics
                 .iter()
-                .chain(ours)
+                .chain(ours())
                 .filter(|place| place["paused"] != true)
                 .map(|place| u128::from(place["depth"].as_u64().expect("a number")))
                 .sum::<u128>();
-            assert_eq!(u128::from(depth), told.min(u64::MAX.into()));
+            let put_off = ours().filter_map(|place| place["deferred_count"].as_u64()).map(u128::from).sum::<u128>();
+            let most = u128::from(u64::MAX);
+            assert_eq!(u128::from(waiting.available), available.min(most));
+            assert_eq!(u128::from(waiting.depth()), (available + put_off).min(most));
         }
     }
 }

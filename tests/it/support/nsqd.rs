@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -77,6 +78,9 @@ impl Drop for Server {
     }
 }
 
+/// The options of [`Nsqd::impatient`].
+pub(crate) const IMPATIENT: [&str; 2] = ["-msg-timeout=1s", "-max-msg-timeout=1s"];
+
 /// One nsqd with a data folder of its own.
 #[derive(Debug)]
 pub(crate) struct Nsqd {
@@ -135,7 +139,7 @@ impl Nsqd {
 
     /// One that gives up on a message after a second and lets nobody ask for more: for tests of redelivery.
     pub(crate) fn impatient() -> Self {
-        Self::with(&["-msg-timeout=1s", "-max-msg-timeout=1s"])
+        Self::with(&IMPATIENT)
     }
 
     pub(crate) fn with(options: &[&str]) -> Self {
@@ -158,10 +162,27 @@ impl Nsqd {
         Self { server, folder, options, tcp, http }
     }
 
+    /// Makes a topic and its channel, so that what is published is on the channel before a run can count it.
+    pub(crate) fn make_channel(&self, topic: &str, channel: &str) {
+        self.post(&format!("/topic/create?topic={topic}"));
+        self.post(&format!("/channel/create?topic={topic}&channel={channel}"));
+    }
+
     /// Does what an administrator does by its HTTP interface.
     pub(crate) fn post(&self, path: &str) {
+        self.post_body(path, "");
+    }
+
+    /// Publishes what is to be delivered so much later.
+    pub(crate) fn publish_late(&self, topic: &str, delay: Duration, bodies: impl IntoIterator<Item = String>) {
+        for body in bodies {
+            self.post_body(&format!("/pub?topic={topic}&defer={}", delay.as_millis()), &body);
+        }
+    }
+
+    fn post_body(&self, path: &str, body: &str) {
         let mut stream = TcpStream::connect((self.http.host.as_str(), self.http.port)).expect("nsqd answers");
-        write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+        write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("it listens");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");

@@ -131,10 +131,18 @@ impl Page {
         self.gauge("x_msrv_last_run_exit_code", "The exit code of the last run.", run.exit_code);
         self.gauge("x_msrv_last_run_in_flight", "Messages that the last run left unsettled, or may have.", run.counters.unconfirmed);
         if let Some(depth) = run.depth.before {
-            self.gauge("x_msrv_last_run_queue_depth_before", "Messages that waited in the queue when the last run began.", depth);
+            self.gauge(
+                "x_msrv_last_run_queue_depth_before",
+                "Messages that waited in the queue when the last run began, those that were put off among them.",
+                depth,
+            );
         }
         if let Some(depth) = run.depth.after {
-            self.gauge("x_msrv_last_run_queue_depth_after", "Messages that waited in the queue when the last run ended.", depth);
+            self.gauge(
+                "x_msrv_last_run_queue_depth_after",
+                "Messages that waited in the queue when the last run ended, those that were put off among them.",
+                depth,
+            );
         }
     }
 }

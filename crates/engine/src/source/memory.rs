@@ -66,6 +66,11 @@ impl MemoryQueue {
         self.rows.borrow().iter().filter(|row| row.lease.is_some() && row.ready_at > Instant::now()).count()
     }
 
+    /// Messages that nobody has, those that were put off among them.
+    fn left(&self) -> u64 {
+        (self.len() - self.in_flight()) as u64
+    }
+
     /// Messages in whatever state.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -185,7 +190,7 @@ impl Source for MemorySource {
     fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
         self.left = demand.max_messages.get();
         self.idle_timeout = demand.idle_timeout;
-        Box::pin(std::future::ready(Ok(Some(self.queue.depth() as u64))))
+        Box::pin(std::future::ready(Ok(Some(self.queue.left()))))
     }
 
     fn receive(&mut self) -> BoxFuture<'_, Received> {
@@ -242,6 +247,6 @@ impl Source for MemorySource {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
-        Box::pin(std::future::ready(Closing { depth: Some(self.queue.depth() as u64), ..self.closing }))
+        Box::pin(std::future::ready(Closing { depth: Some(self.queue.left()), ..self.closing }))
     }
 }

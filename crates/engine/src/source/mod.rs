@@ -48,7 +48,8 @@ pub struct Closing {
     pub requeued: u64,
     /// Settlements that the queue refused, or that are not known to have reached it: these messages come again, or may.
     pub unconfirmed: u64,
-    /// Messages that waited in the queue then, on all of its servers; `None` where one of them was not reached, or does not tell.
+    /// Messages that the queue held for us then and nobody had, on all of its servers: those that could be had, and those that were put off, which an empty
+    /// queue may hold as well. `None` where one of the servers was not reached, or does not tell all of that.
     pub depth: Option<u64>,
 }
 
@@ -114,7 +115,7 @@ pub enum Peek {
     },
     /// No message, for it shows them only to whoever takes them.
     Hidden {
-        /// How many wait, where it tells that.
+        /// How many could be taken now, where it tells that.
         waiting: Option<u64>,
     },
 }

@@ -80,6 +80,9 @@ const READY: &str = "SELECT id, body, attempts FROM messages WHERE ready_at <= ?
 const PUT_OFF: &str =
     "SELECT id, body, attempts FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
 
+/// All but what somebody has; what a clock that has gone back put off can be taken, whoever had it.
+const LEFT: &str = "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NOT NULL)";
+
 const LEASE: &str = "UPDATE messages SET attempts = attempts + 1, ready_at = ?2, since = ?3, lease = ?4 WHERE id = ?1";
 
 fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
@@ -257,11 +260,10 @@ impl SqliteSource {
         Ok(lost)
     }
 
-    /// Messages in the file that are not ours, those among them that were put off. SQLite counts whole pages of the index: a million takes some
-    /// milliseconds.
+    /// Messages in the file that nobody has, those that were put off among them. SQLite counts whole pages of the index: a million takes some
+    /// milliseconds. It looks at each of those that are leased or put off, as whoever takes messages does.
     fn depth(&self) -> Option<u64> {
-        let count = self.connection.query_row("SELECT count(*) FROM messages", [], |row| row.get::<_, i64>(0)).ok()?;
-        Some(count.cast_unsigned().saturating_sub(self.unsettled))
+        self.connection.query_row(LEFT, params![now_ms()], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
     }
 
     fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {

@@ -140,7 +140,7 @@ async fn probed(settings: &Settings) -> Result<Vec<Place>, SourceError> {
     Ok(places)
 }
 
-/// How many messages wait, as the statistics of all nsqd say, which are looked for where a run looks for them; `None` where one of them does not tell.
+/// How many messages could be taken now, as the statistics of all nsqd say, which are looked for where a run looks for them; `None` where one of them does not tell.
 /// Subscribes to nothing.
 ///
 /// # Errors
@@ -152,10 +152,10 @@ pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
         let beside = port.map(|port| HostPort { host: place.tcp.host.clone(), port });
         let http = place.http.clone().or(beside)?;
         let told = lookup::waiting(&http, &settings.topic, &settings.channel, None, Bounds::of(settings.connect_timeout)).await;
-        told.ok().map(|told| told.depth)
+        told.ok().map(|told| told.available)
     };
-    let depths = join_all(places.iter().map(ask)).await;
-    Ok(depths.into_iter().try_fold(0_u64, |sum, depth| Some(sum.saturating_add(depth?))))
+    let all = join_all(places.iter().map(ask)).await;
+    Ok(all.into_iter().try_fold(0_u64, |sum, available| Some(sum.saturating_add(available?))))
 }
 
 /// A subscribed connection.
@@ -165,10 +165,12 @@ pub(super) struct Lane {
     pub(super) http: Option<HostPort>,
     /// How often they have not answered in time.
     pub(super) late: u32,
+    /// Whether a delivery was given back, at once or for later.
+    pub(super) gave_back: bool,
     /// Whether a settlement was refused.
     pub(super) refused: bool,
-    /// Whether messages were on their way from the topic to the channel.
-    pub(super) moving: bool,
+    /// What they said last.
+    pub(super) told: Option<Waiting>,
     pub(super) origin: Origin,
     pub(super) start: LaneStart,
     pub(super) lease: Duration,
@@ -231,17 +233,18 @@ impl Lane {
         wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
         timeout(left(until), connection.response()).await.map_err(|_| late())??;
         let round_trip = asked.elapsed();
-        let (http, waiting, statistics) = statistics(settings, place, &connection, round_trip, until).await;
-        let depth = waiting.map(|told| told.depth);
+        let (http, told, statistics) = statistics(settings, place, &connection, round_trip, until).await;
+        let available = told.map(|told| told.available);
         let msg_timeout = Duration::from_millis(limits.msg_timeout.get()).min(LEASES[1]);
         Ok(Self {
             origin: Origin::of_topic(&settings.topic.to_string(), &address.to_string()),
             connection,
             http,
             late: 0,
+            gave_back: false,
             refused: false,
-            moving: waiting.is_some_and(|told| told.moving),
-            start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, depth, statistics },
+            told,
+            start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, available, statistics },
             lease: msg_timeout.max(LEASES[0]),
             proof: Proof::new(msg_timeout, Instant::now()),
             closing: CloseState::Open,

@@ -97,6 +97,8 @@ struct ChannelStats {
     channel_name: String,
     depth: u64,
     #[serde(default)]
+    deferred_count: u64,
+    #[serde(default)]
     paused: bool,
     #[serde(default)]
     clients: Option<Vec<ClientStats>>,
@@ -111,10 +113,12 @@ struct ClientStats {
 }
 
 /// What one nsqd says of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Messages that wait for the channel. The topic's own are what a new channel will get; what is paused sends nothing.
-    pub depth: u64,
+    /// Messages that may come now: they decide whether a run goes on. The topic's own are what a new channel will get; what is paused sends nothing.
+    pub available: u64,
+    /// Messages that were put off, and come later.
+    pub put_off: u64,
     /// Whether some of them wait on the topic. nsqd does not count topic and channel in one moment, so one that moves may be in neither.
     pub moving: bool,
     /// What it knows of our connection; `None` where it knows none from our address, as behind a network that changes addresses, or where it is
@@ -134,12 +138,18 @@ pub struct Ours {
 }
 
 impl Waiting {
+    /// Messages that nobody has, whether they may come now or not.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        self.available.saturating_add(self.put_off)
+    }
+
     /// Messages that wait or are under way, where `delivered` have come; at least one where nsqd may still send one. `None` where it is not known to
     /// be our nsqd that told.
     #[must_use]
     pub fn not_come(&self, delivered: u64) -> Option<u64> {
         let under_way = self.ours.map(|ours| ours.sent.saturating_sub(delivered).max(u64::from(ours.rdy > ours.in_flight)));
-        under_way.map(|under_way| self.depth.saturating_add(under_way))
+        under_way.map(|under_way| self.available.saturating_add(under_way))
     }
 }
 
@@ -148,24 +158,25 @@ impl Stats {
     #[must_use]
     pub fn waiting(&self, channel: &ChannelName, ours: Option<SocketAddr>) -> Waiting {
         let (channel, ours) = (channel.to_string(), ours.map(|ours| ours.to_string()));
-        let (mut depth, mut moving, mut connection) = (0_u64, false, None);
+        let mut told = Waiting::default();
         // Depths come from elsewhere: whatever they are, their sum is a number.
         for topic in self.topics.iter().flatten().filter(|topic| !topic.paused) {
-            depth = depth.saturating_add(topic.depth);
-            moving |= topic.depth > 0;
+            told.available = told.available.saturating_add(topic.depth);
+            told.moving |= topic.depth > 0;
         }
         for channel in
             self.topics.iter().flatten().flat_map(|topic| topic.channels.iter().flatten()).filter(|one| one.channel_name == channel)
         {
-            depth = depth.saturating_add(if channel.paused { 0 } else { channel.depth });
+            told.available = told.available.saturating_add(if channel.paused { 0 } else { channel.depth });
+            told.put_off = told.put_off.saturating_add(channel.deferred_count);
             let us = channel.clients.iter().flatten().find(|client| Some(&client.remote_address) == ours.as_ref());
-            connection = connection.or(us.map(|client| Ours {
+            told.ours = told.ours.or(us.map(|client| Ours {
                 sent: client.message_count,
                 in_flight: client.in_flight_count,
                 rdy: client.ready_count,
             }));
         }
-        Waiting { depth, moving, ours: connection }
+        told
     }
 }
 
@@ -206,7 +217,7 @@ mod tests {
     /// Two depths were added without a bound: an nsqd that tells nonsense ended the run by a panic, or was taken for an empty one.
     #[test]
     fn depths_that_are_nonsense_add_up_to_very_many() {
-        let depth = |text: &str| waiting(text).depth;
+        let depth = |text: &str| waiting(text).depth();
         let channels = r#"{"channel_name":"c","depth":3},{"channel_name":"other","depth":40}"#;
         assert_eq!(depth(&one_topic(channels)), 503);
         assert_eq!(depth(r#"{"topics":[{"depth":18446744073709551615,"channels":[{"channel_name":"c","depth":3}]}]}"#), u64::MAX);
@@ -214,9 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_off_is_left_and_does_not_come() {
+        let told =
+            waiting(&one_topic(r#"{"channel_name":"c","depth":3,"deferred_count":40},{"channel_name":"d","depth":1,"deferred_count":7}"#));
+        assert_eq!((told.available, told.depth()), (503, 543));
+        let told = waiting(&one_topic(r#"{"channel_name":"c","depth":0,"deferred_count":18446744073709551615}"#));
+        assert_eq!((told.available, told.depth()), (500, u64::MAX));
+    }
+
+    #[test]
     fn what_is_paused_does_not_wait() {
-        assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":3,"paused":true}"#)).depth, 500);
-        assert_eq!(waiting(r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#).depth, 3);
+        assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":3,"paused":true}"#)).available, 500);
+        assert_eq!(waiting(r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#).available, 3);
     }
 
     #[test]
@@ -232,14 +252,15 @@ mod tests {
 
     #[test]
     fn nothing_waits_only_where_nothing_is_under_way_and_nothing_may_be_sent() {
-        let not_come =
-            |depth, sent, in_flight, rdy| Waiting { depth, moving: false, ours: Some(Ours { sent, in_flight, rdy }) }.not_come(7);
+        let not_come = |available, sent, in_flight, rdy| {
+            Waiting { available, ours: Some(Ours { sent, in_flight, rdy }), ..Waiting::default() }.not_come(7)
+        };
         assert_eq!(not_come(0, 7, 7, 7), Some(0));
         assert_eq!(not_come(0, 7, 5, 5), Some(0), "two of them are settled meanwhile");
         assert_eq!(not_come(0, 9, 5, 5), Some(2), "two have not come, whatever is settled");
         assert_eq!(not_come(0, 7, 7, 8), Some(1), "it has not read yet that it is to send no more");
         assert_eq!(not_come(3, 7, 7, 8), Some(4));
         assert_eq!(not_come(u64::MAX, 9, 9, 0), Some(u64::MAX));
-        assert_eq!(Waiting { depth: 0, moving: false, ours: None }.not_come(0), None, "it may be another nsqd");
+        assert_eq!(Waiting::default().not_come(0), None, "it may be another nsqd");
     }
 }

@@ -193,7 +193,7 @@ mod tests {
     fn where_nsqd_or_the_machine_is_slow_a_longer_silence_is_needed() {
         let now = Instant::now();
         let silence_needed = |round_trip, late| {
-            let start = LaneStart { max_rdy: 2_500, round_trip, depth: None, statistics: Statistics::None };
+            let start = LaneStart { max_rdy: 2_500, round_trip, available: None, statistics: Statistics::None };
             Flow { lateness: late, ..Flow::new(1, 1, 10 * MS, &[start], now) }.needed_silence()
         };
         assert_eq!(silence_needed(MS, Duration::ZERO), 10 * MS);
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn statistics_that_may_be_of_another_nsqd_are_asked_after_a_silence_and_not_believed_for_ever() {
         let mut now = Instant::now();
-        let start = LaneStart { depth: Some(0), statistics: Statistics::Unproven, ..lanes(1)[0] };
+        let start = LaneStart { available: Some(0), statistics: Statistics::Unproven, ..lanes(1)[0] };
         let mut flow = Flow::new(10, 10, Duration::ZERO, &[start], now);
         let mut asked = 0;
         while !flow.is_empty(now) {

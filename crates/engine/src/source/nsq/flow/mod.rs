@@ -103,32 +103,32 @@ pub(super) enum Statistics {
 pub(super) struct LaneStart {
     pub(super) max_rdy: u32,
     pub(super) round_trip: Duration,
-    /// How much waits there; `None` where nobody told.
-    pub(super) depth: Option<u64>,
+    /// How much may come from there; `None` where nobody told.
+    pub(super) available: Option<u64>,
     pub(super) statistics: Statistics,
 }
 
 impl LaneStart {
-    fn proven_depth(&self) -> Option<u64> {
-        self.depth.filter(|_| self.statistics == Statistics::Proven)
+    fn proven(&self) -> Option<u64> {
+        self.available.filter(|_| self.statistics == Statistics::Proven)
     }
 }
 
 impl Flow {
     pub(super) fn new(max_messages: u64, max_in_flight: u64, idle_timeout: Duration, starts: &[LaneStart], now: Instant) -> Self {
-        let known = starts.iter().all(|start| start.depth.is_some());
+        let known = starts.iter().all(|start| start.available.is_some());
         let lanes = starts.iter().map(|start| Lane {
             open: 0,
             unsettled: 0,
             rdy: 0,
             max_rdy: u64::from(start.max_rdy),
             // An empty queue may have got something since it was asked, so it is listened to as well.
-            weight: if known { start.depth.unwrap_or(0).max(1) } else { 1 },
+            weight: if known { start.available.unwrap_or(0).max(1) } else { 1 },
             statistics: start.statistics,
-            expected: start.proven_depth().unwrap_or(0),
+            expected: start.proven().unwrap_or(0),
             round_trip: start.round_trip,
             quiet_time: LEAST_QUIET_TIME.max(start.round_trip * 2),
-            phase: if start.proven_depth() == Some(0) { Phase::Narrow } else { Phase::Wide },
+            phase: if start.proven() == Some(0) { Phase::Narrow } else { Phase::Wide },
             was_full: false,
             since: now,
             gone: false,
@@ -384,11 +384,11 @@ mod tests {
     pub(super) const MS: Duration = Duration::from_millis(1);
 
     pub(super) fn lanes(count: usize) -> Vec<LaneStart> {
-        vec![LaneStart { max_rdy: 2_500, round_trip: Duration::ZERO, depth: None, statistics: Statistics::None }; count]
+        vec![LaneStart { max_rdy: 2_500, round_trip: Duration::ZERO, available: None, statistics: Statistics::None }; count]
     }
 
     pub(super) fn proven(depths: &[u64]) -> Vec<LaneStart> {
-        let start = |depth: &u64| LaneStart { depth: Some(*depth), statistics: Statistics::Proven, ..lanes(1)[0] };
+        let start = |depth: &u64| LaneStart { available: Some(*depth), statistics: Statistics::Proven, ..lanes(1)[0] };
         depths.iter().map(start).collect()
     }
 

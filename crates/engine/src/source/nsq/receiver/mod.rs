@@ -384,7 +384,10 @@ impl NsqSource {
             for (delivery, settlement) in here() {
                 match settlement {
                     Settlement::Finish => wire::put_fin(commands, &delivery.message.id),
-                    Settlement::Requeue { delay } => wire::put_req(commands, &delivery.message.id, delay.as_millis()),
+                    Settlement::Requeue { delay } => {
+                        lane.gave_back = true;
+                        wire::put_req(commands, &delivery.message.id, delay.as_millis());
+                    }
                 }
             }
             if let Some(change) = change.filter(|change| !change.sinks) {
@@ -400,8 +403,7 @@ impl Source for NsqSource {
             let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
             let max_messages = demand.max_messages.get();
             self.flow = Some(Flow::new(max_messages, self.settings.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
-            let depth = starts.iter().try_fold(0_u64, |sum, start| Some(sum.saturating_add(start.depth?)));
-            Ok(depth.filter(|_| self.are_all))
+            Ok(statistics::depth(self.lanes.iter().map(|lane| lane.told)).filter(|_| self.are_all))
         })
     }
 

@@ -75,8 +75,8 @@ impl NsqSource {
                 Some(Ok(told)) => {
                     place.late = 0;
                     // nsqd does not count topic and channel in one moment: where messages have moved, it is asked once more.
-                    let moved = u64::from(std::mem::replace(&mut place.moving, told.moving));
-                    let waiting = if flow.is_proven(lane) { told.not_come(place.proof.messages()) } else { Some(told.depth) };
+                    let moved = u64::from(place.told.replace(told).is_some_and(|before| before.moving));
+                    let waiting = if flow.is_proven(lane) { told.not_come(place.proof.messages()) } else { Some(told.available) };
                     waiting.map(|waiting| waiting.max(moved))
                 }
                 Some(Err(Late)) if place.late < MOST_LATE => {
@@ -94,22 +94,25 @@ impl NsqSource {
         Poll::Ready(())
     }
 
-    /// How many messages wait at all nsqd together; `None` where one of them was not reached or is lost, or where its statistics are not to be had, or
-    /// not at once.
+    /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost, or where its statistics are not to be had,
+    /// or not at once.
     pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
-        if !self.are_all || self.lanes.iter().any(|lane| lane.closing == CloseState::Lost) {
+        if !self.are_all || self.lanes.iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0) {
             return Box::pin(future::ready(None));
         }
-        if self.is_empty {
-            return Box::pin(future::ready(Some(0)));
-        }
-        if self.lanes.iter().any(|lane| lane.http.is_none() || lane.late > 0) {
-            return Box::pin(future::ready(None));
+        // Who said that nothing is to be had said what is put off as well. That holds as long as nothing is given back.
+        let said_empty = |lane: &Lane| lane.told.filter(|told| told.available == 0 && !lane.gave_back);
+        if self.is_empty
+            && let Some(depth) = depth(self.lanes.iter().map(said_empty))
+        {
+            return Box::pin(future::ready(Some(depth)));
         }
         let answers = self.ask(Instant::now()).answers;
-        Box::pin(async {
-            let depth = |Answer { told, .. }: Answer| told?.ok().map(|told| told.depth);
-            answers.await.into_iter().try_fold(0_u64, |sum, answer| Some(sum.saturating_add(depth(answer)?)))
-        })
+        Box::pin(async { depth(answers.await.into_iter().map(|Answer { told, .. }| told?.ok())) })
     }
+}
+
+/// What is left at all of them; `None` where one did not tell.
+pub(super) fn depth(mut told: impl Iterator<Item = Option<Waiting>>) -> Option<u64> {
+    told.try_fold(0_u64, |sum, told| Some(sum.saturating_add(told?.depth())))
 }
