@@ -103,18 +103,36 @@ fn a_backlog_on_the_disk_is_drained_to_its_end() {
     assert_eq!(nsqd.depths("t"), NOTHING_LEFT);
 }
 
+/// A pause that somebody forgot looked like a queue that was drained.
 #[test]
-fn what_a_channel_holds_that_is_paused_is_left_there_and_not_waited_for() {
-    let nsqd = Nsqd::with_statistics_beside(&[]);
-    nsqd.publish("t", bodies(0..3));
-    for command in ["/channel/create?topic=t&channel=c", "/channel/pause?topic=t&channel=c"] {
-        nsqd.post(command);
+fn what_is_paused_is_left_where_it_is_and_told_and_not_waited_for() {
+    for (place, name) in [("channel", "topic=t&channel=c"), ("topic", "topic=t")] {
+        let nsqd = [(); 2].map(|()| Nsqd::with_statistics_beside(&[]));
+        for nsqd in &nsqd {
+            nsqd.make_channel("t", "c");
+            nsqd.post(&format!("/{place}/pause?{name}"));
+        }
+        let program = program(&[&nsqd[0], &nsqd[1]], "");
+        let run = || {
+            let ended = program.run(&["run", "--report", "json", "--idle-timeout", "0s"]);
+            assert_eq!((ended.code, ended.report()["stop-reason"].as_str()), (Some(0), Some("queue-empty")), "{}", ended.stderr);
+            ended
+        };
+        assert!(!run().stderr.contains("paused"), "{place}: nothing waits there");
+        for nsqd in &nsqd {
+            nsqd.publish("t", bodies(0..3));
+            wait_until("they are where they stay", || nsqd.depths("t").waiting == 3 && (place == "topic" || nsqd.channels_have_all("t")));
+        }
+        let ended = run();
+        let report = ended.report();
+        assert_eq!(report["received"], 0);
+        assert_eq!((report["depth-before"].as_u64(), report["depth-after"].as_u64()), (Some(6), Some(6)), "{place}");
+        assert_eq!(ended.stderr.matches(&format!("the {place} is paused")).count(), 1, "not once for each nsqd: {}", ended.stderr);
+        for nsqd in &nsqd {
+            nsqd.post(&format!("/{place}/unpause?{name}"));
+        }
+        assert_eq!(run().report()["stored"], 6, "{place}");
     }
-    wait_until("the topic has handed them on", || nsqd.depths("t").waiting == 3);
-    let report = program(&[&nsqd], "").drain(&["--idle-timeout", "0s"]);
-    assert_eq!((report["received"].as_u64(), report["stop-reason"].as_str()), (Some(0), Some("queue-empty")));
-    nsqd.post("/channel/unpause?topic=t&channel=c");
-    assert_eq!(program(&[&nsqd], "").drain(&["--idle-timeout", "0s"])["stored"], 3);
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub struct Tally {
     pub reasons: BTreeMap<&'static str, Rejected>,
 }
 
-/// Messages that were in the queue and nobody had, those that were put off among them, where that is known.
+/// Messages that were in the queue and nobody had, those that were put off or are paused among them, where that is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Depth {
     /// Before the first one was taken.

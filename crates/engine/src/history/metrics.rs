@@ -133,14 +133,14 @@ impl Page {
         if let Some(depth) = run.depth.before {
             self.gauge(
                 "x_msrv_last_run_queue_depth_before",
-                "Messages that waited in the queue when the last run began, those that were put off among them.",
+                "Messages that waited in the queue when the last run began, those that were put off or are paused among them.",
                 depth,
             );
         }
         if let Some(depth) = run.depth.after {
             self.gauge(
                 "x_msrv_last_run_queue_depth_after",
-                "Messages that waited in the queue when the last run ended, those that were put off among them.",
+                "Messages that waited in the queue when the last run ended, those that were put off or are paused among them.",
                 depth,
             );
         }

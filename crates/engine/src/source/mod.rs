@@ -48,8 +48,8 @@ pub struct Closing {
     pub requeued: u64,
     /// Settlements that the queue refused, or that are not known to have reached it: these messages come again, or may.
     pub unconfirmed: u64,
-    /// Messages that the queue held for us then and nobody had, on all of its servers: those that could be had, and those that were put off, which an empty
-    /// queue may hold as well. `None` where one of the servers was not reached, or does not tell all of that.
+    /// Messages that the queue held for us then and nobody had, on all of its servers: those that could be had, and those that were put off or are held
+    /// back, which a queue that is empty for us may hold as well. `None` where one of the servers was not reached, or does not tell all of that.
     pub depth: Option<u64>,
 }
 

@@ -119,6 +119,10 @@ pub struct Waiting {
     pub available: u64,
     /// Messages that were put off, and come later.
     pub put_off: u64,
+    /// Messages that wait on the topic, which is paused.
+    pub on_paused_topic: u64,
+    /// Messages that wait on the channel, which is paused.
+    pub on_paused_channel: u64,
     /// Whether some of them wait on the topic. nsqd does not count topic and channel in one moment, so one that moves may be in neither.
     pub moving: bool,
     /// What it knows of our connection; `None` where it knows none from our address, as behind a network that changes addresses, or where it is
@@ -141,7 +145,7 @@ impl Waiting {
     /// Messages that nobody has, whether they may come now or not.
     #[must_use]
     pub fn depth(&self) -> u64 {
-        self.available.saturating_add(self.put_off)
+        [self.put_off, self.on_paused_topic, self.on_paused_channel].into_iter().fold(self.available, u64::saturating_add)
     }
 
     /// Messages that wait or are under way, where `delivered` have come; at least one where nsqd may still send one. `None` where it is not known to
@@ -160,14 +164,16 @@ impl Stats {
         let (channel, ours) = (channel.to_string(), ours.map(|ours| ours.to_string()));
         let mut told = Waiting::default();
         // Depths come from elsewhere: whatever they are, their sum is a number.
-        for topic in self.topics.iter().flatten().filter(|topic| !topic.paused) {
-            told.available = told.available.saturating_add(topic.depth);
-            told.moving |= topic.depth > 0;
+        for topic in self.topics.iter().flatten() {
+            let waiting = if topic.paused { &mut told.on_paused_topic } else { &mut told.available };
+            *waiting = waiting.saturating_add(topic.depth);
+            told.moving |= topic.depth > 0 && !topic.paused;
         }
         for channel in
             self.topics.iter().flatten().flat_map(|topic| topic.channels.iter().flatten()).filter(|one| one.channel_name == channel)
         {
-            told.available = told.available.saturating_add(if channel.paused { 0 } else { channel.depth });
+            let waiting = if channel.paused { &mut told.on_paused_channel } else { &mut told.available };
+            *waiting = waiting.saturating_add(channel.depth);
             told.put_off = told.put_off.saturating_add(channel.deferred_count);
             let us = channel.clients.iter().flatten().find(|client| Some(&client.remote_address) == ours.as_ref());
             told.ours = told.ours.or(us.map(|client| Ours {
@@ -234,9 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_paused_does_not_wait() {
-        assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":3,"paused":true}"#)).available, 500);
-        assert_eq!(waiting(r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#).available, 3);
+    fn what_is_paused_is_left_and_does_not_come() {
+        let told = waiting(&one_topic(r#"{"channel_name":"c","depth":3,"paused":true},{"channel_name":"d","depth":7,"paused":true}"#));
+        assert_eq!((told.available, told.on_paused_topic, told.on_paused_channel, told.depth()), (500, 0, 3, 503));
+        assert!(told.moving);
+        let told = waiting(r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#);
+        assert_eq!((told.available, told.on_paused_topic, told.on_paused_channel, told.depth()), (3, 500, 0, 503));
+        assert!(!told.moving);
     }
 
     #[test]

@@ -403,6 +403,7 @@ impl Source for NsqSource {
             let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
             let max_messages = demand.max_messages.get();
             self.flow = Some(Flow::new(max_messages, self.settings.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
+            self.warn_of_pauses();
             Ok(statistics::depth(self.lanes.iter().map(|lane| lane.told)).filter(|_| self.are_all))
         })
     }

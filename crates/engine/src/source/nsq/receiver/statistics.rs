@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use log::debug;
+use log::{debug, warn};
 use tokio::time::Instant;
 
 use super::{
@@ -94,13 +94,25 @@ impl NsqSource {
         Poll::Ready(())
     }
 
+    /// A pause that somebody forgot looks like an empty queue but for this. Said once, and not for each nsqd.
+    pub(super) fn warn_of_pauses(&self) {
+        let sum = |waiting: fn(Waiting) -> u64| self.lanes.iter().filter_map(|lane| lane.told).map(waiting).fold(0, u64::saturating_add);
+        let (topic, channel) = (self.settings.topic.to_string(), self.settings.channel.to_string());
+        if let messages @ 1.. = sum(|told| told.on_paused_topic) {
+            warn!(topic = topic, messages = messages; "the topic is paused: its messages do not come");
+        }
+        if let messages @ 1.. = sum(|told| told.on_paused_channel) {
+            warn!(topic = topic, channel = channel, messages = messages; "the channel is paused: its messages do not come");
+        }
+    }
+
     /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost, or where its statistics are not to be had,
     /// or not at once.
     pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
         if !self.are_all || self.lanes.iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0) {
             return Box::pin(future::ready(None));
         }
-        // Who said that nothing is to be had said what is put off as well. That holds as long as nothing is given back.
+        // Who said that nothing is to be had said what is put off or paused as well. That holds as long as nothing is given back.
         let said_empty = |lane: &Lane| lane.told.filter(|told| told.available == 0 && !lane.gave_back);
         if self.is_empty
             && let Some(depth) = depth(self.lanes.iter().map(said_empty))
