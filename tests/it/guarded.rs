@@ -17,10 +17,11 @@ fn guarded(guard: Guard) -> StandIn {
     block_on(StandIn::guarded(guard))
 }
 
-/// An embedded queue into the stand-in; `more` are keys of the store's section.
+/// An embedded queue into the stand-in; `more` are keys of the store's section. A login costs some hundred milliseconds of the processor's time on purpose,
+/// and more without an optimizer, so a run gets more time than by default.
 fn program(server: &StandIn, more: &str) -> Program {
     let program = Program::new(&format!(
-        "embedded-queue: {{path: queue.db}}\nconnect-timeout: 5s\naerospike: {{hosts: ['{}'], namespace: test, set: s{more}}}\n",
+        "embedded-queue: {{path: queue.db}}\nconnect-timeout: 5s\ntimeout: 30s\naerospike: {{hosts: ['{}'], namespace: test, set: s{more}}}\n",
         server.address()
     ));
     std::fs::set_permissions(program.path("x-msrv.yml"), PermissionsExt::from_mode(0o600)).expect("ours");
