@@ -5,7 +5,7 @@ use std::{
     fs::{DirBuilder, File, Metadata, OpenOptions, Permissions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{fs::OFlags, io::Errno};
@@ -50,6 +50,14 @@ pub fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Where something is written that is to take the place of a file. The name's ending is not that of the file: whoever collects such files passes over one
+/// that was left behind by a process that was killed.
+#[must_use]
+pub fn new_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    folder(path).join(format!(".{name}.{}", std::process::id()))
+}
+
 /// Puts `text` in the place of a file, so that a reader finds the old one or the new one. Without permissions the process's mask decides.
 ///
 /// Not synced: what a power failure takes can be written again.
@@ -57,9 +65,7 @@ pub fn exists(path: &Path) -> io::Result<bool> {
 /// # Errors
 /// It can't be written; what was there is left as it was.
 pub fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // The name's ending is not that of the file: whoever collects such files passes over one that was left behind by a process that was killed.
-    let new = folder(path).join(format!(".{name}.{}", std::process::id()));
+    let new = new_name(path);
     let written = File::create_new(&new).and_then(|mut file| {
         permissions.map_or(Ok(()), |permissions| file.set_permissions(permissions))?;
         file.write_all(text.as_bytes())?;

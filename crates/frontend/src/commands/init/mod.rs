@@ -8,7 +8,6 @@ use std::{
     num::NonZeroU64,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    process,
     str::FromStr,
 };
 
@@ -280,9 +279,7 @@ fn list(text: &str) -> String {
 
 /// Under another name first, where it is read as a run reads it: what is wrong is told, and takes nobody's place.
 fn write(path: &Path, text: &str) -> Result<Settings, CommandError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // No configuration can have this name, so that it is nobody's, and nobody takes it for one.
-    let new = path.with_file_name(format!(".{name}.{}", process::id()));
+    let new = state_file::new_name(path); // no configuration can have this name, so that it is nobody's
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new).map_err(|cause| error(path, "write", cause))?;
     let written = file.write_all(text.as_bytes()).map_err(|cause| error(path, "write", cause));
     let placed = written.and_then(|()| place(&new, path));
