@@ -76,6 +76,7 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
                 Err(PutError::Setup(_)) => "setup",
                 Err(PutError::Unavailable(_)) => "unavailable",
                 Err(PutError::Unknown(_)) => "unknown",
+                Err(PutError::Suspect(_)) => "suspect",
                 Ok(Put::Duplicate) => "duplicate",
                 Ok(Put::Stored) => "stored",
             };

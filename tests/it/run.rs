@@ -157,6 +157,47 @@ async fn a_message_that_fails_too_often_for_unknown_reasons_goes_to_the_dead_let
     assert!(scene.queue.is_empty());
 }
 
+/// A namespace that had no room for another set refused every record by a code that blames records: all of them became dead letters, and the run
+/// ended with 0.
+#[tokio::test(start_paused = true)]
+async fn records_that_all_fail_alike_before_any_was_stored_are_given_back_and_none_is_a_dead_letter() {
+    for (error, stop_reason, exit) in [
+        (PutError::Suspect("code 4".into()), StopReason::StoreSetup, Exit::Configuration),
+        (PutError::Unknown("code 99".into()), StopReason::StoreUnavailable, Exit::TemporaryFailure),
+    ] {
+        let mut scene = Scene::with(100, 10);
+        // However often they have come.
+        for _ in 0..7 {
+            (1..=10).for_each(|number| scene.store.fail_once(key(number), error.clone()));
+            let report = scene.run().await;
+            assert_eq!((report.stop_reason, report.exit()), (stop_reason, exit), "{report}");
+            assert_counts(&report, [10, 0, 0, 0, 10]);
+            tokio::time::advance(Duration::from_secs(300)).await;
+        }
+        assert!(scene.dead_letter.letters().is_empty());
+        assert_counts(&scene.run().await, [10, 10, 0, 0, 0]);
+    }
+}
+
+/// One poison message must not stall the pipeline for ever.
+#[tokio::test(start_paused = true)]
+async fn one_record_that_is_refused_while_others_are_stored_is_a_dead_letter_at_once_and_alone_after_its_attempts() {
+    let suspect = || PutError::Suspect("code 4".into());
+    let mut scene = Scene::with(10, 10);
+    scene.store.fail_once(key(7), suspect());
+    assert_counts(&scene.run().await, [10, 9, 0, 1, 0]);
+    assert_eq!(scene.dead_letter.letters()[0].detail, "refused by the store: code 4");
+    let mut alone = Scene::with(10, 1);
+    for attempt in 1..=5 {
+        assert!(alone.dead_letter.letters().is_empty(), "attempt {attempt}");
+        alone.store.fail_once(key(1), suspect());
+        alone.run().await;
+        tokio::time::advance(Duration::from_secs(300)).await;
+    }
+    assert_eq!(alone.dead_letter.letters()[0].reason, "too-many-attempts");
+    assert!(alone.queue.is_empty());
+}
+
 /// Five short outages must not turn a backlog of valid messages into dead letters.
 #[tokio::test(start_paused = true)]
 async fn a_message_outlives_any_number_of_outages() {

@@ -25,7 +25,7 @@ use crate::{
     dead_letter::{DeadLetter, DeadLetterError, Kept, Letter},
     decode::{Decoder, Rejection},
     message::{Delivery, Settlement, bytes},
-    outcome::Outcome,
+    outcome::{self, Outcome},
     report::{Depth, Progress, RunReport, Tally},
     source::{Demand, Received, Source, SourceError},
     store::{Put, PutError, Store},
@@ -258,10 +258,11 @@ impl<'a> Drain<'a> {
         rejected.into_iter().zip(results).map(outcome).collect()
     }
 
-    async fn settle_batch(&mut self, (number, results): Written) {
+    async fn settle_batch(&mut self, (number, mut results): Written) {
         let deliveries = self.under_way.remove(&number).expect("a batch is answered once");
         self.bytes_under_way -= bytes(&deliveries);
         debug_assert_eq!(deliveries.len(), results.len(), "the store answers for every record");
+        outcome::weigh(&mut results, self.tally.counters.stored + self.tally.counters.duplicate > 0);
         let outage = results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_))));
         let (mut decided, mut rejected, mut fault) = (Vec::with_capacity(deliveries.len()), Vec::new(), None);
         for (delivery, result) in deliveries.into_iter().zip(results) {

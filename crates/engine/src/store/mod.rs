@@ -80,6 +80,10 @@ pub enum PutError {
     /// The store failed in a way that is not known, so it may be the record; it is tried again as often as is allowed.
     #[error("{0}")]
     Unknown(String),
+    /// The store refuses the record in a way that can be the record's fault or the store's, and knows of no fault of its own. What the store takes
+    /// besides decides ([`outcome::weigh`](crate::outcome::weigh)).
+    #[error("{0}")]
+    Suspect(String),
     /// The set-up is wrong, and no record can be written. Blame: the configuration or the server's.
     #[error("{0}")]
     Setup(String),
@@ -96,6 +100,14 @@ pub enum StoreError {
         /// What happened.
         #[source]
         cause: Box<dyn Error + Send + Sync>,
+    },
+    /// It answers, and takes no record now. Blame: the server's state; the same may work later.
+    #[error("{place}: {fault}")]
+    Outage {
+        /// Which store.
+        place: String,
+        /// In which state it is.
+        fault: String,
     },
     /// It answers, and can't do what is configured. Blame: the configuration.
     #[error("{place}: {fault}")]

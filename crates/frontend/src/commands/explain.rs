@@ -125,13 +125,13 @@ const ENTRIES: [Entry; 33] = [
     (
         "store-unavailable",
         "stop reason: the store took nothing of a whole batch",
-        "It is in trouble, so nothing more was taken. Its messages come again after a delay that doubles with each attempt, up to five minutes. The exit code is 75.",
+        "It is in trouble, so nothing more was taken. A store whose first answers, several of them, are all the same unknown error counts as in trouble as well. Its messages come again after a delay that doubles with each attempt, up to five minutes. The exit code is 75.",
         "`x-msrv check --connect` says whether the store answers. The timer starts the next run, which tries again.",
     ),
     (
         "store-setup",
         "stop reason: the store says that the set-up is wrong",
-        "Namespace, set, login or rights are not such that anything could be stored. Everything went back to the queue at once. The exit code is 78.",
+        "Namespace, set, login or rights are not such that anything could be stored; or it refused the first records, several of them, all for the same reason, which then is not theirs. Everything went back to the queue at once. The exit code is 78.",
         "Mend what the error names, then `x-msrv check --connect`.",
     ),
     (

@@ -164,7 +164,7 @@ impl CommandError {
             }
             Self::Unknown(_) => Exit::Unknown,
             Self::File { .. } | Self::NoLetter { .. } | Self::Exists { .. } => Exit::NoInput,
-            Self::Busy { .. } | Self::Unconfirmed { .. } => Exit::TemporaryFailure,
+            Self::Store(StoreError::Outage { .. }) | Self::Busy { .. } | Self::Unconfirmed { .. } => Exit::TemporaryFailure,
             Self::Partly { cause, .. } => cause.exit(),
             Self::Output(_) => Exit::OutputFailed,
             Self::System { .. } => Exit::Software,
