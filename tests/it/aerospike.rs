@@ -10,7 +10,7 @@ use x_msrv_engine::{
     decode::{BigIntegers, parse_object},
     record::{Key, Record},
     store::{
-        Put, PutError, Store as _, StoreError,
+        Put, PutError, StoreError,
         aerospike::{AerospikeStore, Exists, Settings, Ttl},
     },
 };
@@ -21,7 +21,7 @@ use crate::support::{
     block_on,
     nsqd::{Nsqd, nobody},
     program::{Program, signal, wait},
-    wait_until,
+    put, wait_until,
 };
 
 fn settings(server: &StandIn) -> Settings {
@@ -70,7 +70,7 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
     for (codes, verdict) in table {
         for &code in codes {
             server.rule(Rule::once(When::Key("3".into()), Then::Answer(code)));
-            let results = store.put(records(7)).await;
+            let results = put(&store, records(7)).await;
             let found = match &results[3] {
                 Err(PutError::Refused(_)) => "refused",
                 Err(PutError::Setup(_)) => "setup",
@@ -96,7 +96,7 @@ async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_s
     for count in [32_766, 32_767, 65_535, 65_536, 70_000] {
         let fields: Vec<_> = (0..count).map(|number| format!("\"f{number}\":1")).collect();
         let batch = [record(0, "{}"), record(count, &format!("{{{}}}", fields.join(","))), record(1, "{}")];
-        let results = store.put(batch.to_vec()).await;
+        let results = put(&store, batch.to_vec()).await;
         match &results[1] {
             Ok(Put::Stored) if count == 32_766 => {}
             Err(PutError::Refused(text)) if text.starts_with(&format!("the document has {count} fields")) => {}
@@ -116,7 +116,7 @@ async fn every_result_code_means_the_same_for_a_record_alone() {
     for (code, expected) in [(13, "refused"), (20, "setup"), (18, "unavailable"), (9, "unavailable"), (14, "unavailable"), (5, "duplicate")]
     {
         server.rule(Rule::once(When::Any, Then::Answer(code)));
-        let found = match &store.put(records(1)).await[..] {
+        let found = match &put(&store, records(1)).await[..] {
             [Err(PutError::Refused(_))] => "refused",
             [Err(PutError::Setup(_))] => "setup",
             [Err(PutError::Unavailable(_))] => "unavailable",
@@ -135,13 +135,13 @@ async fn a_connection_that_ends_in_the_middle_of_a_batch_leaves_the_rest_in_doub
         let store = connect(&settings(&server)).await;
         let shown = format!("{then:?}");
         server.rule(Rule::once(When::Key("5".into()), then));
-        let results = store.put(records(10)).await;
+        let results = put(&store, records(10)).await;
         assert_eq!(results.len(), 10);
         let unavailable = results.iter().filter(|result| matches!(result, Err(PutError::Unavailable(_)))).count();
         let done = results.iter().filter(|result| **result == Ok(Put::Stored)).count();
         assert!(unavailable > 0 && unavailable + done == 10, "{shown}: {results:?}");
         // The same records again, as a redelivery brings them.
-        assert!(store.put(records(10)).await.iter().all(|result| *result == Ok(Put::Stored)), "{shown}");
+        assert!(put(&store, records(10)).await.iter().all(|result| *result == Ok(Put::Stored)), "{shown}");
         assert_eq!(server.records("s").len(), 10, "{shown}");
     }
 }
@@ -153,7 +153,7 @@ async fn a_frozen_server_is_given_up_after_the_timeout_and_its_records_are_in_do
     server.freeze();
     #[expect(clippy::disallowed_methods, reason = "the server lives in real time")]
     let started = Instant::now();
-    let results = store.put(records(250)).await;
+    let results = put(&store, records(250)).await;
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(results.len() == 250 && results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))), "{results:?}");
     server.thaw();
@@ -164,10 +164,10 @@ async fn a_server_that_went_away_and_came_back_takes_records_again() {
     let server = StandIn::start().await;
     let store = connect(&Settings { timeout: Duration::from_millis(300), ..settings(&server) }).await;
     server.stop();
-    let results = store.put(records(3)).await;
+    let results = put(&store, records(3)).await;
     assert!(results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))), "{results:?}");
     server.restart();
-    let back = async { while store.put(records(3)).await.iter().any(Result::is_err) {} };
+    let back = async { while put(&store, records(3)).await.iter().any(Result::is_err) {} };
     tokio::time::timeout(PATIENCE, back).await.expect("the client finds it again");
 }
 
@@ -175,8 +175,8 @@ async fn a_server_that_went_away_and_came_back_takes_records_again() {
 async fn create_only_leaves_what_is_there_alone_and_says_so() {
     let server = StandIn::start().await;
     let store = connect(&Settings { exists: Exists::CreateOnly, ..settings(&server) }).await;
-    assert_eq!(store.put(vec![record(1, r#"{"a":1}"#), record(2, "{}")]).await, [Ok(Put::Stored), Ok(Put::Stored)]);
-    assert_eq!(store.put(vec![record(1, r#"{"a":2}"#), record(3, "{}")]).await, [Ok(Put::Duplicate), Ok(Put::Stored)]);
+    assert_eq!(put(&store, vec![record(1, r#"{"a":1}"#), record(2, "{}")]).await, [Ok(Put::Stored), Ok(Put::Stored)]);
+    assert_eq!(put(&store, vec![record(1, r#"{"a":2}"#), record(3, "{}")]).await, [Ok(Put::Duplicate), Ok(Put::Stored)]);
     let values: Vec<_> = server.records("s").iter().filter_map(|record| record.bins.get("a").map(|bin| bin.value.clone())).collect();
     assert_eq!(values, [Value::Int(1)]);
 }
@@ -187,7 +187,7 @@ async fn update_keeps_other_bins_and_replace_does_not() {
         let server = StandIn::start().await;
         let store = connect(&Settings { exists, ..settings(&server) }).await;
         for document in [r#"{"a":1}"#, r#"{"b":2,"none":null}"#] {
-            assert_eq!(store.put(vec![record(1, document)]).await, [Ok(Put::Stored)]);
+            assert_eq!(put(&store, vec![record(1, document)]).await, [Ok(Put::Stored)]);
         }
         assert_eq!(server.records("s")[0].bins.keys().collect::<Vec<_>>(), bins, "{exists:?}");
     }
@@ -198,7 +198,7 @@ async fn ttl_and_key_reach_the_server_as_configured() {
     let server = StandIn::start().await;
     for (number, ttl, send_key) in [(1, Ttl::Namespace, false), (2, Ttl::Never, false), (3, Ttl::Seconds(NonZeroU32::MIN), true)] {
         let store = connect(&Settings { ttl, send_key, ..settings(&server) }).await;
-        assert_eq!(store.put(vec![record(number, "{}")]).await, [Ok(Put::Stored)]);
+        assert_eq!(put(&store, vec![record(number, "{}")]).await, [Ok(Put::Stored)]);
     }
     let mut found: Vec<_> = server
         .records("s")
@@ -225,8 +225,7 @@ async fn a_record_at_fault_is_refused_alone_with_a_reason_for_people() {
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20));
     let documents = ["{}", r#"{"a_name_of_16_byt":1}"#, r#"{"":1}"#, &large, r#"{"a_name_of_15_by":1}"#];
     let records: Vec<_> = documents.iter().enumerate().map(|(number, document)| record(number, document)).collect();
-    let reasons: Vec<_> = store
-        .put(records)
+    let reasons: Vec<_> = put(&store, records)
         .await
         .into_iter()
         .map(|result| match result {
@@ -246,7 +245,7 @@ async fn a_record_at_fault_is_refused_alone_with_a_reason_for_people() {
 async fn records_are_written_in_batches_of_a_bounded_size() {
     let server = StandIn::start().await;
     let store = connect(&settings(&server)).await;
-    assert!(store.put(records(1_050)).await.iter().all(Result::is_ok));
+    assert!(put(&store, records(1_050)).await.iter().all(Result::is_ok));
     let rows: Vec<_> = server.batches().iter().map(|batch| batch.rows).collect();
     assert_eq!(rows.iter().sum::<usize>(), 1_050);
     assert!(rows.iter().all(|rows| *rows <= 100), "{rows:?}");

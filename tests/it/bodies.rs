@@ -18,7 +18,7 @@ use x_msrv_frontend::config::{self, Overrides};
 
 use crate::{
     corpus::grammar,
-    support::{PATIENCE, aerospike::StandIn, block_on, project, real_aerospike},
+    support::{PATIENCE, aerospike::StandIn, block_on, project, put, real_aerospike},
 };
 
 /// A row of the page's tables: a body, in code or in words, and what becomes of it.
@@ -117,7 +117,7 @@ async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers, shape
         published: NonZeroI64::new(1_700_000_000_123_456_789),
     };
     let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None, shape }.decode(&message)?;
-    match store.put(vec![record.clone()]).await.remove(0) {
+    match put(store, vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}
         Ok(Put::Duplicate) => panic!("nothing was there before"),
         Err(error) => match Outcome::of_failure(error, 1, 0) {

@@ -1,21 +1,26 @@
 //! The run with queues, stores and dead letters in memory, in paused time: an hour takes no time here.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     num::NonZeroU64,
     time::{Duration, SystemTime},
 };
 
 use x_msrv_engine::{
+    BoxFuture,
     budget::StopReason,
-    dead_letter::memory::MemoryDeadLetter,
+    dead_letter::{self, DeadLetter, DeadLetterError, Letter, memory::MemoryDeadLetter},
     decode::{BigIntegers, Decoder, KeyRule},
     exit::Exit,
+    message::{Delivery, Settlement},
     record::Key,
     report::RunReport,
     run::{Limits, Parts, run},
-    source::memory::MemoryQueue,
-    store::{PutError, memory::MemoryStore},
+    source::{
+        Closing, Demand, Received, Source, SourceError,
+        memory::{MemoryQueue, MemorySource},
+    },
+    store::{self, Batches, PutError, Store, StoreError, StoredRecord, memory::MemoryStore},
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -56,11 +61,22 @@ impl Scene {
     }
 
     async fn run_until(&mut self, shutdown: impl Future<Output = ()>) -> RunReport {
+        self.run_with(Box::new(self.queue.source()), &self.store.clone(), &mut self.dead_letter.clone(), shutdown).await
+    }
+
+    /// A run with these in the place of the scene's own.
+    async fn run_with(
+        &self,
+        source: Box<dyn Source>,
+        store: &dyn Store,
+        dead_letter: &mut dyn DeadLetter,
+        shutdown: impl Future<Output = ()>,
+    ) -> RunReport {
         let decoder = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None, shape: None };
         let parts = Parts {
-            source: Box::new(self.queue.source()),
-            store: &self.store,
-            dead_letter: &mut self.dead_letter,
+            source,
+            store,
+            dead_letter,
             decoder: &decoder,
             clock: || SystemTime::UNIX_EPOCH,
             began: tokio::time::Instant::now(),
@@ -358,4 +374,141 @@ async fn a_queue_that_goes_away_ends_the_run_with_69() {
     let report = scene.run_until(gone).await;
     assert_eq!((report.stop_reason, report.exit()), (StopReason::QueueClosed, Exit::Unavailable));
     assert!(report.counters.add_up());
+}
+
+/// An adapter with a fault that the traits do not rule out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    /// The store answers for all records of a batch but the first.
+    DropsAnAnswer,
+    /// The store keeps one answer, and is done.
+    KeepsAnAnswer,
+}
+
+/// A store that writes every record, with a fault in what it says.
+struct FaultyStore {
+    store: MemoryStore,
+    fault: Planted,
+    kept: RefCell<Vec<store::Pending>>,
+}
+
+impl Store for FaultyStore {
+    fn batches(&self) -> Batches {
+        self.store.batches()
+    }
+
+    fn put(&self, mut records: Vec<store::Pending>) -> BoxFuture<'_, ()> {
+        let first = records.remove(0);
+        match self.fault {
+            Planted::DropsAnAnswer => drop(first),
+            Planted::KeepsAnAnswer => self.kept.borrow_mut().push(first),
+        }
+        self.store.put(records)
+    }
+
+    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+        self.store.scan(limit)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A store that answered for fewer records than it was given made messages vanish, in a release build without a word.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_store_does_not_answer_for_is_in_doubt_and_comes_again() {
+    for fault in [Planted::DropsAnAnswer, Planted::KeepsAnAnswer] {
+        let mut scene = Scene::with(10, 3);
+        let faulty = FaultyStore { store: scene.store.clone(), fault, kept: RefCell::default() };
+        let report = scene.run_with(Box::new(scene.queue.source()), &faulty, &mut scene.dead_letter.clone(), std::future::pending()).await;
+        assert_counts(&report, [3, 2, 0, 0, 1]);
+        assert_eq!((report.exit(), scene.queue.len()), (Exit::TemporaryFailure, 1), "{fault:?}");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_counts(&scene.run().await, [1, 1, 0, 0, 0]);
+        assert_eq!(scene.store.records().len(), 3);
+    }
+}
+
+/// Keeps all letters but the first, and says nothing of that one.
+struct FaultyDeadLetter(MemoryDeadLetter);
+
+impl DeadLetter for FaultyDeadLetter {
+    fn keep<'a>(&'a mut self, mut letters: Vec<dead_letter::Pending<'a>>) -> BoxFuture<'a, ()> {
+        letters.remove(0);
+        self.0.keep(letters)
+    }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        self.0.probe()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_dead_letter_is_not_answered_for_stays_at_the_queue() {
+    let scene = Scene::new(10, 100);
+    scene.queue.push(b"no JSON");
+    scene.queue.push(b"no JSON either");
+    let mut faulty = FaultyDeadLetter(scene.dead_letter.clone());
+    let report = scene.run_with(Box::new(scene.queue.source()), &scene.store, &mut faulty, std::future::pending()).await;
+    assert_counts(&report, [2, 0, 0, 1, 1]);
+    assert_eq!((report.exit(), scene.queue.len()), (Exit::TemporaryFailure, 1));
+    let bodies = |letter: &Letter| letter.body.to_bytes().expect("a body");
+    assert_eq!(scene.dead_letter.letters().iter().map(bodies).collect::<Vec<_>>(), [b"no JSON either"]);
+}
+
+/// A source that drops the first delivery of each batch, after it has arrived.
+struct LosingSource(MemorySource);
+
+impl Source for LosingSource {
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
+        self.0.start(demand)
+    }
+
+    fn receive(&mut self) -> BoxFuture<'_, Received> {
+        Box::pin(async {
+            match self.0.receive().await {
+                Received::Deliveries(deliveries) => Received::Deliveries(deliveries.into_iter().skip(1).collect()),
+                other => other,
+            }
+        })
+    }
+
+    fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
+        self.0.settle(settled)
+    }
+
+    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+        self.0.touch(deliveries)
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    fn lease(&self) -> Duration {
+        self.0.lease()
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, ()> {
+        self.0.pause()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
+        Box::new(self.0).close()
+    }
+}
+
+/// `received` was counted together with what became of the messages, so that no sum of a report could be wrong, whatever was lost before.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_lost_between_its_arrival_and_its_outcome_is_a_bug_that_exits_70() {
+    let mut scene = Scene::with(3, 3);
+    scene.queue = scene.queue.counted();
+    let source = Box::new(LosingSource(scene.queue.source()));
+    let report = scene.run_with(source, &scene.store, &mut scene.dead_letter.clone(), std::future::pending()).await;
+    assert_counts(&report, [3, 2, 0, 0, 0]);
+    assert_eq!(report.exit(), Exit::Software);
+    let fault = report.fault.expect("it is told");
+    assert!(fault.contains("3 messages were received, and 2 are accounted for"), "{fault}");
+    assert_eq!((scene.queue.len(), scene.queue.in_flight()), (1, 1), "the queue still has it");
 }

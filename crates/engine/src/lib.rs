@@ -6,11 +6,12 @@
 //! - adapters, one file or folder each beside the trait that they implement: they know that trait, their own settings and the small clients
 //!   [`nsq`], [`http`], [`sqlite`], [`state_file`], [`tls`] and [`secret`] below them.
 //! - [`history`]: what runs leave behind for people, in a file of its own; knows a run by its report only.
-//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`error_chain`], [`exit`].
+//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`answer`], [`error_chain`], [`exit`].
 //!
 //! What never happens: an adapter that names another adapter or the run. `.ci/layers` checks it.
 
 pub mod address;
+pub mod answer;
 pub mod budget;
 pub mod dead_letter;
 pub mod decode;

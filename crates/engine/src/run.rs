@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    BoxFuture,
+    BoxFuture, answer,
     budget::{Budget, StopReason},
     dead_letter::{DeadLetter, DeadLetterError, Kept, Letter},
     decode::{Decoder, Rejection},
@@ -124,7 +124,7 @@ struct Drain<'a> {
 }
 
 /// A batch that the store has answered.
-type Written = (u64, Vec<Result<Put, PutError>>);
+type Written = (u64, Vec<Option<Result<Put, PutError>>>);
 
 impl<'a> Drain<'a> {
     async fn work(&mut self, mut shutdown: Pin<Box<impl Future<Output = ()>>>) {
@@ -203,7 +203,11 @@ impl<'a> Drain<'a> {
         self.bytes_under_way += bytes(&deliveries);
         self.under_way.insert(number, deliveries);
         let store = self.parts.store;
-        Some(Box::pin(async move { (number, store.put(records).await) }))
+        let (records, verdicts) = answer::batch(records.into_iter());
+        Some(Box::pin(async move {
+            store.put(records).await;
+            (number, verdicts.take())
+        }))
     }
 
     /// Takes deliveries as long as N allows it.
@@ -235,8 +239,10 @@ impl<'a> Drain<'a> {
         }
         let time = (self.parts.clock)();
         let letters: Vec<_> = rejected.iter().map(|(delivery, rejection)| Letter::new(&delivery.message, rejection, time)).collect();
-        let results = self.parts.dead_letter.keep(&letters).await;
-        debug_assert_eq!(results.len(), letters.len(), "the dead letter answers for every letter");
+        let (batch, verdicts) = answer::batch(letters.iter());
+        self.parts.dead_letter.keep(batch).await;
+        let results: Vec<_> =
+            verdicts.take().into_iter().map(|result| result.unwrap_or_else(|| Err(DeadLetterError::not_answered()))).collect();
         for (letter, _) in letters.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
             warn!(
                 reason = letter.reason.as_str(), detail = letter.detail.as_str(), source = letter.source.as_str(), id = letter.id.as_str(),
@@ -258,10 +264,10 @@ impl<'a> Drain<'a> {
         rejected.into_iter().zip(results).map(outcome).collect()
     }
 
-    async fn settle_batch(&mut self, (number, mut results): Written) {
+    async fn settle_batch(&mut self, (number, results): Written) {
         let deliveries = self.under_way.remove(&number).expect("a batch is answered once");
         self.bytes_under_way -= bytes(&deliveries);
-        debug_assert_eq!(deliveries.len(), results.len(), "the store answers for every record");
+        let mut results: Vec<_> = results.into_iter().map(|result| result.unwrap_or_else(|| Err(PutError::not_answered()))).collect();
         outcome::weigh(&mut results, self.tally.counters.stored + self.tally.counters.duplicate > 0);
         let outage = results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_))));
         let (mut decided, mut rejected, mut fault) = (Vec::with_capacity(deliveries.len()), Vec::new(), None);
@@ -312,7 +318,7 @@ impl<'a> Drain<'a> {
                 (delivery, outcome.settlement())
             })
             .collect();
-        self.parts.progress.update(|progress| Progress { done: self.tally.counters.received, ..progress });
+        self.parts.progress.update(|progress| Progress { done: self.tally.counters.accounted_for(), ..progress });
         self.parts.source.settle(settlements).await;
     }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tempfile::TempDir;
 use x_msrv_engine::{
+    answer,
     dead_letter::{
-        DeadLetter, Kept, Letter,
+        DeadLetter, DeadLetterError, Kept, Letter,
         fallback::Fallback,
         file::{self, FileDeadLetter},
         memory::MemoryDeadLetter,
@@ -22,16 +23,22 @@ use crate::support::{
     program::Program,
 };
 
+/// What is said of each letter; `None` where nothing is.
+async fn verdicts(dead_letter: &mut dyn DeadLetter, letters: &[Letter]) -> Vec<Option<Result<Kept, DeadLetterError>>> {
+    let (batch, verdicts) = answer::batch(letters.iter());
+    dead_letter.keep(batch).await;
+    verdicts.take()
+}
+
 /// Keeps letters, all of them.
 async fn keep(dead_letter: &mut dyn DeadLetter, letters: &[Letter]) {
-    let results = dead_letter.keep(letters).await;
-    assert_eq!(results, vec![Ok(Kept::Durably); letters.len()]);
+    assert_eq!(verdicts(dead_letter, letters).await, vec![Some(Ok(Kept::Durably)); letters.len()]);
 }
 
 /// Tries to keep letters, and none of them is.
 async fn keep_none(dead_letter: &mut dyn DeadLetter) {
-    let results = dead_letter.keep(&letters()).await;
-    assert!(results.len() == 4 && results.iter().all(Result::is_err), "{results:?}");
+    let verdicts = verdicts(dead_letter, &letters()).await;
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Some(Err(_)))), "{verdicts:?}");
 }
 
 fn letter(body: &'static [u8]) -> Letter {
@@ -179,8 +186,9 @@ fn an_nsqd_that_hangs_is_waited_for_once_however_often_the_next_one_refuses() {
     };
     let mut many = vec![letter(b"{a: 1}"); 100];
     many[34].detail = "x".repeat(3_000);
-    let results = block_on(NsqDeadLetter::new(settings).keep(&many));
-    assert_eq!((results.iter().filter(|result| result.is_ok()).count(), results[34].is_err()), (99, true));
+    let verdicts = block_on(verdicts(&mut NsqDeadLetter::new(settings), &many));
+    let kept = |verdict: &Option<Result<Kept, _>>| *verdict == Some(Ok(Kept::Durably));
+    assert_eq!((verdicts.iter().filter(|verdict| kept(verdict)).count(), kept(&verdicts[34])), (99, false));
     hanging.set_nonblocking(true).expect("the option exists");
     assert_eq!(hanging.incoming().map_while(Result::ok).count(), 1);
 }

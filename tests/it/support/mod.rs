@@ -11,6 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use x_msrv_engine::{
+    answer,
+    record::Record,
+    store::{Put, PutError, Store},
+};
+
 /// How long a test waits for something that has to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -33,6 +39,13 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Runs a future to its end, as the program does.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// Puts records; what the store says of each of them.
+pub(crate) async fn put(store: &dyn Store, records: Vec<Record>) -> Vec<Result<Put, PutError>> {
+    let (batch, verdicts) = answer::batch(records.into_iter());
+    store.put(batch).await;
+    verdicts.take().into_iter().map(|verdict| verdict.expect("a store answers for every record")).collect()
 }
 
 /// The sample messages that come with the project.

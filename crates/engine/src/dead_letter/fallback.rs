@@ -2,8 +2,8 @@
 
 use log::warn;
 
-use super::{DeadLetter, DeadLetterError, Kept, Letter};
-use crate::BoxFuture;
+use super::{DeadLetter, DeadLetterError, Pending};
+use crate::{BoxFuture, answer};
 
 /// Keeps in `second` what `first` does not take: a letter is larger than its message, so a topic may refuse one for good, and without a second
 /// place its message would go back and forth for ever.
@@ -15,17 +15,27 @@ pub struct Fallback {
 }
 
 impl DeadLetter for Fallback {
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+    fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let mut results = self.first.keep(letters).await;
-            let left: Vec<usize> = (0..results.len()).filter(|&index| results[index].is_err()).collect();
-            let Some(Err(DeadLetterError { place, cause, .. })) = left.first().map(|&index| &results[index]) else { return results };
-            warn!(place = place, cause = cause, letters = left.len(); "dead letters go to the fallback file");
-            let again: Vec<Letter> = left.iter().map(|&index| letters[index].clone()).collect();
-            for (index, result) in left.into_iter().zip(self.second.keep(&again).await) {
-                results[index] = result;
+            let (batch, verdicts) = answer::batch(letters.iter().map(|letter| letter.item));
+            self.first.keep(batch).await;
+            let (mut left, mut failure) = (Vec::new(), None);
+            for (letter, verdict) in letters.into_iter().zip(verdicts.take()) {
+                match verdict {
+                    Some(Ok(kept)) => letter.answer.give(Ok(kept)),
+                    Some(Err(error)) => {
+                        failure.get_or_insert(error);
+                        left.push(letter);
+                    }
+                    None => left.push(letter),
+                }
             }
-            results
+            if left.is_empty() {
+                return;
+            }
+            let DeadLetterError { place, cause, .. } = failure.unwrap_or_else(DeadLetterError::not_answered);
+            warn!(place = place, cause = cause, letters = left.len(); "dead letters go to the fallback file");
+            self.second.keep(left).await;
         })
     }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DeadLetter, DeadLetterError, Kept, Letter, letters::open_locked};
+use super::{DeadLetter, DeadLetterError, Kept, Pending, answer_all, letters::open_locked};
 use crate::{BoxFuture, state_file};
 
 /// Bytes that are written in one go.
@@ -44,7 +44,7 @@ impl FileDeadLetter {
         }
     }
 
-    async fn write(&self, letters: &[Letter]) -> io::Result<()> {
+    async fn write(&self, letters: &[Pending<'_>]) -> io::Result<()> {
         let path = &self.settings.path;
         let mut file = open_locked(path).await?;
         if file.metadata()?.len() >= self.settings.max_size {
@@ -61,7 +61,7 @@ impl FileDeadLetter {
     }
 }
 
-fn append(file: &mut File, letters: &[Letter]) -> io::Result<()> {
+fn append(file: &mut File, letters: &[Pending<'_>]) -> io::Result<()> {
     let before = file.metadata()?.len();
     let torn = before > 0 && last_byte(file)? != b'\n';
     let write = || {
@@ -69,7 +69,7 @@ fn append(file: &mut File, letters: &[Letter]) -> io::Result<()> {
         if torn {
             lines.write_all(b"\n")?; // somebody was killed in the middle of a line: ours begin on a new one
         }
-        letters.iter().try_for_each(|letter| letter.write_line(&mut lines))?;
+        letters.iter().try_for_each(|letter| letter.item.write_line(&mut lines))?;
         lines.flush()?;
         drop(lines);
         file.sync_data()
@@ -131,12 +131,11 @@ fn free_name(path: &Path) -> io::Result<PathBuf> {
 }
 
 impl DeadLetter for FileDeadLetter {
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+    fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             // One write for all of them: they are all on the disk, or none is.
-            let kept = self.write(letters).await.map(|()| Kept::Durably);
-            let kept = kept.map_err(|cause| self.error(&cause));
-            vec![kept; letters.len()]
+            let kept = self.write(&letters).await.map(|()| Kept::Durably);
+            answer_all(letters, &kept.map_err(|cause| self.error(&cause)));
         })
     }
 

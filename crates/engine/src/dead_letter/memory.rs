@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use super::{DeadLetter, DeadLetterError, Kept, Letter};
+use super::{DeadLetter, DeadLetterError, Kept, Letter, Pending, answer_all};
 use crate::BoxFuture;
 
 /// Letters that several handles share.
@@ -27,14 +27,15 @@ impl MemoryDeadLetter {
 }
 
 impl DeadLetter for MemoryDeadLetter {
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+    fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()> {
         let result = if self.broken {
             Err(DeadLetterError { place: "memory".into(), cause: "told to fail".into(), is_setup: false })
         } else {
-            self.letters.borrow_mut().extend_from_slice(letters);
+            self.letters.borrow_mut().extend(letters.iter().map(|letter| letter.item.clone()));
             Ok(Kept::Durably)
         };
-        Box::pin(std::future::ready(vec![result; letters.len()]))
+        answer_all(letters, &result);
+        Box::pin(std::future::ready(()))
     }
 
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {

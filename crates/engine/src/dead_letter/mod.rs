@@ -13,15 +13,16 @@ use std::{io, time::SystemTime};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{BoxFuture, decode::Rejection, message::Message};
+use crate::{BoxFuture, answer, decode::Rejection, message::Message};
 
 /// A place for messages that can't be stored.
 pub trait DeadLetter {
-    /// Keeps letters; one result for each, in order. One that could not be kept may be there nevertheless: it is kept again the next time.
+    /// Keeps letters, and answers for each of them before it is ready. One that could not be kept may be there nevertheless: it is kept again the next
+    /// time, as is one whose answer is dropped.
     ///
     /// # Cancel safety
     /// Not cancel safe: the letters may have been kept. Bounded in time by the adapter.
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>>;
+    fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()>;
 
     /// Proves, as far as it goes without writing or creating anything, that letters can be kept.
     ///
@@ -31,6 +32,16 @@ pub trait DeadLetter {
     /// # Cancel safety
     /// Nothing is left behind.
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>>;
+}
+
+/// A letter that waits for its verdict.
+pub type Pending<'a> = answer::Pending<&'a Letter, Result<Kept, DeadLetterError>>;
+
+/// Answers for all of these letters alike.
+fn answer_all(letters: Vec<Pending<'_>>, result: &Result<Kept, DeadLetterError>) {
+    for Pending { answer, .. } in letters {
+        answer.give(result.clone());
+    }
 }
 
 /// What became of a letter that was taken.
@@ -52,6 +63,14 @@ pub struct DeadLetterError {
     pub cause: String,
     /// Whether only the configuration, or an administrator, can mend it.
     pub is_setup: bool,
+}
+
+impl DeadLetterError {
+    /// For a letter that nothing was said of.
+    #[must_use]
+    pub fn not_answered() -> Self {
+        Self { place: "the dead letter".to_owned(), cause: "no answer for this letter".to_owned(), is_setup: false }
+    }
 }
 
 /// How every line begins: with room for the moment of a replay.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{DeadLetter, DeadLetterError, Kept, Letter};
+use super::{DeadLetter, DeadLetterError, Kept, Letter, Pending};
 use crate::{
     BoxFuture,
     address::HostPort,
@@ -121,9 +121,9 @@ impl NsqDeadLetter {
 }
 
 impl DeadLetter for NsqDeadLetter {
-    fn keep<'a>(&'a mut self, letters: &'a [Letter]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+    fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let bodies: Vec<_> = letters.iter().map(body).collect();
+            let bodies: Vec<_> = letters.iter().map(|letter| body(letter.item)).collect();
             let mut results = Vec::with_capacity(letters.len());
             let mut rest = &bodies[..];
             while !rest.is_empty() {
@@ -137,7 +137,9 @@ impl DeadLetter for NsqDeadLetter {
                 results.extend(self.keep_batch(batch).await);
                 rest = others;
             }
-            results
+            for (letter, result) in letters.into_iter().zip(results) {
+                letter.answer.give(result);
+            }
         })
     }
 

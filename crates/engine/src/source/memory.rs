@@ -163,6 +163,7 @@ impl MemorySource {
                 Delivery { message, receipt: Receipt(row.id) }
             })
             .collect();
+        self.closing.received += deliveries.len() as u64;
         self.left -= deliveries.len() as u64;
         self.unsettled += deliveries.len() as u64;
         deliveries

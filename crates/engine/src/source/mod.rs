@@ -41,9 +41,12 @@ pub enum Received {
     Closed,
 }
 
-/// What a source did on its own account while it closed.
+/// What a source received in all, and did on its own account while it closed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Closing {
+    /// Deliveries that reached it from [`Source::start`] on, counted as they arrive and before anything is decided: those that it handed out, and those that it
+    /// gave back itself.
+    pub received: u64,
     /// Messages that had been received, but not handed out: they were requeued with no delay.
     pub requeued: u64,
     /// Settlements that the queue refused, or that are not known to have reached it: these messages come again, or may.

@@ -222,6 +222,7 @@ impl SqliteSource {
             }
         }
         transaction.commit()?;
+        self.closing.received += found.rows.len() as u64;
         self.left -= found.rows.len() as u64;
         self.unsettled += found.rows.len() as u64;
         self.bytes = found.bytes;

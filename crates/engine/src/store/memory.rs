@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
-use super::{Batches, Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     record::{Fields, Key, Record},
@@ -60,12 +60,14 @@ impl Store for MemoryStore {
         Batches { records: 400, at_once: 2 }
     }
 
-    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
+    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }
-            records.into_iter().map(|record| self.put_one(record)).collect()
+            for Pending { item, answer } in records {
+                answer.give(self.put_one(item));
+            }
         })
     }
 

@@ -10,7 +10,7 @@ pub mod sqlite;
 use std::error::Error;
 
 use crate::{
-    BoxFuture,
+    BoxFuture, answer,
     record::{Fields, Key, Record},
 };
 
@@ -19,11 +19,12 @@ pub trait Store {
     /// How it is best given records.
     fn batches(&self) -> Batches;
 
-    /// Writes records; one result for each, in order. The same record may be put any number of times.
+    /// Writes records, and answers for each of them before it is ready. The same record may be put any number of times. A record whose answer is dropped
+    /// counts as in doubt.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the records in doubt: each may have been written or not.
-    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>>;
+    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()>;
 
     /// At most `limit` records, in no particular order.
     ///
@@ -40,6 +41,9 @@ pub trait Store {
     /// Nothing is left to lose.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
+
+/// A record that waits for its verdict.
+pub type Pending = answer::Pending<Record, Result<Put, PutError>>;
 
 /// What a store takes best. More in one call is no fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,14 @@ pub enum PutError {
     /// The set-up is wrong, and no record can be written. Blame: the configuration or the server's.
     #[error("{0}")]
     Setup(String),
+}
+
+impl PutError {
+    /// For a record that the store did not answer for.
+    #[must_use]
+    pub fn not_answered() -> Self {
+        Self::Unavailable("the store did not answer for this record".to_owned())
+    }
 }
 
 /// Why a store can't be used.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use log::debug;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params, types::Value as Column};
 
-use super::{Batches, Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     decode::{BigIntegers, parse_object},
@@ -176,14 +176,18 @@ impl Store for SqliteStore {
         Batches { records: RECORDS_AT_ONCE, at_once: 1 }
     }
 
-    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
+    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+        let (records, answers): (Vec<_>, Vec<_>) = records.into_iter().map(|Pending { item, answer }| (item, answer)).unzip();
         // One transaction: when it fails, nothing of it was written.
         let results = self.write(&records).unwrap_or_else(|cause| {
             let text = format!("{}: {cause}", self.settings.path.display());
             let error = if sqlite::is_setup_fault(&cause) { PutError::Setup(text) } else { PutError::Unavailable(text) };
             vec![Err(error); records.len()]
         });
-        Box::pin(std::future::ready(results))
+        for (answer, result) in answers.into_iter().zip(results) {
+            answer.give(result);
+        }
+        Box::pin(std::future::ready(()))
     }
 
     fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {

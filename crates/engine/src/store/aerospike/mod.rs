@@ -13,7 +13,7 @@ use aerospike::{
 use futures_util::{StreamExt as _, stream};
 
 use self::codes::Verdict;
-use super::{Batches, Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     address::HostPort,
@@ -260,25 +260,26 @@ impl Store for AerospikeStore {
         Batches { records: RECORDS_IN_BATCH, at_once: BATCHES_AT_ONCE }
     }
 
-    fn put(&self, records: Vec<Record>) -> BoxFuture<'_, Vec<Result<Put, PutError>>> {
-        let (mut writes, mut sizes, mut refused) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()), Vec::new());
-        for (index, record) in records.into_iter().enumerate() {
-            let size = record.size;
-            match self.operation(record) {
+    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+        let (mut writes, mut sizes, mut answers) =
+            (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        for Pending { item, answer } in records {
+            let size = item.size;
+            match self.operation(item) {
                 Ok(operation) => {
                     writes.push(operation);
                     sizes.push(size);
+                    answers.push(answer);
                 }
-                Err(fault) => refused.push((index, fault)),
+                Err(fault) => answer.give(Err(PutError::Refused(fault))),
             }
         }
         Box::pin(async move {
             let chunks = stream::iter(chunks(&mut writes, &sizes));
-            let mut results = chunks.map(|chunk| self.write(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
-            for (index, fault) in refused {
-                results.insert(index, Err(PutError::Refused(fault)));
+            let results = chunks.map(|chunk| self.write(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
+            for (answer, result) in answers.into_iter().zip(results) {
+                answer.give(result);
             }
-            results
         })
     }
 

@@ -167,6 +167,7 @@ impl NsqSource {
     }
 
     fn take_message(&mut self, lane: usize, message: WireMessage) {
+        self.closing.received += 1;
         let on_the_books = self.flow.as_mut().is_some_and(|flow| flow.received(lane, Instant::now()));
         let WireMessage { timestamp, attempts, id, body } = message;
         self.lanes[lane].proof.delivered();
