@@ -269,9 +269,12 @@ fn letters_that_we_may_not_see_are_not_told_to_be_none() {
     program
         .write("x-msrv.yml", &format!("{EMBEDDED}dead-letter: {{file: {{path: '{}'}}}}\n", letters.join("dead-letter.ndjson").display()));
     let configuration = program.path("x-msrv.yml").display().to_string();
+    // The program itself may stand where nobody else can reach it, below root's own folder for instance.
+    let copy = program.path("x-msrv").display().to_string();
+    std::fs::copy(crate::support::program::program(), &copy).expect("copied");
     let as_nobody = |words: &[&str]| {
-        let (words, program_path) = ([&["dead"], words].concat(), crate::support::program::program());
-        let as_another = [&["--reuid=65534", "--regid=65534", "--clear-groups", &program_path, "-c", &configuration], &words[..]].concat();
+        let words = [&["dead"], words].concat();
+        let as_another = [&["--reuid=65534", "--regid=65534", "--clear-groups", &copy, "-c", &configuration], &words[..]].concat();
         if is_root { program.run_by("setpriv", &as_another) } else { program.run(&words) }
     };
     for words in [&["list"][..], &["purge", "--all"], &["replay", "--dry-run"]] {
@@ -284,12 +287,10 @@ fn letters_that_we_may_not_see_are_not_told_to_be_none() {
 
 /// The service writes to the file that root has purged.
 #[test]
+#[ignore = "only root can give files away: .ci/test"]
 fn a_purge_by_root_leaves_the_file_to_whom_it_belonged() {
     let program = with_letters();
     let path = program.path("dead-letter.ndjson");
-    if path.metadata().expect("a file").uid() != 0 {
-        return; // it is about root, who alone can give files away
-    }
     std::os::unix::fs::chown(&path, Some(65_534), Some(65_533)).expect("root may");
     std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("root may");
     assert_eq!(said(&program, &["purge", "--reason", "not-json"]), "letters removed: 2 (2 not-json)");

@@ -14,7 +14,7 @@ use tokio::{
 use x_msrv_engine::nsq::{Connection, Identity, NsqError};
 
 use crate::support::{
-    PATIENCE, block_on,
+    PATIENCE, assert_no_wait, block_on,
     nsqd::{Depths, Lookupd, Nsqd, nobody, ports_side_by_side},
     program::{Program, signal, wait, wait_while_running},
     wait_until,
@@ -80,16 +80,17 @@ fn an_empty_topic_is_known_to_be_empty_at_once() {
     let program = program(&[&nsqd], "");
     let report = program.drain(&["--idle-timeout", "10ms"]);
     assert_eq!(report["stop-reason"], "queue-empty");
-    assert!(report["elapsed-seconds"].as_f64().expect("a number") < 0.5, "{report}");
+    assert_no_wait(&report);
 }
 
+/// nsqd holds back what is less than it may send, a quarter of a second by default, and each run waited for it.
 #[test]
 fn fewer_than_n_are_all_taken_without_the_wait_for_nsqd_s_buffer() {
-    let nsqd = Nsqd::start();
+    let nsqd = Nsqd::with(&["-output-buffer-timeout=1h", "-max-output-buffer-timeout=1h"]);
     nsqd.publish("t", bodies(0..9));
     let report = program(&[&nsqd], "").drain(&["--idle-timeout", "10ms"]);
     assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(9), Some("queue-empty")));
-    assert!(report["elapsed-seconds"].as_f64().expect("a number") < 0.2, "{report}");
+    assert_no_wait(&report);
 }
 
 /// By silence alone, a backlog on nsqd's disk was taken for an empty queue where nsqd paused to read it.
@@ -140,10 +141,10 @@ fn a_port_beside_nsqd_that_does_not_answer_holds_nobody_up() {
     let [tcp, beside] = ports_side_by_side();
     let (nsqd, silent) = (Nsqd::on_ports(&[], [tcp, 0]), TcpListener::bind(("127.0.0.1", beside)).expect("a port"));
     nsqd.publish("t", bodies(0..9));
-    let report = program(&[&nsqd], "").drain(&["--idle-timeout", "0s"]);
+    let report = program(&[&nsqd], "").env("X_MSRV__CONNECT_TIMEOUT", "60s").drain(&["--idle-timeout", "0s"]);
     silent.accept().expect("it was asked");
     assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(9), Some("queue-empty")));
-    assert!(report["elapsed-seconds"].as_f64().expect("a number") < 0.5, "{report}");
+    assert_no_wait(&report);
 }
 
 /// As a firewall does that lets nsqd's own port through only. Each run waited for statistics until they were late, before it asked for a message.
@@ -334,7 +335,7 @@ fn no_nsqd_at_all_is_exit_69_within_the_connect_timeout() {
     let ended = program.run(&[]);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot reach nsqd at 127.0.0.1:"), "{}", ended.stderr);
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < PATIENCE);
 }
 
 #[test]

@@ -36,6 +36,12 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A run that waited for nothing. What it could have waited for takes a minute or more in these tests, so that a busy machine makes no difference.
+#[track_caller]
+pub(crate) fn assert_no_wait(report: &serde_json::Value) {
+    assert!(report["elapsed-seconds"].as_f64().expect("a number") < PATIENCE.as_secs_f64(), "{report}");
+}
+
 /// Runs a future to its end, as the program does.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)

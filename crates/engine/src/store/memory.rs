@@ -24,7 +24,7 @@ impl MemoryStore {
         Self { create_only: true, ..Self::default() }
     }
 
-    /// The same store, which takes this long for each batch.
+    /// The same store, which writes a batch at once and answers after this long.
     #[must_use]
     pub fn slow(&self, delay: Duration) -> Self {
         Self { delay, ..self.clone() }
@@ -62,11 +62,12 @@ impl Store for MemoryStore {
 
     fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            let written: Vec<_> = records.into_iter().map(|Pending { item, answer }| (answer, self.put_one(item))).collect();
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }
-            for Pending { item, answer } in records {
-                answer.give(self.put_one(item));
+            for (answer, result) in written {
+                answer.give(result);
             }
         })
     }

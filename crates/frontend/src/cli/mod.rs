@@ -68,7 +68,8 @@ const EVERYWHERE: &str = "Options of every command";
 pub(crate) struct GlobalArgs {
     /// The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]
     ///
-    /// -c orders is /etc/x-msrv/orders.yml, .yaml, .toml or .json, unless there is a file orders here. -cfg PATH and -cfg=PATH mean the same.
+    /// -c orders is /etc/x-msrv/orders.yml, .yaml, .toml or .json, unless there is a file orders here. A path without an extension, such as ./etc/orders,
+    /// stands for the same four where there is no such file. -cfg PATH and -cfg=PATH mean the same.
     #[arg(short, long, value_name = "PATH", global = true, help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
     /// Log errors only

@@ -128,17 +128,29 @@ fn refuse_near_misses(overrides: &Overrides) -> Result<(), ConfigError> {
 fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let candidates: Vec<PathBuf> = match path {
         None => SEARCHED.iter().map(PathBuf::from).collect(),
-        Some(path) => {
-            let known = Format::of(path).is_some();
-            let others = FORMATS.iter().map(|extension| path.with_extension(extension)).filter(|other| known && other != path);
-            let named = of_the_system(path);
-            let own = (named.is_none() || !path.is_dir()).then(|| path.to_owned());
-            own.into_iter().chain(others).chain(named.into_iter().flatten()).collect()
-        }
+        Some(path) => match of_the_system(path) {
+            Some(named) => [path.to_owned()].into_iter().filter(|own| !own.is_dir()).chain(named).collect(),
+            // A folder of this name, such as /etc/x-msrv of /etc/x-msrv.yml, is told to be one where there is no such file either.
+            None if path.is_dir() => [beside(path), vec![path.to_owned()]].concat(),
+            None => [vec![path.to_owned()], beside(path)].concat(),
+        },
     };
     // One that can't be looked at is found, so that reading it says why.
     let there = |found: &PathBuf| !matches!(found.metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
     candidates.iter().find(|path| there(path)).cloned().ok_or(ConfigError::Missing(candidates))
+}
+
+/// The same path with the extension of each format, in place of its own if that is one of them, else behind the whole name.
+#[must_use]
+pub fn beside(path: &Path) -> Vec<PathBuf> {
+    let name = if Format::of(path).is_some() { path.file_stem() } else { path.file_name() };
+    let with = |extension| {
+        let mut name = name?.to_owned();
+        name.push(".");
+        name.push(extension);
+        Some(path.with_file_name(name))
+    };
+    FORMATS.into_iter().filter_map(with).filter(|other| other != path).collect()
 }
 
 /// Where a configuration is to be that is told like this.

@@ -18,7 +18,7 @@ mod yaml;
 
 pub use error::ConfigError;
 pub(crate) use file::{Namespace, SetName, TableName};
-pub use layers::{FORMATS, Flag, Overrides, SEARCHED, is_name, place};
+pub use layers::{FORMATS, Flag, Overrides, SEARCHED, beside, is_name, place};
 pub use settings::{DeadLetterSettings, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
 
 use std::path::Path;

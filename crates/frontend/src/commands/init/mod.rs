@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use super::{CommandError, say};
 use crate::{
     cli::{InitArgs, Queue, StoreKind},
-    config::{self, ConfigError, FORMATS, Namespace, Overrides, SetName, Settings, TableName},
+    config::{self, ConfigError, Namespace, Overrides, SetName, Settings, TableName},
     timer::Units,
 };
 use template::Template;
@@ -66,8 +66,7 @@ fn error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
 
 /// Another format of the same name would be passed over from now on. What nobody has changed since the package brought it is nobody's.
 fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
-    let others = FORMATS.iter().map(|format| path.with_extension(format)).chain([path.to_owned()]);
-    for there in others {
+    for there in [config::beside(path), vec![path.to_owned()]].concat() {
         let is_there = !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))?;
         if is_there && !(there == path && is_as_shipped(path)) {
             return Err(CommandError::Exists { name: there.display().to_string() });
