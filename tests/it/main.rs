@@ -16,6 +16,7 @@ mod init;
 mod instructions;
 mod nsq;
 mod original;
+mod own_tables;
 mod packaging;
 mod page;
 mod run;

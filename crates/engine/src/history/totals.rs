@@ -79,7 +79,8 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
     add.execute(params![SECONDS, "", run.elapsed.as_secs_f64()])?;
     let ended = since_epoch(run.ended());
     if run.exit_code == 0 {
-        let sql = "INSERT OR REPLACE INTO totals (name, label, value) VALUES (?1, '', ?2)";
+        let sql =
+            "INSERT INTO totals (name, label, value) VALUES (?1, '', ?2) ON CONFLICT (name, label) DO UPDATE SET value = excluded.value";
         transaction.execute(sql, params![LAST_SUCCESS, ended])?;
     } else {
         // A success under a clock that was ahead would hide until that day that there is none any more. It was before this run's end.

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use log::warn;
-use rusqlite::{Connection, Rows, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Rows, Transaction, TransactionBehavior, params};
 
 use super::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError};
 use crate::{
@@ -364,16 +364,29 @@ impl SqlitePublisher {
         {
             let mut insert = transaction.prepare("INSERT INTO messages (body) VALUES (?1)")?;
             for body in bodies {
-                insert.execute(params![&body[..]])?;
+                let rows = insert.execute(params![&body[..]])?;
+                if rows != 1 {
+                    return Err(rusqlite::Error::StatementChangedRows(rows));
+                }
             }
         }
         transaction.commit()
+    }
+
+    /// Whoever owns the file may have added indexes, checks and triggers to the table.
+    fn insert_error(&self, cause: rusqlite::Error) -> SourceError {
+        let fault = match &cause {
+            rusqlite::Error::StatementChangedRows(_) => "a trigger of the table ignored one of them".to_owned(),
+            _ if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => cause.to_string(),
+            _ => return unreachable(&self.path, cause),
+        };
+        SourceError::Messages { place: format!("the embedded queue {}", self.path.display()), fault }
     }
 }
 
 impl Publisher for SqlitePublisher {
     fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        let published = self.insert(bodies).map_err(|cause| unreachable(&self.path, cause));
+        let published = self.insert(bodies).map_err(|cause| self.insert_error(cause));
         Box::pin(std::future::ready(published))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use log::debug;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params, types::Value as Column};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value as Column};
 
 use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
@@ -65,8 +65,7 @@ impl SqliteStore {
             connection.execute_batch(&format!(
                 "CREATE TABLE IF NOT EXISTS \"{set}\" ({KEY_FIELD} ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT"
             ))?;
-            // A table of that name may have been there, of another shape.
-            sqlite::check(&connection, &upsert(set))?;
+            check_shape(&connection, set)?;
             Ok(connection)
         };
         match prepare() {
@@ -108,27 +107,60 @@ impl SqliteStore {
         state_file::exists(&settings.path).map_err(|cause| connect_error(&settings.path, cause.into()))
     }
 
+    /// Writes records in one transaction, unless one of them spoils it for the others.
+    ///
+    /// The table may have rules of its user's: unique indexes, checks, foreign keys, triggers. What they refuse is that record's affair alone.
     fn write(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, PutError>>> {
+        let cause = match self.write_together(records, Guard::Nothing) {
+            Err(Failed::Record(cause)) => cause,
+            Err(Failed::Store(cause)) => return Err(cause),
+            Ok(results) => return Ok(results),
+        };
+        if records.len() == 1 {
+            return Ok(vec![Err(verdict(&cause))]);
+        }
+        match self.write_together(records, Guard::EachRecord) {
+            Err(Failed::Record(_)) => {}
+            Err(Failed::Store(cause)) => return Err(cause),
+            Ok(results) => return Ok(results),
+        }
+        // A trigger has rolled everything back, or a foreign key was looked at only in the end.
+        let (first, second) = records.split_at(records.len() / 2);
+        let mut results = self.write(first)?;
+        results.append(&mut self.write(second)?);
+        Ok(results)
+    }
+
+    fn write_together(&self, records: &[Record], guard: Guard) -> Result<Vec<Result<Put, PutError>>, Failed> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(records.len());
         {
             let mut upsert = transaction.prepare(&upsert(&self.settings.set))?;
             for record in records {
+                if guard == Guard::EachRecord {
+                    transaction.execute_batch("SAVEPOINT record")?;
+                }
                 let key = match &record.key {
                     Key::Int(number) => Column::Integer(*number),
                     Key::Text(text) => Column::Text(text.clone()),
                 };
                 let document = serde_json::to_string(&Document(&record.fields)).expect("a document has text keys and finite numbers");
-                match upsert.execute(params![key, document]) {
-                    Ok(_) => results.push(Ok(Put::Stored)),
-                    Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::TooBig) => {
-                        results.push(Err(PutError::Refused(cause.to_string())));
+                let written = match upsert.execute(params![key, document]).map_err(blamed) {
+                    Ok(0) => Err(PutError::Refused(NOT_TAKEN.to_owned())),
+                    Ok(_) => Ok(Put::Stored),
+                    Err(Failed::Record(cause)) if guard == Guard::EachRecord && !self.connection.is_autocommit() => {
+                        transaction.execute_batch("ROLLBACK TO record")?;
+                        Err(verdict(&cause))
                     }
-                    Err(cause) => return Err(cause),
+                    Err(failed) => return Err(failed),
+                };
+                if guard == Guard::EachRecord {
+                    transaction.execute_batch("RELEASE record")?;
                 }
+                results.push(written);
             }
         }
-        transaction.commit()?;
+        transaction.commit().map_err(blamed)?;
         Ok(results)
     }
 
@@ -150,8 +182,79 @@ impl SqliteStore {
     }
 }
 
+/// What a record is kept from spoiling.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    /// The transaction fails with it.
+    Nothing,
+    /// What it has changed is taken back, and the transaction goes on.
+    EachRecord,
+}
+
+/// Why a transaction failed, and who is to blame. Nothing of it was written.
+enum Failed {
+    Record(rusqlite::Error),
+    Store(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(cause: rusqlite::Error) -> Self {
+        Self::Store(cause)
+    }
+}
+
+/// Who is to blame where the statement fits the table and fails nevertheless. SQLite's general error is then one of an expression in an index or a trigger,
+/// which met a value that it cannot use.
+fn blamed(cause: rusqlite::Error) -> Failed {
+    use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch, Unknown};
+    match cause.sqlite_error_code() {
+        Some(ConstraintViolation | TooBig | TypeMismatch | Unknown) => Failed::Record(cause),
+        _ => Failed::Store(cause),
+    }
+}
+
+/// What a record comes to that failed by itself.
+fn verdict(cause: &rusqlite::Error) -> PutError {
+    match cause.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => PutError::Refused(format!("the table has a rule against it: {cause}")),
+        Some(ErrorCode::Unknown) => PutError::Unknown(cause.to_string()),
+        _ => PutError::Refused(cause.to_string()),
+    }
+}
+
+/// A statement that succeeds and changes no row.
+const NOT_TAKEN: &str =
+    "the table did not take it: a trigger ignored it, or it has a row whose gid differs only in what its collation ignores";
+
+/// Writes over the row with the same `gid`, and no other. `OR ABORT` stands above what the table says of conflicts: its `ON CONFLICT REPLACE` would delete
+/// rows of other messages, its `ON CONFLICT IGNORE` would lose this one. The last condition is about a table whose `gid` has a collation such as `NOCASE`.
 fn upsert(set: &TableName) -> String {
-    format!("INSERT INTO \"{set}\" ({KEY_FIELD}, document) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET document = excluded.document")
+    format!(
+        "INSERT OR ABORT INTO \"{set}\" ({KEY_FIELD}, document) VALUES (?1, ?2) ON CONFLICT ({KEY_FIELD}) \
+         DO UPDATE SET document = excluded.document WHERE {KEY_FIELD} = excluded.{KEY_FIELD} COLLATE BINARY"
+    )
+}
+
+/// Makes sure that a table of that name, which may have been there before, can take records.
+fn check_shape(connection: &Connection, set: &TableName) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    sqlite::check(connection, &upsert(set)).map_err(|error| match error {
+        rusqlite::Error::SqliteFailure(code, Some(text)) if text.starts_with("ON CONFLICT clause does not match") => {
+            let fault = format!("column {KEY_FIELD} of the table {set} is neither its primary key nor unique");
+            rusqlite::Error::SqliteFailure(code, Some(fault))
+        }
+        other => other,
+    })?;
+    let never_filled = format!(
+        "SELECT name FROM pragma_table_xinfo(?1) WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0 AND hidden = 0 \
+         AND name COLLATE NOCASE NOT IN ('{KEY_FIELD}', 'document')"
+    );
+    match connection.query_row(&never_filled, [set.to_string()], |row| row.get::<_, String>(0)).optional()? {
+        None => Ok(()),
+        Some(column) => {
+            let fault = format!("column {column} of the table {set} is NOT NULL and has no default, so it takes no record");
+            Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, fault).into())
+        }
+    }
 }
 
 struct Document<'a>(&'a crate::record::Fields);
