@@ -8,7 +8,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{nsqd::Nsqd, program::Program, wait_until};
+use crate::support::{
+    nsqd::Nsqd,
+    program::{Program, wait},
+    wait_until,
+};
 
 const EMBEDDED: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 100\n";
 
@@ -77,6 +81,90 @@ fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
     assert!(ended.code == Some(66) && ended.stderr.contains("no dead letter has the id nonesuch"), "{}", ended.stderr);
 }
 
+/// How another program writes a letter.
+type Writes = fn(&Value) -> String;
+
+/// `jq`, an editor or another consumer wrote the file anew, and none of its lines was a dead letter any longer: a replay refused all of them.
+#[test]
+fn letters_that_went_through_another_program_are_letters_and_each_is_sent_once() {
+    let other_programs: [(&str, Writes); 6] = [
+        ("jq -c .", |letter| letter.to_string()),
+        ("jq -c 'del(.replayed)'", |letter| {
+            let mut letter = letter.clone();
+            letter.as_object_mut().expect("an object").remove("replayed");
+            letter.to_string()
+        }),
+        ("another order", |letter| {
+            let keys = letter.as_object().expect("an object").iter().rev();
+            format!("{{ {} }}\r", keys.map(|(key, value)| format!("\"{key}\" : {value}")).collect::<Vec<_>>().join(" , "))
+        }),
+        ("a key more", |letter| {
+            let mut letter = letter.clone();
+            letter["seen"] = "by Ada".into();
+            letter.to_string()
+        }),
+        ("null in the place of false", |letter| letter.to_string().replace(r#""replayed":false"#, r#""replayed":null"#)),
+        ("a byte order mark", |letter| format!("\u{feff}{letter}")),
+    ];
+    for (what, write) in other_programs {
+        let program = with_letters();
+        let lines: Vec<_> = program.letters().iter().map(|letter| format!("{}\n", write(letter))).collect();
+        program.write("dead-letter.ndjson", &format!("{}no letter\n", lines.concat()));
+        assert_eq!(listed(&program, &[]).len(), 4, "{what}");
+        let id = program.run(&["dead", "show", listed(&program, &[])[3]["id"].as_str().expect("an id"), "--body"]);
+        assert_eq!(id.stdout, "\u{1}", "{what}");
+        let replay = |more: &[&str]| said(&program, &[&["replay"], more].concat());
+        assert!(replay(&["--reason", "not-json"]).ends_with("letters sent: 2, sent before: 0, 1 are no letters"), "{what}");
+        let untouched = std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("a file");
+        assert!(untouched.contains(&lines[2]) && untouched.ends_with("no letter\n"), "{what}: {untouched}");
+        assert!(replay(&[]).ends_with("letters sent: 2, sent before: 2, 1 are no letters"), "{what}");
+        assert!(replay(&[]).ends_with("letters sent: 0, sent before: 4, 1 are no letters"), "{what}");
+        assert_eq!(listed(&program, &["--replayed"]).len(), 4, "{what}");
+        let kept = std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("a file");
+        assert_eq!(kept.matches("by Ada").count(), if what == "a key more" { 4 } else { 0 }, "what others have added stays");
+        assert!(
+            said(&program, &["purge", "--reason", "not-object", "--replayed"]).ends_with("letters removed: 1 (1 not-object)"),
+            "{what}"
+        );
+        assert_eq!(listed(&program, &["--all"]).len(), 3, "{what}");
+    }
+}
+
+/// While the lines were written anew a run could have appended to the old file, whose letters would have been lost with it.
+#[test]
+fn no_letter_is_lost_where_runs_append_while_a_replay_makes_room_in_the_file() {
+    let program = with_letters();
+    for round in 1..=5 {
+        let lines: Vec<_> = program.letters().iter().map(Value::to_string).collect();
+        program.write("dead-letter.ndjson", &(lines.join("\n") + "\n"));
+        program.run_with_input(&["send"], "[]\n".repeat(20).as_bytes());
+        let runs: Vec<_> = (0..4).map(|_| program.spawn(&["run", "--max-messages", "5"])).collect();
+        said(&program, &["replay", "--all", "--reason", "too-large"]);
+        for run in runs {
+            assert_eq!(wait(run).code, Some(0));
+        }
+        while program.drain(&[])["received"] != 0 {}
+        let count = |filter: &[&str]| listed(&program, &[&["--all", "--reason"], filter].concat()).len();
+        assert_eq!((count(&["not-object"]), count(&["not-json"])), (1 + 20 * round, 2));
+    }
+}
+
+/// A consumer of the topic that publishes letters again does not write them as we do.
+#[test]
+fn a_letter_in_the_topic_may_be_written_by_another_program() {
+    let nsqd = Nsqd::start();
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{0}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead}}}}\n",
+        nsqd.tcp
+    ));
+    let letter =
+        r#"{"id":"0a","body":"{}","reason":"schema","detail":"","attempts":1,"source":"t@h:1","time":"2026-01-01T00:00:00.000Z","seen":1}"#;
+    nsqd.publish("dead", [letter.to_owned()]);
+    assert_eq!(listed(&program, &[]).len(), 1);
+    assert_eq!(said(&program, &["replay"]), "letters sent: 1, sent before: 0");
+    assert_eq!(program.drain(&[])["stored"], 1);
+}
+
 /// Whoever may write the file could rewrite an administrator's screen.
 #[test]
 fn what_letters_say_moves_no_cursor_and_makes_no_lines_of_its_own() {
@@ -143,7 +231,9 @@ fn an_id_that_several_messages_have_is_no_reason_to_take_the_wrong_one() {
     {
         let ended = program.run(&[&["dead"], words].concat());
         assert!(
-            ended.code == Some(2) && ended.stdout.is_empty() && ended.stderr.contains("say which: t@a:1/0a, t@b:1/0a"),
+            ended.code == Some(2)
+                && ended.stdout.is_empty()
+                && ended.stderr.contains("id 0a is ambiguous; use SOURCE/ID: t@a:1/0a, t@b:1/0a"),
             "{words:?} {}",
             ended.stderr
         );

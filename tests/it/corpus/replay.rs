@@ -1,41 +1,41 @@
 //! A file of dead letters, and its replay.
 
-use std::{
-    fs::File,
-    io::{Seek as _, Write as _},
-    ops::Range,
-    os::unix::fs::FileExt as _,
-    path::Path,
-    time::SystemTime,
-};
+use std::{ops::Range, path::Path, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use serde_json::{Value, json};
 use x_msrv_engine::{
     BoxFuture,
-    dead_letter::{Letter, NOT_REPLAYED, filter::Filter, replayed},
+    dead_letter::{
+        Letter, NOT_REPLAYED,
+        filter::Filter,
+        letters::{self, open_to_mark},
+        replayed,
+    },
     decode::Rejection,
     message::{Message, Origin},
     source::{Publisher, SourceError},
 };
-use x_msrv_frontend::commands::dead::replay::{Replayed, letters};
+use x_msrv_frontend::commands::dead::replay::{self, Replayed};
 
 /// As a body, the bytes come back from a letter. As a file, each letter in them is sent once, however often the queue fails in between, and is
-/// marked; nothing else is touched.
+/// marked, where it stands or in a line that holds the same; nothing else is touched.
 pub(crate) fn check(bytes: &[u8]) {
     comes_back_from_a_letter(bytes);
-    let mut file = tempfile::tempfile_in(memory()).expect("a file");
-    file.write_all(bytes).expect("written");
+    let folder = tempfile::tempdir_in(memory()).expect("a folder");
+    let file = folder.path().join("letters");
+    std::fs::write(&file, bytes).expect("written");
     let first = bytes.len() % 2;
     let mut queue = Queue { sent: Vec::new(), calls: 0, fails: first..first + bytes.len() % 3 };
     let mut ended = replay(&file, &mut queue);
     for _ in 0..2 {
         ended = if ended.is_err() { replay(&file, &mut queue) } else { ended };
     }
-    let after = content(&file);
+    let after = std::fs::read(&file).expect("read");
     let expected = Expected::of(bytes);
     assert_eq!(queue.sent, expected.sent, "each letter once, and in their order");
-    assert!(after == expected.after, "only marks are written:\n{}\n{}", after.escape_ascii(), expected.after.escape_ascii());
+    expected.check(&after);
     match ended {
         Ok(Replayed { sent, before, no_letters }) => assert_eq!((sent + before, no_letters), (expected.letters, expected.no_letters)),
         Err(_) => assert!(expected.letters == 0, "no letter is given up"),
@@ -43,7 +43,11 @@ pub(crate) fn check(bytes: &[u8]) {
     if let Ok(again) = replay(&file, &mut queue) {
         assert_eq!((again.sent, again.before), (0, expected.letters));
     }
-    assert_eq!((queue.sent.len(), content(&file) == after), (expected.sent.len(), true), "a second replay does nothing");
+    assert_eq!(
+        (queue.sent.len(), std::fs::read(&file).expect("read") == after),
+        (expected.sent.len(), true),
+        "a second replay does nothing"
+    );
 }
 
 fn comes_back_from_a_letter(body: &[u8]) {
@@ -64,21 +68,14 @@ fn memory() -> &'static Path {
     if memory.is_dir() { memory } else { Path::new("/tmp") }
 }
 
-fn replay(file: &File, queue: &mut Queue) -> Result<Replayed, String> {
-    let mut start = file;
-    start.rewind().expect("a file");
+fn replay(path: &Path, queue: &mut Queue) -> Result<Replayed, String> {
     let not_replayed = Filter { replayed: Some(false), ..Filter::default() };
+    let file = open_to_mark(path, |letter| not_replayed.matches(letter)).now_or_never().expect("nobody else has it");
     let mut replayed = Replayed::default();
-    let ended = letters(file, Path::new("letters"), &not_replayed, SystemTime::UNIX_EPOCH, queue, &mut replayed)
+    let ended = replay::letters(&file.expect("opened"), path, &not_replayed, SystemTime::UNIX_EPOCH, queue, &mut replayed)
         .now_or_never()
         .expect("this queue answers at once");
     ended.map(|()| replayed).map_err(|error| error.to_string())
-}
-
-fn content(file: &File) -> Vec<u8> {
-    let mut content = vec![0; usize::try_from(file.metadata().expect("a file").len()).expect("a small file")];
-    file.read_exact_at(&mut content, 0).expect("read");
-    content
 }
 
 /// A queue that refuses some of the batches.
@@ -101,35 +98,67 @@ impl Publisher for Queue {
 }
 
 /// What has to come of a file: lines that are JSON with all that belongs to a letter.
+#[derive(Default)]
 struct Expected {
     letters: usize,
     no_letters: u64,
     sent: Vec<Bytes>,
-    after: Vec<u8>,
+    after: Vec<After>,
+}
+
+/// What has to come of a line.
+enum After {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A line with this in it.
+    Json(Value),
 }
 
 impl Expected {
     fn of(bytes: &[u8]) -> Self {
-        let mut expected = Self { letters: 0, no_letters: 0, sent: Vec::new(), after: bytes.to_vec() };
-        let mut offset = 0;
+        let mut expected = Self::default();
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let letter = serde_json::from_slice::<Letter>(line).ok();
+            let mut same = line.to_vec();
+            let json = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+            let letter = serde_json::from_slice::<Letter>(json).ok();
+            // Of a key that is there twice the last one counts, as other programs have it.
+            let object = serde_json::from_slice::<Value>(json).unwrap_or_default();
+            let letter =
+                if line.starts_with(NOT_REPLAYED) || letter.is_none() { letter } else { serde_json::from_value(object.clone()).ok() };
             let body = letter.as_ref().and_then(|letter| letter.body.to_bytes().ok());
             match letter.zip(body) {
-                Some((Letter { replayed: Some(time), .. }, _))
-                    if time.len() == 24 && line.starts_with(format!(r#"{{"replayed":"{time}""#).as_bytes()) =>
-                {
+                None => expected.no_letters += 1,
+                Some((letter, body)) => {
                     expected.letters += 1;
+                    if letter.replayed.is_none() {
+                        expected.sent.push(body.into());
+                        if line.starts_with(NOT_REPLAYED) {
+                            same[..NOT_REPLAYED.len()].copy_from_slice(&replayed(SystemTime::UNIX_EPOCH));
+                        } else {
+                            let mut object = object;
+                            object["replayed"] = json!("1970-01-01T00:00:00.000Z");
+                            expected.after.push(After::Json(object));
+                            continue;
+                        }
+                    }
                 }
-                Some((Letter { replayed: None, .. }, body)) if line.starts_with(NOT_REPLAYED) => {
-                    expected.letters += 1;
-                    expected.sent.push(body.into());
-                    expected.after[offset..offset + NOT_REPLAYED.len()].copy_from_slice(&replayed(SystemTime::UNIX_EPOCH));
-                }
-                _ => expected.no_letters += 1,
             }
-            offset += line.len();
+            expected.after.push(After::Bytes(same));
         }
         expected
+    }
+
+    fn check(&self, after: &[u8]) {
+        let lines: Vec<_> = after.split_inclusive(|byte| *byte == b'\n').collect();
+        assert_eq!(lines.len(), self.after.len(), "{}", after.escape_ascii());
+        for (line, expected) in lines.iter().zip(&self.after) {
+            match expected {
+                After::Bytes(bytes) => assert!(line == bytes, "{}\n{}", line.escape_ascii(), bytes.escape_ascii()),
+                After::Json(object) => {
+                    assert_eq!(serde_json::from_slice::<Value>(line).ok().as_ref(), Some(object));
+                    assert!(letters::has_room(line), "it can be marked from now on");
+                }
+            }
+        }
     }
 }

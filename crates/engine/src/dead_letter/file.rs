@@ -76,7 +76,7 @@ fn append(file: &mut File, letters: &[Pending<'_>]) -> io::Result<()> {
     };
     write().inspect_err(|_| {
         if let Err(error) = file.set_len(before) {
-            log::warn!(cause = error.to_string(); "half a dead letter stays in the file");
+            log::warn!(cause = error.to_string(); "a truncated dead letter remains in the file");
         }
     })
 }

@@ -25,9 +25,9 @@ const LOCK_POLL: Duration = Duration::from_millis(2);
 /// What a line holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A letter, whole, that can be marked where it stands.
+    /// A letter, whole, whatever wrote it: its keys may have any order and any space between them, and there may be others.
     Letter(Letter),
-    /// Anything else: half a letter, which somebody left who was killed, or something that is none.
+    /// Anything else: a truncated letter of a process that was killed, or something that is none.
     NoLetter,
 }
 
@@ -43,15 +43,47 @@ pub struct Place {
 /// What is in a line.
 #[must_use]
 pub fn parse(line: &[u8]) -> Line {
-    let letter = serde_json::from_slice::<Letter>(line).ok().filter(|letter| letter.body.to_bytes().is_ok());
-    letter.filter(|letter| can_be_marked(line, letter)).map_or(Line::NoLetter, Line::Letter)
+    let letter = read(line).filter(|letter| letter.body.to_bytes().is_ok());
+    letter.map_or(Line::NoLetter, Line::Letter)
 }
 
-/// Whether a mark is as long as what the line begins with.
-fn can_be_marked(line: &[u8], letter: &Letter) -> bool {
-    let Some(time) = &letter.replayed else { return line.starts_with(NOT_REPLAYED) };
-    let begins = format!(r#"{{"replayed":"{time}""#);
-    begins.len() == NOT_REPLAYED.len() && line.starts_with(begins.as_bytes())
+fn read(line: &[u8]) -> Option<Letter> {
+    let letter = serde_json::from_slice(without_mark(line)).ok()?;
+    // Of a key that is there twice the last one counts, as it does when the line is written anew.
+    if has_room(line) { Some(letter) } else { serde_json::from_value(serde_json::from_slice(without_mark(line)).ok()?).ok() }
+}
+
+/// Editors put a byte order mark in front of the first line.
+fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+}
+
+/// Whether a line that holds a letter begins with its `replayed` and as much room as the moment of a replay takes.
+#[must_use]
+pub fn has_room(line: &[u8]) -> bool {
+    let Some(value) = line.get(..NOT_REPLAYED.len()).and_then(|begin| begin.strip_prefix(br#"{"replayed":"#)) else { return false };
+    match value.trim_ascii_end() {
+        [b'"', time @ .., b'"'] => !time.iter().any(|byte| matches!(byte, b'"' | b'\\')),
+        value => value == b"false",
+    }
+}
+
+/// The same letter with that room, and with all that it holds beside what is ours.
+fn with_room(line: &[u8], letter: &Letter) -> io::Result<Vec<u8>> {
+    let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(without_mark(line))?;
+    keys.remove("replayed");
+    let mut new = match &letter.replayed {
+        None => NOT_REPLAYED.to_vec(),
+        // One that is no time stays one that was replayed.
+        Some(time) => replayed(humantime::parse_rfc3339_weak(time).unwrap_or(SystemTime::UNIX_EPOCH)),
+    };
+    let mut rest = serde_json::to_vec(&keys)?;
+    rest[0] = b',';
+    new.append(&mut rest);
+    if line.ends_with(b"\n") {
+        new.push(b'\n');
+    }
+    Ok(new)
 }
 
 /// The lines of a file as far as it goes now, for runs may append to it meanwhile.
@@ -107,17 +139,51 @@ pub fn lock_folder(path: &Path) -> io::Result<Option<File>> {
 /// # Cancel safety
 /// Dropping the future while the lock is waited for changes nothing.
 pub async fn purge(path: &Path, mut goes: impl FnMut(&Place, &[u8]) -> bool) -> io::Result<()> {
+    change(path, |place, line| Ok(if goes(place, line) { Change::Goes } else { Change::Stays })).await
+}
+
+/// Opens a file to mark letters in it. Those that are `meant` and have no room for that, because another program wrote them, get it before: the file is
+/// replaced as a whole, while runs wait.
+///
+/// # Errors
+/// The file can't be opened, read or replaced, or runs do not let go of it.
+///
+/// # Cancel safety
+/// Dropping the future while the lock is waited for changes nothing.
+pub async fn open_to_mark(path: &Path, meant: impl Fn(&Letter) -> bool) -> io::Result<File> {
+    let change_of = |line: &[u8]| match parse(line) {
+        Line::Letter(letter) if !has_room(line) && meant(&letter) => with_room(line, &letter).map(Change::Becomes),
+        _ => Ok(Change::Stays),
+    };
+    for line in lines(&state_file::open_to_read(path)?)? {
+        if matches!(change_of(&line?.1)?, Change::Becomes(_)) {
+            change(path, |_, line| change_of(line)).await?;
+            break;
+        }
+    }
+    state_file::open_to_overwrite(path)
+}
+
+/// What becomes of a line.
+enum Change {
+    Stays,
+    Goes,
+    Becomes(Vec<u8>),
+}
+
+/// Puts another file in the place of this one, under the lock by which runs append to it.
+async fn change(path: &Path, change_of: impl FnMut(&Place, &[u8]) -> io::Result<Change>) -> io::Result<()> {
     let file = open_locked(path).await?;
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    let rewritten = rewrite(&file, &new, &mut goes).and_then(|Rewritten { kept, gone }| {
-        if kept == 0 || gone == 0 {
+    let rewritten = rewrite(&file, &new, change_of).and_then(|Rewritten { lines, changed }| {
+        if lines == 0 || !changed {
             std::fs::remove_file(&new)?;
         }
-        match (kept, gone) {
-            (_, 0) => return Ok(()),
-            (0, _) => std::fs::remove_file(path)?,
+        match (lines, changed) {
+            (_, false) => return Ok(()),
+            (0, true) => std::fs::remove_file(path)?,
             _ => std::fs::rename(&new, path)?,
         }
         File::open(state_file::folder(path))?.sync_all()
@@ -125,14 +191,15 @@ pub async fn purge(path: &Path, mut goes: impl FnMut(&Place, &[u8]) -> bool) -> 
     rewritten.inspect_err(|_| drop(std::fs::remove_file(&new)))
 }
 
-/// Lines that are in the new file, and that are not.
+/// What is in the new file.
 #[derive(Default)]
 struct Rewritten {
-    kept: u64,
-    gone: u64,
+    lines: u64,
+    /// Whether that differs from what is in the old one.
+    changed: bool,
 }
 
-fn rewrite(file: &File, new: &Path, goes: &mut impl FnMut(&Place, &[u8]) -> bool) -> io::Result<Rewritten> {
+fn rewrite(file: &File, new: &Path, mut change_of: impl FnMut(&Place, &[u8]) -> io::Result<Change>) -> io::Result<Rewritten> {
     match std::fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {} // somebody was killed in the middle of this
@@ -147,12 +214,15 @@ fn rewrite(file: &File, new: &Path, goes: &mut impl FnMut(&Place, &[u8]) -> bool
     let mut rewritten = Rewritten::default();
     for line in lines(file)? {
         let (place, line) = line?;
-        if goes(&place, &line) {
-            rewritten.gone += 1;
-        } else {
-            writer.write_all(&line)?;
-            rewritten.kept += 1;
-        }
+        let change = change_of(&place, &line)?;
+        rewritten.changed |= !matches!(change, Change::Stays);
+        let line = match change {
+            Change::Stays => line,
+            Change::Goes => continue,
+            Change::Becomes(line) => line,
+        };
+        writer.write_all(&line)?;
+        rewritten.lines += 1;
     }
     writer.flush()?;
     drop(writer);

@@ -87,7 +87,7 @@ pub fn replayed(time: SystemTime) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// When it was published again, RFC 3339 in UTC; `false` in JSON where it was not.
-    #[serde(serialize_with = "or_false", deserialize_with = "unless_false")]
+    #[serde(default, serialize_with = "or_false", deserialize_with = "unless_false")]
     pub replayed: Option<String>,
     /// When it was rejected, RFC 3339 in UTC.
     pub time: String,
@@ -181,10 +181,10 @@ fn unless_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
         Time(String),
         Flag(bool),
     }
-    match TimeOrFalse::deserialize(deserializer)? {
-        TimeOrFalse::Time(time) => Ok(Some(time)),
-        TimeOrFalse::Flag(false) => Ok(None),
-        TimeOrFalse::Flag(true) => Err(D::Error::custom("the time of the replay, or false, is wanted")),
+    match Option::deserialize(deserializer)? {
+        Some(TimeOrFalse::Time(time)) => Ok(Some(time)),
+        Some(TimeOrFalse::Flag(false)) | None => Ok(None),
+        Some(TimeOrFalse::Flag(true)) => Err(D::Error::custom("the time of the replay, or false, is wanted")),
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) enum DeadCommand {
     Replay(DeadReplayArgs),
     /// Remove dead letters for good
     ///
-    /// At least one word has to say which. A file is replaced as a whole, while runs wait for some milliseconds.
+    /// Give at least one filter (--reason, --since, ...). A file is replaced as a whole, while runs wait for some milliseconds.
     #[command(after_help = "Examples:
   x-msrv dead purge --replayed
   x-msrv dead purge --all --until 30d --dry-run")]

@@ -77,7 +77,7 @@ pub enum CommandError {
         id: String,
     },
     /// Letters of several messages have this id.
-    #[error("several messages have the id {id}; say which: {which}")]
+    #[error("id {id} is ambiguous; use SOURCE/ID: {which}")]
     SeveralLetters {
         /// Which id.
         id: String,

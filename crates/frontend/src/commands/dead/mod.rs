@@ -126,5 +126,9 @@ fn each_letter(path: &Path, mut look: impl FnMut(Letter)) -> Result<(), CommandE
 }
 
 fn none_at_all(path: &Path, lines: u64, no_letters: u64) -> Result<(), CommandError> {
-    if lines > 0 && no_letters == lines { Err(file_error(path, "read", "none of its lines is a dead letter")) } else { Ok(()) }
+    if lines > 0 && no_letters == lines {
+        Err(file_error(path, "read", "none of its lines is a dead letter, which is one JSON object on a line"))
+    } else {
+        Ok(())
+    }
 }

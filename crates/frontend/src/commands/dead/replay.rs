@@ -1,12 +1,13 @@
 //! `x-msrv dead replay`
 //!
 //! A letter in a file that was published is marked where it stands, with the time: the mark has the length of what was there, so that the file may be
-//! appended to or renamed meanwhile. The mark is written, and synced, after the queue has acknowledged its batch; whoever is killed between the two
+//! appended to or renamed meanwhile. Letters without room for a mark, which went through another program, get it before any is published. The mark is written, and synced, after the queue has acknowledged its batch; whoever is killed between the two
 //! sends that batch again. A letter in a topic is finished there in the same order.
 
 use std::{fs::File, io, path::Path, time::SystemTime};
 
 use bytes::Bytes;
+use log::warn;
 
 use super::{
     NoLetters, confirmed, file_error, files,
@@ -27,7 +28,6 @@ use x_msrv_engine::{
     },
     message::Delivery,
     source::{Publisher, Source},
-    state_file,
 };
 
 /// Letters that are published, and then marked, in one go.
@@ -50,7 +50,7 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     for path in files(settings, select)? {
         // The lock first: a purge puts another file in the place of this one, and marks in the old one would be lost.
         let locked = lock_folder(&path).map_err(|cause| replayed.until(cause))?;
-        let file = match state_file::open_to_overwrite(&path) {
+        let file = match letters::open_to_mark(&path, |letter| filter.matches(letter)).await {
             // A run has renamed it since it was looked for; the next replay has what is in it.
             Err(cause) if cause.kind() == io::ErrorKind::NotFound && select.files.is_empty() => continue,
             opened => opened.map_err(|cause| replayed.until(file_error(&path, "open", cause)))?,
@@ -92,7 +92,7 @@ impl Replayed {
     }
 }
 
-/// Publishes the letters in `file` that are meant, and marks them with `time`; `path` is its name, for messages. What was done is added to `replayed`,
+/// Publishes the letters in `file`, from [`letters::open_to_mark`], that are meant, and marks them with `time`; `path` is its name, for messages. What was done is added to `replayed`,
 /// also where it fails.
 ///
 /// # Errors
@@ -112,6 +112,9 @@ pub async fn letters(
         let (place, line) = line.map_err(|cause| file_error(path, "read", cause))?;
         count += 1;
         match letters::parse(&line) {
+            Line::Letter(letter) if filter.matches(&letter) && !letters::has_room(&line) => {
+                warn!(path = path.display().to_string(), line = place.number; "a dead letter came too late for this replay");
+            }
             Line::Letter(letter) if filter.matches(&letter) => {
                 let body = letter.body.to_bytes().expect("a letter is parsed with its body");
                 replay.add(place.offset, body.into()).await?;

@@ -147,10 +147,8 @@ impl Letters {
 }
 
 fn lost() -> SourceError {
-    SourceError::Unreachable {
-        place: "the topic of dead letters any more".to_owned(),
-        cause: "the connection was lost before all were seen".into(),
-    }
+    let cause = "lost the connection to the dead-letter topic before all letters were seen".into();
+    SourceError::Unreachable { place: "the dead-letter topic".to_owned(), cause }
 }
 
 /// Looks at the letters that are meant. Whether that was all of them.
