@@ -849,7 +849,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__status)
-            opts="-c -q -v -h --json --warning --critical --config --quiet --verbose --help"
+            opts="-c -q -v -h --json --warning --critical --forget --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -860,6 +860,10 @@ _x__msrv() {
                     return 0
                     ;;
                 --critical)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --forget)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

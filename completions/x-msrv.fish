@@ -88,6 +88,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s v -l verbose -d 
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l warning -d 'Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l critical -d 'The same for what is critical' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l forget -d 'Forget a server of the queue that is gone for good, by its HOST:PORT' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l json -d 'One JSON object on one line'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s q -l quiet -d 'Log errors only'

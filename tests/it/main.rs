@@ -21,6 +21,7 @@ mod packaging;
 mod page;
 mod run;
 mod secrets;
+mod servers;
 mod stand_in;
 mod support;
 mod tls;

@@ -26,6 +26,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod secret;
+pub mod servers;
 pub mod source;
 pub mod sqlite;
 pub mod state_file;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use log::info;
 use serde::Serialize;
 
-use crate::{budget::StopReason, exit::Exit, message::Settlement, outcome::Outcome, source::Closing};
+use crate::{budget::StopReason, exit::Exit, message::Settlement, outcome::Outcome, servers::Servers, source::Closing};
 
 /// Messages by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -153,6 +153,19 @@ pub struct RunReport {
     /// What is wrong with the set-up, where that stopped the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// The queue's servers, where it was asked for messages; in JSON, the names of those that were not reached.
+    #[serde(rename = "unreached", skip_serializing_if = "are_all_reached", serialize_with = "unreached")]
+    pub servers: Option<Servers>,
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+fn are_all_reached(servers: &Option<Servers>) -> bool {
+    servers.as_ref().is_none_or(Servers::are_all_reached)
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+fn unreached<S: serde::Serializer>(servers: &Option<Servers>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(servers.iter().flat_map(Servers::unreached))
 }
 
 pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -176,7 +189,7 @@ impl RunReport {
         };
         let per_second = u128::from(counters.received) * 1_000_000 / elapsed.as_micros().max(1);
         let messages_per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
-        Self { stop_reason, counters, reasons, depth, elapsed, messages_per_second, fault }
+        Self { stop_reason, counters, reasons, depth, elapsed, messages_per_second, fault, servers: None }
     }
 
     /// The exit code that the run deserves.

@@ -92,6 +92,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         put_off_by: None,
     };
     let demand = Demand { max_messages: limits.max_messages, idle_timeout: limits.idle_timeout };
+    let servers = drain.parts.source.servers();
     let before = drain.parts.source.start(demand).await?;
     let expected = before.map(|depth| depth.min(limits.max_messages.get()));
     drain.parts.progress.set(Progress { done: 0, expected });
@@ -100,7 +101,8 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
     let closing = parts.source.close().await;
     tally.counters.count_closing(closing);
     let reason = stop.expect("work ends only after a reason to stop");
-    Ok(RunReport::new(reason, tally, Depth { before, after: closing.depth }, began.elapsed(), fault))
+    let report = RunReport::new(reason, tally, Depth { before, after: closing.depth }, began.elapsed(), fault);
+    Ok(RunReport { servers: Some(servers), ..report })
 }
 
 struct Drain<'a> {

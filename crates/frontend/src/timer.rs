@@ -63,21 +63,25 @@ impl Units {
         format!("{}.timer", self.name)
     }
 
-    /// Asks systemd.
+    /// Asks systemd. Returns `None` where the system was not booted by it, or where it has no such timer.
     ///
     /// # Errors
-    /// There is none, it does not answer, or it has no such timer; in words for a person.
-    pub fn ask(&self, now: Now) -> Result<Timer, String> {
+    /// It does not answer; in words for a person.
+    pub fn ask(&self, now: Now) -> Result<Option<Timer>, String> {
+        // As sd_booted(3) does.
+        if !Path::new("/run/systemd/system").is_dir() {
+            return Ok(None);
+        }
         let (timer, service) = (self.timer(), self.service());
         let [load_state, active, unit_file_state] = properties(&timer, "Unit", ["LoadState", "ActiveState", "UnitFileState"])?;
         if load_state != "loaded" {
-            return Err(format!("systemd has no {timer}"));
+            return Ok(None);
         }
         let moments = ["LastTriggerUSec", "NextElapseUSecRealtime", "NextElapseUSecMonotonic"];
         let [last, next_realtime, next_monotonic] = properties(&timer, "Timer", moments)?;
         let [running] = properties(&service, "Unit", ["ActiveState"])?;
         let [result] = properties(&service, "Service", ["Result"])?;
-        Ok(Timer {
+        Ok(Some(Timer {
             unit: timer,
             is_active: active == "active",
             unit_file_state,
@@ -85,7 +89,7 @@ impl Units {
             failure: Some(result).filter(|result| result != "success"),
             last: by_realtime(&last),
             next: next(now, &next_realtime, &next_monotonic),
-        })
+        }))
     }
 
     /// The service's name.

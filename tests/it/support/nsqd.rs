@@ -132,6 +132,14 @@ struct ChannelStats {
     timeout_count: u64,
 }
 
+fn post(http: &HostPort, path: &str, body: &str) {
+    let mut stream = TcpStream::connect((http.host.as_str(), http.port)).expect("it answers");
+    write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("it listens");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
+}
+
 impl Nsqd {
     pub(crate) fn start() -> Self {
         Self::with(&[])
@@ -181,11 +189,7 @@ impl Nsqd {
     }
 
     fn post_body(&self, path: &str, body: &str) {
-        let mut stream = TcpStream::connect((self.http.host.as_str(), self.http.port)).expect("nsqd answers");
-        write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("it listens");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
+        post(&self.http, path, body);
     }
 
     /// Ends it the hard way; what it had in memory is lost.
@@ -277,6 +281,11 @@ impl Lookupd {
         Nsqd::with(&[&format!("-lookupd-tcp-address={}", self.tcp)])
     }
 
+    /// Does what an administrator does by its HTTP interface.
+    pub(crate) fn post(&self, path: &str) {
+        post(&self.http, path, "");
+    }
+
     /// Waits until `count` nsqd are known to have `topic`.
     pub(crate) fn wait_for(&self, topic: &str, count: usize) {
         #[derive(Deserialize)]
@@ -286,7 +295,10 @@ impl Lookupd {
         wait_until("nsqlookupd knows the topic", || {
             let answer =
                 block_on(get_json::<Lookup>(&self.http, &format!("/lookup?topic={topic}"), Bounds::of(PATIENCE))).expect("an answer");
-            matches!(answer, Answer::Found(lookup) if lookup.producers.len() == count)
+            match answer {
+                Answer::Found(lookup) => lookup.producers.len() == count,
+                Answer::NotFound(_) => count == 0,
+            }
         });
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use log::warn;
 
 use super::{AnyError, History, Run, Settings, metrics};
-use crate::{error_chain, sqlite};
+use crate::{error_chain, servers::Servers, sqlite};
 
 /// The history as a run writes it, and the metrics.
 pub struct Logbook {
@@ -28,14 +28,14 @@ impl Logbook {
         }
     }
 
-    /// Remembers a run, of a machine that was booted then. What goes wrong is a warning.
-    pub fn enter(mut self, run: &Run, booted: SystemTime) {
+    /// Remembers a run and the servers that it found, if it came so far, of a machine that was booted then. What goes wrong is a warning.
+    pub fn enter(mut self, run: &Run, servers: Option<&Servers>, booted: SystemTime) {
         self.open();
         let (Some(settings), Some(opened)) = (&self.settings, self.opened) else { return };
         let path = settings.path.display().to_string();
         let remembered = opened.and_then(|history| {
             history.count_since(booted)?;
-            history.append(run, settings)?;
+            history.append(run, servers, settings)?;
             Ok(history)
         });
         let history = match remembered {
@@ -47,7 +47,8 @@ impl Logbook {
             }
         };
         let Some(metrics) = &self.metrics else { return };
-        let written = history.with_totals(|totals| metrics::write(&metrics.textfile, &metrics::text(metrics, totals, run)));
+        let written =
+            history.with_totals(|totals, servers| metrics::write(&metrics.textfile, &metrics::text(metrics, totals, servers, run)));
         if let Err(cause) = written {
             warn!(path = metrics.textfile.display().to_string(), cause = error_chain::text(&*cause); "the metrics are not written");
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    FAILED, Run,
+    FAILED, KnownServer, Run,
     totals::{BUCKET, BUCKETS, BYTES, DEAD_LETTERED, FAILED_RUNS, MESSAGES, REJECTED, RUNS, SECONDS, Totals, UNCONFIRMED},
 };
 use crate::{budget::StopReason, decode::Rejection, exit::Exit, state_file};
@@ -38,7 +38,7 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// All metrics after `run`, which is in the totals.
-pub(super) fn text(settings: &Settings, totals: &Totals, run: &Run) -> String {
+pub(super) fn text(settings: &Settings, totals: &Totals, servers: &[KnownServer], run: &Run) -> String {
     let mut page = Page { text: String::new(), label: format!("pipeline=\"{}\"", escape(&settings.pipeline)) };
     page.family("x_msrv_build_info", "gauge", "The version; always 1.");
     page.sample("x_msrv_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -46,6 +46,7 @@ pub(super) fn text(settings: &Settings, totals: &Totals, run: &Run) -> String {
     page.gauge("x_msrv_max_messages", "Messages that a run takes at most.", settings.max_messages);
     page.totals(totals);
     page.last_run(totals, run);
+    page.servers(servers, run);
     page.text
 }
 
@@ -144,6 +145,18 @@ impl Page {
                 depth,
             );
         }
+    }
+
+    /// One that stays away is no failure of a run: the others are drained.
+    fn servers(&mut self, servers: &[KnownServer], run: &Run) {
+        let missing = || servers.iter().filter_map(|server| server.unreached_since);
+        self.gauge("x_msrv_unreached_servers", "Servers of the queue that are known, and that runs do not reach.", missing().count());
+        let longest = missing().min().map_or(Duration::ZERO, |since| run.started.duration_since(since).unwrap_or_default());
+        self.gauge(
+            "x_msrv_unreached_servers_seconds",
+            "How long runs have not reached the one of them that has been away for longest.",
+            longest.as_secs_f64(),
+        );
     }
 }
 

@@ -6,6 +6,7 @@
 mod logbook;
 pub mod metrics;
 mod run;
+mod servers;
 pub mod summary;
 mod totals;
 
@@ -20,12 +21,14 @@ use std::{
 
 pub use logbook::Logbook;
 pub use run::{FAILED, Run};
+pub use servers::{KnownServer, REMEMBERED};
 
 use log::debug;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, config::DbConfig, params};
 
 use crate::{
     report::{Counters, Depth, Rejected},
+    servers::Servers,
     sqlite, state_file,
 };
 
@@ -45,10 +48,10 @@ const LAST_MOMENT: u64 = 253_402_300_799_999;
 /// Rows that are removed in one run at most, so that a smaller bound does not make one run slow.
 const REMOVED_AT_ONCE: u32 = 100;
 
-/// The version of the tables, in the file's `user_version`.
-const VERSION: i64 = 1;
+/// What makes the tables of each version of those of the one before; the file's `user_version` says which it has.
+const VERSIONS: [&str; 2] = [FIRST, servers::SCHEMA];
 
-const SCHEMA: &str = "
+const FIRST: &str = "
     CREATE TABLE runs (
         id INTEGER PRIMARY KEY,
         started_at INTEGER NOT NULL,            -- milliseconds since the epoch
@@ -81,7 +84,6 @@ const SCHEMA: &str = "
         value REAL NOT NULL,
         PRIMARY KEY (name, label)
     ) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = 1;
 ";
 
 /// How the history is set up.
@@ -101,6 +103,8 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// The file, open.
 pub struct History {
     connection: Connection,
+    /// Of its tables: somebody who only reads meets those of an earlier version until a run has brought them up to date.
+    version: usize,
 }
 
 impl History {
@@ -114,17 +118,20 @@ impl History {
         // SQLite would do it again at each run, for it forgets at the end of a process how far it has come.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        if version(&connection)? == 0 {
+        if version(&connection)? < VERSIONS.len() {
             let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
-            if version(&transaction)? == 0 {
-                if transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? > 0 {
-                    return Err(no_history());
-                }
-                transaction.execute_batch(SCHEMA)?;
+            let version = version(&transaction)?; // another process may have come first
+            let is_new = || transaction.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0));
+            if version == 0 && !is_new()? {
+                return Err(no_history());
             }
+            for step in VERSIONS.iter().skip(version) {
+                transaction.execute_batch(step)?;
+            }
+            transaction.execute_batch(&format!("PRAGMA user_version = {}", VERSIONS.len()))?;
             transaction.commit()?;
         }
-        Self::of_our_version(connection)
+        Self::of_known_version(connection)
     }
 
     /// Opens the file to read it; `None` where there is none.
@@ -138,14 +145,15 @@ impl History {
         std::fs::File::open(path)?; // says why not; SQLite says no more than that it can't
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW)?;
         connection.busy_timeout(BUSY_BOUND)?;
-        Self::of_our_version(connection).map(Some)
+        Self::of_known_version(connection).map(Some)
     }
 
-    fn of_our_version(connection: Connection) -> Result<Self, AnyError> {
+    fn of_known_version(connection: Connection) -> Result<Self, AnyError> {
+        const NEWEST: usize = VERSIONS.len();
         match version(&connection)? {
-            VERSION => Ok(Self { connection }),
             0 => Err(no_history()),
-            newer => Err(io::Error::new(io::ErrorKind::InvalidData, format!("its version is {newer}, and {VERSION} is known here")).into()),
+            version @ 1..=NEWEST => Ok(Self { connection, version }),
+            newer => Err(io::Error::new(io::ErrorKind::InvalidData, format!("its version is {newer}, and {NEWEST} is known here")).into()),
         }
     }
 
@@ -166,13 +174,14 @@ impl History {
         transaction.commit()
     }
 
-    /// Appends a row, adds to the totals, and removes what is too old or too much.
+    /// Appends a row, adds to the totals, takes in the servers that the run found if it came so far, and removes what is too old or too much.
     ///
     /// # Errors
     /// The file can't be written, or another process does not let go of it; nothing is changed then.
-    pub fn append(&self, run: &Run, settings: &Settings) -> rusqlite::Result<()> {
+    pub fn append(&self, run: &Run, servers: Option<&Servers>, settings: &Settings) -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        let id = insert(&transaction, run)?;
+        let unreached = servers.map_or(Ok(Vec::new()), |servers| servers::enter(&transaction, run.started, servers))?;
+        let id = insert(&transaction, run, &unreached)?;
         totals::add(&transaction, run)?;
         remove(&transaction, id, run.started, settings)?;
         transaction.commit()?;
@@ -194,13 +203,13 @@ impl History {
         }
     }
 
-    /// Lets `act` have the totals while nobody else can change them.
+    /// Lets `act` have the totals and the servers while nobody else can change them.
     ///
     /// # Errors
     /// The file can't be read, another process does not let go of it, or `act` fails.
-    fn with_totals(&self, act: impl FnOnce(&totals::Totals) -> io::Result<()>) -> Result<(), AnyError> {
+    fn with_totals(&self, act: impl FnOnce(&totals::Totals, &[KnownServer]) -> io::Result<()>) -> Result<(), AnyError> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        act(&totals::all(&transaction)?)?;
+        act(&totals::all(&transaction)?, &servers::all(&transaction)?)?;
         Ok(transaction.rollback()?)
     }
 
@@ -238,15 +247,38 @@ impl History {
         Ok(totals::all(&self.connection)?.last_success())
     }
 
+    /// The servers of the queue that runs know, by name.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn servers(&self) -> Result<Vec<KnownServer>, AnyError> {
+        if self.version < 2 { Ok(Vec::new()) } else { Ok(servers::all(&self.connection)?) }
+    }
+
+    /// Forgets the server with this name, or at this address, until a run finds it again. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The file can't be written, or another process does not let go of it.
+    pub fn forget_server(&self, name: &str) -> Result<bool, AnyError> {
+        Ok(servers::forget(&self.connection, name)?)
+    }
+
     fn query(&self, condition: &str, parameter: i64) -> rusqlite::Result<Vec<Run>> {
         let mut rejects = self.connection.prepare("SELECT reason, messages, detail FROM rejects WHERE run = ?1")?;
+        let mut unreached = match self.version {
+            ..2 => None,
+            _ => Some(self.connection.prepare("SELECT name FROM unreached WHERE run = ?1 ORDER BY name")?),
+        };
         let mut statement = self.connection.prepare(&format!(
             "SELECT id, started_at, elapsed, exit_code, stop_reason, received, stored, duplicate, rejected, requeued, dead_lettered, deferred,
                 unconfirmed, received_bytes, depth_before, depth_after, error FROM runs {condition}"
         ))?;
         let runs = statement.query_map([parameter], |row| Ok((row.get::<_, i64>(0)?, run(row)?)))?;
-        let with_rejects = |found: rusqlite::Result<(i64, Run)>| {
+        let whole = |found: rusqlite::Result<(i64, Run)>| {
             let (id, mut run) = found?;
+            if let Some(unreached) = &mut unreached {
+                run.unreached = unreached.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            }
             if run.counters.rejected > 0 {
                 let reasons =
                     rejects.query_map([id], |row| Ok((row.get(0)?, Rejected { messages: count(row, 1)?, detail: row.get(2)? })))?;
@@ -254,7 +286,7 @@ impl History {
             }
             Ok(run)
         };
-        runs.map(with_rejects).collect()
+        runs.map(whole).collect()
     }
 }
 
@@ -262,8 +294,13 @@ fn no_history() -> AnyError {
     io::Error::new(io::ErrorKind::InvalidData, "it is a database, and no history").into()
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(usize::MAX)) // below 0 it is none of ours
+}
+
+fn time(millis: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(millis.min(LAST_MOMENT))
 }
 
 fn millis(time: SystemTime) -> i64 {
@@ -277,7 +314,7 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let depth = |column| row.get::<_, Option<i64>>(column).map(|depth| depth.map(i64::cast_unsigned));
     Ok(Run {
-        started: SystemTime::UNIX_EPOCH + Duration::from_millis(count(row, 1)?.min(LAST_MOMENT)),
+        started: time(count(row, 1)?),
         elapsed: Duration::from_micros(count(row, 2)?),
         exit_code: row.get(3)?,
         stop_reason: row.get(4)?,
@@ -295,11 +332,12 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         reasons: BTreeMap::new(),
         depth: Depth { before: depth(14)?, after: depth(15)? },
         error: row.get(16)?,
+        unreached: Vec::new(),
     })
 }
 
-/// Brings the row's number.
-fn insert(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<i64> {
+/// Returns the row's number.
+fn insert(transaction: &Transaction<'_>, run: &Run, unreached: &[String]) -> rusqlite::Result<i64> {
     let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed, received_bytes } = run.counters;
     transaction.execute(
         "INSERT INTO runs (started_at, elapsed, exit_code, stop_reason, received, stored, duplicate, rejected, requeued, dead_lettered, deferred,
@@ -329,6 +367,9 @@ fn insert(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<i64> {
         let sql = "INSERT INTO rejects (run, reason, messages, detail) VALUES (?1, ?2, ?3, ?4)";
         transaction.execute(sql, params![id, reason, rejected.messages.cast_signed(), rejected.detail])?;
     }
+    for name in unreached {
+        transaction.execute("INSERT OR IGNORE INTO unreached (run, name) VALUES (?1, ?2)", params![id, name])?;
+    }
     Ok(id)
 }
 
@@ -346,7 +387,7 @@ fn remove(transaction: &Transaction<'_>, newest: i64, now: SystemTime, settings:
         return Ok(());
     }
     let ids = "SELECT id FROM (SELECT id, started_at FROM runs ORDER BY id LIMIT ?1) WHERE id < ?2 OR started_at < ?3";
-    for (table, column) in [("rejects", "run"), ("runs", "id")] {
+    for (table, column) in [("rejects", "run"), ("unreached", "run"), ("runs", "id")] {
         transaction.execute(&format!("DELETE FROM {table} WHERE {column} IN ({ids})"), params![REMOVED_AT_ONCE, first_kept, too_old])?;
     }
     Ok(())
@@ -355,7 +396,7 @@ fn remove(transaction: &Transaction<'_>, newest: i64, now: SystemTime, settings:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+    use crate::{exit::Exit, servers::Server};
     use tempfile::TempDir;
 
     fn settings(folder: &TempDir) -> Settings {
@@ -378,6 +419,7 @@ mod tests {
             reasons: [("not-json".to_owned(), rejected)].into_iter().collect(),
             depth: Depth { before: Some(7), after: None },
             error: None,
+            unreached: Vec::new(),
         }
     }
 
@@ -393,7 +435,7 @@ mod tests {
         let failed = Run::of_failure(at(1), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
         let history = History::open(&settings.path).expect("a file");
         for run in [run(at(0)), failed.clone()] {
-            history.append(&run, &settings).expect("appended");
+            history.append(&run, None, &settings).expect("appended");
         }
         let reader = History::open_existing(&settings.path).expect("readable").expect("there");
         assert_eq!(reader.runs(at(0)).expect("rows"), [run(at(0)), failed.clone()]);
@@ -411,12 +453,12 @@ mod tests {
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
         for second in 0..25 {
-            history.append(&run(at(second)), &settings).expect("appended");
+            history.append(&run(at(second)), None, &settings).expect("appended");
         }
         let kept =
             |history: &History| history.runs(SystemTime::UNIX_EPOCH).expect("rows").iter().map(|run| run.started).collect::<Vec<_>>();
         assert_eq!(kept(&history), (15..25).map(at).collect::<Vec<_>>(), "the newest ten");
-        history.append(&run(at(122)), &settings).expect("appended");
+        history.append(&run(at(122)), None, &settings).expect("appended");
         assert_eq!(kept(&history), [at(22), at(23), at(24), at(122)], "none older than a hundred seconds");
         let rejects: u64 = history.connection.query_row("SELECT count(*) FROM rejects", [], |row| count(row, 0)).expect("a count");
         assert_eq!(rejects, 4, "they go with their runs");
@@ -437,7 +479,7 @@ mod tests {
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
         let kept = |second: u64| {
-            history.append(&run(at(second)), &settings).expect("appended");
+            history.append(&run(at(second)), None, &settings).expect("appended");
             history.runs(SystemTime::UNIX_EPOCH).expect("rows").len()
         };
         assert_eq!([0, 1, 10_000, 2, 10_000, 10_001].map(kept), [1, 2, 3, 4, 5, 3]);
@@ -451,7 +493,7 @@ mod tests {
         let history = History::open(&settings.path).expect("a file");
         let failed = |second| Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
         let last_success = |run: &Run| {
-            history.append(run, &settings).expect("appended");
+            history.append(run, None, &settings).expect("appended");
             history.last_success().expect("totals").map(|time| time.duration_since(at(0)).unwrap_or_default().as_secs())
         };
         for (run, expected) in [
@@ -476,7 +518,7 @@ mod tests {
         // The clock is set right by some seconds now and then, which is no boot.
         for (booted, second, stored) in [(0, 10, "5"), (3, 20, "10"), (0, 30, "15"), (40, 50, "5"), (41, 60, "10"), (7_200, 7_210, "5")] {
             history.count_since(at(booted)).expect("counted");
-            history.append(&run(at(second)), &settings).expect("appended");
+            history.append(&run(at(second)), None, &settings).expect("appended");
             assert_eq!(sum(&history, totals::MESSAGES, "stored"), stored, "at {second}");
         }
         history.count_since(at(10_000)).expect("counted");
@@ -490,7 +532,7 @@ mod tests {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
-        history.append(&run(at(0)), &settings).expect("appended");
+        history.append(&run(at(0)), None, &settings).expect("appended");
         history.connection.execute("UPDATE runs SET started_at = ?1", [i64::MAX]).expect("damaged");
         let runs = history.last(1).expect("rows");
         assert!(serde_json::to_string(&runs[0]).expect("JSON").contains(r#""started":"9999-12-31T23:59:59.999Z""#));
@@ -519,7 +561,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for second in 0..25 {
-                        History::open(&settings.path).expect("a file").append(&run(at(second)), &settings).expect("appended");
+                        History::open(&settings.path).expect("a file").append(&run(at(second)), None, &settings).expect("appended");
                     }
                 });
             }
@@ -533,9 +575,9 @@ mod tests {
     fn a_file_of_another_kind_or_of_a_later_version_is_left_alone() {
         let folder = TempDir::new().expect("a folder");
         let path = settings(&folder).path;
-        History::open(&path).expect("a file").connection.pragma_update(None, "user_version", 2).expect("written");
+        History::open(&path).expect("a file").connection.pragma_update(None, "user_version", 3).expect("written");
         for error in [History::open(&path).err(), History::open_existing(&path).err()] {
-            assert!(error.expect("refused").to_string().contains("its version is 2"));
+            assert!(error.expect("refused").to_string().contains("its version is 3"));
         }
         std::fs::remove_file(&path).expect("removed");
         Connection::open(&path).expect("a file").execute_batch("CREATE TABLE mine (id INTEGER)").expect("somebody else's");
@@ -545,6 +587,27 @@ mod tests {
         assert!(std::fs::read_to_string(&path).expect("still there").starts_with("these are notes"));
     }
 
+    /// After an upgrade, what runs had told before was gone, or `status` failed until the next run.
+    #[test]
+    fn a_file_of_an_earlier_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_run() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let first = Connection::open(&settings.path).expect("a file");
+        first.execute_batch(FIRST).expect("its tables");
+        let row =
+            "INSERT INTO runs VALUES (1, 1000, 2, 0, 'queue-empty', 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL); PRAGMA user_version = 1";
+        first.execute_batch(row).expect("a row");
+        let starts = |history: &History| history.last(9).expect("rows").iter().map(|run| run.started).collect::<Vec<_>>();
+        let reader = History::open_existing(&settings.path).expect("readable").expect("there");
+        assert_eq!((starts(&reader), reader.servers().expect("none")), (vec![time(1_000)], Vec::new()));
+        let writer = History::open(&settings.path).expect("brought up to date");
+        let a = Server { name: "a".to_owned(), is_found: false, is_reached: false };
+        writer.append(&run(at(0)), Some(&Servers { named: vec![a], scope: None }), &settings).expect("appended");
+        assert_eq!(starts(&writer), [time(1_000), at(0)]);
+        assert_eq!(writer.last(1).expect("rows")[0].unreached, ["a"]);
+        assert_eq!(History::open(&settings.path).expect("as it is").servers().expect("rows").len(), 1);
+    }
+
     #[test]
     fn the_log_is_written_into_the_file_before_it_is_long() {
         let folder = TempDir::new().expect("a folder");
@@ -552,7 +615,7 @@ mod tests {
         let log = || settings.path.with_extension("db-wal").metadata().expect("the log").len();
         let mut lengths = Vec::new();
         for second in 0..200 {
-            History::open(&settings.path).expect("a file").append(&run(at(second)), &settings).expect("appended");
+            History::open(&settings.path).expect("a file").append(&run(at(second)), None, &settings).expect("appended");
             lengths.push(log());
         }
         assert!(lengths.iter().all(|length| *length <= LOG), "{lengths:?}");

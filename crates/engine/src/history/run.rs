@@ -11,6 +11,7 @@ use crate::{
     error_chain,
     exit::Exit,
     report::{Counters, Depth, Rejected, RunReport},
+    servers::Servers,
 };
 
 /// The stop reason of a run that failed before it could ask for a message.
@@ -41,6 +42,9 @@ pub struct Run {
     /// What went wrong, in the words of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The names of the queue's servers that were known and not reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<String>,
 }
 
 impl Run {
@@ -57,6 +61,7 @@ impl Run {
             reasons: report.reasons.iter().map(rejects).collect(),
             depth: report.depth,
             error: report.fault.as_deref().map(error_chain::one_line),
+            unreached: report.servers.iter().flat_map(Servers::unreached).map(str::to_owned).collect(),
         }
     }
 
@@ -78,6 +83,7 @@ impl Run {
             reasons: BTreeMap::new(),
             depth: Depth::default(),
             error: Some(error),
+            unreached: Vec::new(),
         }
     }
 }

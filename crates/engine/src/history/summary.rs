@@ -217,6 +217,7 @@ mod tests {
             reasons: BTreeMap::new(),
             depth: Depth { before: None, after },
             error: None,
+            unreached: Vec::new(),
         }
     }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::{
     BoxFuture,
     message::{Delivery, Settlement},
+    servers::Servers,
 };
 
 /// Bytes of bodies that are unsettled at once, and what a server sends in one go, which is a mebibyte and a message. A run takes several times that at most: each body is there as it came, as a record,
@@ -62,6 +63,11 @@ pub struct Closing {
 /// while it moved a share from one server to another, and never has more unsettled than its own in-flight limit, nor much more than
 /// [`BYTES_IN_FLIGHT`] of bodies.
 pub trait Source {
+    /// Returns the servers that it is connected to, or tried to reach; none for a queue that has none.
+    fn servers(&self) -> Servers {
+        Servers::default()
+    }
+
     /// Asks for messages. Called once. Brings the queue's depth as [`Closing::depth`] does, of before the first message, where it is known at no more
     /// cost than some milliseconds.
     ///

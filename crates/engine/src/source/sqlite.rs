@@ -18,6 +18,7 @@ use super::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, Sourc
 use crate::{
     BoxFuture,
     message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
+    servers::{Server, Servers},
     sqlite, state_file,
 };
 
@@ -281,6 +282,13 @@ impl SqliteSource {
 }
 
 impl Source for SqliteSource {
+    /// By the queue's own id: where the file is gone, a new one is made, and what was in the old one is missing.
+    fn servers(&self) -> Servers {
+        let path = self.path.display().to_string();
+        let name = format!("the embedded {} at {path}", self.origin);
+        Servers { named: vec![Server { name, is_found: true, is_reached: true }], scope: Some(path) }
+    }
+
     fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
         // What is ready now is all there is: a file that says "nothing" needs no time to be sure.
         self.left = demand.max_messages.get();

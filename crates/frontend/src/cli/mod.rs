@@ -159,15 +159,20 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Say how a pipeline is: last and next run, backlog, what was rejected
     ///
-    /// It asks the history of the runs, and systemd for the timer; neither queue nor store, and nothing is changed.
+    /// It asks the history of the runs, and systemd for the timer; neither queue nor store.
     ///
-    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also that of every error. It is a warning when no
-    /// run has succeeded for 3 periods, when the last run failed, when the timer is not active, and when the backlog grows although runs take all that
-    /// they may; and critical when no run has succeeded for 10 periods, or for twice the age of --warning if that is longer.
+    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also that of every error. It is a warning when no run
+    /// has succeeded for 3 periods, when the last run failed or did not reach a known server of the queue, when the timer is not active, and when the
+    /// backlog grows although runs take all that they may. It is critical when no run has succeeded for 10 periods, or for twice the age of --warning if
+    /// that is longer, and when a known server was not reached for 10 periods.
+    ///
+    /// A period is the time between two starts by the timer. No run is late before the timer has started it, and a pipeline without a timer is never late
+    /// unless --warning or --critical say age=.
     #[command(after_help = "Examples:
   x-msrv status
   x-msrv status orders --json | jq .backlog
-  x-msrv status orders --warning backlog=1000 --critical backlog=100000 --warning rejected=1%")]
+  x-msrv status orders --warning backlog=1000 --critical backlog=100000 --warning rejected=1%
+  x-msrv status --forget queue-2:4150     that nsqd is gone for good")]
     Status(StatusArgs),
     /// Show past runs as a table, as JSON, or as a page for the browser
     ///
@@ -257,6 +262,11 @@ pub(crate) struct StatusArgs {
     /// The same for what is critical
     #[arg(long, value_name = "MEASURE=LIMIT")]
     critical: Vec<Threshold>,
+    /// Forget a server of the queue that is gone for good, by its HOST:PORT
+    ///
+    /// A server that nsqlookupd listed once and lists no more is missed for 7 days. One that the configuration names is missed as long as it is named there.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) forget: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -192,6 +192,7 @@ mod tests {
             reasons: BTreeMap::new(),
             depth: Depth::default(),
             error: None,
+            unreached: Vec::new(),
         };
         let plain = Paint::for_output(&File::open("/dev/null").expect("no terminal"));
         for begun in [&[0, 10, 20][..], &[0, 10, 7_200], &[0, 100_000_000], &[7_200], &[30]] {

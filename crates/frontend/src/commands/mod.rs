@@ -104,6 +104,12 @@ pub enum CommandError {
         /// Which configuration.
         file: String,
     },
+    /// No run knows this server.
+    #[error("no server {name} is known to the history")]
+    NoServer {
+        /// Which one.
+        name: String,
+    },
     /// How the pipeline is can't be said.
     #[error(transparent)]
     Unknown(Box<CommandError>),
@@ -163,7 +169,7 @@ impl CommandError {
                 Exit::Unavailable
             }
             Self::Unknown(_) => Exit::Unknown,
-            Self::File { .. } | Self::NoLetter { .. } | Self::Exists { .. } => Exit::NoInput,
+            Self::File { .. } | Self::NoLetter { .. } | Self::NoServer { .. } | Self::Exists { .. } => Exit::NoInput,
             Self::Store(StoreError::Outage { .. }) | Self::Busy { .. } | Self::Unconfirmed { .. } => Exit::TemporaryFailure,
             Self::Partly { cause, .. } => cause.exit(),
             Self::Output(_) => Exit::OutputFailed,

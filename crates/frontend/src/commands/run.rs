@@ -26,7 +26,8 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
     if let Ok(outcome) = &outcome {
         tell(outcome, report);
     }
-    logbook.enter(&remembered(time, began.elapsed(), &outcome), booted());
+    let servers = outcome.as_ref().ok().and_then(|report| report.servers.as_ref());
+    logbook.enter(&remembered(time, began.elapsed(), &outcome), servers, booted());
     outcome.map(|outcome| outcome.exit())
 }
 

@@ -15,11 +15,11 @@ use crate::{
     config::Settings,
     status::{Known, Level, Problem, Timer, interval, level},
     terminal::{Paint, Style, number, span},
-    timer::{Now, SYSTEM, Units},
+    timer::{Now, Units},
 };
 use x_msrv_engine::{
     error_chain::one_line,
-    history::{Run, summary::Summary},
+    history::{History, KnownServer, Run, summary::Summary},
     report::Counters,
 };
 
@@ -41,7 +41,19 @@ struct Status<'a> {
     timer: Option<&'a Timer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backlog: Option<Backlog>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreached: Vec<Unreached<'a>>,
     lately: Lately,
+}
+
+/// A server of the queue that runs do not reach.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Unreached<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_reached: Option<String>,
+    since: String,
 }
 
 #[derive(Serialize)]
@@ -81,19 +93,20 @@ pub(super) struct Asked {
     last: Option<Run>,
     last_success: Option<SystemTime>,
     timer: Option<Result<Timer, String>>,
+    servers: Vec<KnownServer>,
 }
 
 impl Asked {
     /// The history, and systemd.
     pub(super) fn of(settings: &Settings, now: Now) -> Result<Self, CommandError> {
         let period = settings.period_or_packaged();
-        let timer = Units::of(&settings.file).map(|units| units.ask(now));
-        let window = LOOKED_AT.0.max(interval(period, timer.as_ref()).saturating_mul(LOOKED_AT.1));
+        let timer = Units::of(&settings.file).and_then(|units| units.ask(now).transpose());
+        let window = LOOKED_AT.0.max(interval(period, now.realtime, timer.as_ref(), None).saturating_mul(LOOKED_AT.1));
         let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
-        let (runs, last, last_success) =
-            read(settings, |history| Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?)))?.unwrap_or_default();
+        let all = |history: &History| Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?, history.servers()?));
+        let (runs, last, last_success, servers) = read(settings, all)?.unwrap_or_default();
         let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
-        Ok(Self { name, now: now.realtime, period, max_messages, window, runs, last, last_success, timer })
+        Ok(Self { name, now: now.realtime, period, max_messages, window, runs, last, last_success, timer, servers })
     }
 
     pub(super) fn known(&self) -> Known<'_> {
@@ -106,11 +119,15 @@ impl Asked {
             last: self.last.as_ref(),
             last_success: self.last_success,
             timer: self.timer.as_ref(),
+            servers: &self.servers,
         }
     }
 }
 
 pub(super) fn status(settings: &Settings, arguments: &StatusArgs) -> Result<Level, CommandError> {
+    if let Some(server) = &arguments.forget {
+        forget(settings, server)?;
+    }
     let asked = Asked::of(settings, Now::take())?;
     let known = asked.known();
     let problems = known.problems(&arguments.thresholds());
@@ -123,6 +140,15 @@ pub(super) fn status(settings: &Settings, arguments: &StatusArgs) -> Result<Leve
         output.write_all(text.as_bytes())
     })?;
     Ok(level(&problems))
+}
+
+fn forget(settings: &Settings, server: &str) -> Result<(), CommandError> {
+    let path = read(settings, |_| Ok(settings.history.as_ref().map(|history| &history.path)))?.flatten();
+    let forgotten = path.map(|path| {
+        let forgotten = History::open(path).and_then(|history| history.forget_server(server));
+        forgotten.map_err(|cause| CommandError::File { name: path.display().to_string(), attempt: "write the history", cause })
+    });
+    if forgotten.transpose()? == Some(true) { Ok(()) } else { Err(CommandError::NoServer { name: server.to_owned() }) }
 }
 
 fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) -> Status<'a> {
@@ -141,6 +167,7 @@ fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) 
             capacity_per_second: known.capacity(),
             drained_in_seconds: trend.time_to_drain().map(|time| time.as_secs()),
         }),
+        unreached: known.servers.iter().filter_map(unreached).collect(),
         lately: Lately {
             seconds: window.as_secs(),
             runs: summary.runs,
@@ -149,6 +176,11 @@ fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) 
             reasons: summary.reasons.iter().map(|(reason, rejected)| (reason.clone(), rejected.messages)).collect(),
         },
     }
+}
+
+fn unreached(server: &KnownServer) -> Option<Unreached<'_>> {
+    let time = |time: SystemTime| humantime::format_rfc3339_millis(time).to_string();
+    Some(Unreached { name: &server.name, last_reached: server.reached.map(time), since: time(server.unreached_since?) })
 }
 
 fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint) -> String {
@@ -219,7 +251,7 @@ fn outcomes(counters: &Counters) -> String {
 
 fn next_run(known: &Known<'_>) -> String {
     match known.timer {
-        None => format!("by hand: no timer belongs to a configuration outside of {SYSTEM}"),
+        None => "by hand: no timer belongs to this configuration".to_owned(),
         Some(Err(why)) => format!("not known: {why}"),
         Some(Ok(timer)) if timer.is_running => format!("is under way ({})", timer.unit),
         Some(Ok(timer)) => match timer.next {

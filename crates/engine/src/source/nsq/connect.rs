@@ -18,6 +18,7 @@ use crate::{
     http::Bounds,
     message::Origin,
     nsq::{Connection, Identity, NsqError, wire},
+    servers::{self, Server},
     source::SourceError,
 };
 
@@ -42,10 +43,23 @@ pub(super) struct Place {
     http: Option<HostPort>,
 }
 
-/// Which nsqd there are. At least one nsqlookupd has to answer; the dead ones are warned of.
-pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<Place>, SourceError> {
+/// The nsqd that were found.
+pub(super) struct Found {
+    pub(super) places: Vec<Place>,
+    /// The nsqlookupd that were asked.
+    lookupds: Vec<Server>,
+    /// Whether these are all nsqd that may have messages. Unknown where an nsqlookupd does not answer, and where none lists an nsqd: nsqd that are
+    /// stopped, or whose topic is a tombstone, are not listed, and keep their messages.
+    are_all: bool,
+}
+
+/// Returns the nsqd to connect to. At least one nsqlookupd has to answer; each one that does not is a warning.
+pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Found, SourceError> {
     let lookupds = match &settings.servers {
-        Servers::Nsqd(addresses) => return Ok(addresses.iter().map(|tcp| Place { tcp: tcp.clone(), http: None }).collect()),
+        Servers::Nsqd(addresses) => {
+            let places = addresses.iter().map(|tcp| Place { tcp: tcp.clone(), http: None }).collect();
+            return Ok(Found { places, lookupds: Vec::new(), are_all: true });
+        }
         Servers::Lookupd(addresses) => addresses,
     };
     let ask = |lookupd| lookup::producers(lookupd, &settings.topic, left(until));
@@ -65,6 +79,10 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<
     }
     // Where none answers, one of them is the error.
     let error = if answered { None } else { failures.pop() };
+    let all_answered = failures.is_empty();
+    let is_reached = |lookupd| failures.iter().all(|(other, _)| *other != lookupd);
+    let server = |lookupd| Server { name: format!("nsqlookupd at {lookupd}"), is_found: false, is_reached: is_reached(lookupd) };
+    let asked = lookupds.iter().map(server).collect();
     for (lookupd, cause) in failures {
         warn!(address = lookupd.to_string(), cause = error_chain::text(&*cause); "nsqlookupd does not answer");
     }
@@ -72,22 +90,38 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Vec<
         return Err(SourceError::Unreachable { place: settings.place(), cause });
     }
     if places.is_empty() {
-        warn!(topic = settings.topic.to_string(); "no nsqd has the topic yet");
+        warn!(topic = settings.topic.to_string(); "nsqlookupd lists no nsqd for the topic");
     }
-    Ok(places)
+    let are_all = all_answered && !places.is_empty();
+    Ok(Found { places, lookupds: asked, are_all })
 }
 
-/// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer. Brings the lanes, and whether those are all that
-/// there are.
-pub(super) async fn connect(settings: &Settings) -> Result<(Vec<Lane>, bool), SourceError> {
+/// What a run receives from.
+pub(super) struct Connected {
+    pub(super) lanes: Vec<Lane>,
+    pub(super) servers: servers::Servers,
+    /// Whether there is a lane to every nsqd that may have messages.
+    pub(super) are_all: bool,
+}
+
+/// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer.
+pub(super) async fn connect(settings: &Settings) -> Result<Connected, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
-    let mut places = discover(settings, until).await?;
+    let Found { mut places, lookupds: mut named, are_all } = discover(settings, until).await?;
     shuffle(&mut places);
     let attempts = join_all(places.iter().map(|place| Lane::open(settings, &identity, place, until))).await;
+    let is_found = matches!(settings.servers, Servers::Lookupd(_));
+    let nsqd = |(place, attempt): (&Place, &Result<Lane, NsqError>)| Server {
+        name: format!("nsqd at {}", place.tcp),
+        is_found,
+        is_reached: attempt.is_ok(),
+    };
+    named.extend(places.iter().zip(&attempts).map(nsqd));
+    let servers = servers::Servers { named, scope: is_found.then(|| format!("topic {}", settings.topic)) };
     let lanes = those_that_answer(&places, attempts)?;
-    let are_all = lanes.len() == places.len();
-    Ok((lanes, are_all))
+    let are_all = are_all && lanes.len() == places.len();
+    Ok(Connected { lanes, servers, are_all })
 }
 
 /// What was reached, with a warning for each that was not; where that is all of them, one of them is the error.
@@ -129,24 +163,27 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     probed(settings).await.map(drop)
 }
 
-/// The nsqd that there are, of which one at least answers.
-async fn probed(settings: &Settings) -> Result<Vec<Place>, SourceError> {
+/// The nsqd that were found, of which one at least answers.
+async fn probed(settings: &Settings) -> Result<Found, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
-    let places = discover(settings, until).await?;
+    let found = discover(settings, until).await?;
     let probe = async |place: &Place| Connection::open(&place.tcp, &identity, left(until)).await?.0.probe(left(until)).await;
-    let attempts = join_all(places.iter().map(probe)).await;
-    those_that_answer(&places, attempts)?;
-    Ok(places)
+    let attempts = join_all(found.places.iter().map(probe)).await;
+    those_that_answer(&found.places, attempts)?;
+    Ok(found)
 }
 
-/// How many messages could be taken now, as the statistics of all nsqd say, which are looked for where a run looks for them; `None` where one of them does not tell.
-/// Subscribes to nothing.
+/// Returns how many messages could be taken now, by the statistics of all nsqd, which are looked for where a run looks for them; `None` where one of
+/// them does not tell, or where not all nsqd are known. Subscribes to nothing.
 ///
 /// # Errors
 /// Neither nsqlookupd nor nsqd answers, or nsqd refuses us.
 pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
-    let places = probed(settings).await?;
+    let Found { places, are_all, .. } = probed(settings).await?;
+    if !are_all {
+        return Ok(None);
+    }
     let ask = async |place: &Place| {
         let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none());
         let beside = port.map(|port| HostPort { host: place.tcp.host.clone(), port });

@@ -50,8 +50,8 @@ impl Lookup {
     }
 }
 
-/// Asks one nsqlookupd for the nsqd that have `topic`; none where it does not know the topic, which is how it speaks of one that nobody has
-/// published to yet.
+/// Asks one nsqlookupd for the nsqd that have `topic`; none where it does not know the topic. It may never have been published to, or all nsqd that have
+/// it are stopped: that is one answer.
 pub(super) async fn producers(
     lookupd: &HostPort,
     topic: &TopicName,
@@ -158,6 +158,15 @@ impl Waiting {
 }
 
 impl Stats {
+    /// Whether they are about the topic that was asked for, and about `channel` where one is named. nsqd that does not have them answers without them.
+    fn are_of(&self, channel: Option<&ChannelName>) -> bool {
+        let is_asked_for = |topic: &TopicStats| {
+            let mut channels = topic.channels.iter().flatten();
+            channel.is_none_or(|name| channels.any(|channel| channel.channel_name == name.to_string()))
+        };
+        self.topics.iter().flatten().any(is_asked_for)
+    }
+
     /// What waits for `channel`, and for us, whose connection has the local address `ours`.
     #[must_use]
     pub fn waiting(&self, channel: &ChannelName, ours: Option<SocketAddr>) -> Waiting {
@@ -188,6 +197,9 @@ impl Stats {
 
 /// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`, which is subscribed to it. Without one, what
 /// waits on the topic is told as well where there is no such channel yet.
+///
+/// # Errors
+/// It does not answer, or without the topic or the subscribed channel: that is no answer, and not the answer zero.
 pub(super) async fn waiting(
     http: &HostPort,
     topic: &TopicName,
@@ -199,6 +211,9 @@ pub(super) async fn waiting(
     let only = if ours.is_some() { format!("&channel={}", escape(channel)) } else { String::new() };
     let path = format!("/stats?format=json&include_mem=false&topic={}{only}", escape(topic));
     let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else { return Err("no statistics at this address".into()) };
+    if !stats.are_of(ours.map(|_| channel)) {
+        return Err("the statistics at this address do not have the topic and the channel".into());
+    }
     Ok(stats.waiting(channel, ours))
 }
 
@@ -228,6 +243,23 @@ mod tests {
         assert_eq!(depth(&one_topic(channels)), 503);
         assert_eq!(depth(r#"{"topics":[{"depth":18446744073709551615,"channels":[{"channel_name":"c","depth":3}]}]}"#), u64::MAX);
         assert_eq!(depth(r#"{"topics":null}"#), 0);
+    }
+
+    /// Whoever answered without the topic was taken for an nsqd in which nothing waits.
+    #[test]
+    fn statistics_without_topic_or_channel_are_no_answer() {
+        let channel: ChannelName = "c".parse().expect("a name");
+        let are_of = |text: &str, channel| serde_json::from_str::<Stats>(text).expect("statistics").are_of(channel);
+        let other = one_topic(r#"{"channel_name":"other","depth":0}"#);
+        for (text, of_channel, of_topic) in [
+            (r#"{"topics":null}"#, false, false),
+            (r#"{"topics":[]}"#, false, false),
+            (r#"{"topics":[{"depth":3,"channels":null}]}"#, false, true),
+            (&other, false, true),
+            (&one_topic(r#"{"channel_name":"c","depth":0}"#), true, true),
+        ] {
+            assert_eq!((are_of(text, Some(&channel)), are_of(text, None)), (of_channel, of_topic), "{text}");
+        }
     }
 
     #[test]

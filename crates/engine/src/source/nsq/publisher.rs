@@ -29,12 +29,12 @@ impl NsqPublisher {
     /// None does.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
         let identity = Identity { msg_timeout: None, ..settings.identity()? };
-        let places = discover(settings, Instant::now() + settings.connect_timeout).await?;
+        let found = discover(settings, Instant::now() + settings.connect_timeout).await?;
         let mut failure = SourceError::Unreachable {
             place: format!("an nsqd with the topic {}", settings.topic),
             cause: format!("{} knows of none", settings.place()).into(),
         };
-        for place in places {
+        for place in found.places {
             match Connection::open(&place.tcp, &identity, settings.connect_timeout).await {
                 Ok((connection, _)) => {
                     return Ok(Self { connection, topic: settings.topic.clone(), timeout: settings.connect_timeout });

@@ -18,13 +18,14 @@ use statistics::Question;
 
 use super::{
     Settings,
-    connect::{self, CloseState, Lane},
+    connect::{self, CloseState, Connected, Lane},
     flow::{Flow, LaneStart},
 };
 use crate::{
     BoxFuture,
     message::{Delivery, Message, Receipt, Settlement, bytes},
     nsq::wire::{self, Frame, WireMessage},
+    servers::Servers,
     source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
 };
 
@@ -44,7 +45,8 @@ const STRAY_TIME: Duration = Duration::from_millis(1);
 pub struct NsqSource {
     settings: Settings,
     lanes: Vec<Lane>,
-    /// Whether there is a lane to each nsqd: what the others hold is not known.
+    servers: Servers,
+    /// Whether there is a lane to every nsqd that may have messages: what the others hold is not known.
     are_all: bool,
     /// What nsqd's statistics were asked, until they answer or a message does.
     question: Option<Question>,
@@ -71,10 +73,11 @@ impl NsqSource {
         if settings.channel.is_ephemeral() {
             warn!(channel = settings.channel.to_string(); "the channel is ephemeral: what this run does not take is lost to it");
         }
-        let (lanes, are_all) = connect::connect(settings).await?;
+        let Connected { lanes, servers, are_all } = connect::connect(settings).await?;
         Ok(Self {
             settings: settings.clone(),
             lanes,
+            servers,
             are_all,
             question: None,
             may_stray: false,
@@ -250,7 +253,7 @@ impl NsqSource {
             let flow = self.flow.as_ref().expect("start comes first");
             if self.lanes.is_empty() && !flow.is_paused() {
                 self.is_empty = true;
-                return Received::Empty; // no nsqd has the topic yet
+                return Received::Empty; // nsqlookupd lists no nsqd: there is nobody to receive from
             }
             if !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.closing == CloseState::Lost) {
                 return Received::Closed;
@@ -399,6 +402,10 @@ impl NsqSource {
 }
 
 impl Source for NsqSource {
+    fn servers(&self) -> Servers {
+        self.servers.clone()
+    }
+
     fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
         Box::pin(async move {
             let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
