@@ -55,14 +55,15 @@ async fn connect(settings: &Settings) -> AerospikeStore {
 async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
     let server = StandIn::start().await;
     let store = connect(&settings(&server)).await;
-    let refused = [4, 12, 13, 19, 21, 26, 29, 160];
-    let setup = [10, 16, 20, 22, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
-    let unavailable = [1, 7, 8, 9, 11, 14, 18, 32, 83, 152];
+    let refused = [12, 13, 19, 26, 29, 160];
+    let setup = [10, 16, 20, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
+    let unavailable = [1, 7, 8, 9, 11, 14, 18, 32, 83, 120, 152];
     let table = [
         (&refused[..], "refused"),
         (&setup[..], "setup"),
         (&unavailable[..], "unavailable"),
-        (&[99, 255][..], "unknown"),
+        (&[4, 21][..], "suspect"),
+        (&[22, 99, 255][..], "unknown"),
         (&[5][..], "duplicate"),
     ];
     for (codes, verdict) in table {
@@ -280,6 +281,12 @@ fn scene(more: &str) -> (Nsqd, StandIn, Program) {
     (nsqd, server, program)
 }
 
+/// The same with an N that is not reached, so that a run tells what else ended it.
+fn roomy_scene(more: &str) -> (Nsqd, StandIn, Program) {
+    let (nsqd, server, program) = scene(more);
+    (nsqd, server, program.env("X_MSRV__NSQ__MAX_MESSAGES", "100"))
+}
+
 fn lines(name: &str) -> Vec<String> {
     let text = std::fs::read_to_string(crate::support::sample(name)).expect("the samples");
     text.lines().map(str::to_owned).collect()
@@ -321,12 +328,125 @@ fn a_store_that_is_down_takes_no_message_from_the_queue_and_exits_69() {
 fn a_set_up_that_is_wrong_at_the_server_requeues_all_and_exits_78() {
     let (nsqd, server, program) = scene("");
     nsqd.publish("testtopic", lines("valid.ndjson"));
-    server.rule(Rule::always(When::Write, Then::Answer(22)));
+    server.rule(Rule::always(When::Write, Then::Answer(81)));
     let ended = program.run(&["run", "--report", "json"]);
     assert_eq!((ended.code, ended.report()["stop-reason"].as_str()), (Some(78), Some("store-setup")), "{}", ended.stderr);
     let depths = nsqd.depths("testtopic");
     assert_eq!((depths.waiting, depths.in_flight, depths.deferred), (10, 0, 0));
     assert!(program.letters().is_empty());
+}
+
+/// Runs, and holds that all ten messages are back at the queue without a delay, or with one, and that none became a dead letter.
+#[track_caller]
+fn given_back(nsqd: &Nsqd, program: &Program, code: i32, stop_reason: &str, words: &str) {
+    let ended = program.run(&["run", "--report", "json"]);
+    assert_eq!((ended.code, ended.report()["stop-reason"].as_str()), (Some(code), Some(stop_reason)), "{}", ended.stderr);
+    assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    let depths = nsqd.depths("testtopic");
+    assert_eq!((depths.waiting + depths.deferred, depths.in_flight), (10, 0), "{}", ended.stderr);
+    assert!(program.letters().is_empty(), "{}", ended.stderr);
+}
+
+/// Each record was refused by the code for a wrong parameter, became a dead letter, and the run ended with 0.
+#[test]
+fn a_namespace_without_room_for_another_set_gives_all_back_and_says_so() {
+    let (nsqd, server, program) = roomy_scene("");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.use_up_set_names();
+    let words = "namespace `test` has 4095 sets, which is the most that the server takes: it cannot create set `testset` (code 4)";
+    given_back(&nsqd, &program, 78, "store-setup", words);
+    let check = program.run(&["check", "--connect"]);
+    assert_eq!(check.code, Some(78), "{}", check.stderr);
+    assert!(check.stderr.contains("cannot create set `testset`"), "{}", check.stderr);
+}
+
+/// One message proves nothing by itself, but the server knows.
+#[test]
+fn one_message_alone_is_not_blamed_for_a_namespace_without_room_for_its_set() {
+    let (nsqd, server, program) = scene("");
+    nsqd.publish("testtopic", ["{}"]);
+    server.use_up_set_names();
+    let ended = program.run(&["run", "--report", "json"]);
+    assert_eq!((ended.code, &ended.report()["requeued"]), (Some(78), &1.into()), "{}", ended.stderr);
+}
+
+/// It was taken for a wrong configuration, and an administrator was sent to look for one.
+#[test]
+fn a_full_set_is_an_outage_that_is_told_in_words_and_ends_by_itself() {
+    for (limit, words) in [
+        ("stop-writes-count=1", "set `testset` is full: 1 records, and stop-writes-count is 1"),
+        ("stop-writes-size=1", " bytes, and stop-writes-size is 1"),
+    ] {
+        let (nsqd, server, program) = roomy_scene("");
+        nsqd.publish("testtopic", ["{\"a\":1}"]);
+        assert_eq!(program.drain(&[])["stored"], 1);
+        server.configure(&format!("set=testset;{limit}"));
+        nsqd.publish("testtopic", lines("valid.ndjson"));
+        given_back(&nsqd, &program, 75, "store-unavailable", words);
+        let check = program.run(&["check", "--connect"]);
+        assert_eq!(check.code, Some(75), "{}", check.stderr);
+        assert!(check.stderr.contains(words), "{}", check.stderr);
+        server.configure(&format!("set=testset;{}=0", limit.split_once('=').expect("a setting").0));
+        assert_eq!(program.run(&["check", "--connect"]).code, Some(0));
+        wait_until("the delay is over", || nsqd.depths("testtopic").waiting == 10);
+        assert_eq!(program.drain(&[])["stored"], 10);
+    }
+}
+
+/// All of these came by one code, whose words are "operation not allowed at this time".
+#[test]
+fn a_namespace_that_refuses_what_is_configured_is_told_in_words_before_a_message_is_taken() {
+    let expires = "namespace `test` refuses records that expire (nsup-period is 0 and allow-ttl-without-nsup is false)";
+    for (server_setting, ttl, words) in [
+        ("nsup-period=0", "1h", format!("{expires}, and `aerospike.ttl` is set")),
+        ("default-ttl=60;nsup-period=0", "namespace", format!("{expires}, and its default-ttl is 60 s")),
+        ("reject-non-xdr-writes=true", "never", "namespace `test` takes only what other clusters send it".to_owned()),
+    ] {
+        let (nsqd, server, program) = roomy_scene(&format!("  ttl: {ttl}\n"));
+        nsqd.publish("testtopic", lines("valid.ndjson"));
+        server_setting.split(';').for_each(|setting| server.configure(setting));
+        for command in [&["check", "--connect"][..], &["run"]] {
+            let ended = program.run(command);
+            assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+            assert!(ended.stderr.contains(&words), "{words}: {}", ended.stderr);
+        }
+        assert_eq!(nsqd.depths("testtopic").waiting, 10);
+        assert_eq!(program.run(&["records"]).code, Some(0), "what is stored can be read");
+    }
+}
+
+/// An administrator changes it while a run goes on: what was checked before the first message holds no more.
+#[test]
+fn a_namespace_that_begins_to_refuse_in_the_middle_of_a_run_gives_all_back_and_says_why() {
+    let server = block_on(StandIn::start());
+    let (ttl, never) = (Ttl::Seconds(NonZeroU32::MIN), Ttl::Never);
+    for (setting, ttl, words) in [
+        ("nsup-period=0", ttl, "`aerospike.ttl` is set (code 22)"),
+        ("reject-non-xdr-writes=true", never, "reject-non-xdr-writes is true) (code 22)"),
+    ] {
+        let results = block_on(async {
+            let store = connect(&Settings { ttl, ..settings(&server) }).await;
+            server.configure(setting);
+            put(&store, records(2)).await
+        });
+        let told = |result: &Result<Put, PutError>| matches!(result, Err(PutError::Setup(text)) if text.ends_with(words));
+        assert!(results.iter().all(told), "{results:?}");
+    }
+}
+
+/// A server that cannot be asked has not said that the record is at fault.
+#[test]
+fn a_server_that_does_not_say_why_it_refuses_is_in_trouble() {
+    let server = block_on(StandIn::start());
+    let results = block_on(async {
+        let store = connect(&Settings { timeout: Duration::from_millis(500), ..settings(&server) }).await;
+        server.rule(Rule::always(When::Write, Then::Answer(4)));
+        server.rule(Rule::always(When::Info, Then::Hang));
+        put(&store, records(2)).await
+    });
+    let unavailable =
+        |result: &Result<Put, PutError>| matches!(result, Err(PutError::Unavailable(text)) if text.contains("does not say why"));
+    assert!(results.iter().all(unavailable), "{results:?}");
 }
 
 #[test]

@@ -128,6 +128,24 @@ fn a_table_that_can_take_no_record_at_all_is_exit_78_and_says_why() {
     assert_eq!(program.drain(&[])["stored"], 1);
 }
 
+/// Each message became a dead letter, and the run ended with 0. Whether a rule is one that no record can keep to shows on the first records only.
+#[test]
+fn a_rule_that_no_record_can_keep_to_gives_all_back_and_is_exit_78() {
+    let faults = [
+        ("CREATE TABLE t (gid PRIMARY KEY, document CHECK (document IS NULL))", "CHECK constraint failed"),
+        ("CREATE TRIGGER r BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'closed'); END", "closed"),
+        ("CREATE TRIGGER r BEFORE INSERT ON t BEGIN SELECT RAISE(IGNORE); END", "a trigger ignored it"),
+        ("CREATE TABLE t (gid INTEGER PRIMARY KEY, document)", "datatype mismatch"),
+    ];
+    for (sql, words) in faults {
+        let table = if sql.contains("TABLE t") { String::new() } else { OURS.to_owned() };
+        let program = prepared(&format!("{table}{sql}"), b"{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n");
+        let ended = program.run(&["run", "--report", "json"]);
+        assert_eq!((ended.code, &ended.report()["requeued"]), (Some(78), &3.into()), "{sql}: {ended:?}");
+        assert!(ended.stderr.contains(words) && program.letters().is_empty(), "{sql}: {ended:?}");
+    }
+}
+
 /// An index on a field, as the README asks for one, was exit 78 at every run: the program's SQLite had no JSON functions.
 #[test]
 fn indexes_and_triggers_may_use_whatever_the_sqlite3_shell_has() {

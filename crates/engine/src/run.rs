@@ -290,13 +290,14 @@ impl<'a> Drain<'a> {
             }
         }
         decided.append(&mut self.reject(rejected).await);
-        self.settle(decided).await;
+        // Before anything is given back: the queue would deliver it again at once.
         if let Some(fault) = fault {
             self.fault.get_or_insert(fault);
             self.stop(StopReason::StoreSetup).await;
         } else if outage {
             self.stop(StopReason::StoreUnavailable).await;
         }
+        self.settle(decided).await;
     }
 
     async fn settle(&mut self, decided: Vec<(Delivery, Outcome)>) {

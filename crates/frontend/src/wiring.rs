@@ -77,7 +77,7 @@ pub async fn store(settings: &StoreSettings) -> Result<Box<dyn Store>, StoreErro
 /// It can't be reached, or can't do what is configured.
 pub async fn existing_store(settings: &StoreSettings) -> Result<Result<Box<dyn Store>, String>, StoreError> {
     Ok(match settings {
-        StoreSettings::Aerospike(_) => Ok(store(settings).await?),
+        StoreSettings::Aerospike(settings) => Ok(Box::new(AerospikeStore::connect_to_existing(settings).await?)),
         StoreSettings::Sqlite(settings) => match SqliteStore::connect_to_existing(settings)? {
             Some(store) => Ok(Box::new(store)),
             None => Err(format!("table {} in {}", settings.set, settings.path.display())),
@@ -85,16 +85,15 @@ pub async fn existing_store(settings: &StoreSettings) -> Result<Result<Box<dyn S
     })
 }
 
-/// Proves that the configured database answers and can do what is configured; writes nothing.
+/// Proves that the configured database answers, can do what is configured, and would take records now; writes nothing.
 ///
 /// # Errors
-/// It can't be reached, or can't do what is configured.
+/// It can't be reached, can't do what is configured, or takes no record.
 pub async fn probe_store(settings: &StoreSettings) -> Result<(), StoreError> {
     match settings {
-        StoreSettings::Aerospike(settings) => Box::new(AerospikeStore::connect(settings).await?).close().await,
-        StoreSettings::Sqlite(settings) => SqliteStore::probe(settings)?,
+        StoreSettings::Aerospike(settings) => AerospikeStore::probe(settings).await,
+        StoreSettings::Sqlite(settings) => SqliteStore::probe(settings),
     }
-    Ok(())
 }
 
 /// The configured dead letter; nothing is opened yet.

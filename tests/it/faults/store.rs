@@ -14,11 +14,13 @@ use crate::support::{
 };
 
 /// The store is in trouble.
-const REQUEUE: [u8; 10] = [1, 7, 8, 9, 11, 14, 18, 32, 83, 152];
+const REQUEUE: [u8; 11] = [1, 7, 8, 9, 11, 14, 18, 32, 83, 120, 152];
 /// The record is at fault.
-const REFUSE: [u8; 8] = [4, 12, 13, 19, 21, 26, 29, 160];
+const REFUSE: [u8; 6] = [12, 13, 19, 26, 29, 160];
+/// The record or the store is at fault, and the server knows of no fault of its own.
+const SUSPECT: [u8; 2] = [4, 21];
 /// The set-up is wrong.
-const STOP: [u8; 22] = [10, 16, 20, 22, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
+const STOP: [u8; 21] = [10, 16, 20, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
 
 /// A message of those that are there.
 fn any_message(scene: &Scene<'_>, rng: &mut Rng) -> u64 {
@@ -61,6 +63,43 @@ fn every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone()
             scene.will_be_refused(fresh);
             let ended = scene.run();
             assert_eq!(ended.code, Some(0), "{code}: {}", ended.stderr);
+        }
+        scene.check();
+    });
+}
+
+/// Alone it may be put off first, in whichever batch it comes.
+#[test]
+fn every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alone_in_the_end() {
+    Schedule::each("store::every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alone_in_the_end", 1, |schedule, _| {
+        let mut scene = Scene::stand_in(schedule, "max-attempts: 2\n");
+        for code in SUSPECT {
+            scene.publish(N);
+            let fresh = *scene.valid().last().expect("some are valid");
+            scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
+            scene.injected();
+            scene.will_be_refused(fresh);
+            scene.drain();
+        }
+        scene.check();
+    });
+}
+
+/// Nothing that is refused alike by a store that has taken nothing is a dead letter, however often it comes.
+#[test]
+fn every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all() {
+    Schedule::each("store::every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all", 1, |schedule, _| {
+        let mut scene = Scene::stand_in(schedule, "max-messages: 100\n");
+        for code in SUSPECT {
+            scene.publish(N);
+            scene.stand_in_server().rule(Rule::always(When::Write, Then::Answer(code)));
+            scene.injected();
+            for _ in 0..2 {
+                let ended = scene.run();
+                assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
+            }
+            scene.stand_in_server().clear_rules();
+            scene.drain();
         }
         scene.check();
     });

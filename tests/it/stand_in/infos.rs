@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use aerospike::{AdminPolicy, Bins, QueryPolicy, as_bin};
+use aerospike::{AdminPolicy, Bins, QueryPolicy, ResultCode, as_bin};
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, write_policy};
 
 #[tokio::test]
 async fn the_client_sees_one_node_that_has_every_partition() {
@@ -33,15 +33,43 @@ async fn names_that_a_user_asks_for_are_answered() {
     assert_eq!(fixture.info("nonsense").await, "ERROR:4:unrecognized command");
     assert_eq!(fixture.info("namespace/nowhere").await, "type=unknown");
     let namespace = fixture.info("namespace/test").await;
-    for setting in ["stop_writes=false", "max-record-size=1048576", "default-ttl=0"] {
+    for setting in [
+        "stop_writes=false",
+        "clock_skew_stop_writes=false",
+        "max-record-size=1048576",
+        "default-ttl=0",
+        "allow-ttl-without-nsup=false",
+        "conflict-resolve-writes=false",
+        "reject-non-xdr-writes=false",
+    ] {
         assert!(namespace.split(';').any(|pair| pair == setting), "{setting} in {namespace}");
     }
     let sets = fixture.info("sets/test").await;
     assert!(sets.contains(&format!("ns=test:set={}:objects=1:", fixture.set)), "{sets}");
     let one = fixture.info(&format!("sets/test/{}", fixture.set)).await;
-    assert!(one.contains("objects=1:"), "{one}");
+    assert!(one.starts_with("objects=1:") && one.ends_with(":stop-writes-count=0:stop-writes-size=0;"), "{one}");
+    assert_eq!(fixture.info("sets/test/nowhere").await, "");
     assert_eq!(fixture.info("sets/nowhere").await, "ns_type=unknown");
     assert!(fixture.info("replicas").await.starts_with("test:0,1,//////////"));
+}
+
+/// A full set takes no new records; one that has too many bytes takes none at all.
+#[tokio::test]
+async fn a_set_that_an_administrator_bounds_refuses_what_is_over_it() {
+    let fixture = Fixture::new("bounded").await;
+    let put = async |key| fixture.put_code(&write_policy(), &fixture.key(key), &[as_bin!("a", 1)]).await;
+    let configure = async |setting: &str| {
+        let command = format!("set-config:context=namespace;namespace=test;set={};{setting}", fixture.set);
+        assert_eq!(fixture.info(&command).await, "ok");
+    };
+    assert_eq!(put(1).await, ResultCode::Ok);
+    configure("stop-writes-count=1").await;
+    assert_eq!((put(2).await, put(1).await), (ResultCode::FailForbidden, ResultCode::Ok));
+    configure("stop-writes-count=0").await;
+    configure("stop-writes-size=1").await;
+    assert_eq!((put(2).await, put(1).await), (ResultCode::FailForbidden, ResultCode::FailForbidden));
+    configure("stop-writes-size=0").await;
+    assert_eq!(put(2).await, ResultCode::Ok);
 }
 
 /// The server takes a truncation at once and carries it out soon. It spares what was written in the

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use log::debug;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params, types::Value as Column};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, ffi::SQLITE_CONSTRAINT_UNIQUE, params,
+    types::Value as Column,
+};
 
 use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
@@ -146,7 +149,7 @@ impl SqliteStore {
                 };
                 let document = serde_json::to_string(&Document(&record.fields)).expect("a document has text keys and finite numbers");
                 let written = match upsert.execute(params![key, document]).map_err(blamed) {
-                    Ok(0) => Err(PutError::Refused(NOT_TAKEN.to_owned())),
+                    Ok(0) => Err(PutError::Suspect(NOT_TAKEN.to_owned())),
                     Ok(_) => Ok(Put::Stored),
                     Err(Failed::Record(cause)) if guard == Guard::EachRecord && !self.connection.is_autocommit() => {
                         transaction.execute_batch("ROLLBACK TO record")?;
@@ -213,13 +216,21 @@ fn blamed(cause: rusqlite::Error) -> Failed {
     }
 }
 
-/// What a record comes to that failed by itself.
+/// What a record comes to that failed by itself. A rule of the table's, or the type of its `gid`, may be such that no record can keep to it; but that
+/// another row has the same value is the record's own affair, as its size is.
 fn verdict(cause: &rusqlite::Error) -> PutError {
+    let unique = matches!(cause.sqlite_error(), Some(error) if error.extended_code == SQLITE_CONSTRAINT_UNIQUE);
     match cause.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => PutError::Refused(format!("the table has a rule against it: {cause}")),
+        Some(ErrorCode::ConstraintViolation) if unique => PutError::Refused(rule(cause)),
+        Some(ErrorCode::ConstraintViolation) => PutError::Suspect(rule(cause)),
+        Some(ErrorCode::TypeMismatch) => PutError::Suspect(cause.to_string()),
         Some(ErrorCode::Unknown) => PutError::Unknown(cause.to_string()),
         _ => PutError::Refused(cause.to_string()),
     }
+}
+
+fn rule(cause: &rusqlite::Error) -> String {
+    format!("the table has a rule against it: {cause}")
 }
 
 /// A statement that succeeds and changes no row.

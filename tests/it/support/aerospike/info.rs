@@ -4,11 +4,10 @@
 //! `cluster/partition_tokenizer.rs` and `cluster/mod.rs`. The values are those of a CE server of one
 //! node; what such a server does not have is answered with its error text.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::storage::{MAX_RECORD_SIZE, NAMESPACE, Storage};
+use super::storage::{Configuration, MAX_RECORD_SIZE, NAMESPACE, SetConfiguration, Storage};
 
 /// Server version told to clients.
 const BUILD: &str = "8.1.2.0";
@@ -51,6 +50,7 @@ pub(super) fn value(name: &str, storage: &mut Storage, address: SocketAddr) -> S
         "namespace" if arguments == NAMESPACE => namespace(storage),
         "namespace" => "type=unknown".into(),
         "sets" => sets(arguments, storage),
+        "set-config" => set_config(arguments, storage),
         "truncate" | "truncate-namespace" => truncate(arguments, storage),
         _ => "ERROR:4:unrecognized command".into(),
     }
@@ -64,16 +64,18 @@ fn replicas() -> String {
 
 fn namespace(storage: &Storage) -> String {
     let objects = storage.iter().count();
+    let Configuration { nsup_period, default_ttl, reject_non_xdr_writes } = storage.configuration;
     format!(
         "ns_cluster_size=1;effective_replication_factor=1;objects={objects};tombstones=0;\
          master_objects={objects};prole_objects=0;dead_partitions=0;unavailable_partitions=0;\
          clock_skew_stop_writes=false;stop_writes=false;hwm_breached=false;\
-         allow-ttl-without-nsup=true;default-ttl=0;max-record-size={MAX_RECORD_SIZE};\
-         nsup-period=120;replication-factor=1;strong-consistency=false"
+         allow-ttl-without-nsup=false;conflict-resolve-writes=false;default-ttl={default_ttl};\
+         max-record-size={MAX_RECORD_SIZE};nsup-period={nsup_period};\
+         reject-non-xdr-writes={reject_non_xdr_writes};replication-factor=1;strong-consistency=false"
     )
 }
 
-/// `sets`, `sets/NAMESPACE`, `sets/NAMESPACE/SET`.
+/// `sets`, `sets/NAMESPACE`, `sets/NAMESPACE/SET`. Where one is asked for, it is not named.
 fn sets(arguments: &str, storage: &Storage) -> String {
     let (namespace, only) = match arguments.split_once('/') {
         Some((namespace, set)) => (namespace, Some(set)),
@@ -82,19 +84,34 @@ fn sets(arguments: &str, storage: &Storage) -> String {
     if ![NAMESPACE, ""].contains(&namespace) {
         return "ns_type=unknown".into();
     }
-    let mut objects: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, record) in storage.iter().filter(|(_, record)| !record.set.is_empty()) {
-        *objects.entry(&record.set).or_default() += 1;
-    }
-    let told = objects.into_iter().filter(|(set, _)| only.is_none_or(|only| only == *set));
-    let line = |(set, objects)| {
+    let line = |(set, configuration): (&String, &SetConfiguration)| {
+        let SetConfiguration { stop_writes_count, stop_writes_size } = configuration;
+        let named = if only.is_some() { String::new() } else { format!("ns={NAMESPACE}:set={set}:") };
+        let (objects, bytes) = storage.used(set);
         format!(
-            "ns={NAMESPACE}:set={set}:objects={objects}:tombstones=0:truncate_lut=0:sindexes=0:\
-             truncating=false:default-ttl=0:enable-index=false:stop-writes-count=0:\
-             stop-writes-size=0;"
+            "{named}objects={objects}:tombstones=0:data_used_bytes={bytes}:truncate_lut=0:sindexes=0:index_populating=false:\
+             truncating=false:default-read-touch-ttl-pct=0:default-ttl=0:disable-eviction=false:enable-index=false:\
+             stop-writes-count={stop_writes_count}:stop-writes-size={stop_writes_size};"
         )
     };
-    told.map(line).collect::<Vec<_>>().concat()
+    storage.sets.iter().filter(|(set, _)| only.is_none_or(|only| only == *set)).map(line).collect()
+}
+
+/// `set-config:context=namespace;namespace=NS;NAME=VALUE`, with `set=SET` in front of what is the set's.
+fn set_config(arguments: &str, storage: &mut Storage) -> String {
+    let pairs: Vec<_> = arguments.split(';').filter_map(|pair| pair.split_once('=')).collect();
+    let set = pairs.iter().find(|pair| pair.0 == "set").map(|pair| pair.1);
+    let (name, value) = *pairs.last().expect("a setting");
+    let number = || value.parse::<u32>().expect("a number");
+    match (name, set.map(|set| storage.sets.entry(set.to_owned()).or_default())) {
+        ("nsup-period", None) => storage.configuration.nsup_period = number(),
+        ("default-ttl", None) => storage.configuration.default_ttl = number(),
+        ("reject-non-xdr-writes", None) => storage.configuration.reject_non_xdr_writes = value == "true",
+        ("stop-writes-count", Some(set)) => set.stop_writes_count = number().into(),
+        ("stop-writes-size", Some(set)) => set.stop_writes_size = number().into(),
+        _ => return "ERROR:4:bad parameter".into(),
+    }
+    "ok".into()
 }
 
 /// `truncate:namespace=NS;set=SET` and `truncate-namespace:namespace=NS`; a threshold (`lut`) is

@@ -151,6 +151,18 @@ impl StandIn {
         *self.running.lock().expect("stopping does not panic") = Some(running);
     }
 
+    /// What an administrator says by `set-config:context=namespace;namespace=test;…`.
+    pub(crate) fn configure(&self, setting: &str) {
+        let mut state = self.shared.state();
+        let done = info::value(&format!("set-config:context=namespace;namespace=test;{setting}"), &mut state.storage, self.address);
+        assert_eq!(done, "ok", "{setting}");
+    }
+
+    /// Makes as many sets as there can be.
+    pub(crate) fn use_up_set_names(&self) {
+        self.shared.state().storage.use_up_set_names();
+    }
+
     /// The records of a set, in the order of their digests.
     pub(crate) fn records(&self, set: &str) -> Vec<StoredRecord> {
         let state = self.shared.state();

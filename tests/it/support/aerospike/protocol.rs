@@ -66,6 +66,7 @@ pub(super) mod result {
     pub(crate) const KEY_MISMATCH: u8 = 19;
     pub(crate) const UNKNOWN_NAMESPACE: u8 = 20;
     pub(crate) const BIN_NAME: u8 = 21;
+    pub(crate) const FORBIDDEN: u8 = 22;
     pub(crate) const FILTERED_OUT: u8 = 27;
     pub(crate) const SECURITY_NOT_SUPPORTED: u8 = 51;
     pub(crate) const INVALID_USER: u8 = 60;

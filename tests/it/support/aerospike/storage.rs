@@ -93,13 +93,60 @@ fn counter_size(n: usize) -> usize {
     1 + usize::from(n >= 1 << 7) + usize::from(n >= 1 << 14) + usize::from(n >= 1 << 21)
 }
 
+/// `AS_SET_MAX_COUNT` in the server's `datamodel.h`.
+const MOST_SETS: usize = 4_095;
+
+/// What an administrator can change of the namespace (`set-config`), as far as writes depend on it.
+pub(super) struct Configuration {
+    pub(super) nsup_period: u32,
+    pub(super) default_ttl: u32,
+    pub(super) reject_non_xdr_writes: bool,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration { nsup_period: 120, default_ttl: 0, reject_non_xdr_writes: false }
+    }
+}
+
+/// What an administrator can change of a set; 0 is no limit.
+#[derive(Default)]
+pub(super) struct SetConfiguration {
+    pub(super) stop_writes_count: u64,
+    pub(super) stop_writes_size: u64,
+}
+
 /// All records of the namespace.
 #[derive(Default)]
 pub(super) struct Storage {
     records: BTreeMap<Digest, Record>,
+    pub(super) configuration: Configuration,
+    /// Every set that there ever was.
+    pub(super) sets: BTreeMap<String, SetConfiguration>,
 }
 
 impl Storage {
+    /// Records of a set, and the bytes that they take.
+    pub(super) fn used(&self, set: &str) -> (u64, u64) {
+        let sizes = self.records.values().filter(|record| record.set == set).map(|record| record.stored_size() as u64);
+        sizes.fold((0, 0), |(objects, bytes), size| (objects + 1, bytes + size))
+    }
+
+    /// Makes as many sets as there can be.
+    pub(super) fn use_up_set_names(&mut self) {
+        let missing = MOST_SETS - self.sets.len();
+        self.sets.extend((0..missing).map(|number| (format!("full-{number}"), SetConfiguration::default())));
+    }
+
+    /// Whether a record may be written to its set (`set_set_from_msg` and `as_set_size_stop_writes`).
+    fn check_set(&self, set: &str, is_new: bool) -> Result<(), u8> {
+        let Some(&SetConfiguration { stop_writes_count: count, stop_writes_size: size }) = self.sets.get(set) else {
+            return if self.sets.len() < MOST_SETS { Ok(()) } else { Err(result::PARAMETER) };
+        };
+        let is_full = count != 0 && is_new && self.used(set).0 >= count || size != 0 && self.used(set).1 > size;
+        if is_full { Err(result::FORBIDDEN) } else { Ok(()) }
+    }
+
     /// Carries out one request.
     pub(super) fn carry_out(&mut self, row: &Row) -> Answer {
         let request = &*row.request;
@@ -156,6 +203,9 @@ impl Storage {
     }
 
     fn write(&mut self, digest: Digest, request: &Request) -> Result<Answer, Answer> {
+        if self.configuration.reject_non_xdr_writes {
+            return Err(Answer::code(result::FORBIDDEN));
+        }
         checks::write_alone(request).map_err(Answer::code)?;
         let old = self.records.get(&digest);
         let refuse = |code| old.map_or(Answer::code(code), |old| old.answer(code));
@@ -163,8 +213,11 @@ impl Storage {
         checks::existence(old, request).map_err(refuse)?;
         checks::generation(new.generation, request).map_err(refuse)?;
         checks::set_of_write(old, request).map_err(refuse)?;
+        if !request.set.is_empty() {
+            self.check_set(&request.set, old.is_none()).map_err(refuse)?;
+        }
         checks::key(&new, request).map_err(refuse)?;
-        new.void_time = void_time(request.flags.ttl, new.void_time).map_err(refuse)?;
+        new.void_time = self.configuration.void_time(request.flags.ttl, new.void_time).map_err(refuse)?;
 
         new.set.clone_from(&request.set);
         new.user_key = new.user_key.or_else(|| request.user_key.clone());
@@ -186,17 +239,23 @@ impl Storage {
         }
         new.generation += 1;
         let answer = Answer { bins: results, ..new.answer(result::OK) };
+        if !new.set.is_empty() {
+            self.sets.entry(new.set.clone()).or_default();
+        }
         self.records.insert(digest, new);
         Ok(answer)
     }
 }
 
-fn void_time(ttl: u32, old: u32) -> Result<u32, u8> {
-    match ttl {
-        TTL_DEFAULT | TTL_NEVER => Ok(0),
-        TTL_KEEP => Ok(old),
-        1..=TTL_MAX => Ok(now() + ttl),
-        _ => Err(result::PARAMETER),
+impl Configuration {
+    fn void_time(&self, ttl: u32, old: u32) -> Result<u32, u8> {
+        match if ttl == TTL_DEFAULT { self.default_ttl } else { ttl } {
+            TTL_DEFAULT | TTL_NEVER => Ok(0),
+            TTL_KEEP => Ok(old),
+            1..=TTL_MAX if self.nsup_period == 0 => Err(result::FORBIDDEN),
+            ttl @ 1..=TTL_MAX => Ok(now() + ttl),
+            _ => Err(result::PARAMETER),
+        }
     }
 }
 

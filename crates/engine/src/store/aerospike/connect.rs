@@ -15,16 +15,17 @@ use crate::{
     tls::{self, Tls, TlsError},
 };
 
-/// A client that has found its cluster, and the namespace there.
-pub(super) async fn connect(settings: &Settings) -> Result<Client, StoreError> {
+/// A client that has found its cluster, and the namespace there, with what one node tells of it.
+pub(super) async fn connect(settings: &Settings) -> Result<(Client, String), StoreError> {
     let (policy, hosts) = policy_and_hosts(settings)?;
+    let statistics = format!("namespace/{}", settings.namespace);
     let attempt = async {
         let client = Client::new(&policy, &hosts).await?;
-        let answer = client.info(&AdminPolicy::default(), &["namespaces"]).await?;
+        let answer = client.info(&AdminPolicy::default(), &["namespaces", &statistics]).await?;
         Ok::<_, aerospike::Error>((client, answer))
     };
     // The client's own timeouts bound single requests, not the whole of connecting.
-    let (client, answer) = match timeout(settings.connect_timeout, attempt).await {
+    let (client, mut answer) = match timeout(settings.connect_timeout, attempt).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(cause)) => return Err(error(settings, &cause)),
         Err(_) => {
@@ -32,12 +33,13 @@ pub(super) async fn connect(settings: &Settings) -> Result<Client, StoreError> {
             return Err(StoreError::Unreachable { place: place(settings), cause: cause.into() });
         }
     };
+    let statistics = answer.swap_remove(&statistics).unwrap_or_default();
     let namespaces: Vec<&str> = answer.values().flat_map(|names| names.trim().split(';')).collect();
     if !namespaces.contains(&settings.namespace.0.as_str()) {
         let fault = format!("there is no namespace `{}`, only {}", settings.namespace, namespaces.join(", "));
         return Err(StoreError::Setup { place: place(settings), fault });
     }
-    Ok(client)
+    Ok((client, statistics))
 }
 
 /// What the client needs; certificates and the password are read here.
@@ -68,7 +70,7 @@ fn policy_and_hosts(settings: &Settings) -> Result<(ClientPolicy, Vec<Host>), St
     Ok((policy, hosts))
 }
 
-fn place(settings: &Settings) -> String {
+pub(super) fn place(settings: &Settings) -> String {
     let hosts: Vec<_> = settings.hosts.iter().map(ToString::to_string).collect();
     format!("Aerospike at {}", hosts.join(", "))
 }

@@ -1,18 +1,23 @@
 //! Records in an Aerospike cluster, by batch writes of the official client.
 
 mod codes;
+mod conditions;
 mod connect;
 pub mod values;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use aerospike::{
-    BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, Expiration, PartitionFilter, QueryPolicy, RecordExistsAction, Statement,
-    Value as AsValue, operations,
+    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, Expiration, PartitionFilter, QueryPolicy, RecordExistsAction,
+    Statement, Value as AsValue, operations,
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
+use tokio::time::timeout;
 
-use self::codes::Verdict;
+use self::{
+    codes::Verdict,
+    conditions::{Condition, Node},
+};
 use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
@@ -93,6 +98,12 @@ impl<const MAX: usize> std::str::FromStr for Name<MAX> {
     }
 }
 
+impl<const MAX: usize> Name<MAX> {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl<const MAX: usize> std::fmt::Display for Name<MAX> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -132,22 +143,55 @@ pub struct AerospikeStore {
 }
 
 impl AerospikeStore {
-    /// Connects, and makes sure that the namespace exists.
+    /// Connects, and makes sure that the namespace exists and could take records.
+    ///
+    /// # Errors
+    /// No node answers within the connect timeout, all refuse us, or the namespace is not there or is not set up for what is configured.
+    pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
+        let (client, namespace) = connect::connect(settings).await?;
+        match (Node { namespace, ..Node::default() }).any_condition(settings, "") {
+            Some(Condition::Setup(fault)) => Err(StoreError::Setup { place: connect::place(settings), fault }),
+            // What may pass by itself shows when it is still there, and records that are there already may be taken nevertheless.
+            _ => Ok(Self::of(client, settings)),
+        }
+    }
+
+    /// Connects to read, and makes sure that the namespace exists.
     ///
     /// # Errors
     /// No node answers within the connect timeout, all refuse us, or the namespace is not there.
-    pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
-        let client = connect::connect(settings).await?;
-        Ok(Self { client, batch: batch_policy(settings), write: write_policy(settings), settings: settings.clone() })
+    pub async fn connect_to_existing(settings: &Settings) -> Result<Self, StoreError> {
+        Ok(Self::of(connect::connect(settings).await?.0, settings))
+    }
+
+    /// Asks every node whether it would take records, and disconnects.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect); or one of the nodes would not.
+    pub async fn probe(settings: &Settings) -> Result<(), StoreError> {
+        let store = Self::connect(settings).await?;
+        let told = store.ask(settings.set.as_str(), true).await;
+        let place = connect::place(settings);
+        Box::new(store).close().await;
+        let nodes = told.map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
+        match first(nodes.iter().filter_map(|node| node.any_condition(settings, settings.set.as_str()))) {
+            None => Ok(()),
+            Some(Condition::Setup(fault)) => Err(StoreError::Setup { place, fault }),
+            Some(Condition::Outage(fault)) => Err(StoreError::Outage { place, fault }),
+        }
+    }
+
+    fn of(client: Client, settings: &Settings) -> Self {
+        Self { client, batch: batch_policy(settings), write: write_policy(settings), settings: settings.clone() }
     }
 
     /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the record at fault stands alone.
-    fn write<'a>(&'a self, operations: &'a mut [BatchOperation]) -> BoxFuture<'a, Vec<Result<Put, PutError>>> {
+    fn write<'a>(&'a self, operations: &'a mut [BatchOperation]) -> BoxFuture<'a, Vec<Result<Put, Failure>>> {
         Box::pin(async move {
             let call = self.client.batch(&self.batch, operations).await;
             if let Err(error) = &call
                 && operations.len() > 1
-                && matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink)
+                && (error.result_code() == codes::PARAMETER || matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink))
             {
                 // The rows are there to be sent again: the client takes them only where it can't route a batch, by codes with other verdicts (-3, 11, 20).
                 // What another node of the cluster has stored meanwhile is written once more, as the same record.
@@ -160,14 +204,60 @@ impl AerospikeStore {
         })
     }
 
+    /// What the failures of rows mean, of which some have to be asked about; each row comes with its set.
+    async fn judged(&self, rows: Vec<(&str, Result<Put, Failure>)>) -> Vec<Result<Put, PutError>> {
+        let mut reasons = BTreeMap::new();
+        for (set, result) in &rows {
+            if let Err(Failure { verdict: Verdict::Ask, code, .. }) = result
+                && !reasons.contains_key(&(*set, *code))
+            {
+                let nodes = self.ask(set, *code == codes::PARAMETER).await;
+                reasons.insert(
+                    (*set, *code),
+                    nodes.map(|nodes| first(nodes.iter().filter_map(|node| node.condition(*code, &self.settings, set)))),
+                );
+            }
+        }
+        let meaning = |set, failure: Failure| match reasons.get(&(set, failure.code)) {
+            Some(reason) if failure.verdict == Verdict::Ask => failure.because(reason),
+            _ => failure.by_itself(),
+        };
+        rows.into_iter().map(|(set, result)| result.or_else(|failure| meaning(set, failure))).collect()
+    }
+
+    /// What each node that answers tells about the namespace and a set of it, and about all of its sets where that is asked for.
+    ///
+    /// # Errors
+    /// None of them answers, for a person.
+    async fn ask(&self, set: &str, about_all_sets: bool) -> Result<Vec<Node>, String> {
+        let namespace = &self.settings.namespace;
+        let names = [format!("namespace/{namespace}"), format!("sets/{namespace}/{set}"), format!("sets/{namespace}")];
+        let names: Vec<_> = names.iter().map(String::as_str).take(if about_all_sets { 3 } else { 2 }).collect();
+        let policy = AdminPolicy { timeout: millis(self.settings.timeout) };
+        let nodes = self.client.nodes();
+        let answers = nodes.iter().map(|node| timeout(self.settings.timeout, node.info(&policy, &names)));
+        let (mut told, mut failure) = (Vec::new(), "no node is known".to_owned());
+        for answer in join_all(answers).await {
+            match answer {
+                Ok(Ok(mut answers)) => {
+                    let mut next = || answers.shift_remove_index(0).map(|(_, answer)| answer).unwrap_or_default();
+                    told.push(Node { namespace: next(), set: next(), sets: next() });
+                }
+                Ok(Err(cause)) => failure = cause.to_string(),
+                Err(elapsed) => failure = elapsed.to_string(),
+            }
+        }
+        if told.is_empty() { Err(failure) } else { Ok(told) }
+    }
+
     /// The write of one record, or why Aerospike can't hold it.
     fn operation(&self, record: Record) -> Result<BatchOperation, String> {
         let key = match &record.key {
             Key::Int(number) => AsValue::Int(*number),
             Key::Text(text) => AsValue::String(text.clone()),
         };
-        let key = aerospike::Key::new(self.settings.namespace.0.as_str(), self.settings.set.0.as_str(), key)
-            .map_err(|error| error.to_string())?;
+        let key =
+            aerospike::Key::new(self.settings.namespace.as_str(), self.settings.set.as_str(), key).map_err(|error| error.to_string())?;
         let bins = values::bins(record)?;
         Ok(BatchOperation::write(&self.write, key, bins.iter().map(operations::put).collect::<Vec<_>>()))
     }
@@ -215,25 +305,60 @@ fn write_policy(settings: &Settings) -> BatchWritePolicy {
     }
 }
 
+/// Why a row was not written.
+struct Failure {
+    verdict: Verdict,
+    code: i32,
+    text: String,
+}
+
+impl Failure {
+    /// What it means, by its code alone.
+    fn by_itself(self) -> Result<Put, PutError> {
+        match self.verdict {
+            Verdict::AlreadyThere => Ok(Put::Duplicate),
+            Verdict::Refuse | Verdict::Shrink => Err(PutError::Refused(self.text)),
+            Verdict::Stop => Err(PutError::Setup(self.text)),
+            Verdict::Requeue => Err(PutError::Unavailable(self.text)),
+            Verdict::Unknown => Err(PutError::Unknown(self.text)),
+            Verdict::Ask => Err(PutError::Suspect(self.text)),
+        }
+    }
+
+    /// What it means, by what the server has told of itself.
+    fn because(self, reason: &Result<Option<Condition>, String>) -> Result<Put, PutError> {
+        let Self { code, text, .. } = &self;
+        Err(match reason {
+            Ok(Some(Condition::Setup(fault))) => PutError::Setup(format!("Aerospike: {fault} (code {code})")),
+            Ok(Some(Condition::Outage(fault))) => PutError::Unavailable(format!("Aerospike: {fault} (code {code})")),
+            // Neither is ever a record's fault.
+            Ok(None) if *code == codes::NO_SPACE => PutError::Unavailable(self.text),
+            Ok(None) if *code == codes::FORBIDDEN => PutError::Unknown(self.text),
+            Ok(None) => return self.by_itself(),
+            Err(cause) => PutError::Unavailable(format!("{text}, and the server does not say why: {cause}")),
+        })
+    }
+}
+
+/// Of several conditions the one that has to be ended first.
+fn first(conditions: impl Iterator<Item = Condition>) -> Option<Condition> {
+    conditions.min_by_key(|condition| matches!(condition, Condition::Outage(_)))
+}
+
 /// What became of one row, given the failure of the call that it was in.
-fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result<Put, PutError> {
+fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result<Put, Failure> {
     let error = match (operation.error(), operation.record()) {
         (None, Some(_)) => return Ok(Put::Stored),
         (error, _) => error.or(call),
     };
-    let Some(error) = error else { return no_answer() };
-    let text = || format!("Aerospike: {} (code {})", error.base_message(), error.result_code());
-    match codes::verdict(error) {
-        Verdict::AlreadyThere => Ok(Put::Duplicate),
-        Verdict::Refuse | Verdict::Shrink => Err(PutError::Refused(text())),
-        Verdict::Stop => Err(PutError::Setup(text())),
-        Verdict::Requeue => Err(PutError::Unavailable(text())),
-        Verdict::Unknown => Err(PutError::Unknown(text())),
-    }
-}
-
-fn no_answer() -> Result<Put, PutError> {
-    Err(PutError::Unavailable("Aerospike: no answer for this record".to_owned()))
+    let failure = |verdict, code, text| Failure { verdict, code, text };
+    Err(match error {
+        None => failure(Verdict::Requeue, 0, "Aerospike: no answer for this record".to_owned()),
+        Some(error) => {
+            let (code, text) = (error.result_code(), error.base_message());
+            failure(codes::verdict(error), code, format!("Aerospike: {text} (code {code})"))
+        }
+    })
 }
 
 /// Splits the writes of records of these sizes into chunks that stay within both bounds; one record over the bound is a chunk of its own.
@@ -277,7 +402,8 @@ impl Store for AerospikeStore {
         Box::pin(async move {
             let chunks = stream::iter(chunks(&mut writes, &sizes));
             let results = chunks.map(|chunk| self.write(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
-            for (answer, result) in answers.into_iter().zip(results) {
+            let rows = results.into_iter().map(|result| (self.settings.set.as_str(), result)).collect();
+            for (answer, result) in answers.into_iter().zip(self.judged(rows).await) {
                 answer.give(result);
             }
         })
