@@ -5,7 +5,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tokio_util::codec::Decoder as _;
 use x_msrv_engine::{
-    decode::{BigIntegers, Decoder, KeyRule},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule},
     message::{Message, Origin},
     nsq::wire::FrameDecoder,
     record::Record,
@@ -28,7 +28,14 @@ fn messages() -> Vec<Message> {
 }
 
 fn decoder() -> Decoder {
-    Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None, shape: None }
+    Decoder {
+        max_size: 1 << 20,
+        encoding: ContentEncoding::Identity,
+        key: KeyRule::Message,
+        big_integers: BigIntegers::Reject,
+        schema: None,
+        shape: None,
+    }
 }
 
 fn records() -> Vec<Record> {

@@ -1,10 +1,14 @@
 //! docs/BODIES.md, row by row: what becomes of a body in each store, and what is said of one that is refused.
 
-use std::{num::NonZeroI64, sync::Arc};
+use std::{io::Write as _, num::NonZeroI64, sync::Arc};
 
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
 use tempfile::TempDir;
 use x_msrv_engine::{
-    decode::{BigIntegers, Decoder, KeyRule, Rejection, Shape},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Rejection, Shape},
     message::{Message, Origin},
     outcome::Outcome,
     record::{Fields, Value},
@@ -25,6 +29,7 @@ use crate::{
 struct Row {
     body: String,
     big_integers: BigIntegers,
+    encoding: ContentEncoding,
     /// The section `fields`, where there is one.
     fields: Option<String>,
     aerospike: String,
@@ -38,11 +43,13 @@ fn rows() -> Vec<Row> {
     let row = |line: &str| {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
         let [body, aerospike, sqlite, reason] = cells.try_into().unwrap_or_else(|_| panic!("{line} has four cells"));
-        let (body, with) = body.split_once(", with ").map_or((&*body, None), |(body, with)| (body, code(with)));
+        let (body, with) = body.rsplit_once(", with ").map_or((&*body, None), |(body, with)| (body, code(with)));
         let big_integers = if with == Some("big-integers: text") { BigIntegers::Text } else { BigIntegers::Reject };
+        let encoding = if with == Some("content-encoding: gzip") { ContentEncoding::Gzip } else { ContentEncoding::Identity };
         let fields = with.filter(|with| with.starts_with("fields: ")).map(str::to_owned);
-        assert!(with.is_none() || fields.is_some() || big_integers == BigIntegers::Text, "{line}");
-        Row { body: body.to_owned(), big_integers, fields, aerospike, sqlite, reason }
+        let is_known = fields.is_some() || big_integers == BigIntegers::Text || encoding == ContentEncoding::Gzip;
+        assert!(with.is_none() || is_known, "{line}");
+        Row { body: body.to_owned(), big_integers, encoding, fields, aerospike, sqlite, reason }
     };
     rows.map(row).collect()
 }
@@ -52,7 +59,45 @@ fn code(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`')
 }
 
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).expect("a Vec takes it");
+    encoder.finish().expect("a Vec takes it")
+}
+
+/// A body that is compressed, or compressed and changed.
+fn compressed(cell: &str) -> Vec<u8> {
+    if let Some(cell) = cell.strip_suffix(" in two members") {
+        let text = body(cell);
+        let (first, second) = text.split_at(text.len() / 2);
+        return [gzip(first), gzip(second)].concat();
+    }
+    if let Some(cell) = cell.strip_suffix(" without its last byte") {
+        let mut body = compressed(cell);
+        body.pop();
+        return body;
+    }
+    if let Some(cell) = cell.strip_suffix(" and `{}` behind it") {
+        return [compressed(cell), b"{}".to_vec()].concat();
+    }
+    if let Some(cell) = cell.strip_suffix(" with another checksum") {
+        let mut body = compressed(cell);
+        let at = body.len() - 5;
+        body[at] ^= 1;
+        return body;
+    }
+    gzip(&body(cell))
+}
+
 fn body(cell: &str) -> Vec<u8> {
+    if let Some(cell) = cell.strip_prefix("gzip of ") {
+        return compressed(cell);
+    }
+    if let Some(cell) = cell.strip_prefix("zlib of ") {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&body(cell)).expect("a Vec takes it");
+        return encoder.finish().expect("a Vec takes it");
+    }
     let fields = |count: usize| format!("{{{}}}", (0..count).map(|number| format!("\"f{number}\":1")).collect::<Vec<_>>().join(","));
     let text = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - r#"{"a":""}"#.len()));
     let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
@@ -63,6 +108,8 @@ fn body(cell: &str) -> Vec<u8> {
         "two lines of NDJSON" => b"{\"a\": 1}\n{\"a\": 2}\n".to_vec(),
         "a byte order mark and `{}`" => b"\xef\xbb\xbf{}".to_vec(),
         "UTF-16 with its byte order mark" => b"\xff\xfe{\0}\0".to_vec(),
+        "UTF-16 without one" => b"{\0}\0".to_vec(),
+        "the first bytes of zstd" => b"\x28\xb5\x2f\xfd\x04\0".to_vec(),
         "a text that is not UTF-8" => b"{\"a\": \"\xff\"}".to_vec(),
         "a text with a raw line end" => b"{\"a\": \"\n\"}".to_vec(),
         "an object with 70,000 fields in a field" => format!("{{\"a\":{}}}", fields(70_000)).into_bytes(),
@@ -108,7 +155,7 @@ impl Row {
 }
 
 /// What the store has under the key of this body, or why it, or the decoder, refuses it.
-async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers, shape: Option<Arc<Shape>>) -> Result<Fields, Rejection> {
+async fn stored(store: &dyn Store, row: &Row, body: &[u8], shape: Option<Arc<Shape>>) -> Result<Fields, Rejection> {
     let message = Message {
         origin: Origin::of_topic("orders", "queue:4150"),
         id: "0123456789abcdef".into(),
@@ -116,7 +163,9 @@ async fn stored(store: &dyn Store, body: &[u8], big_integers: BigIntegers, shape
         attempts: 1,
         published: NonZeroI64::new(1_700_000_000_123_456_789),
     };
-    let record = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers, schema: None, shape }.decode(&message)?;
+    let Row { big_integers, encoding, .. } = *row;
+    let decoder = Decoder { max_size: 1 << 20, encoding, key: KeyRule::Message, big_integers, schema: None, shape };
+    let record = decoder.decode(&message)?;
     match put(store, vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}
         Ok(Put::Duplicate) => panic!("nothing was there before"),
@@ -197,7 +246,7 @@ fn in_aerospike_a_body_becomes_what_the_page_says() {
             let host = real_aerospike().unwrap_or_else(|| stand_in.address().to_string().parse().expect("an address"));
             let store = AerospikeStore::connect(&aerospike_settings(host)).await.expect("the server answers");
             let shape = row.shape("aerospike: {hosts: ['h:3000'], namespace: test, set: s}");
-            stored(&store, &sent, row.big_integers, shape).await
+            stored(&store, row, &sent, shape).await
         });
         fault(row, &row.aerospike, &sent, found)
     };
@@ -212,7 +261,7 @@ fn in_sqlite_a_body_becomes_what_the_page_says() {
         let settings = sqlite::Settings { path: folder.path().join("store.db"), set: "s".parse().expect("a name") };
         let store = SqliteStore::connect(&settings).expect("the database opens");
         let shape = row.shape("sqlite: {path: s, set: s}");
-        fault(row, &row.sqlite, &sent, block_on(stored(&store, &sent, row.big_integers, shape)))
+        fault(row, &row.sqlite, &sent, block_on(stored(&store, row, &sent, shape)))
     };
     assert_eq!(rows().iter().filter_map(fault).collect::<Vec<_>>(), [""; 0]);
 }

@@ -3,6 +3,7 @@
 mod aerospike;
 mod bodies;
 mod cli;
+mod compressed;
 mod contracts;
 mod corpus;
 mod dead;

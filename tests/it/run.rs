@@ -10,7 +10,7 @@ use x_msrv_engine::{
     BoxFuture,
     budget::StopReason,
     dead_letter::{self, DeadLetter, DeadLetterError, Letter, memory::MemoryDeadLetter},
-    decode::{BigIntegers, Decoder, KeyRule},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule},
     exit::Exit,
     message::{Delivery, Settlement},
     record::Key,
@@ -72,7 +72,14 @@ impl Scene {
         dead_letter: &mut dyn DeadLetter,
         shutdown: impl Future<Output = ()>,
     ) -> RunReport {
-        let decoder = Decoder { max_size: 1 << 20, key: KeyRule::Message, big_integers: BigIntegers::Reject, schema: None, shape: None };
+        let decoder = Decoder {
+            max_size: 1 << 20,
+            encoding: ContentEncoding::Identity,
+            key: KeyRule::Message,
+            big_integers: BigIntegers::Reject,
+            schema: None,
+            shape: None,
+        };
         let parts = Parts {
             source,
             store,

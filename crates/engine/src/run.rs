@@ -24,17 +24,17 @@ use crate::{
     budget::{Budget, StopReason},
     dead_letter::{DeadLetter, DeadLetterError, Kept, Letter},
     decode::{Decoder, Rejection},
-    message::{Delivery, Settlement, bytes},
+    message::{Delivery, Settlement},
     outcome::{self, Outcome},
     report::{Depth, Progress, RunReport, Tally},
     source::{Demand, Received, Source, SourceError},
     store::{Put, PutError, Store},
 };
 
-/// Bytes of bodies after which a batch is complete.
+/// Bytes of documents after which a batch is complete.
 const BYTES_IN_BATCH: usize = 1 << 20;
 
-/// Bytes of bodies that are with the store, after which it is given no more. A document takes many times the memory of its text, and no more of them
+/// Bytes of documents that are with the store, after which it is given no more. A document takes many times the memory of its text, and no more of them
 /// are decoded than the store is given.
 const BYTES_WITH_STORE: usize = 2 << 20;
 
@@ -112,9 +112,9 @@ struct Drain<'a> {
     tally: Tally,
     /// Within N, and not decoded yet.
     waiting: VecDeque<Delivery>,
-    /// The deliveries of each batch that the store is writing.
-    under_way: BTreeMap<u64, Vec<Delivery>>,
-    /// Bytes of the bodies of all of these.
+    /// What the store is writing.
+    under_way: BTreeMap<u64, Batch>,
+    /// Bytes of all of that.
     bytes_under_way: usize,
     next_batch: u64,
     stop: Option<StopReason>,
@@ -123,6 +123,13 @@ struct Drain<'a> {
     fault: Option<String>,
     /// Why messages were put off the last time.
     put_off_by: Option<String>,
+}
+
+/// A batch that the store is writing.
+struct Batch {
+    deliveries: Vec<Delivery>,
+    /// Bytes of its documents.
+    size: usize,
 }
 
 /// A batch that the store has answered.
@@ -186,13 +193,16 @@ impl<'a> Drain<'a> {
             && size < BYTES_IN_BATCH
             && let Some(delivery) = self.waiting.pop_front()
         {
-            size += delivery.message.body.len();
             match self.parts.decoder.decode(&delivery.message) {
                 Ok(record) => {
+                    size += record.size; // of a compressed body, many times its own
                     deliveries.push(delivery);
                     records.push(record);
                 }
-                Err(rejection) => rejected.push((delivery, rejection)),
+                Err(rejection) => {
+                    size += delivery.message.body.len();
+                    rejected.push((delivery, rejection));
+                }
             }
         }
         let decided = self.reject(rejected).await;
@@ -202,8 +212,9 @@ impl<'a> Drain<'a> {
         }
         let number = self.next_batch;
         self.next_batch += 1;
-        self.bytes_under_way += bytes(&deliveries);
-        self.under_way.insert(number, deliveries);
+        let size = records.iter().map(|record| record.size).sum();
+        self.bytes_under_way += size;
+        self.under_way.insert(number, Batch { deliveries, size });
         let store = self.parts.store;
         let (records, verdicts) = answer::batch(records.into_iter());
         Some(Box::pin(async move {
@@ -267,8 +278,8 @@ impl<'a> Drain<'a> {
     }
 
     async fn settle_batch(&mut self, (number, results): Written) {
-        let deliveries = self.under_way.remove(&number).expect("a batch is answered once");
-        self.bytes_under_way -= bytes(&deliveries);
+        let Batch { deliveries, size } = self.under_way.remove(&number).expect("a batch is answered once");
+        self.bytes_under_way -= size;
         let mut results: Vec<_> = results.into_iter().map(|result| result.unwrap_or_else(|| Err(PutError::not_answered()))).collect();
         outcome::weigh(&mut results, self.tally.counters.stored + self.tally.counters.duplicate > 0);
         let outage = results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_))));
@@ -326,7 +337,7 @@ impl<'a> Drain<'a> {
     }
 
     async fn touch(&mut self) {
-        let deliveries: Vec<_> = self.under_way.values().flatten().chain(&self.waiting).collect();
+        let deliveries: Vec<_> = self.under_way.values().flat_map(|batch| &batch.deliveries).chain(&self.waiting).collect();
         debug!(messages = deliveries.len(); "the store is slow, the queue is asked for more time");
         self.parts.source.touch(deliveries).await;
     }
@@ -355,7 +366,7 @@ impl<'a> Drain<'a> {
 
     /// The store did not answer in time: what it was given is in doubt, comes again, and hits the same records.
     async fn give_up(&mut self) {
-        let in_doubt = std::mem::take(&mut self.under_way).into_values().flatten().map(|delivery| {
+        let in_doubt = std::mem::take(&mut self.under_way).into_values().flat_map(|batch| batch.deliveries).map(|delivery| {
             let attempts = delivery.message.attempts;
             (delivery, Outcome::Deferred { attempts, cause: "the store did not answer within the shutdown timeout".to_owned() })
         });

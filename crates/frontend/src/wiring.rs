@@ -157,6 +157,7 @@ pub fn logbook(settings: &Settings) -> Logbook {
 pub fn decoder(settings: &Settings) -> Result<Decoder, SchemaError> {
     Ok(Decoder {
         max_size: settings.max_message_size,
+        encoding: settings.content_encoding,
         key: settings.key.clone(),
         big_integers: settings.big_integers,
         shape: settings.fields.clone(),

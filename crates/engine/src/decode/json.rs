@@ -4,7 +4,7 @@ use std::{cell::RefCell, fmt, ops::Range};
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::{BigIntegers, Rejection, selection::escaped};
+use super::{BigIntegers, Rejection, gzip::is_gzip, selection::escaped};
 use crate::record::{Fields, Value};
 
 /// How deep arrays and objects may be nested; the document itself is level 1.
@@ -56,7 +56,10 @@ fn syntax_fault(body: &[u8], cause: &serde_json::Error) -> String {
     match body {
         [] => "the body is empty".to_owned(),
         [0xef, 0xbb, 0xbf, ..] => "it begins with a byte order mark, which has no place in JSON".to_owned(),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16, and JSON is UTF-8".to_owned(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => "it is UTF-16, and JSON is UTF-8".to_owned(),
+        _ if is_gzip(body) => "it is compressed with gzip; `content-encoding: gzip` takes such bodies".to_owned(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd, which is not supported".to_owned(),
+        [0x78, 0x01 | 0x9c | 0xda, ..] => "it is compressed with zlib, which is not supported".to_owned(),
         _ if body.trim_ascii().is_empty() => "there is nothing but white space".to_owned(),
         _ => CLEARER.iter().fold(cause.to_string(), |text, (theirs, ours)| text.replace(theirs, ours)),
     }

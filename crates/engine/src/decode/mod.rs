@@ -1,18 +1,20 @@
 //! Bytes to a [`Record`], or the reason why not. Pure: no clock, no I/O, and no input makes it panic.
 
+mod gzip;
 mod json;
 mod rules;
 mod schema;
 mod selection;
 mod shape;
 
+pub use gzip::ContentEncoding;
 pub use json::{MAX_DEPTH, parse_object};
 pub use rules::{Metadata, OnLongName, RuleFault, Rules};
 pub use schema::{Schema, SchemaError};
 pub use selection::Path;
 pub use shape::{NAMES_TO_BODY, Shape};
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use selection::unescaped;
 use sha2::{Digest, Sha256};
@@ -33,6 +35,15 @@ pub enum Rejection {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The document in the body is over that size.
+    #[error("inflated, the body has more than {limit} bytes")]
+    InflatedTooLarge {
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The body is compressed with gzip, and damaged.
+    #[error("gzip: {0}")]
+    BadEncoding(&'static str),
     /// The body is not JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
@@ -119,8 +130,9 @@ fn short(text: &str) -> String {
 
 impl Rejection {
     /// All that [`reason`](Self::reason) can be.
-    pub const REASONS: [&str; 12] = [
+    pub const REASONS: [&str; 13] = [
         "too-large",
+        "bad-encoding",
         "not-json",
         "not-object",
         "duplicate-field",
@@ -138,7 +150,8 @@ impl Rejection {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         let reason = match self {
-            Self::TooLarge { .. } | Self::LongNames { .. } => "too-large",
+            Self::TooLarge { .. } | Self::InflatedTooLarge { .. } | Self::LongNames { .. } => "too-large",
+            Self::BadEncoding(_) => "bad-encoding",
             Self::NotJson(_) => "not-json",
             Self::NotObject(_) => "not-object",
             Self::DuplicateField(_) | Self::OneName(_) => "duplicate-field",
@@ -163,7 +176,7 @@ pub enum KeyRule {
     Message,
     /// A field of the document, by JSON pointer (RFC 6901).
     Field(String),
-    /// SHA-256 of the body in hexadecimal: equal bodies are one record.
+    /// SHA-256 of the body as it was published, in hexadecimal: equal bodies are one record.
     BodyHash,
 }
 
@@ -181,8 +194,10 @@ pub enum BigIntegers {
 /// Turns bodies into records.
 #[derive(Debug)]
 pub struct Decoder {
-    /// Bytes a body may have.
+    /// Bytes a body may have, and the document in it.
     pub max_size: usize,
+    /// How bodies are encoded.
+    pub encoding: ContentEncoding,
     /// What the key is made of.
     pub key: KeyRule,
     /// What becomes of too large integers.
@@ -201,15 +216,18 @@ impl Decoder {
     /// The message is at fault and will be as wrong the next time.
     pub fn decode(&self, message: &Message) -> Result<Record, Rejection> {
         self.check_size(message)?;
-        let body = &message.body;
-        let mut fields = json::parse_object(body, self.big_integers)?;
+        let document = self.encoding.decode(&message.body, self.max_size)?;
+        let mut fields = json::parse_object(&document, self.big_integers).map_err(|rejection| match document {
+            Cow::Owned(_) if gzip::is_gzip(&document) => Rejection::NotJson("it is compressed with gzip twice".to_owned()),
+            _ => rejection,
+        })?;
         if let Some(schema) = &self.schema {
             schema.check(&fields)?;
         }
         let key = self.key(message, &fields)?;
-        let mut size = body.len();
+        let mut size = document.len();
         if let Some(shape) = &self.shape {
-            fields = shape.apply(fields, message)?;
+            fields = shape.apply(fields, message, size)?;
             size += shape.added();
         }
         // A field of that name would be overwritten by the key, that is, lost; unless it is the key.
@@ -279,7 +297,14 @@ mod tests {
     }
 
     fn decoder(key: KeyRule) -> Decoder {
-        Decoder { max_size: 1 << 20, key, big_integers: BigIntegers::Reject, schema: None, shape: None }
+        Decoder {
+            max_size: 1 << 20,
+            encoding: ContentEncoding::Identity,
+            key,
+            big_integers: BigIntegers::Reject,
+            schema: None,
+            shape: None,
+        }
     }
 
     fn field(pointer: &str) -> KeyRule {

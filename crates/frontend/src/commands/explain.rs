@@ -18,7 +18,7 @@ const STARTED_AGAIN: &str = "The timer starts the next run, which tries again.";
 const AFTER_MENDING: &str = "When that is done, `x-msrv dead replay` sends dead letters again, each once.";
 const NOT_HERE: &str = "Whoever publishes it has to mend it and to publish it again: a replay would be rejected again. `x-msrv dead show ID --body` shows what came.";
 
-const ENTRIES: [Entry; 33] = [
+const ENTRIES: [Entry; 34] = [
     (
         "0",
         "exit code: everything that was received is settled",
@@ -162,8 +162,14 @@ const ENTRIES: [Entry; 33] = [
     (
         "too-large",
         "reason of a dead letter: the body is larger than `max-message-size`",
-        "1 MiB by default. `detail` has both sizes. Or the names that `fields.flatten` joins would be 16 times as long as the body.",
+        "1 MiB by default. `detail` has both sizes. With `content-encoding: gzip` the same limit is for the document in it. Or the names that `fields.flatten` joins would be 16 times as long as the body.",
         "Raise `max-message-size` if the store takes records of that size (Aerospike's max-record-size is 1 MiB by default).",
+    ),
+    (
+        "bad-encoding",
+        "reason of a dead letter: the body is compressed with gzip, and damaged",
+        "It is truncated, its checksum does not match, or other bytes follow it; `detail` says which. `content-encoding: gzip` takes bodies that are whole, and those that are not compressed.",
+        NOT_HERE,
     ),
     (
         "big-integer",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Table, Whole};
 use x_msrv_engine::{
     address::HostPort,
-    decode::{BigIntegers, OnLongName, Path},
+    decode::{BigIntegers, ContentEncoding, OnLongName, Path},
     nsq::name::{ChannelName, TopicName},
     store::aerospike::{AuthMode, Exists, Name},
     tls,
@@ -33,6 +33,7 @@ pub(super) struct FileShape {
     pub(super) max_messages: Option<Whole>,
     pub(super) max_attempts: Option<Whole>,
     pub(super) max_message_size: Option<Size>,
+    pub(super) content_encoding: Option<ContentEncoding>,
     pub(super) big_integers: Option<BigIntegers>,
     pub(super) schema: Option<String>,
     pub(super) fields: Option<FieldsShape>,

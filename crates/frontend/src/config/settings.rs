@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use x_msrv_engine::{
     dead_letter,
-    decode::{BigIntegers, KeyRule, Shape},
+    decode::{BigIntegers, ContentEncoding, KeyRule, Shape},
     history,
     run::Limits,
     source, store,
@@ -30,6 +30,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Bytes of the largest body that is stored.
     pub max_message_size: usize,
+    /// How bodies are encoded.
+    pub content_encoding: ContentEncoding,
     /// What becomes of integers over 64 bits.
     pub big_integers: BigIntegers,
     /// What records' keys are made of.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings, fields, scalar::Span};
 use x_msrv_engine::{
     address::HostPort,
-    decode::{BigIntegers, KeyRule},
+    decode::{BigIntegers, ContentEncoding, KeyRule},
     history,
     source::nsq::Servers,
     store::aerospike::{AuthMode, Exists, Login, Ttl},
@@ -27,6 +27,13 @@ impl fmt::Display for Settings {
         line("period", &Span(self.period_or_packaged()))?;
         line("max-attempts", &self.limits.max_attempts)?;
         line("max-message-size", &self.max_message_size)?;
+        line(
+            "content-encoding",
+            &match self.content_encoding {
+                ContentEncoding::Identity => "identity",
+                ContentEncoding::Gzip => "gzip",
+            },
+        )?;
         line(
             "big-integers",
             &match self.big_integers {

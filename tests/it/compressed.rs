@@ -1,0 +1,81 @@
+//! Bodies that are compressed with gzip, from nsqd into a store.
+
+use std::io::Write as _;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::json;
+
+use crate::support::{
+    nsqd::Nsqd,
+    program::{Program, Scale, wait},
+};
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text.as_bytes()).expect("a Vec takes it");
+    encoder.finish().expect("a Vec takes it")
+}
+
+fn scene(more: &str) -> (Nsqd, Program) {
+    let nsqd = Nsqd::start();
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s{more}}}\nmax-messages: 1000\nlog: {{level: error}}\n",
+        nsqd.tcp
+    ));
+    nsqd.make_channel("t", "c");
+    (nsqd, program)
+}
+
+/// A publisher that compresses left nothing but dead letters, and their words did not say why.
+#[test]
+fn compressed_messages_are_dead_letters_that_say_so_until_the_configuration_takes_them() {
+    let (nsqd, mut program) = scene("");
+    let (whole, mut broken) = (gzip(r#"{"id":1}"#), gzip(r#"{"id":2}"#));
+    broken.pop();
+    nsqd.publish("t", [whole.clone(), broken.clone()]);
+    let report = program.drain(&[]);
+    assert_eq!(report["reasons"]["not-json"], 2, "{report}");
+    assert!(program.letters().iter().all(|letter| letter["detail"].as_str().is_some_and(|text| text.contains("content-encoding: gzip"))));
+    program.set("X_MSRV__CONTENT_ENCODING", "gzip");
+    assert_eq!(program.run(&["dead", "replay"]).code, Some(0));
+    nsqd.publish("t", [r#"{"id":3}"#]);
+    let report = program.drain(&[]);
+    assert_eq!((report["stored"].as_u64(), report["reasons"]["bad-encoding"].as_u64()), (Some(2), Some(1)), "{report}");
+    let documents: Vec<_> = program.rows("s").into_iter().map(|(_, document)| document).collect();
+    assert!(documents.contains(&json!({"id": 1})) && documents.contains(&json!({"id": 3})), "{documents:?}");
+    let letters = program.letters();
+    let letter = letters.last().expect("a letter");
+    assert_eq!(letter["body-base64"], BASE64.encode(&broken), "the bytes that were published, so that they can be published again");
+    assert_eq!(report["received-bytes"], whole.len() + broken.len() + 8, "what the queue has sent");
+}
+
+/// Keys of equal bodies differed from those of an earlier run whose configuration did not inflate.
+#[test]
+fn a_body_s_hash_is_that_of_the_body_as_it_was_published() {
+    let (nsqd, program) = scene(", key: body-hash");
+    let program = program.env("X_MSRV__CONTENT_ENCODING", "gzip");
+    let body = gzip("{}");
+    nsqd.publish("t", [body.clone(), body.clone()]);
+    assert_eq!(program.drain(&[])["stored"], 2);
+    program.write("body", "");
+    std::fs::write(program.path("body"), body).expect("written");
+    let hash = program.run_by("sha256sum", &["body"]).stdout;
+    let keys: Vec<_> = program.rows("s").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [hash.split(' ').next().expect("a hash")]);
+}
+
+/// A batch was bounded by the bytes of its bodies: 100 of a kilobyte each became 100 MB at once.
+#[test]
+fn small_bodies_of_large_documents_take_no_more_memory_than_large_bodies() {
+    let (nsqd, program) = scene("");
+    let program = program.env("X_MSRV__CONTENT_ENCODING", "gzip");
+    let document = format!("{{\"text\":\"{}\"}}", "x".repeat(1_000_000));
+    nsqd.publish("t", vec![gzip(&document); 100]);
+    let child = program.spawn(&["run", "--report", "json", "--timeout", "60s"]);
+    let scale = Scale::under(&child);
+    let ended = wait(child);
+    let memory = scale.read().memory;
+    assert_eq!((ended.code, ended.report()["stored"].as_u64()), (Some(0), Some(100)), "{ended:?}");
+    assert!(memory < 64 << 20, "{} MiB", memory >> 20);
+}
