@@ -23,7 +23,7 @@ pub struct Counters {
     pub requeued: u64,
     /// Letters that the dead letter has acknowledged.
     pub dead_lettered: u64,
-    /// Of the requeued: those that the store or the dead letter failed on.
+    /// Of the requeued: those that the store or the dead letter failed on, and those that arrived when the run had taken the queue for empty.
     pub deferred: u64,
     /// Settlements that the queue did not take, or that are not known to have reached it, so that the message may come again.
     pub unconfirmed: u64,
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!((rejected.messages, rejected.detail.ends_with("last")), (2, true), "{rejected:?}");
         let mut counters = tally.counters;
         assert_eq!((counters.received_bytes, counters.rejected), (42, 2));
-        counters.count_closing(Closing { received: 8, requeued: 2, unconfirmed: 1, depth: None });
+        counters.count_closing(Closing { received: 8, requeued: 2, late: 0, unconfirmed: 1, depth: None });
         assert!(counters.add_up(), "{counters:?}");
         assert_eq!((counters.received, counters.requeued, counters.deferred, counters.unconfirmed), (8, 4, 1, 1));
     }

@@ -101,6 +101,9 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
     let closing = parts.source.close().await;
     tally.counters.count_closing(closing);
     let reason = stop.expect("work ends only after a reason to stop");
+    if reason == StopReason::QueueEmpty {
+        tally.counters.deferred += closing.late; // the run had room for them: the queue was not empty
+    }
     let report = RunReport::new(reason, tally, Depth { before, after: closing.depth }, began.elapsed(), fault);
     Ok(RunReport { servers: Some(servers), ..report })
 }
@@ -356,6 +359,8 @@ impl<'a> Drain<'a> {
             }
         } else if reason == StopReason::StoreSetup || reason == StopReason::StoreUnavailable && self.stop == Some(StopReason::QueueEmpty) {
             self.stop = Some(reason);
+        } else if self.stop == Some(StopReason::QueueEmpty) && !self.waiting.is_empty() {
+            self.stop = Some(reason); // it is why messages go back, and a queue that they go back to is not empty
         }
         // N reached, or an empty queue: what is here is finished. Otherwise what was not started goes back.
         if !matches!(reason, StopReason::LimitReached | StopReason::QueueEmpty) {

@@ -17,6 +17,7 @@ mod load;
 mod lookup;
 mod network;
 mod nsqd;
+mod paths;
 mod proxy;
 mod scene;
 mod signals;

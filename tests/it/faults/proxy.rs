@@ -60,6 +60,15 @@ pub(super) struct Fault {
     pub(super) what: What,
 }
 
+/// What a path does to every connection for as long as it stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Habit {
+    /// A small segment waits until the one before it is acknowledged (RFC 896), which the other side does up to 40 ms late (RFC 1122 section 4.2.3.2).
+    pub(super) holds_small_segments: bool,
+    /// Whatever is read at once waits for a time up to this one, zero included, before it is passed on.
+    pub(super) jitter: Duration,
+}
+
 /// Where bytes wait for the test.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -98,6 +107,7 @@ struct Shared {
     /// Numbers of the messages that were finished, where the server is an nsqd.
     finished: Option<Mutex<BTreeSet<u64>>>,
     plan: Mutex<Plan>,
+    habit: Mutex<Habit>,
     injected: Injected,
 }
 
@@ -148,7 +158,8 @@ impl Proxy {
         let upstream = SocketAddr::new(upstream.host.parse().expect("tests use addresses, not names"), upstream.port);
         let name = rename.then(|| (upstream.to_string().into_bytes(), own.to_string().into_bytes()));
         assert!(name.as_ref().is_none_or(|(before, after)| before.len() == after.len()));
-        let shared = Arc::new(Shared { upstream, name, finished, plan: Mutex::default(), injected: injected.clone() });
+        let shared =
+            Arc::new(Shared { upstream, name, finished, plan: Mutex::default(), habit: Mutex::default(), injected: injected.clone() });
         let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&shared);
         let serve = move || {
@@ -167,6 +178,11 @@ impl Proxy {
     /// Replaces the plan. Connections that are there keep what had begun, and count no more.
     pub(super) fn plan(&self, faults: Vec<Fault>) {
         *self.shared.plan() = Plan { faults, connections: Vec::new() };
+    }
+
+    /// The path has this habit from now on, whatever is planned.
+    pub(super) fn always(&self, habit: Habit) {
+        *self.shared.habit.lock().expect("no panic while it was locked") = habit;
     }
 
     /// Numbers of the messages that runs have finished.
@@ -235,12 +251,16 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
         }
     };
     let result = async {
-        client.set_nodelay(true)?;
-        server.set_nodelay(true)?;
+        let habit = *shared.habit.lock().expect("no panic while it was locked");
+        if habit.holds_small_segments || !habit.jitter.is_zero() {
+            shared.injected.one();
+        }
+        client.set_nodelay(!habit.holds_small_segments)?;
+        server.set_nodelay(!habit.holds_small_segments)?;
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let there = Pump::new(Way::ToServer, &faults, &heard, &passed, shared);
-        let back = Pump::new(Way::ToClient, &faults, &heard, &passed, shared);
+        let there = Pump { jitter: habit.jitter, ..Pump::new(Way::ToServer, &faults, &heard, &passed, shared) };
+        let back = Pump { jitter: habit.jitter, ..Pump::new(Way::ToClient, &faults, &heard, &passed, shared) };
         tokio::try_join!(there.run(from_client, to_server), back.run(from_server, to_client)).map(drop)
     };
     if result.await.is_err() {
@@ -262,6 +282,8 @@ struct Pump<'a, H, F> {
     piece: usize,
     /// After each write.
     pause: Duration,
+    /// Before what is read at once.
+    jitter: Duration,
     swallow: bool,
 }
 
@@ -269,13 +291,27 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
     fn new(way: Way, faults: &[Fault], heard: &'a H, passed: &'a F, shared: &'a Shared) -> Self {
         let mut faults: Vec<_> = faults.iter().filter(|fault| fault.way == way).cloned().collect();
         faults.sort_by_key(|fault| std::cmp::Reverse(fault.after));
-        Self { way, faults, heard, passed, shared, offset: 0, piece: usize::MAX, pause: Duration::ZERO, swallow: false }
+        Self {
+            way,
+            faults,
+            heard,
+            passed,
+            shared,
+            offset: 0,
+            piece: usize::MAX,
+            pause: Duration::ZERO,
+            jitter: Duration::ZERO,
+            swallow: false,
+        }
     }
 
     async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Broken> {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let length = from.read(&mut buffer).await?;
+            if !self.jitter.is_zero() {
+                sleep(self.jitter.mul_f64(fastrand::f64())).await;
+            }
             let mut bytes = &mut buffer[..length];
             (self.heard)(self.way, bytes);
             if self.way == Way::ToClient

@@ -149,6 +149,12 @@ pub(crate) fn ended(output: Output) -> Ended {
 impl Ended {
     /// The report on standard output.
     #[track_caller]
+    /// Whether it has a report, by which at least one message was settled for good.
+    pub(crate) fn settles_something(&self) -> bool {
+        let count = |key| self.report()[key].as_u64().unwrap_or_default();
+        !self.stdout.is_empty() && ["stored", "duplicate", "rejected"].map(count).iter().sum::<u64>() > 0
+    }
+
     pub(crate) fn report(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no report: {} {}", self.stdout, self.stderr))
     }

@@ -35,8 +35,8 @@ pub struct Demand {
 pub enum Received {
     /// At least one delivery.
     Deliveries(Vec<Delivery>),
-    /// Nothing waits, and that is known and not guessed. A later call may bring something again. Never after [`Source::pause`]: a caller that
-    /// drains would be told again and again, and never wait for anything else.
+    /// Nothing waits: the queue says so, or has been silent and has confirmed that nothing is on its way any more. A later call may bring something again. Never
+    /// after [`Source::pause`]: a caller that drains would be told again and again, and never wait for anything else.
     Empty,
     /// The queue is gone; nothing will come any more, and what is in flight can't be settled.
     Closed,
@@ -50,6 +50,8 @@ pub struct Closing {
     pub received: u64,
     /// Messages that had been received, but not handed out: they were requeued with no delay.
     pub requeued: u64,
+    /// Of those: the ones that arrived after [`Source::pause`].
+    pub late: u64,
     /// Settlements that the queue refused, or that are not known to have reached it: these messages come again, or may.
     pub unconfirmed: u64,
     /// Messages that the queue held for us then and nobody had, on all of its servers: those that could be had, and those that were put off or are held

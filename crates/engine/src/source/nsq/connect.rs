@@ -257,6 +257,8 @@ pub(super) enum CloseState {
     Asked,
     /// `CLOSE_WAIT` came: nsqd has processed every settlement before it.
     Confirmed,
+    /// Our half of the stream is closed, or is about to be: no more commands follow.
+    HungUp,
     /// The connection is lost.
     Lost,
 }

@@ -15,14 +15,15 @@ pub(super) struct Proof {
     settled: u64,
     /// The largest RDY that nsqd was told.
     most_rdy: u64,
-    confirmed: bool,
+    /// FIN and REQ that nsqd has certainly read.
+    confirmed: u64,
     /// From here on a message may have timed out.
     reliable_until: Instant,
 }
 
 impl Proof {
     pub(super) fn new(lease: Duration, now: Instant) -> Self {
-        Self { delivered: 0, settled: 0, most_rdy: 0, confirmed: false, reliable_until: now + lease }
+        Self { delivered: 0, settled: 0, most_rdy: 0, confirmed: 0, reliable_until: now + lease }
     }
 
     /// Messages that came, whatever became of them.
@@ -43,6 +44,7 @@ impl Proof {
     /// nsqd refused one of them, which is thereby no longer in doubt.
     pub(super) fn refused(&mut self) {
         self.settled = self.settled.saturating_sub(1);
+        self.confirmed = self.confirmed.min(self.settled);
     }
 
     /// RDY was put.
@@ -50,19 +52,15 @@ impl Proof {
         self.most_rdy = self.most_rdy.max(rdy.into());
     }
 
-    /// `CLOSE_WAIT` came.
+    /// nsqd has read everything until now: `CLOSE_WAIT` came, or it has closed the stream after we had closed our half.
     pub(super) fn confirmed(&mut self) {
-        self.confirmed = true;
+        self.confirmed = self.settled;
     }
 
     /// How many FIN and REQ may not have arrived.
     pub(super) fn in_doubt(&self, now: Instant) -> u64 {
-        let arrived = match self.confirmed {
-            true => self.settled,
-            false if now < self.reliable_until => self.delivered.saturating_sub(self.most_rdy),
-            false => 0,
-        };
-        self.settled.saturating_sub(arrived)
+        let implied = if now < self.reliable_until { self.delivered.saturating_sub(self.most_rdy) } else { 0 };
+        self.settled.saturating_sub(self.confirmed.max(implied))
     }
 }
 
@@ -106,6 +104,10 @@ mod tests {
         assert_eq!(proof.in_doubt(now + LEASE), 1_000);
         proof.refused();
         assert_eq!(proof.in_doubt(now + LEASE), 999);
+        proof.confirmed();
+        assert_eq!(proof.in_doubt(now + LEASE), 0);
+        proof.settled(2);
+        assert_eq!(proof.in_doubt(now + LEASE), 2, "an answer proves what was before it");
         proof.confirmed();
         assert_eq!(proof.in_doubt(now + LEASE), 0);
     }

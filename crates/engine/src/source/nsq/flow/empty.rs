@@ -39,6 +39,11 @@ impl Flow {
             })
     }
 
+    /// Whether an empty queue is one by the statistics of all lanes, which are proven to be theirs: nothing can be under way then.
+    pub(in crate::source::nsq) fn is_told_by_all(&self) -> bool {
+        self.alive().all(|lane| lane.statistics == Statistics::Proven)
+    }
+
     /// Whether the lanes' statistics are to be asked: as soon as all that is known of has come, or silence says that there is no more.
     pub(in crate::source::nsq) fn wants_to_ask(&self, now: Instant) -> bool {
         !self.paused
@@ -138,7 +143,7 @@ impl Flow {
     /// Whether a lane is dry, and nothing came from anywhere or was worked on for long enough.
     fn is_silent(&self, lane: &Lane, now: Instant) -> bool {
         let is_dry = matches!(lane.phase, Phase::Dry { checked, .. } if lane.heard_since(checked, self.last_message));
-        is_dry && self.alive().all(|lane| lane.unsettled == 0) && now - self.idle_since >= self.needed_silence()
+        is_dry && self.lanes.iter().all(|lane| lane.unsettled == 0) && now - self.idle_since >= self.needed_silence()
     }
 }
 

@@ -68,6 +68,8 @@ struct Lane {
     /// The last message, or the last change of phase.
     since: Instant,
     gone: bool,
+    /// nsqd sends no more than it has sent: its connection was asked to end.
+    retired: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,28 +118,11 @@ impl LaneStart {
 
 impl Flow {
     pub(super) fn new(max_messages: u64, max_in_flight: u64, idle_timeout: Duration, starts: &[LaneStart], now: Instant) -> Self {
-        let known = starts.iter().all(|start| start.available.is_some());
-        let lanes = starts.iter().map(|start| Lane {
-            open: 0,
-            unsettled: 0,
-            rdy: 0,
-            max_rdy: u64::from(start.max_rdy),
-            // An empty queue may have got something since it was asked, so it is listened to as well.
-            weight: if known { start.available.unwrap_or(0).max(1) } else { 1 },
-            statistics: start.statistics,
-            expected: start.proven().unwrap_or(0),
-            round_trip: start.round_trip,
-            quiet_time: LEAST_QUIET_TIME.max(start.round_trip * 2),
-            phase: if start.proven() == Some(0) { Phase::Narrow } else { Phase::Wide },
-            was_full: false,
-            since: now,
-            gone: false,
-        });
         let mut flow = Self {
             left: max_messages,
             max_in_flight,
             idle_timeout,
-            lanes: lanes.collect(),
+            lanes: lanes(starts, now),
             started: now,
             last_message: now,
             idle_since: now,
@@ -148,6 +133,26 @@ impl Flow {
         };
         flow.share_out(now);
         flow
+    }
+
+    /// All connections were asked to end: what nsqd may send on them is what it has sent, and is still taken as far as both sums allow.
+    pub(super) fn retire(&mut self) {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.gone) {
+            lane.retired = true;
+            self.left += std::mem::take(&mut lane.open);
+        }
+    }
+
+    /// New connections take the place of those that are retired.
+    pub(super) fn reopen(&mut self, starts: &[LaneStart], now: Instant) {
+        self.lanes.append(&mut lanes(starts, now));
+        self.idle_since = now;
+        self.share_out(now);
+    }
+
+    /// How long nothing has come and nothing was worked on.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        now - self.idle_since
     }
 
     /// A message came. False if the lane had no right to send it: it is a stray, and not on the books.
@@ -261,7 +266,7 @@ impl Flow {
         // Where nothing will be opened again, RDY 0 says the same as RDY = in flight, and saves a command with each settlement.
         let no_more = permits == 0 && (self.left == 0 || self.paused);
         let rdy = if no_more { 0 } else { (lane.unsettled + permits).min(lane.max_rdy) };
-        if lane.gone || rdy == lane.rdy {
+        if lane.gone || lane.retired || rdy == lane.rdy {
             return None;
         }
         let before = std::mem::replace(&mut lane.rdy, rdy);
@@ -269,7 +274,7 @@ impl Flow {
     }
 
     fn alive(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.iter().filter(|lane| !lane.gone)
+        self.lanes.iter().filter(|lane| !lane.gone && !lane.retired)
     }
 
     /// What may still be opened by both sums.
@@ -308,7 +313,7 @@ impl Flow {
         let stale = |lane: &Lane| matches!(lane.phase, Phase::Dry { checked, .. } if !lane.heard_since(checked, last_message));
         if self.alive().all(Lane::is_dry) {
             // All were dry once, but some of them before the last message came elsewhere: they have their turn again.
-            for lane in self.lanes.iter_mut().filter(|lane| !lane.gone && stale(lane)) {
+            for lane in self.lanes.iter_mut().filter(|lane| !lane.gone && !lane.retired && stale(lane)) {
                 lane.phase = Phase::Wide;
                 lane.since = now;
             }
@@ -329,6 +334,28 @@ impl Flow {
             self.left += 1;
         }
     }
+}
+
+fn lanes(starts: &[LaneStart], now: Instant) -> Vec<Lane> {
+    let known = starts.iter().all(|start| start.available.is_some());
+    let lane = |start: &LaneStart| Lane {
+        open: 0,
+        unsettled: 0,
+        rdy: 0,
+        max_rdy: u64::from(start.max_rdy),
+        // An empty queue may have got something since it was asked, so it is listened to as well.
+        weight: if known { start.available.unwrap_or(0).max(1) } else { 1 },
+        statistics: start.statistics,
+        expected: start.proven().unwrap_or(0),
+        round_trip: start.round_trip,
+        quiet_time: LEAST_QUIET_TIME.max(start.round_trip * 2),
+        phase: if start.proven() == Some(0) { Phase::Narrow } else { Phase::Wide },
+        was_full: false,
+        since: now,
+        gone: false,
+        retired: false,
+    };
+    starts.iter().map(lane).collect()
 }
 
 /// A change of RDY.
@@ -354,7 +381,7 @@ impl Lane {
     }
 
     fn wants_more(&self) -> bool {
-        !self.gone && !self.is_dry() && self.unsettled + self.open < self.max_rdy
+        !self.gone && !self.retired && !self.is_dry() && self.unsettled + self.open < self.max_rdy
     }
 }
 
@@ -475,21 +502,40 @@ mod tests {
         Lose(usize),
         Ask,
         Told(usize, Option<u64>),
+        Retire,
+        Reopen,
+    }
+
+    impl Event {
+        /// The lanes 0 to 2 of an event are those that were opened last, from `current` on; 3 to 5 are the first ones.
+        fn at(self, current: usize) -> Self {
+            let at = |lane: usize| if lane < 3 { current + lane } else { lane - 3 };
+            match self {
+                Self::Receive(lane) => Self::Receive(at(lane)),
+                Self::Settle(lane, count) => Self::Settle(at(lane), count),
+                Self::Lose(lane) => Self::Lose(at(lane)),
+                Self::Told(lane, waiting) => Self::Told(at(lane), waiting),
+                other => other,
+            }
+        }
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
         prop_oneof![
-            8 => (0..3_usize).prop_map(Event::Receive),
-            4 => (0..3_usize, 1..4_u64).prop_map(|(lane, count)| Event::Settle(lane, count)),
+            8 => (0..6_usize).prop_map(Event::Receive),
+            4 => (0..6_usize, 1..4_u64).prop_map(|(lane, count)| Event::Settle(lane, count)),
             3 => (0..6_u64).prop_map(Event::Wait),
-            1 => (0..3_usize).prop_map(Event::Lose),
+            1 => (0..6_usize).prop_map(Event::Lose),
             2 => Just(Event::Ask),
             2 => (0..3_usize, proptest::option::of(0..9_u64)).prop_map(|(lane, waiting)| Event::Told(lane, waiting)),
+            1 => Just(Event::Retire),
+            1 => Just(Event::Reopen),
         ]
     }
 
     proptest! {
-        /// An nsqd that sends whenever its RDY allows, and others that stay silent, in any order of events.
+        /// An nsqd that sends whenever its RDY allows, and others that stay silent, in any order of events. What was under way when a connection was asked to
+        /// end still comes, and is taken as long as no other connection has its place.
         #[test]
         fn never_more_than_n_and_never_more_in_flight_than_allowed(
             max_messages in 1..40_u64,
@@ -500,18 +546,26 @@ mod tests {
             let mut now = Instant::now();
             let starts = depths.map_or_else(|| lanes(3), |depths| proven(&depths));
             let mut flow = Flow::new(max_messages, max_in_flight, 10 * MS, &starts, now);
-            let (mut told, mut in_flight, mut total) = ([0_u64; 3], [0_u64; 3], 0);
+            let (mut told, mut in_flight, mut total) = (vec![0_u64; 3], vec![0_u64; 3], 0);
+            // Index of the first of three lanes that are not retired.
+            let mut first = 0;
             for event in events {
                 for (lane, told) in told.iter_mut().enumerate() {
                     if let Some(change) = flow.change_of_rdy(lane) {
                         *told = u64::from(change.rdy);
                     }
                 }
-                prop_assert!(told.iter().zip(in_flight).map(|(told, in_flight)| (*told).max(in_flight)).sum::<u64>() <= max_in_flight);
-                prop_assert!(told.iter().zip(in_flight).map(|(told, in_flight)| told.saturating_sub(in_flight)).sum::<u64>() + total <= max_messages);
-                match event {
+                let both = || told.iter().zip(&in_flight).enumerate().map(|(lane, (told, in_flight))| (*told * u64::from(lane >= first), *in_flight));
+                prop_assert!(both().map(|(told, in_flight)| told.max(in_flight)).sum::<u64>() <= max_in_flight);
+                prop_assert!(both().map(|(told, in_flight)| told.saturating_sub(in_flight)).sum::<u64>() + total <= max_messages);
+                let current = flow.lanes.len() - 3;
+                match event.at(current) {
                     Event::Receive(lane) if !flow.lanes[lane].gone && in_flight[lane] < told[lane] => {
-                        prop_assert!(flow.received(lane, now), "a message within RDY is never a stray");
+                        let taken = flow.received(lane, now);
+                        prop_assert!(taken || lane < first, "a message within RDY is never a stray");
+                        if !taken {
+                            continue;
+                        }
                         in_flight[lane] += 1;
                         total += 1;
                     }
@@ -531,6 +585,15 @@ mod tests {
                     Event::Lose(lane) if !flow.lanes[lane].gone => {
                         flow.lost(lane, now);
                         (told[lane], in_flight[lane]) = (0, 0);
+                    }
+                    Event::Retire => {
+                        flow.retire();
+                        first = flow.lanes.len();
+                    }
+                    Event::Reopen if first == flow.lanes.len() => {
+                        flow.reopen(&starts, now);
+                        told.extend([0; 3]);
+                        in_flight.extend([0; 3]);
                     }
                     _ => {}
                 }

@@ -1,5 +1,6 @@
 //! Receiving from, and settling with, all nsqd at once.
 
+mod silence;
 mod statistics;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 use log::{Level, debug, log, warn};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use silence::Test;
 use statistics::Question;
 
 use super::{
@@ -44,7 +46,15 @@ const STRAY_TIME: Duration = Duration::from_millis(1);
 /// nsqd as a [`Source`].
 pub struct NsqSource {
     settings: Settings,
+    /// Those that were asked to end, and from `first` on those that messages come from.
     lanes: Vec<Lane>,
+    first: usize,
+    /// How far the test of a silence has come.
+    test: Option<Test>,
+    /// Silences that were put to the test.
+    tests: u32,
+    /// When nsqd was asked to end the connections that messages come from.
+    asked_at: Option<Instant>,
     servers: Servers,
     /// Whether there is a lane to every nsqd that may have messages: what the others hold is not known.
     are_all: bool,
@@ -77,6 +87,10 @@ impl NsqSource {
         Ok(Self {
             settings: settings.clone(),
             lanes,
+            first: 0,
+            test: None,
+            tests: 0,
+            asked_at: None,
             servers,
             are_all,
             question: None,
@@ -176,7 +190,7 @@ impl NsqSource {
         self.lanes[lane].proof.delivered();
         self.is_empty = false;
         let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
-        if on_the_books && self.lanes[lane].closing == CloseState::Open {
+        if on_the_books {
             let message = Message {
                 origin: self.lanes[lane].origin.clone(),
                 id: text.into(),
@@ -191,6 +205,7 @@ impl NsqSource {
             wire::put_req(self.lanes[lane].connection.commands(), text, 0);
             self.lanes[lane].proof.settled(1);
             self.closing.requeued += 1;
+            self.closing.late += u64::from(self.flow.as_ref().is_some_and(Flow::is_paused));
         }
     }
 
@@ -199,7 +214,9 @@ impl NsqSource {
         if lost.closing == CloseState::Lost {
             return; // what it could not send any more is not sent a second time
         }
-        if lost.closing != CloseState::Confirmed {
+        if lost.closing == CloseState::HungUp && cause.kind() == io::ErrorKind::UnexpectedEof {
+            lost.proof.confirmed(); // it closes when it has read everything
+        } else if !matches!(lost.closing, CloseState::Confirmed | CloseState::HungUp) {
             warn!(address = lost.connection.address().to_string(), cause = cause.to_string(); "connection to nsqd lost");
         }
         lost.closing = CloseState::Lost;
@@ -231,7 +248,7 @@ impl NsqSource {
             let flow = self.flow.as_mut().expect("start comes first");
             let mut asks = false;
             // Lanes that are not read are silent, and that says nothing.
-            if self.bytes < BYTES_IN_FLIGHT {
+            if self.bytes < BYTES_IN_FLIGHT && self.test.is_none() {
                 flow.tick(now);
                 asks = self.question.is_none() && flow.wants_to_ask(now);
             }
@@ -255,14 +272,15 @@ impl NsqSource {
                 self.is_empty = true;
                 return Received::Empty; // nsqlookupd lists no nsqd: there is nobody to receive from
             }
-            if !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.closing == CloseState::Lost) {
+            if !self.lanes.is_empty() && self.lanes[self.first..].iter().all(|lane| lane.closing == CloseState::Lost) {
                 return Received::Closed;
             }
-            if flow.is_empty(now) {
-                self.is_empty = true;
-                return Received::Empty;
+            if let Some(known) = self.judge(now) {
+                self.is_empty = matches!(known, Received::Empty);
+                return known;
             }
-            let tick = flow.next_tick(now);
+            let flow = self.flow.as_ref().expect("start comes first");
+            let tick = self.next_judgement().or_else(|| flow.next_tick(now));
             let wake = async {
                 match tick {
                     Some(at) => sleep_until(at).await,
@@ -271,7 +289,9 @@ impl NsqSource {
             };
             tokio::select! {
                 biased;
-                () = poll_fn(|cx| self.poll_lanes_and_question(cx)) => {}
+                known = poll_fn(|cx| self.poll_everything(cx)) => if let Some(known) = known {
+                    return known;
+                },
                 () = wake => {
                     if let (Some(flow), Some(tick)) = (&mut self.flow, tick) {
                         flow.woke(Instant::now() - tick);
@@ -285,30 +305,36 @@ impl NsqSource {
         if self.poll_lanes(cx).is_ready() { Poll::Ready(()) } else { self.poll_question(cx) }
     }
 
+    fn poll_everything(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        if self.poll_lanes_and_question(cx).is_ready() { Poll::Ready(None) } else { self.poll_reopening(cx) }
+    }
+
     async fn close(mut self) -> Closing {
         self.pause_flow();
         let open = |lane: &&mut Lane| lane.closing == CloseState::Open;
         self.bytes = 0;
         for delivery in std::mem::take(&mut self.ready) {
             let lane = &mut self.lanes[lane_of(&delivery.receipt)];
-            if lane.closing == CloseState::Open {
+            if lane.closing == CloseState::Lost {
+                self.closing.unconfirmed += 1;
+            } else {
                 wire::put_req(lane.connection.commands(), &delivery.message.id, 0);
                 lane.proof.settled(1);
-            } else {
-                self.closing.unconfirmed += 1;
             }
             self.closing.requeued += 1;
+            self.closing.late += 1;
         }
         for lane in self.lanes.iter_mut().filter(open) {
             lane.closing = CloseState::Asked;
             wire::put_cls(lane.connection.commands());
         }
+        let bound = self.left_to_confirm(Instant::now());
         let confirmed = poll_fn(|cx| {
             while self.poll_lanes(cx).is_ready() {}
             let waiting = self.lanes.iter().any(|lane| lane.closing == CloseState::Asked);
             if waiting { Poll::Pending } else { Poll::Ready(()) }
         });
-        if timeout(SEND_BOUND, confirmed).await.is_err() {
+        if timeout(bound, confirmed).await.is_err() {
             warn!("nsqd does not confirm the end of the connection");
         }
         // Its answer is there before nsqd has hung up, or soon after.
@@ -338,13 +364,16 @@ impl NsqSource {
 
     /// The last barrier: nsqd reads all commands before it sees our end of the stream, and closes only then.
     async fn hang_up(&mut self) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.closing == CloseState::Confirmed) {
+            lane.closing = CloseState::HungUp;
+        }
         let ended = poll_fn(|cx| {
             let mut waiting = false;
-            for lane in self.lanes.iter_mut().filter(|lane| lane.closing == CloseState::Confirmed) {
+            for lane in self.lanes.iter_mut().filter(|lane| lane.closing == CloseState::HungUp) {
                 waiting |= lane.connection.poll_flush(cx).is_pending() || lane.connection.poll_shutdown(cx).is_pending();
             }
             while self.poll_lanes(cx).is_ready() {}
-            waiting |= self.lanes.iter().any(|lane| lane.closing == CloseState::Confirmed);
+            waiting |= self.lanes.iter().any(|lane| lane.closing == CloseState::HungUp);
             if waiting { Poll::Pending } else { Poll::Ready(()) }
         });
         if timeout(SEND_BOUND, ended).await.is_err() {
@@ -353,6 +382,7 @@ impl NsqSource {
     }
 
     fn pause_flow(&mut self) {
+        self.test = None;
         if let Some(flow) = &mut self.flow {
             self.may_stray |= flow.pause();
         }

@@ -39,7 +39,7 @@ const MOST_LATE: u32 = 2;
 impl NsqSource {
     /// Asks the statistics of every lane for which it is known where they are.
     pub(super) fn ask(&self, now: Instant) -> Question {
-        let lanes = || self.lanes.iter().enumerate().filter(|(_, place)| place.closing != CloseState::Lost);
+        let lanes = || self.lanes.iter().enumerate().skip(self.first).filter(|(_, place)| place.closing != CloseState::Lost);
         let ask = |(lane, place): (usize, &Lane)| {
             let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
             let bounds = patience(place.start.round_trip, place.late);
@@ -109,13 +109,16 @@ impl NsqSource {
     /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost, or where its statistics are not to be had,
     /// or not at once.
     pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
-        if !self.are_all || self.lanes.iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0) {
+        if !self.are_all
+            || self.lanes[self.first..].iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0)
+        {
             return Box::pin(future::ready(None));
         }
         // Who said that nothing is to be had said what is put off or paused as well. That holds as long as nothing is given back.
-        let said_empty = |lane: &Lane| lane.told.filter(|told| told.available == 0 && !lane.gave_back);
+        let said_empty = |lane: &Lane| lane.told.filter(|told| told.available == 0);
         if self.is_empty
-            && let Some(depth) = depth(self.lanes.iter().map(said_empty))
+            && !self.lanes.iter().any(|lane| lane.gave_back)
+            && let Some(depth) = depth(self.lanes[self.first..].iter().map(said_empty))
         {
             return Box::pin(future::ready(Some(depth)));
         }
