@@ -46,6 +46,9 @@ _x__msrv() {
             x__msrv,status)
                 cmd="x__msrv__subcmd__status"
                 ;;
+            x__msrv,try)
+                cmd="x__msrv__subcmd__try"
+                ;;
             x__msrv__subcmd__dead,help)
                 cmd="x__msrv__subcmd__dead__subcmd__help"
                 ;;
@@ -106,6 +109,9 @@ _x__msrv() {
             x__msrv__subcmd__help,status)
                 cmd="x__msrv__subcmd__help__subcmd__status"
                 ;;
+            x__msrv__subcmd__help,try)
+                cmd="x__msrv__subcmd__help__subcmd__try"
+                ;;
             x__msrv__subcmd__help__subcmd__dead,list)
                 cmd="x__msrv__subcmd__help__subcmd__dead__subcmd__list"
                 ;;
@@ -125,7 +131,7 @@ _x__msrv() {
 
     case "${cmd}" in
         x__msrv)
-            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --dry-run --report --help --version run init send records check status history explain dead help"
+            opts="-c -q -v -h -V --config --quiet --verbose --max-messages --timeout --idle-timeout --dry-run --report --help --version run init send try records check status history explain dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -453,7 +459,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help)
-            opts="run init send records check status history explain dead help"
+            opts="run init send try records check status history explain dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -649,6 +655,20 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__help__subcmd__try)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -867,6 +887,28 @@ _x__msrv() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        x__subcmd__msrv__subcmd__try)
+            opts="-c -q -v -h --json --config --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -19,6 +19,7 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
         &["--version"],
         &["run", "--help"],
         &["send", "--help"],
+        &["try", "--help"],
         &["records", "--help"],
         &["check", "--help"],
         &["explain", "--help"],
@@ -37,7 +38,7 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
     for word in ["Exit codes:", "69", "75", "78", "--config", "dead", "Examples:"] {
         assert!(help.contains(word), "{word} in {help}");
     }
-    for command in ["run", "send", "records", "check", "init", "status", "history", "explain"] {
+    for command in ["run", "send", "try", "records", "check", "init", "status", "history", "explain"] {
         assert!(program.bare(&[command, "--help"]).stdout.contains("Example"), "{command}");
     }
 }

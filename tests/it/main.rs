@@ -26,3 +26,4 @@ mod servers;
 mod stand_in;
 mod support;
 mod tls;
+mod try_out;

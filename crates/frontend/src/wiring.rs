@@ -1,19 +1,27 @@
 //! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and nowhere above.
 
-use std::{io, num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    io,
+    num::{NonZeroI64, NonZeroU64},
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
 
 use crate::config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings};
 use x_msrv_engine::{
     dead_letter::{self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
     decode::{Decoder, Schema, SchemaError},
     history::Logbook,
-    message::Message,
+    message::{Message, Origin},
+    record::Record,
     source::{
         self, Peek, Publisher, Source, SourceError,
         nsq::{NsqPublisher, NsqSource},
         sqlite::{SqlitePublisher, SqliteSource},
     },
-    store::{Store, StoreError, aerospike::AerospikeStore, sqlite::SqliteStore},
+    store::{self, Store, StoreError, aerospike::AerospikeStore, sqlite::SqliteStore},
 };
 
 /// Connects to the configured queue; asks for no message.
@@ -148,6 +156,30 @@ fn letters_of(topic: &dead_letter::nsq::Settings) -> source::nsq::Settings {
 #[must_use]
 pub fn logbook(settings: &Settings) -> Logbook {
     Logbook::new(settings.history.clone(), settings.metrics.clone())
+}
+
+/// The message that `body` would be in this queue, published now. What only the queue can tell has a name in angle brackets.
+#[must_use]
+pub fn sample(settings: &SourceSettings, body: Bytes, now: SystemTime) -> Message {
+    let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let (origin, published) = match settings {
+        SourceSettings::Nsq(nsq) => {
+            (Origin::of_topic(&nsq.topic.to_string(), "<nsqd>"), i64::try_from(nanos).ok().and_then(NonZeroI64::new))
+        }
+        SourceSettings::Sqlite(_) => (Origin::new("<queue>"), None),
+    };
+    Message { origin, id: "<id>".into(), body, attempts: 1, published }
+}
+
+/// Whether the configured database can hold this record, as far as that is known without asking it.
+///
+/// # Errors
+/// Why it can't, for a person.
+pub fn check_record(settings: &StoreSettings, record: &Record) -> Result<(), String> {
+    match settings {
+        StoreSettings::Aerospike(_) => store::aerospike::values::bins(record.clone()).map(drop),
+        StoreSettings::Sqlite(_) => Ok(()),
+    }
 }
 
 /// The decoder, with its schema compiled.

@@ -95,10 +95,14 @@ impl Program {
 
     /// The same, with text on standard input.
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
-        let mut child =
-            self.command(&[arguments, &["-c", "x-msrv.yml"]].concat()).stdin(Stdio::piped()).spawn().expect("the program starts");
+        let mut child = self.spawn_with_input(arguments);
         child.stdin.take().expect("piped").write_all(input).expect("the program reads its input");
         ended(child.wait_with_output().expect("the program ends"))
+    }
+
+    /// The same, and leaves it to the caller, who writes the text.
+    pub(crate) fn spawn_with_input(&self, arguments: &[&str]) -> Child {
+        self.command(&[arguments, &["-c", "x-msrv.yml"]].concat()).stdin(Stdio::piped()).spawn().expect("the program starts")
     }
 
     /// Starts a run and leaves it to the caller.

@@ -29,7 +29,7 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
    0  everything that was received is settled
    2  the command line is wrong
-  65  the queue refuses a message that was to be sent
+  65  a message was refused by the queue (send), or would be rejected (try)
   66  a file given to a command cannot be used
   69  the queue or the store cannot be reached
   70  a bug
@@ -144,6 +144,16 @@ pub(crate) enum Command {
   x-msrv send -c orders.yml orders.ndjson
   echo '{\"id\": 1}' | x-msrv send -c orders.yml --count 1000")]
     Send(SendArgs),
+    /// Show what would become of sample messages
+    ///
+    /// Each line is a message, as for send. It is decoded, checked and shaped as a run would do it, with neither queue nor store: what is shown is the
+    /// record with its key as gid, or the reason for which it would be rejected. Where a key is made of the message's source and id, these are names in
+    /// angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
+    #[command(after_help = "Examples:
+  x-msrv try -c orders.yml samples.ndjson
+  echo '{\"id\": 1}' | x-msrv try
+  x-msrv try samples.ndjson --json | jq 'select(.reason)'")]
+    Try(TryArgs),
     /// Show records of the configured store, as NDJSON
     ///
     /// One JSON object a line: the record's key as gid, and its fields.
@@ -205,7 +215,7 @@ impl Command {
             | Self::Check(CheckArgs { which, .. })
             | Self::Status(StatusArgs { which, .. })
             | Self::History(HistoryArgs { which, .. }) => which.name.is_some(),
-            Self::Run(_) | Self::Send(_) | Self::Explain(_) | Self::Dead(_) => false,
+            Self::Run(_) | Self::Send(_) | Self::Try(_) | Self::Explain(_) | Self::Dead(_) => false,
         }
     }
 }
@@ -218,6 +228,16 @@ pub(crate) struct SendArgs {
     /// Send all lines this many times
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) count: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TryArgs {
+    /// A file with one message a line; - is standard input
+    #[arg(default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// One JSON object a line: line with key and record, or with reason and detail
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -40,9 +40,9 @@ const ENTRIES: [Entry; 34] = [
     ),
     (
         "65",
-        "exit code: the queue refuses a message that was to be sent",
-        "`send` or `dead replay` had one that the queue does not take, most often because it is too large: nsqd takes 1 MiB by default (-max-msg-size). What had gone before is in the queue; the error names the lines that are not.",
-        "Send the others without it, or raise the queue's limit.",
+        "exit code: a message was refused by the queue, or would be rejected",
+        "`send` or `dead replay` had one that the queue does not take, most often because it is too large: nsqd takes 1 MiB by default (-max-msg-size). What had gone before is in the queue; the error names the lines that are not. `try` ends like this when at least one line would be rejected.",
+        "Send the others without it, or raise the queue's limit. `x-msrv explain` has the reasons that `try` names.",
     ),
     (
         "66",

@@ -11,6 +11,7 @@ mod records;
 mod run;
 mod send;
 mod status;
+mod try_out;
 
 use std::{
     error::Error,
@@ -92,6 +93,14 @@ pub enum CommandError {
         /// How many.
         count: usize,
     },
+    /// Lines that were tried would not be stored.
+    #[error("{rejected} of {total} lines would be rejected")]
+    Rejected {
+        /// How many.
+        rejected: u64,
+        /// Of how many.
+        total: u64,
+    },
     /// The queue has not said that letters are gone from it.
     #[error("the topic has not confirmed that {count} of them are gone from it: they may come again")]
     Unconfirmed {
@@ -164,7 +173,7 @@ impl CommandError {
             | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
             | Self::Store(StoreError::Setup { .. })
             | Self::DeadLetter(DeadLetterError { is_setup: true, .. }) => Exit::Configuration,
-            Self::Source(SourceError::Messages { .. }) => Exit::DataError,
+            Self::Source(SourceError::Messages { .. }) | Self::Rejected { .. } => Exit::DataError,
             Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
                 Exit::Unavailable
             }
@@ -195,6 +204,7 @@ impl CommandError {
             Self::NoLetter { .. } => "x-msrv dead list --all shows the ids",
             Self::NoHistory { .. } => "without that line each run is remembered from now on",
             Self::Missing { .. } => "on a terminal it is asked for",
+            Self::Rejected { .. } => "x-msrv explain REASON says what to do about a reason",
             _ => return None,
         };
         Some(hint.to_owned())
@@ -243,6 +253,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
             Ok(Exit::Success)
         }
         Command::Send(arguments) => wait(send::send(&load(None)?, &arguments))?.map(done),
+        Command::Try(arguments) => try_out::try_out(&load(None)?, &arguments).map(done),
         Command::Records(arguments) => wait(records::records(&load(arguments.which.configuration())?, &arguments))?.map(done),
         Command::Check(arguments) => wait(check::check(&load(arguments.which.configuration())?, &arguments))?.map(done),
         Command::Status(arguments) => {

@@ -24,7 +24,7 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
 }
 
 /// The key first, then the fields in the store's order; a document may hold its key by that very name.
-fn line(StoredRecord { key, fields }: StoredRecord) -> String {
+pub(super) fn line(StoredRecord { key, fields }: StoredRecord) -> String {
     let key = key.map(|key| (KEY_FIELD.to_owned(), Value::from(&key)));
     let fields = fields.into_iter().filter(|(name, _)| name != KEY_FIELD);
     let document = Value::Map(key.into_iter().chain(fields).collect());

@@ -19,7 +19,7 @@ const MESSAGES_AT_ONCE: usize = 100;
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// Bytes of the longest line: as many as `max-message-size` can allow.
-const LONGEST_LINE: u64 = 1 << 30;
+pub(super) const LONGEST_LINE: u64 = 1 << 30;
 
 pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
     let mut lines = open(&arguments.file)?;
@@ -50,9 +50,9 @@ pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<()
     Ok(())
 }
 
-type Lines = BufReader<Box<dyn Read>>;
+pub(super) type Lines = BufReader<Box<dyn Read>>;
 
-fn open(path: &Path) -> Result<Lines, CommandError> {
+pub(super) fn open(path: &Path) -> Result<Lines, CommandError> {
     let file: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -61,12 +61,12 @@ fn open(path: &Path) -> Result<Lines, CommandError> {
     Ok(BufReader::with_capacity(1 << 16, file))
 }
 
-fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
+pub(super) fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
     CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
 /// The next line that is not empty, without its end; it need not be UTF-8. `number` counts all of them.
-fn next_line(lines: &mut impl BufRead, longest: u64, number: &mut u64) -> io::Result<Option<Bytes>> {
+pub(super) fn next_line(lines: &mut impl BufRead, longest: u64, number: &mut u64) -> io::Result<Option<Bytes>> {
     loop {
         let mut line = Vec::new();
         if lines.take(longest + 1).read_until(b'\n', &mut line)? == 0 {

@@ -1,0 +1,72 @@
+//! `x-msrv try`
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use super::{
+    CommandError, records, say,
+    send::{LONGEST_LINE, file_error, next_line, open},
+    written,
+};
+use crate::{cli::TryArgs, config::Settings, timer::Now, wiring};
+use x_msrv_engine::{
+    decode::Rejection,
+    record::{Record, Value},
+    store::StoredRecord,
+};
+
+/// What would become of one line.
+#[derive(Serialize)]
+struct Tried {
+    line: u64,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Stored { key: Value, record: Value },
+    Rejected { reason: &'static str, detail: String },
+}
+
+/// Shows what would become of each line; asks neither queue nor store, and keeps no dead letter.
+pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), CommandError> {
+    let decoder = wiring::decoder(settings)?;
+    let mut lines = open(&arguments.file)?;
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    let (mut number, mut total, mut rejected) = (0, 0_u64, 0_u64);
+    while let Some(body) = next_line(&mut lines, LONGEST_LINE, &mut number).map_err(|cause| file_error(&arguments.file, "read", cause))? {
+        let message = wiring::sample(&settings.source, body, Now::take().realtime);
+        let record = decoder.decode(&message).and_then(|record| match wiring::check_record(&settings.store, &record) {
+            Ok(()) => Ok(record),
+            Err(fault) => Err(Rejection::Refused(fault)),
+        });
+        total += 1;
+        rejected += u64::from(record.is_err());
+        let shown = if arguments.json { json(number, record) } else { text(number, record) };
+        written(writeln!(output, "{shown}").and_then(|()| if lines.buffer().is_empty() { output.flush() } else { Ok(()) }))?;
+    }
+    written(output.flush())?;
+    if rejected > 0 {
+        return Err(CommandError::Rejected { rejected, total });
+    }
+    say(&format!("lines tried: {total}{}", if total > 0 { ", all of them would be stored" } else { "" }));
+    Ok(())
+}
+
+fn text(line: u64, record: Result<Record, Rejection>) -> String {
+    match record {
+        Ok(Record { key, fields, .. }) => format!("line {line}: {}", records::line(StoredRecord { key: Some(key), fields })),
+        Err(rejection) => format!("line {line}: {}: {rejection}", rejection.reason()),
+    }
+}
+
+fn json(line: u64, record: Result<Record, Rejection>) -> String {
+    let outcome = match record {
+        Ok(Record { key, fields, .. }) => Outcome::Stored { key: key.into(), record: Value::Map(fields) },
+        Err(rejection) => Outcome::Rejected { reason: rejection.reason(), detail: rejection.to_string() },
+    };
+    serde_json::to_string(&Tried { line, outcome }).expect("a record has text keys and finite numbers")
+}

@@ -1,0 +1,96 @@
+//! `x-msrv try`: what would become of sample messages, with neither queue nor store.
+
+use serde_json::{Value, json};
+
+use crate::support::program::{Ended, Program};
+
+/// Bodies of every kind, one a line.
+const SAMPLES: &[u8] = b"{\"id\":1,\"customer\":{\"name\":\"Ada\"},\"debug\":true}\n\n{\"id\":2,\"n\":9223372036854775808}\r\n[]\n{a\n\xff\n\
+    {\"id\":3,\"id\":3}\n{\"n\":1}\n{\"id\":4,\"gid\":5}\n{\"id\":\"text\",\"f\":1.50}\n{\"id\":5,\"text\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}\n";
+
+const CONFIGURATION: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s, key: {field: /id}}\nmax-messages: 100\n\
+    max-message-size: 60\nschema: schema.json\nfields: {exclude: [debug], flatten: _, constant: {source: web}}\n";
+
+fn lines(ended: &Ended) -> Vec<Value> {
+    ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// A sample that was tried and a message that was sent could have come to different ends.
+#[test]
+fn what_is_shown_of_a_sample_is_what_a_run_makes_of_the_message() {
+    let program = Program::new(CONFIGURATION);
+    program.write("schema.json", r#"{"properties":{"n":{"type":"integer"},"f":{"maximum":2}}}"#);
+    std::fs::write(program.path("samples"), SAMPLES).expect("written");
+    let tried = program.run(&["try", "samples", "--json"]);
+    assert!(tried.code == Some(65) && tried.stderr.contains("8 of 10 lines would be rejected"), "{tried:?}");
+    assert!(!program.path("queue.db").exists() && !program.path("store.db").exists() && !program.path("dead-letter.ndjson").exists());
+    let tried = lines(&tried);
+    assert_eq!(tried.iter().map(|tried| tried["line"].as_u64()).collect::<Vec<_>>(), [1, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(Some));
+
+    program.run(&["send", "samples"]);
+    program.drain(&[]);
+    let would_be = tried.iter().filter(|tried| tried["reason"].is_null());
+    let text = |key: &Value| key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+    assert_eq!(would_be.map(|tried| (text(&tried["key"]), tried["record"].clone())).collect::<Vec<_>>(), program.rows("s"));
+    let ends = |letters: &[Value]| {
+        let mut ends: Vec<_> = letters.iter().map(|letter| [letter["reason"].to_string(), letter["detail"].to_string()]).collect();
+        ends.sort();
+        ends
+    };
+    let rejected: Vec<_> = tried.into_iter().filter(|tried| !tried["reason"].is_null()).collect();
+    assert_eq!(ends(&rejected), ends(&program.letters()));
+}
+
+#[test]
+fn a_sample_needs_neither_nsqd_nor_aerospike_and_keeps_to_the_store_s_own_limits() {
+    let program = Program::new(
+        "nsq: {nsqd-tcp-address: ['127.0.0.1:1'], topic: orders, channel: c}\naerospike: {hosts: ['127.0.0.1:1'], namespace: n, set: s}\n\
+         fields: {metadata: {at: timestamp, tries: attempts, from: topic, by: source}}\n",
+    );
+    let ended = program.run_with_input(&["try", "--json"], b"{\"id\":1}\n{\"customer-address-line-1\":1}\n");
+    assert_eq!(ended.code, Some(65), "{ended:?}");
+    let tried = lines(&ended);
+    assert_eq!(tried[0]["key"], "orders@<nsqd>/<id>", "what only the queue can tell is named as such");
+    let record = &tried[0]["record"];
+    assert_eq!(
+        (&record["id"], &record["tries"], &record["from"], &record["by"]),
+        (&json!(1), &json!(1), &json!("orders"), &json!("orders@<nsqd>"))
+    );
+    assert!(record["at"].as_u64().is_some_and(|time| time > 1_700_000_000_000));
+    let detail = "refused by the store: the field name `customer-address-line-1` has 23 bytes, a bin name has 15 at most";
+    assert_eq!(tried[1], json!({"line": 2, "reason": "refused", "detail": detail}));
+    let shown = program.run_with_input(&["try"], b"{\"id\":1}\n[]\n");
+    assert!(shown.stdout.starts_with("line 1: {\"gid\":\"orders@<nsqd>/<id>\",\"id\":1,"), "{}", shown.stdout);
+    assert!(shown.stdout.ends_with("line 2: not-object: a JSON object is wanted, this is an array\n"), "{}", shown.stdout);
+}
+
+#[test]
+fn the_exit_code_tells_whether_all_would_be_stored_and_whether_they_could_be_looked_at() {
+    let program = Program::new("embedded-queue: {path: q}\nsqlite: {path: s, set: s}\n");
+    let all = program.run_with_input(&["try", "-"], b"{}\n{\"a\":1}\n");
+    assert_eq!((all.code, all.stderr.as_str()), (Some(0), "lines tried: 2, all of them would be stored\n"), "{all:?}");
+    let nothing = program.run_with_input(&["try"], b"\n");
+    assert_eq!((nothing.code, nothing.stderr.as_str()), (Some(0), "lines tried: 0\n"));
+    let missing = program.run(&["try", "nonesuch"]);
+    assert!(missing.code == Some(66) && missing.stderr.contains("cannot open nonesuch"), "{missing:?}");
+    let wrong = program.env("X_MSRV__SCHEMA", "nonesuch.json").run_with_input(&["try"], b"{}\n");
+    assert_eq!(wrong.code, Some(78), "{wrong:?}");
+}
+
+/// `tail -f | x-msrv try` showed nothing before its buffer was full.
+#[test]
+fn each_line_is_shown_as_soon_as_it_is_there() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let program = Program::new("embedded-queue: {path: q}\nsqlite: {path: s, set: s}\n");
+    let mut child = program.spawn_with_input(&["try"]);
+    let (mut input, output) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let mut output = BufReader::new(output);
+    for number in 1..=3 {
+        writeln!(input, "{{\"a\":{number}}}").expect("it reads");
+        let mut line = String::new();
+        output.read_line(&mut line).expect("it writes");
+        assert_eq!(line, format!("line {number}: {{\"gid\":\"<queue>/<id>\",\"a\":{number}}}\n"));
+    }
+    drop(input);
+    assert!(child.wait().expect("it ends").success());
+}
