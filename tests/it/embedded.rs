@@ -38,6 +38,39 @@ fn a_key_that_the_document_itself_holds_is_shown_once() {
     assert_eq!(program.run(&["records"]).stdout, "{\"gid\":7,\"a\":1}\n");
 }
 
+/// Two machines from one image have one queue, which gave the same ids to different messages on both: in one store each wrote over the other's records.
+#[test]
+fn messages_that_a_queue_and_its_copy_give_one_id_are_two_records() {
+    let mut program = Program::new(CONFIGURATION);
+    program.run_with_input(&["send"], b"{\"n\":0}\n");
+    program.drain(&[]);
+    let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");
+    queue.execute("VACUUM INTO ?1", [program.path("copy.db").to_str().expect("UTF-8")]).expect("a copy");
+    for (path, body) in [("queue.db", "{\"n\":1}"), ("copy.db", "{\"n\":2}")] {
+        program.set("X_MSRV__EMBEDDED_QUEUE__PATH", path);
+        program.run_with_input(&["send"], body.as_bytes());
+        assert_eq!(program.drain(&[])["stored"], 1);
+    }
+    let rows: Vec<_> = program.rows("orders").into_iter().map(|(_, document)| document["n"].as_u64()).collect();
+    assert_eq!(rows, [Some(0), Some(1), Some(2)]);
+}
+
+/// It lacks the column for the time, and messages that wait in it must not be stuck.
+#[test]
+fn a_queue_that_keeps_no_times_is_drained_and_keeps_them_from_then_on() {
+    let program = Program::new(CONFIGURATION);
+    let queue = rusqlite::Connection::open(program.path("queue.db")).expect("a file");
+    let tables = "CREATE TABLE queue (id TEXT NOT NULL) STRICT; INSERT INTO queue VALUES ('0a'); \
+        CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, attempts INTEGER NOT NULL DEFAULT 0, ready_at INTEGER NOT NULL DEFAULT 0, \
+        since INTEGER NOT NULL DEFAULT 0, lease INTEGER, body BLOB NOT NULL) STRICT; INSERT INTO messages (body) VALUES (x'7b7d')";
+    queue.execute_batch(tables).expect("tables");
+    assert_eq!(program.drain(&[])["stored"], 1);
+    program.run_with_input(&["send"], b"{}\n");
+    assert_eq!(program.drain(&[])["stored"], 1);
+    let keys: Vec<_> = program.rows("orders").into_iter().map(|(key, _)| key).collect();
+    assert!(keys[0] == "queue-0a/1" && keys[1].starts_with("queue-0a/2/1"), "{keys:?}");
+}
+
 #[test]
 fn documents_can_be_asked_for_with_the_functions_of_the_sqlite3_shell() {
     let program = Program::new(CONFIGURATION);

@@ -43,10 +43,15 @@ fn shown(program: &Program) -> Vec<Value> {
 #[test]
 fn a_section_with_every_key_makes_the_record_that_it_describes() {
     let program = Program::new(&format!("{EMBEDDED}{FIELDS}"));
+    let before = now();
     program.run_with_input(&["send"], ORDER.as_bytes());
+    let after = now();
     assert_eq!(program.drain(&[])["stored"], 1);
+    let mut records = shown(&program);
+    let published = records[0].as_object_mut().and_then(|record| record.remove("queued-at")?.as_i64());
+    assert!(published.is_some_and(|published| (before..=after).contains(&published)), "{before} {published:?} {after}");
     let record = json!({"id": 7, "who": "Ada", "customer_address_city": "London", "source": "web", "version": 2, "tries": 1});
-    assert_eq!(shown(&program), [record], "the embedded queue has no topic and no time, and SQLite takes long names");
+    assert_eq!(records, [record], "the embedded queue has no topic, and SQLite takes long names");
 }
 
 /// nsqd into a store at `host`, under a name of its own there.

@@ -16,6 +16,7 @@ mod history;
 mod init;
 mod instructions;
 mod nsq;
+mod one_name;
 mod original;
 mod own_tables;
 mod packaging;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 /// The place a message came from, for instance `orders@10.0.0.7:4150`.
 ///
 /// A message id is unique within its origin only: two nsqd of one host that run with the default node id give the same ids (measured:
-/// 37,929 of 50,000 were equal), so nothing may identify a message without its origin.
+/// 37,929 of 50,000 were equal), so nothing may identify a message without its origin. Nor is an origin and an id enough where several nsqd are behind one
+/// address; what tells their messages apart as well is when they were published.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin(Arc<Place>);
 
@@ -56,13 +57,13 @@ impl fmt::Display for Origin {
 pub struct Message {
     /// Where it came from.
     pub origin: Origin,
-    /// Its id there, in printable ASCII; the same for every redelivery.
+    /// Its id there, in printable ASCII; the same for every delivery.
     pub id: Arc<str>,
     /// The body as published, not yet looked at.
     pub body: Bytes,
     /// How often the queue has delivered it, this time included; 1 is the first.
     pub attempts: u32,
-    /// When it was published, in nanoseconds since the epoch by the queue's clock, where the queue tells.
+    /// When it was published, in nanoseconds since the epoch by the queue's clock, where the queue tells; the same for every delivery.
     pub published: Option<NonZeroI64>,
 }
 

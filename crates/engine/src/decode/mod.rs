@@ -172,7 +172,8 @@ impl Rejection {
 /// What a record's key is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRule {
-    /// The message's origin and id: a redelivery hits the same record, two equal documents are two records.
+    /// The message's origin, its id, and when it was published, where the queue tells that: a redelivery hits the same record, two equal documents are
+    /// two records. Several servers behind one address may give one id to different messages, but hardly in the same nanosecond.
     Message,
     /// A field of the document, by JSON pointer (RFC 6901).
     Field(String),
@@ -248,7 +249,13 @@ impl Decoder {
 
     fn key(&self, message: &Message, fields: &Fields) -> Result<Key, Rejection> {
         match &self.key {
-            KeyRule::Message => Ok(Key::Text([message.origin.as_str(), "/", &message.id].concat())),
+            KeyRule::Message => {
+                let Message { origin, id, published, .. } = message;
+                Ok(Key::Text(match published {
+                    Some(time) => format!("{origin}/{id}/{time}"),
+                    None => format!("{origin}/{id}"),
+                }))
+            }
             KeyRule::BodyHash => Ok(Key::Text(hex(&Sha256::digest(&message.body)))),
             KeyRule::Field(pointer) => {
                 let fault = |fault| Rejection::NoKey { pointer: pointer.clone(), fault };
@@ -324,6 +331,15 @@ mod tests {
         for (rule, body, key) in cases {
             assert_eq!(decoder(rule).decode(&message(body)).expect(body).key, key, "{body}");
         }
+    }
+
+    /// Two nsqd behind one address gave two messages one id, and the record of one was written over that of the other.
+    #[test]
+    fn messages_of_one_origin_and_id_are_told_apart_by_when_they_were_published() {
+        let published = |time| Message { published: std::num::NonZeroI64::new(time), ..message("{}") };
+        let key = |message| decoder(KeyRule::Message).decode(&message).expect("a record").key;
+        assert_eq!(key(published(1_700_000_000_123_456_789)), Key::Text("t@h:1/0a/1700000000123456789".into()));
+        assert_eq!(key(Message { attempts: 9, ..published(7) }), key(published(7)), "whichever delivery it is");
     }
 
     #[test]

@@ -11,7 +11,11 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
-use tokio::{io::AsyncWrite as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncWrite as _,
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 use tokio_util::{codec::Decoder, io::poll_read_buf};
 
@@ -128,6 +132,8 @@ pub struct Connection {
     address: HostPort,
     local_address: SocketAddr,
     peer: IpAddr,
+    /// How many the name stands for.
+    servers: usize,
     section: &'static str,
     stream: Stream,
     decoder: FrameDecoder,
@@ -141,6 +147,16 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+/// How many servers a name stands for that is resolved to these addresses: one has an address of each family at most, as far as anybody can tell.
+#[must_use]
+pub fn servers(addresses: &[SocketAddr]) -> usize {
+    let mut hosts: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let old = hosts.iter().filter(|host| host.is_ipv4()).count();
+    old.max(hosts.len() - old)
 }
 
 fn late() -> io::Error {
@@ -177,12 +193,14 @@ impl Connection {
 
     async fn identify(address: &HostPort, identity: &Identity) -> Result<(Self, ServerLimits), NsqError> {
         let io_error = |cause| NsqError::Io { address: address.clone(), cause };
-        let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(io_error)?;
+        let places: Vec<SocketAddr> = lookup_host((address.host.as_str(), address.port)).await.map_err(io_error)?.collect();
+        let stream = TcpStream::connect(&places[..]).await.map_err(io_error)?;
         stream.set_nodelay(true).map_err(io_error)?;
         let mut connection = Self {
             address: address.clone(),
             local_address: stream.local_addr().map_err(io_error)?,
             peer: stream.peer_addr().map_err(io_error)?.ip(),
+            servers: servers(&places),
             section: identity.section,
             stream: Stream::Plain(stream),
             decoder: FrameDecoder::new(identity.max_body),
@@ -292,6 +310,12 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// How many servers the name stands for.
+    #[must_use]
+    pub fn servers(&self) -> usize {
+        self.servers
     }
 
     /// Where commands are put; they are sent by the next flush.
@@ -444,5 +468,20 @@ impl Connection {
     /// The network failed.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_an_address_of_each_family_is_one_server_and_one_with_two_of_a_family_is_two() {
+        let count = |addresses: &[&str]| servers(&addresses.iter().map(|text| text.parse().expect("an address")).collect::<Vec<_>>());
+        assert_eq!(count(&["10.0.0.1:4150"]), 1);
+        assert_eq!(count(&["127.0.0.1:4150", "[::1]:4150"]), 1);
+        assert_eq!(count(&["10.0.0.1:4150", "10.0.0.1:4150"]), 1);
+        assert_eq!(count(&["10.0.0.1:4150", "10.0.0.2:4150", "[::1]:4150"]), 2);
+        assert_eq!(count(&["[fd00::1]:4150", "[fd00::2]:4150", "[fd00::3]:4150", "10.0.0.1:4150"]), 3);
     }
 }

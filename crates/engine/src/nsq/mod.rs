@@ -9,4 +9,4 @@ pub mod name;
 mod stream;
 pub mod wire;
 
-pub use connection::{Connection, Identity, NsqError, ServerLimits};
+pub use connection::{Connection, Identity, NsqError, ServerLimits, servers};

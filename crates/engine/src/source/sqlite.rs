@@ -5,14 +5,14 @@
 //! wait for, and every wait for another process is bounded.
 
 use std::{
-    num::NonZeroU64,
+    num::{NonZeroI64, NonZeroU64},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use log::warn;
-use rusqlite::{Connection, ErrorCode, Rows, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Row, Rows, Transaction, TransactionBehavior, params};
 
 use super::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError};
 use crate::{
@@ -25,10 +25,35 @@ use crate::{
 /// Messages that are leased in one go.
 const LEASE_AT_ONCE: u64 = 1_000;
 
+/// A message as the file has it.
+struct FoundRow {
+    id: i64,
+    body: Vec<u8>,
+    /// How often it was delivered before.
+    attempts: u32,
+    published: Option<i64>,
+}
+
+impl FoundRow {
+    /// What [`READY`] and [`PUT_OFF`] bring.
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, body: row.get(1)?, attempts: row.get(2)?, published: row.get(3)? })
+    }
+
+    fn message(self, origin: &Origin) -> Message {
+        Message {
+            origin: origin.clone(),
+            id: self.id.to_string().into(),
+            body: Bytes::from(self.body),
+            attempts: self.attempts.saturating_add(1),
+            published: self.published.and_then(NonZeroI64::new),
+        }
+    }
+}
+
 /// Messages on their way out of the file: as many as there is room for.
 struct Found {
-    /// Id, body, and how often it was delivered before.
-    rows: Vec<(i64, Vec<u8>, u32)>,
+    rows: Vec<FoundRow>,
     room: usize,
     /// Bytes of all bodies that are not settled, these among them.
     bytes: usize,
@@ -40,9 +65,9 @@ impl Found {
             && self.bytes < BYTES_IN_FLIGHT
             && let Some(row) = rows.next()?
         {
-            let body: Vec<u8> = row.get(1)?;
-            self.bytes += body.len();
-            self.rows.push((row.get(0)?, body, row.get(2)?));
+            let row = FoundRow::of(row)?;
+            self.bytes += row.body.len();
+            self.rows.push(row);
         }
         Ok(())
     }
@@ -63,7 +88,8 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS queue (id TEXT NOT NULL) STRICT;
     INSERT INTO queue SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM queue);
     CREATE TABLE IF NOT EXISTS messages (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again, so that it can be part of a key
+        id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again, unless the file is copied, or an older copy takes its place
+        published INTEGER,                      -- nanoseconds since the epoch; tells messages apart that copies of a file give one id
         attempts INTEGER NOT NULL DEFAULT 0,
         ready_at INTEGER NOT NULL DEFAULT 0,    -- milliseconds since the epoch; not to be delivered before
         since INTEGER NOT NULL DEFAULT 0,       -- when that was decided
@@ -73,13 +99,15 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at);  -- and by id: every index ends with it
 ";
 
+/// What the first files of this kind had.
+const FIRST_COLUMNS: &str = "SELECT id, attempts, ready_at, since, lease, body FROM messages";
+
 /// What is ready, in its turn.
-const READY: &str = "SELECT id, body, attempts FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id";
+const READY: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id";
 
 /// What was put off by a clock that has gone back since: such a message would wait until the day that was wrong comes. Less than a second is no jump,
 /// but how clocks are kept right. What we have ourselves is left out; what another process has, who lives, is not.
-const PUT_OFF: &str =
-    "SELECT id, body, attempts FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
+const PUT_OFF: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
 
 /// All but what somebody has; what a clock that has gone back put off can be taken, whoever had it.
 const LEFT: &str = "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NOT NULL)";
@@ -95,6 +123,9 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
         let connection = sqlite::open(path, None, sqlite::BUSY_BOUND)?;
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
         transaction.execute_batch(SCHEMA)?;
+        if sqlite::check(&transaction, FIRST_COLUMNS).is_ok() && sqlite::check(&transaction, READY).is_err() {
+            transaction.execute_batch("ALTER TABLE messages ADD COLUMN published INTEGER")?;
+        }
         transaction.commit()?;
         // A file of another version may lack a column.
         [READY, PUT_OFF, LEASE].iter().try_for_each(|sql| sqlite::check(&connection, sql))?;
@@ -111,10 +142,13 @@ fn open_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> S
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "leases outlive the process, so they are kept in the time of day")]
+#[expect(clippy::disallowed_methods, reason = "leases and messages outlive the process, so their times are of the day")]
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    millis(since_epoch)
+    millis(since_epoch())
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -160,9 +194,7 @@ fn show(connection: &Connection, now: i64, limit: NonZeroU64, see: &mut dyn FnMu
     while shown < limit.get()
         && let Some(row) = rows.next()?
     {
-        let (id, body, attempts): (i64, Vec<u8>, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let attempts = attempts.saturating_add(1);
-        see(&Message { origin: origin.clone(), id: id.to_string().into(), body: body.into(), attempts, published: None });
+        see(&FoundRow::of(row)?.message(&origin));
         shown += 1;
     }
     connection.query_row("SELECT count(*) FROM messages WHERE ready_at <= ?1", params![now], |row| row.get(0)).map(i64::cast_unsigned)
@@ -218,7 +250,7 @@ impl SqliteSource {
         found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.lease])?)?;
         if !found.rows.is_empty() {
             let mut lease = transaction.prepare(LEASE)?;
-            for (id, ..) in &found.rows {
+            for FoundRow { id, .. } in &found.rows {
                 lease.execute(params![id, now.saturating_add(millis(self.lease_timeout)), now, self.lease])?;
             }
         }
@@ -227,15 +259,9 @@ impl SqliteSource {
         self.left -= found.rows.len() as u64;
         self.unsettled += found.rows.len() as u64;
         self.bytes = found.bytes;
-        let delivery = |(id, body, attempts): (i64, Vec<u8>, u32)| Delivery {
-            message: Message {
-                origin: self.origin.clone(),
-                id: id.to_string().into(),
-                body: Bytes::from(body),
-                attempts: attempts.saturating_add(1),
-                published: None, // it is not kept
-            },
-            receipt: Receipt(id.cast_unsigned()),
+        let delivery = |row: FoundRow| {
+            let receipt = Receipt(row.id.cast_unsigned());
+            Delivery { message: row.message(&self.origin), receipt }
         };
         Ok(found.rows.into_iter().map(delivery).collect())
     }
@@ -370,9 +396,10 @@ impl SqlitePublisher {
     fn insert(&self, bodies: &[Bytes]) -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         {
-            let mut insert = transaction.prepare("INSERT INTO messages (body) VALUES (?1)")?;
+            let mut insert = transaction.prepare("INSERT INTO messages (body, published) VALUES (?1, ?2)")?;
+            let published = i64::try_from(since_epoch().as_nanos()).ok();
             for body in bodies {
-                let rows = insert.execute(params![&body[..]])?;
+                let rows = insert.execute(params![&body[..], published])?;
                 if rows != 1 {
                     return Err(rusqlite::Error::StatementChangedRows(rows));
                 }

@@ -4,7 +4,10 @@ use std::{io, time::Duration};
 
 use futures_util::future::join_all;
 use log::{debug, warn};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    net::lookup_host,
+    time::{Instant, timeout},
+};
 
 use super::{
     Servers, Settings,
@@ -17,7 +20,7 @@ use crate::{
     error_chain,
     http::Bounds,
     message::Origin,
-    nsq::{Connection, Identity, NsqError, wire},
+    nsq::{self, Connection, Identity, NsqError, wire},
     servers::{self, Server},
     source::SourceError,
 };
@@ -120,8 +123,21 @@ pub(super) async fn connect(settings: &Settings) -> Result<Connected, SourceErro
     named.extend(places.iter().zip(&attempts).map(nsqd));
     let servers = servers::Servers { named, scope: is_found.then(|| format!("topic {}", settings.topic)) };
     let lanes = those_that_answer(&places, attempts)?;
+    for lane in &lanes {
+        warn_of_several(&lane.connection);
+    }
     let are_all = are_all && lanes.len() == places.len();
     Ok(Connected { lanes, servers, are_all })
+}
+
+/// A run drains the one that answers first, and another run perhaps another one.
+fn warn_of_several(connection: &Connection) {
+    if connection.servers() > 1 {
+        warn!(
+            address = connection.address().to_string(), servers = connection.servers();
+            "the name stands for several nsqd, and a run drains one of them; name each by an address of its own, or use nsqlookupd"
+        );
+    }
 }
 
 /// What was reached, with a warning for each that was not; where that is all of them, one of them is the error.
@@ -160,6 +176,16 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
 /// # Errors
 /// None of them answers, or nsqd refuses us.
 pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
+    if let Servers::Lookupd(addresses) = &settings.servers {
+        for address in addresses {
+            // One that cannot be resolved does not answer either.
+            let found = timeout(settings.connect_timeout, lookup_host((address.host.as_str(), address.port))).await;
+            let servers = found.ok().and_then(Result::ok).map_or(1, |found| nsq::servers(&found.collect::<Vec<_>>()));
+            if servers > 1 {
+                warn!(address = address.to_string(), servers = servers; "the name stands for several nsqlookupd, and a run asks one of them; name each by an address of its own");
+            }
+        }
+    }
     probed(settings).await.map(drop)
 }
 
@@ -168,7 +194,11 @@ async fn probed(settings: &Settings) -> Result<Found, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
     let found = discover(settings, until).await?;
-    let probe = async |place: &Place| Connection::open(&place.tcp, &identity, left(until)).await?.0.probe(left(until)).await;
+    let probe = async |place: &Place| {
+        let connection = Connection::open(&place.tcp, &identity, left(until)).await?.0;
+        warn_of_several(&connection);
+        connection.probe(left(until)).await
+    };
     let attempts = join_all(found.places.iter().map(probe)).await;
     those_that_answer(&found.places, attempts)?;
     Ok(found)
