@@ -13,7 +13,7 @@ use super::{FILL_TIME, Flow, Lane, Phase, Statistics};
 /// Silence that is needed at least where nobody can be asked.
 const LEAST_SILENCE: Duration = Duration::from_millis(10);
 
-/// The longest silence that is ever waited for, however long messages were flowing.
+/// The longest silence that is ever waited for, however long messages were flowing, where two round trips are no longer.
 const LONGEST_SILENCE: Duration = Duration::from_millis(250);
 
 /// The least silence after a message that used up a lane's last permit: nsqd sent all that it was allowed to, so it probably has more.
@@ -119,7 +119,7 @@ impl Flow {
         self.share_out(now);
     }
 
-    /// [`LEAST_SILENCE`], or the idle timeout, or more, up to [`LONGEST_SILENCE`], where silence says less:
+    /// [`LEAST_SILENCE`], or the idle timeout, or two round trips, or more, up to [`LONGEST_SILENCE`], where silence says less:
     /// - after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages (`nsqd/options.go`, `SyncEvery`), which
     ///   takes tens of milliseconds on a slow disk; half of the time that messages were flowing costs little in comparison;
     /// - where nsqd sent all that it was allowed to the last time;
@@ -130,7 +130,7 @@ impl Flow {
         let round_trip = self.alive().map(|lane| lane.round_trip).max().unwrap_or_default();
         let full = if self.alive().any(|lane| lane.was_full) { SILENCE_WHEN_FULL } else { Duration::ZERO };
         let doubt = (flow / 2).max(full).max(round_trip * PATIENCE).max(self.lateness * PATIENCE);
-        self.idle_timeout.max(LEAST_SILENCE).max(doubt.min(LONGEST_SILENCE))
+        self.idle_timeout.max(LEAST_SILENCE).max(round_trip * 2).max(doubt.min(LONGEST_SILENCE))
     }
 
     /// A timer of ours came `late`.
@@ -204,7 +204,8 @@ mod tests {
         assert_eq!(silence_needed(MS, Duration::ZERO), 10 * MS);
         assert_eq!(silence_needed(20 * MS, Duration::ZERO), 100 * MS);
         assert_eq!(silence_needed(MS, 8 * MS), 40 * MS);
-        assert_eq!(silence_needed(1_000 * MS, 1_000 * MS), LONGEST_SILENCE);
+        assert_eq!(silence_needed(100 * MS, 1_000 * MS), LONGEST_SILENCE);
+        assert_eq!(silence_needed(200 * MS, Duration::ZERO), 400 * MS, "no answer can be there before");
         let mut flow = Flow::new(1, 1, 10 * MS, &lanes(1), now);
         flow.woke(TIMER_PRECISION);
         assert_eq!(flow.needed_silence(), 10 * MS);

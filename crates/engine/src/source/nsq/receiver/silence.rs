@@ -121,7 +121,7 @@ impl NsqSource {
         let round_trip = asked.answered.map(|answered| answered - asked.at);
         let refuted = self.closing.received > asked.received;
         // Without an answer nothing is known, and the end of the run says so.
-        let says_nothing = round_trip.is_some_and(|round_trip| round_trip > asked.silence / 2);
+        let says_nothing = round_trip.is_some_and(|round_trip| round_trip > asked.silence);
         if (refuted || says_nothing) && self.tests < MOST_TESTS {
             debug!(refuted, answered_in_ms = (now - asked.at).as_millis(); "the silence was no empty queue");
             self.reopen(asked, round_trip.unwrap_or(SEND_BOUND));
