@@ -19,9 +19,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(exit) => return exit,
     };
+    let pipeline = cli.pipeline();
     let exit = commands::execute(cli).unwrap_or_else(|error| {
         logging::fatal(&error_chain::text(&error));
-        if let Some(hint) = error.hint() {
+        if let Some(hint) = error.hint(&pipeline) {
             logging::hint(&hint);
         }
         error.exit().into()

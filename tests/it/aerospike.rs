@@ -546,3 +546,20 @@ fn settlements_that_nsqd_does_not_confirm_are_reported_and_exit_75() {
     let report = ended.report();
     assert_eq!((ended.code, report["stored"].as_u64(), report["unconfirmed"].as_u64()), (Some(75), Some(10), Some(10)), "{}", ended.stderr);
 }
+
+/// A store that hangs takes its time at the end as well: a run of 3.1 s told that it had taken 1.1 s.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the program lives in real time")]
+fn a_run_takes_as_long_as_it_says_also_where_the_store_hangs() {
+    let (nsqd, server, program) = scene("");
+    nsqd.publish("testtopic", lines("valid.ndjson"));
+    server.rule(Rule::always(When::Write, Then::Hang));
+    let began = std::time::Instant::now();
+    let child = program.spawn(&["run", "--report", "json"]);
+    block_on(server.until_writes(1));
+    server.freeze();
+    let ended = wait(child);
+    let wall = began.elapsed().as_secs_f64();
+    let told = ended.report()["elapsed-seconds"].as_f64().expect("a number");
+    assert!(told > wall / 2.0, "{told} s of {wall} s: {}", ended.stderr);
+}

@@ -52,6 +52,10 @@ fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
     assert!(ended.stdout.contains("`big-integers: text`") && ended.stdout.contains("`x-msrv dead replay`"), "{}", ended.stdout);
     let ended = program.bare(&["explain", "not-json"]);
     assert!(!ended.stdout.contains("x-msrv dead replay"), "a replay mends nothing: {}", ended.stdout);
+    let ended = program.bare(&["explain", "failed", "-c", "orders"]);
+    assert!(ended.stdout.contains("`x-msrv check --connect -c\norders`") || ended.stdout.contains("-c orders`"), "{}", ended.stdout);
+    let ended = program.bare(&["explain", "75", "-c", "orders"]);
+    assert!(ended.stdout.replace('\n', " ").contains("journalctl -u x-msrv@orders."), "{}", ended.stdout);
     let ended = program.bare(&["explain"]);
     for line in ["75                 exit code: ", "queue-empty        stop reason: ", "too-many-attempts  reason of a dead letter: "] {
         assert!(ended.stdout.lines().any(|found| found.starts_with(line)), "{line}: {}", ended.stdout);
@@ -323,6 +327,45 @@ fn check_connect_proves_that_both_answer_and_takes_no_message() {
     assert_eq!(Program::new(&configuration(&nobody())).run(&["check"]).code, Some(0), "without --connect nobody is asked");
 }
 
+/// The queue's fault was told, and nothing of the store and the dead letter that were down as well.
+#[test]
+fn check_connect_names_all_that_do_not_answer() {
+    let down = [(); 4].map(|()| nobody());
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\naerospike: {{hosts: ['{}'], namespace: test, set: s}}\nconnect-timeout: 1s\n\
+         dead-letter: {{nsq: {{topic: d, nsqd-tcp-address: ['{}', '{}']}}}}\n",
+        down[0], down[1], down[2], down[3]
+    ));
+    let ended = program.run(&["check", "--connect"]);
+    assert!(ended.code == Some(69) && down.iter().all(|address| ended.stderr.contains(&address.to_string())), "{}", ended.stderr);
+    // What only the configuration can mend decides.
+    let ended = program.env("X_MSRV__NSQ__TLS__CA_FILE", "nonesuch.pem").run(&["check", "--connect"]);
+    assert!(ended.code == Some(78) && ended.stderr.contains(&down[1].to_string()), "{}", ended.stderr);
+}
+
+/// `send` and `dead` were the only commands that took no name.
+#[test]
+fn send_and_dead_take_a_name_as_the_others_do_unless_it_is_a_file_s() {
+    let program = Program::new(GOOD);
+    for arguments in
+        [&["send", "nonesuch"][..], &["dead", "list", "nonesuch"], &["dead", "replay", "nonesuch"], &["dead", "show", "1", "nonesuch"]]
+    {
+        let ended = program.bare(arguments);
+        assert!(ended.code == Some(78) && ended.stderr.contains("/etc/x-msrv/nonesuch.yml"), "{arguments:?}: {}", ended.stderr);
+    }
+    let ended = program.run(&["send", "nonesuch"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("not by both"), "{}", ended.stderr);
+    let ended = program.run(&["send", "nonesuch.ndjson"]);
+    assert!(ended.code == Some(66) && ended.stderr.contains("cannot open nonesuch.ndjson"), "{}", ended.stderr);
+    program.write("lines", "{}\n");
+    for arguments in [&["send", "lines"][..], &["send", "-"]] {
+        assert_eq!(program.run(arguments).code, Some(0), "{arguments:?}");
+    }
+    let ended = program.run(&["send", "lines", "lines"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("one file at a time"), "{}", ended.stderr);
+    assert_eq!(program.run(&["dead", "list", "lines"]).code, Some(66), "it is a file, and none of letters");
+}
+
 /// The original's example names nsqlookupd's TCP port.
 #[test]
 fn lookupd_s_http_port_is_told_apart_from_its_tcp_port_and_from_nsqd() {
@@ -438,9 +481,9 @@ fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
     let program =
         Program::new(&format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n", nobody()));
     for (arguments, hint) in [
-        (&["-c", "x-msrv.yml", "-q"][..], "hint: x-msrv check --connect asks queue"),
+        (&["-c", "x-msrv.yml", "-q"][..], "hint: x-msrv check --connect -c x-msrv.yml asks queue"),
         (&["-c", "nonesuch.yml"], "hint: x-msrv init writes a configuration"),
-        (&["dead", "show", "x", "-c", "x-msrv.yml"], "hint: x-msrv dead list --all"),
+        (&["dead", "show", "x", "-c", "x-msrv.yml"], "hint: x-msrv dead list --all -c x-msrv.yml shows"),
     ] {
         let on_a_pipe = program.bare(arguments).stderr;
         assert!(on_a_pipe.lines().count() == 1 && on_a_pipe.starts_with("x-msrv: ") && !on_a_pipe.contains("os error"), "{on_a_pipe}");

@@ -107,6 +107,25 @@ fn a_history_that_cannot_be_written_is_a_warning_and_the_run_goes_on() {
     assert_eq!(runs(&program).len(), 2, "the one that was left out is left out");
 }
 
+/// With the disk for dead letters full, all that was known later was "75" and `deferred`.
+#[test]
+fn the_first_cause_of_a_run_that_did_not_do_all_is_in_the_history_in_words() {
+    let program = with("dead-letter: {file: {path: folder}}\n");
+    std::fs::create_dir(program.path("folder")).expect("a folder in its place");
+    assert_eq!(program.run_with_input(&["send"], b"[]\n[]\n{}\n").code, Some(0));
+    let ended = program.run(&["run", "--report", "json"]);
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    let cause = format!("cannot keep dead letters in {}: ", program.path("folder").display());
+    assert!(ended.report()["cause"].as_str().is_some_and(|text| text.starts_with(&cause)), "{}", ended.stdout);
+    let status = program.run(&["status"]);
+    assert!(status.code == Some(1) && status.stdout.contains(&format!("the last run ended with 75: {cause}")), "{}", status.stdout);
+    let line: serde_json::Value = serde_json::from_str(&program.run(&["history", "--json"]).stdout).expect("one run");
+    assert!(line["error"].as_str().is_some_and(|text| text.starts_with(&cause)), "{line}");
+    assert!(program.run(&["history", "--html", "-"]).stdout.contains("cannot keep dead letters in "));
+    let well = with("");
+    assert_eq!(well.drain(&[]).get("cause"), None, "all is well");
+}
+
 #[test]
 fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     let program = with("metrics: {textfile: x.prom}\nperiod: 30s\n");

@@ -97,7 +97,7 @@ impl Counters {
     }
 
     /// Counts what the source received, and what it did while it closed.
-    pub fn count_closing(&mut self, closing: Closing) {
+    pub fn count_closing(&mut self, closing: &Closing) {
         self.received += closing.received;
         self.requeued += closing.requeued;
         self.unconfirmed += closing.unconfirmed;
@@ -153,6 +153,9 @@ pub struct RunReport {
     /// What is wrong with the set-up, where that stopped the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Why messages come again, or why the queue was lost: the first cause. Only where the exit code tells of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// The queue's servers, where it was asked for messages; in JSON, the names of those that were not reached.
     #[serde(rename = "unreached", skip_serializing_if = "are_all_reached", serialize_with = "unreached")]
     pub servers: Option<Servers>,
@@ -187,9 +190,26 @@ impl RunReport {
             let (received, accounted_for) = (counters.received, counters.accounted_for());
             Some(format!("this is a bug in x-msrv: {received} messages were received, and {accounted_for} are accounted for"))
         };
-        let per_second = u128::from(counters.received) * 1_000_000 / elapsed.as_micros().max(1);
-        let messages_per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
-        Self { stop_reason, counters, reasons, depth, elapsed, messages_per_second, fault, servers: None }
+        let report = Self { stop_reason, counters, reasons, depth, elapsed, messages_per_second: 0, fault, cause: None, servers: None };
+        report.took(elapsed)
+    }
+
+    /// The same report, of a run that took so long.
+    #[must_use]
+    pub fn took(self, elapsed: Duration) -> Self {
+        let per_second = u128::from(self.counters.received) * 1_000_000 / elapsed.as_micros().max(1);
+        Self { elapsed, messages_per_second: u64::try_from(per_second).unwrap_or(u64::MAX), ..self }
+    }
+
+    /// The same report, with the first cause of what it tells by its exit code; none where all is well, or where `fault` says it.
+    #[must_use]
+    pub fn because(self, cause: Option<String>) -> Self {
+        let is_wanted = self.exit() != Exit::Success && self.fault.is_none();
+        let otherwise = || match self.stop_reason {
+            StopReason::QueueClosed => "the connection to the queue was lost",
+            _ => "the queue may not have heard of settlements",
+        };
+        Self { cause: is_wanted.then(|| cause.unwrap_or_else(|| otherwise().to_owned())), ..self }
     }
 
     /// The exit code that the run deserves.
@@ -258,7 +278,7 @@ mod tests {
         assert_eq!((rejected.messages, rejected.detail.ends_with("last")), (2, true), "{rejected:?}");
         let mut counters = tally.counters;
         assert_eq!((counters.received_bytes, counters.rejected), (42, 2));
-        counters.count_closing(Closing { received: 8, requeued: 2, late: 0, unconfirmed: 1, depth: None });
+        counters.count_closing(&Closing { received: 8, requeued: 2, unconfirmed: 1, ..Closing::default() });
         assert!(counters.add_up(), "{counters:?}");
         assert_eq!((counters.received, counters.requeued, counters.deferred, counters.unconfirmed), (8, 4, 1, 1));
     }

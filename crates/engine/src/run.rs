@@ -90,6 +90,7 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
         until: Instant::now() + limits.timeout,
         fault: None,
         put_off_by: None,
+        cause: None,
     };
     let demand = Demand { max_messages: limits.max_messages, idle_timeout: limits.idle_timeout };
     let servers = drain.parts.source.servers();
@@ -97,15 +98,15 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
     let expected = before.map(|depth| depth.min(limits.max_messages.get()));
     drain.parts.progress.set(Progress { done: 0, expected });
     drain.work(Box::pin(shutdown)).await;
-    let Drain { parts, mut tally, stop, fault, .. } = drain;
+    let Drain { parts, mut tally, stop, fault, cause, .. } = drain;
     let closing = parts.source.close().await;
-    tally.counters.count_closing(closing);
+    tally.counters.count_closing(&closing);
     let reason = stop.expect("work ends only after a reason to stop");
     if reason == StopReason::QueueEmpty {
         tally.counters.deferred += closing.late; // the run had room for them: the queue was not empty
     }
     let report = RunReport::new(reason, tally, Depth { before, after: closing.depth }, began.elapsed(), fault);
-    Ok(RunReport { servers: Some(servers), ..report })
+    Ok(RunReport { servers: Some(servers), ..report.because(cause.or(closing.trouble)) })
 }
 
 struct Drain<'a> {
@@ -126,6 +127,8 @@ struct Drain<'a> {
     fault: Option<String>,
     /// Why messages were put off the last time.
     put_off_by: Option<String>,
+    /// Why they were the first time.
+    cause: Option<String>,
 }
 
 /// A batch that the store is writing.
@@ -327,6 +330,7 @@ impl<'a> Drain<'a> {
             let level = if self.put_off_by.as_ref() == Some(cause) { Level::Debug } else { Level::Warn };
             log!(level, messages = count, cause = cause.as_str(); "messages are put off");
             self.put_off_by = Some(cause.clone());
+            self.cause.get_or_insert_with(|| cause.clone());
         }
         let settlements: Vec<(Delivery, Settlement)> = decided
             .into_iter()

@@ -4,7 +4,7 @@
 //!
 //! - [`cli`], [`commands`]: the command line; [`generator`]: the same program as systemd's generator. [`wiring`] is the only place that names concrete adapters.
 //! - [`config`]: files, environment and flags to typed settings; [`logging`], [`shutdown`], [`timer`]: the process and the system around a run.
-//! - pure: [`status`], [`page`]; at the bottom [`terminal`].
+//! - pure: [`status`], [`page`], [`pipeline`]; at the bottom [`terminal`].
 //!
 //! What never happens: a client crate, or a socket to a queue or a store; the shape of the configuration file outside `config`. `.ci/layers` checks it.
 
@@ -14,6 +14,7 @@ pub mod config;
 pub mod generator;
 pub mod logging;
 pub mod page;
+pub mod pipeline;
 pub mod shutdown;
 pub mod status;
 pub mod terminal;

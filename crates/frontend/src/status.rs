@@ -8,7 +8,10 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::terminal::{number, rate, span};
+use crate::{
+    pipeline::Pipeline,
+    terminal::{number, rate, span},
+};
 use x_msrv_engine::history::{
     FAILED, KnownServer, Run,
     summary::{Summary, Trend},
@@ -129,6 +132,8 @@ pub struct Known<'a> {
     pub timer: Option<&'a Result<Timer, String>>,
     /// The servers of the queue that runs know.
     pub servers: &'a [KnownServer],
+    /// As what it is named in commands.
+    pub pipeline: &'a Pipeline,
 }
 
 /// What is known of a timer and its service.
@@ -332,7 +337,7 @@ impl Known<'_> {
         let more = if missing.len() > SERVERS_NAMED { format!(", and {} more", missing.len() - SERVERS_NAMED) } else { String::new() };
         let forget = missing.iter().find(|(server, _)| server.is_found).map_or(String::new(), |(server, _)| {
             let address = server.name.rsplit(' ').next().unwrap_or_default();
-            format!("; if one is gone for good: x-msrv status --forget {address}")
+            format!("; if one is gone for good: {}", self.pipeline.command(&format!("status --forget {address}")))
         });
         (!missing.is_empty()).then(|| {
             let counts = format!("{} of {} servers of the queue not reached", missing.len(), self.servers.len());
@@ -416,6 +421,8 @@ mod tests {
         report::{Counters, Depth},
     };
 
+    static DEFAULT: std::sync::LazyLock<Pipeline> = std::sync::LazyLock::new(Pipeline::default_one);
+
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
     }
@@ -451,7 +458,18 @@ mod tests {
     fn known<'a>(runs: &'a [Run], now: u64, timer: &'a Result<Timer, String>) -> Known<'a> {
         let last_success = runs.iter().rev().find(|run| run.exit_code == 0).map(|run| run.started);
         let (period, last) = (Duration::from_secs(10), runs.last());
-        Known { name: "x-msrv", now: at(now), period, max_messages: 10, runs, last, last_success, timer: Some(timer), servers: &[] }
+        Known {
+            name: "x-msrv",
+            now: at(now),
+            period,
+            max_messages: 10,
+            runs,
+            last,
+            last_success,
+            timer: Some(timer),
+            servers: &[],
+            pipeline: &DEFAULT,
+        }
     }
 
     #[track_caller]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
+use log::warn;
 
 use super::{DeadLetter, DeadLetterError, Kept, Letter, Pending};
 use crate::{
@@ -66,12 +68,7 @@ impl NsqDeadLetter {
     }
 
     async fn connect(&mut self) -> Result<Connection, NsqError> {
-        let tls = self.settings.tls.as_deref().map(Tls::load).transpose();
-        let first = || self.settings.nsqd.first().expect("the configuration names at least one nsqd").clone();
-        let tls =
-            tls.map_err(|error| NsqError::Tls { address: first(), fault: format!("dead-letter.nsq.tls: {}", error_chain::text(&error)) })?;
-        let auth_secret = self.settings.auth_secret.clone();
-        let identity = Identity { section: "dead-letter.nsq", msg_timeout: None, max_body: MAX_ANSWER, auth_secret, tls };
+        let identity = self.identity()?;
         let mut failure = None;
         for _ in 0..self.settings.nsqd.len() {
             match Connection::open(&self.settings.nsqd[0], &identity, self.settings.timeout).await {
@@ -82,6 +79,24 @@ impl NsqDeadLetter {
             self.settings.nsqd.rotate_left(1);
         }
         Err(failure.expect("the configuration names at least one nsqd"))
+    }
+
+    async fn probe_each(&self, nsqd: &[HostPort]) -> Vec<Result<(), NsqError>> {
+        let probe = async |address: &HostPort| {
+            let identity = self.identity()?;
+            Connection::open(address, &identity, self.settings.timeout).await?.0.probe(self.settings.timeout).await
+        };
+        join_all(nsqd.iter().map(probe)).await
+    }
+
+    /// What is told to every nsqd.
+    fn identity(&self) -> Result<Identity, NsqError> {
+        let tls = self.settings.tls.as_deref().map(Tls::load).transpose();
+        let first = || self.settings.nsqd.first().expect("the configuration names at least one nsqd").clone();
+        let tls =
+            tls.map_err(|error| NsqError::Tls { address: first(), fault: format!("dead-letter.nsq.tls: {}", error_chain::text(&error)) })?;
+        let auth_secret = self.settings.auth_secret.clone();
+        Ok(Identity { section: "dead-letter.nsq", msg_timeout: None, max_body: MAX_ANSWER, auth_secret, tls })
     }
 
     async fn publish(&mut self, bodies: &[Bytes]) -> Result<(), NsqError> {
@@ -145,8 +160,18 @@ impl DeadLetter for NsqDeadLetter {
 
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
         Box::pin(async move {
-            let probe = async { self.connect().await?.probe(self.settings.timeout).await };
-            probe.await.map_err(|error| self.error(&error))
+            let nsqd = self.settings.nsqd.clone();
+            let mut failures = Vec::new();
+            for (address, probed) in nsqd.iter().zip(self.probe_each(&nsqd).await) {
+                if let Err(error) = probed {
+                    failures.push((address, self.error(&error)));
+                }
+            }
+            let error = (failures.len() == nsqd.len()).then(|| failures.remove(0).1);
+            for (address, error) in failures {
+                warn!(address = address.to_string(), cause = error.cause; "nsqd for dead letters does not answer");
+            }
+            error.map_or(Ok(()), Err)
         })
     }
 }

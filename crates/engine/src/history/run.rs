@@ -60,7 +60,7 @@ impl Run {
             counters: report.counters,
             reasons: report.reasons.iter().map(rejects).collect(),
             depth: report.depth,
-            error: report.fault.as_deref().map(error_chain::one_line),
+            error: report.fault.as_deref().or(report.cause.as_deref()).map(error_chain::one_line),
             unreached: report.servers.iter().flat_map(Servers::unreached).map(str::to_owned).collect(),
         }
     }

@@ -43,7 +43,7 @@ pub enum Received {
 }
 
 /// What a source received in all, and did on its own account while it closed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Closing {
     /// Deliveries that reached it from [`Source::start`] on, counted as they arrive and before anything is decided: those that it handed out, and those that it
     /// gave back itself.
@@ -57,6 +57,8 @@ pub struct Closing {
     /// Messages that the queue held for us then and nobody had, on all of its servers: those that could be had, and those that were put off or are held
     /// back, which a queue that is empty for us may hold as well. `None` where one of the servers was not reached, or does not tell all of that.
     pub depth: Option<u64>,
+    /// Why the queue could not be read, or may not have heard of settlements: the first cause, in words.
+    pub trouble: Option<String>,
 }
 
 /// A queue, connected and able to answer; it gives nothing before [`start`](Self::start).

@@ -294,6 +294,11 @@ impl SqliteSource {
         self.connection.query_row(LEFT, params![now_ms()], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
     }
 
+    fn trouble(&mut self, attempt: &str, cause: &rusqlite::Error) {
+        let text = || format!("the embedded queue {} cannot be {attempt}: {cause}", self.path.display());
+        self.closing.trouble.get_or_insert_with(text);
+    }
+
     fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let now = now_ms();
@@ -333,6 +338,7 @@ impl Source for SqliteSource {
                 Ok(deliveries) => Received::Deliveries(deliveries),
                 Err(cause) => {
                     warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be read");
+                    self.trouble("read", &cause);
                     Received::Closed
                 }
             }
@@ -346,10 +352,14 @@ impl Source for SqliteSource {
             Settlement::Finish => (delivery, None),
             Settlement::Requeue { delay } => (delivery, Some(*delay)),
         });
-        self.closing.unconfirmed += self.settle_all(rows).unwrap_or_else(|cause| {
-            warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
-            settled.len() as u64
-        });
+        self.closing.unconfirmed += match self.settle_all(rows) {
+            Ok(lost) => lost,
+            Err(cause) => {
+                warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
+                self.trouble("written", &cause);
+                settled.len() as u64
+            }
+        };
         Box::pin(std::future::ready(()))
     }
 

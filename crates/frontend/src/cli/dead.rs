@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, time::SystemTime};
 
 use clap::{ArgGroup, Args, Subcommand, builder::PossibleValuesParser};
 
-use super::{at_least_one, time};
+use super::{NameOrFileArg, at_least_one, time};
 use x_msrv_engine::{dead_letter::filter::Filter, decode::Rejection};
 
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,7 @@ pub(crate) enum DeadCommand {
     /// more, and come in another order.
     #[command(after_help = "Examples:
   x-msrv dead list
+  x-msrv dead list orders
   x-msrv dead list --reason schema --since 1d --json | jq -r .detail | sort | uniq -c")]
     List(DeadListArgs),
     /// Show one dead letter as it is kept, body included
@@ -41,6 +42,18 @@ pub(crate) enum DeadCommand {
     Purge(DeadPurgeArgs),
 }
 
+impl DeadCommand {
+    /// The word that may be the name of a configuration.
+    pub(super) fn which(&self) -> &NameOrFileArg {
+        match self {
+            Self::List(DeadListArgs { which, .. })
+            | Self::Replay(DeadReplayArgs { which, .. })
+            | Self::Purge(DeadPurgeArgs { which, .. }) => &which.select.which,
+            Self::Show(arguments) => &arguments.which,
+        }
+    }
+}
+
 /// Which letters are meant, wherever they are.
 #[derive(Debug, Args)]
 pub(crate) struct SelectArgs {
@@ -56,12 +69,19 @@ pub(crate) struct SelectArgs {
     /// Those of the message with this id, or with SOURCE/ID where messages of several sources have the same
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    #[command(flatten)]
+    which: NameOrFileArg,
     /// Files of dead letters, in place of those of the configuration
     #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
 impl SelectArgs {
+    /// The files that are named.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.which.file().into_iter().chain(&self.files).cloned().collect()
+    }
+
     fn filter(&self, replayed: Option<bool>) -> Filter {
         Filter { reasons: self.reason.clone(), since: self.since, until: self.until, id: self.id.clone(), replayed }
     }
@@ -105,6 +125,8 @@ pub(crate) struct DeadShowArgs {
     /// The body alone, byte by byte
     #[arg(long)]
     pub(crate) body: bool,
+    #[command(flatten)]
+    which: NameOrFileArg,
     /// Files of dead letters, in place of those of the configuration
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -131,6 +153,13 @@ pub(crate) struct DeadPurgeArgs {
 
 impl DeadShowArgs {
     pub(crate) fn select(&self) -> SelectArgs {
-        SelectArgs { reason: Vec::new(), since: None, until: None, id: Some(self.id.clone()), files: self.files.clone() }
+        SelectArgs {
+            reason: Vec::new(),
+            since: None,
+            until: None,
+            id: Some(self.id.clone()),
+            which: self.which.clone(),
+            files: self.files.clone(),
+        }
     }
 }

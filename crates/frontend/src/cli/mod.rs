@@ -19,6 +19,7 @@ pub(crate) use init::{InitArgs, Queue, StoreKind};
 use crate::{
     commands::explain::words,
     config::{self, Flag, Overrides},
+    pipeline::Pipeline,
     status::{Level, Threshold},
     timer::{Now, SYSTEM},
 };
@@ -141,7 +142,7 @@ pub(crate) enum Command {
     /// Empty lines are left out; the others need not be UTF-8. A line goes as soon as it is complete, so what is written slowly can be piped in. How
     /// many went is told on standard error.
     #[command(after_help = "Examples:
-  x-msrv send -c orders.yml orders.ndjson
+  x-msrv send orders orders.ndjson
   echo '{\"id\": 1}' | x-msrv send -c orders.yml --count 1000")]
     Send(SendArgs),
     /// Show what would become of sample messages
@@ -150,7 +151,7 @@ pub(crate) enum Command {
     /// record with its key as gid, or the reason for which it would be rejected. Where a key is made of the message's source and id, these are names in
     /// angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
     #[command(after_help = "Examples:
-  x-msrv try -c orders.yml samples.ndjson
+  x-msrv try orders samples.ndjson
   echo '{\"id\": 1}' | x-msrv try
   x-msrv try samples.ndjson --json | jq 'select(.reason)'")]
     Try(TryArgs),
@@ -196,8 +197,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
     ///
-    /// No configuration is read.
-    #[command(after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large\n  x-msrv explain")]
+    /// No configuration is read; --config says which pipeline the commands in the text are to be for.
+    #[command(after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large -c orders\n  x-msrv explain")]
     Explain(ExplainArgs),
     /// Work with dead letters: list, show, replay, purge
     ///
@@ -207,24 +208,70 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it is told by its name which configuration is meant.
-    fn has_name(&self) -> bool {
+    /// The configuration that is told by its name.
+    fn configuration(&self) -> Option<PathBuf> {
         match self {
             Self::Init(InitArgs { which, .. })
             | Self::Records(RecordsArgs { which, .. })
             | Self::Check(CheckArgs { which, .. })
             | Self::Status(StatusArgs { which, .. })
-            | Self::History(HistoryArgs { which, .. }) => which.name.is_some(),
-            Self::Run(_) | Self::Send(_) | Self::Try(_) | Self::Explain(_) | Self::Dead(_) => false,
+            | Self::History(HistoryArgs { which, .. }) => which.configuration(),
+            Self::Send(SendArgs { input, .. }) | Self::Try(TryArgs { input, .. }) => input.which.configuration(),
+            Self::Dead(command) => command.which().configuration(),
+            Self::Run(_) | Self::Explain(_) => None,
         }
     }
 }
 
+impl Cli {
+    /// The configuration that is told by its path or its name.
+    pub(crate) fn configuration(&self) -> Option<PathBuf> {
+        self.global.config.clone().or_else(|| self.command.as_ref()?.configuration())
+    }
+
+    /// The pipeline that the command is for.
+    #[must_use]
+    pub fn pipeline(&self) -> Pipeline {
+        self.configuration().map_or_else(Pipeline::default_one, |path| Pipeline::of(&config::place(&path)))
+    }
+}
+
+/// A word in front of files: the name of a configuration, or a file as well.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NameOrFileArg {
+    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml, unless a file has this name
+    #[arg(value_name = "NAME")]
+    word: Option<PathBuf>,
+}
+
+impl NameOrFileArg {
+    /// The configuration that is asked for. A word with a dot in it is rather a file that is not there, unless there is such a configuration.
+    fn configuration(&self) -> Option<PathBuf> {
+        let name = self.word.as_deref().filter(|word| word.symlink_metadata().is_err())?.to_str()?;
+        let has_dot = name.contains('.');
+        let is_there = || config::FORMATS.iter().any(|format| Path::new(SYSTEM).join(format!("{name}.{format}")).exists());
+        (name != "-" && config::is_name(name) && (!has_dot || is_there())).then(|| configuration(name))
+    }
+
+    /// The word where it is a file.
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        self.word.as_ref().filter(|_| self.configuration().is_none())
+    }
+}
+
+/// The messages that a command is given, and the configuration that it goes by.
+#[derive(Debug, Args)]
+pub(crate) struct InputArgs {
+    #[command(flatten)]
+    which: NameOrFileArg,
+    /// A file with one message a line; - is standard input, which is the default
+    file: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// A file with one message a line; - is standard input
-    #[arg(default_value = "-")]
-    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
     /// Send all lines this many times
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) count: u64,
@@ -232,9 +279,8 @@ pub(crate) struct SendArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TryArgs {
-    /// A file with one message a line; - is standard input
-    #[arg(default_value = "-")]
-    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
     /// One JSON object a line: line with key and record, or with reason and detail
     #[arg(long)]
     pub(crate) json: bool,
@@ -326,6 +372,13 @@ impl NameArg {
     }
 }
 
+impl InputArgs {
+    /// The file with the messages; - is standard input.
+    pub(crate) fn file(&self) -> &Path {
+        self.which.file().or(self.file.as_ref()).map_or(Path::new("-"), PathBuf::as_path)
+    }
+}
+
 impl StatusArgs {
     pub(crate) fn thresholds(&self) -> Vec<(Level, Threshold)> {
         let warning = self.warning.iter().map(|threshold| (Level::Warning, *threshold));
@@ -378,15 +431,20 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode>
 fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let cli = Cli::try_parse_from(arguments)?;
     // clap does not look at conflicts where one stands before the command and the other behind it.
-    let contradiction = |text| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    let contradiction = |text: &str| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
     if cli.global.quiet && cli.global.verbose {
         return contradiction("--quiet and --verbose contradict each other");
     }
     if !matches!(cli.command, None | Some(Command::Run(_))) && (cli.run.dry_run || cli.run.report.is_some()) {
         return contradiction("--dry-run and --report in front of a command are those of run; another command's own stand behind it");
     }
-    if cli.global.config.is_some() && cli.command.as_ref().is_some_and(Command::has_name) {
+    if cli.global.config.is_some() && cli.command.as_ref().is_some_and(|command| command.configuration().is_some()) {
         return contradiction("a configuration is told by its name or by --config, not by both");
+    }
+    if let Some(Command::Send(SendArgs { input, .. }) | Command::Try(TryArgs { input, .. })) = &cli.command
+        && let (Some(word), Some(_)) = (input.which.file(), &input.file)
+    {
+        return contradiction(&format!("{} is a file, and one file at a time can be read", word.display()));
     }
     Ok(cli)
 }

@@ -3,7 +3,8 @@
 use std::io::{self, Write as _};
 
 use super::{CommandError, written};
-use crate::{cli::CheckArgs, config::Settings, wiring};
+use crate::{cli::CheckArgs, config::Settings, logging, wiring};
+use x_msrv_engine::{error_chain, exit::Exit};
 
 pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<(), CommandError> {
     wiring::decoder(settings)?;
@@ -11,11 +12,21 @@ pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<
     if arguments.connect { connect(settings).await } else { Ok(()) }
 }
 
-/// Asks queue, store and dead letter whether they are there.
+/// Asks queue, store and dead letter whether they are there, and names all that do not answer.
 pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
-    let (source, store) = tokio::join!(wiring::probe_source(&settings.source), wiring::probe_store(&settings.store));
-    source?;
-    store?;
-    wiring::dead_letter(&settings.dead_letter).probe().await?;
-    written(writeln!(io::stdout(), "# queue, store and dead letter answer"))
+    let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
+    let (source, store, letters) =
+        tokio::join!(wiring::probe_source(&settings.source), wiring::probe_store(&settings.store), dead_letter.probe());
+    let mut faults: Vec<CommandError> =
+        [source.err().map(Into::into), store.err().map(Into::into), letters.err().map(Into::into)].into_iter().flatten().collect();
+    // What only the configuration can mend decides, whoever else is down.
+    let decides = faults.iter().position(|fault| fault.exit() == Exit::Configuration).unwrap_or(0);
+    if faults.is_empty() {
+        return written(writeln!(io::stdout(), "# queue, store and dead letter answer"));
+    }
+    let fault = faults.remove(decides);
+    for other in faults {
+        logging::fatal(&error_chain::text(&other));
+    }
+    Err(fault)
 }

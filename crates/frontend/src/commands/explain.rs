@@ -6,7 +6,7 @@
 use std::io::{self, Write as _};
 
 use super::{CommandError, written};
-use crate::cli::ExplainArgs;
+use crate::{cli::ExplainArgs, pipeline::Pipeline};
 
 /// Columns of the text.
 const WIDTH: usize = 80;
@@ -220,18 +220,19 @@ pub(crate) fn words() -> impl Iterator<Item = &'static str> {
     ENTRIES.iter().map(|(word, ..)| *word)
 }
 
-pub(super) fn explain(arguments: &ExplainArgs) -> Result<(), CommandError> {
+pub(super) fn explain(arguments: &ExplainArgs, pipeline: &Pipeline) -> Result<(), CommandError> {
     let text = match &arguments.word {
         None => ENTRIES.map(|(word, what, ..)| format!("{word:<19}{what}\n")).concat(),
-        Some(word) => in_full(ENTRIES.iter().find(|(known, ..)| known == word).expect("the command line lets no other through")),
+        Some(word) => in_full(pipeline, ENTRIES.iter().find(|(known, ..)| known == word).expect("the command line lets no other through")),
     };
     written(io::stdout().write_all(text.as_bytes()))
 }
 
-fn in_full((word, what, meaning, next): &Entry) -> String {
+fn in_full(pipeline: &Pipeline, (word, what, meaning, next): &Entry) -> String {
     let is_for_replay = what.starts_with("reason") && *next != NOT_HERE && *word != "too-many-attempts";
     let next = if is_for_replay { format!("{next} {AFTER_MENDING}") } else { (*next).to_owned() };
-    format!("{}\n{}\n{}", folded(&format!("{word}: {what}.")), folded(meaning), folded(&format!("What to do: {next}")))
+    let paragraphs = [&format!("{word}: {what}."), *meaning, &format!("What to do: {next}")];
+    paragraphs.map(|text| folded(&pipeline.instead_of_the_default(text))).join("\n")
 }
 
 /// The text in lines of at most [`WIDTH`] columns.

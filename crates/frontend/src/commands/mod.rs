@@ -16,7 +16,7 @@ mod try_out;
 use std::{
     error::Error,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -24,6 +24,7 @@ use crate::{
     cli::{Cli, Command},
     config::{self, ConfigError, Flag, Overrides, Settings},
     logging::{self, LoggingError},
+    pipeline::Pipeline,
 };
 use x_msrv_engine::{dead_letter::DeadLetterError, decode::SchemaError, exit::Exit, source::SourceError, store::StoreError};
 
@@ -188,20 +189,22 @@ impl CommandError {
 }
 
 impl CommandError {
-    /// What to do next, for somebody who sits in front of a terminal.
+    /// What to do next with this pipeline, for somebody who sits in front of a terminal.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        const CHECK: &str = "x-msrv check --connect asks queue, store and dead letter, and shows the settings in force";
+    pub fn hint(&self, pipeline: &Pipeline) -> Option<String> {
+        let command = |words: &str, does: &str| Some(format!("{} {does}", pipeline.command(words)));
         let hint = match self {
-            Self::Unknown(cause) | Self::Partly { cause, .. } => return cause.hint(),
+            Self::Unknown(cause) | Self::Partly { cause, .. } => return cause.hint(pipeline),
             _ if self.is_about_rights() => {
                 "the service's files are for root and the group x-msrv: sudo x-msrv …, or as the service itself, sudo -u x-msrv x-msrv …"
             }
             Self::Config(ConfigError::Missing(_)) => "x-msrv init writes a configuration; -c PATH names one",
-            Self::Config(_) => "man x-msrv.yml has every key; x-msrv check -c PATH tries a configuration and takes no message",
-            Self::Source(_) | Self::Store(_) | Self::DeadLetter(_) => CHECK,
+            Self::Config(_) => return command("check", "tries the configuration and takes no message; man x-msrv.yml has every key"),
+            Self::Source(_) | Self::Store(_) | Self::DeadLetter(_) => {
+                return command("check --connect", "asks queue, store and dead letter, and shows the settings in force");
+            }
             Self::Busy { .. } => "it goes on when the other one has ended",
-            Self::NoLetter { .. } => "x-msrv dead list --all shows the ids",
+            Self::NoLetter { .. } => return command("dead list --all", "shows the ids"),
             Self::NoHistory { .. } => "without that line each run is remembered from now on",
             Self::Missing { .. } => "on a terminal it is asked for",
             Self::Rejected { .. } => "x-msrv explain REASON says what to do about a reason",
@@ -227,6 +230,7 @@ impl CommandError {
 /// # Errors
 /// See [`CommandError`].
 pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
+    let (path, pipeline) = (cli.configuration(), cli.pipeline());
     let Cli { global, run: before, command } = cli;
     let (flags, command) = match command {
         None => (before.overrides(), Command::Run(before)),
@@ -236,14 +240,11 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Some(other) => (before.overrides(), other),
     };
-    let load = |path: Option<PathBuf>| {
-        let path = path.or_else(|| global.config.clone());
-        load(path.as_deref(), flags.into_iter().chain(global.overrides()).collect())
-    };
+    let load = || load(path.as_deref(), flags.into_iter().chain(global.overrides()).collect());
     let done = |()| Exit::Success;
     let exit = match command {
-        Command::Run(arguments) if arguments.dry_run => wait(dry_run::dry_run(&load(None)?, arguments.report))?.map(done),
-        Command::Run(arguments) => wait(run::run(&load(None)?, arguments.report))?,
+        Command::Run(arguments) if arguments.dry_run => wait(dry_run::dry_run(&load()?, arguments.report))?.map(done),
+        Command::Run(arguments) => wait(run::run(&load()?, arguments.report))?,
         Command::Init(arguments) => {
             let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
             let settings = init::init(&path, &arguments)?;
@@ -252,17 +253,17 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
             init::say_what_is_next(&path);
             Ok(Exit::Success)
         }
-        Command::Send(arguments) => wait(send::send(&load(None)?, &arguments))?.map(done),
-        Command::Try(arguments) => try_out::try_out(&load(None)?, &arguments).map(done),
-        Command::Records(arguments) => wait(records::records(&load(arguments.which.configuration())?, &arguments))?.map(done),
-        Command::Check(arguments) => wait(check::check(&load(arguments.which.configuration())?, &arguments))?.map(done),
+        Command::Send(arguments) => wait(send::send(&load()?, &arguments))?.map(done),
+        Command::Try(arguments) => try_out::try_out(&load()?, &arguments).map(done),
+        Command::Records(arguments) => wait(records::records(&load()?, &arguments))?.map(done),
+        Command::Check(arguments) => wait(check::check(&load()?, &arguments))?.map(done),
         Command::Status(arguments) => {
-            let level = load(arguments.which.configuration()).and_then(|settings| status::status(&settings, &arguments));
+            let level = load().and_then(|settings| status::status(&settings, &arguments));
             return level.map(ExitCode::from).map_err(|error| CommandError::Unknown(Box::new(error)));
         }
-        Command::History(arguments) => history::history(&load(arguments.which.configuration())?, &arguments).map(done),
-        Command::Explain(arguments) => explain::explain(&arguments).map(done),
-        Command::Dead(command) => wait(dead::dead(&load(None)?, &command))?.map(done),
+        Command::History(arguments) => history::history(&load()?, &arguments).map(done),
+        Command::Explain(arguments) => explain::explain(&arguments, &pipeline).map(done),
+        Command::Dead(command) => wait(dead::dead(&load()?, &command))?.map(done),
     };
     exit.map(ExitCode::from)
 }

@@ -56,7 +56,8 @@ async fn attempt(settings: &Settings, logbook: &mut Logbook, began: Instant) -> 
     let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now, began, progress: &progress };
     let outcome = progress::beside(drain(parts, settings.limits, shutdown), &progress).await?;
     store.close().await;
-    Ok(outcome)
+    // A store that hangs may take its time for that as well.
+    Ok(outcome.took(began.elapsed()))
 }
 
 fn tell(outcome: &RunReport, report: Option<ReportFormat>) {

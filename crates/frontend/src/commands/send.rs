@@ -22,14 +22,16 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 pub(super) const LONGEST_LINE: u64 = 1 << 30;
 
 pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
-    let mut lines = open(&arguments.file)?;
+    let mut lines = open(arguments.input.file())?;
     let publisher = wiring::publisher(&settings.source).await?;
     let mut sender = Sender { publisher, batch: Vec::new(), numbers: Vec::new(), bytes: 0, sent: 0 };
     let mut number = 0;
     // Standard input can be read once only, so lines that are to be sent again are kept.
     let mut kept = Vec::new();
     // Whoever writes slowly, such as `tail -f`, sees each line go as soon as it is there: what is complete is sent before the next read.
-    while let Some(line) = next_line(&mut lines, LONGEST_LINE, &mut number).map_err(|cause| file_error(&arguments.file, "read", cause))? {
+    while let Some(line) =
+        next_line(&mut lines, LONGEST_LINE, &mut number).map_err(|cause| file_error(arguments.input.file(), "read", cause))?
+    {
         if arguments.count > 1 {
             kept.push((number, line.clone()));
         }

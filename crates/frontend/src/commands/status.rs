@@ -13,6 +13,7 @@ use super::{CommandError, history::read, written};
 use crate::{
     cli::StatusArgs,
     config::Settings,
+    pipeline::Pipeline,
     status::{Known, Level, Problem, Timer, interval, level},
     terminal::{Paint, Style, number, span},
     timer::{Now, Units},
@@ -94,6 +95,7 @@ pub(super) struct Asked {
     last_success: Option<SystemTime>,
     timer: Option<Result<Timer, String>>,
     servers: Vec<KnownServer>,
+    pipeline: Pipeline,
 }
 
 impl Asked {
@@ -106,7 +108,19 @@ impl Asked {
         let all = |history: &History| Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?, history.servers()?));
         let (runs, last, last_success, servers) = read(settings, all)?.unwrap_or_default();
         let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
-        Ok(Self { name, now: now.realtime, period, max_messages, window, runs, last, last_success, timer, servers })
+        Ok(Self {
+            name,
+            now: now.realtime,
+            period,
+            max_messages,
+            window,
+            runs,
+            last,
+            last_success,
+            timer,
+            servers,
+            pipeline: Pipeline::of(&settings.file),
+        })
     }
 
     pub(super) fn known(&self) -> Known<'_> {
@@ -120,6 +134,7 @@ impl Asked {
             last_success: self.last_success,
             timer: self.timer.as_ref(),
             servers: &self.servers,
+            pipeline: &self.pipeline,
         }
     }
 }

@@ -34,10 +34,12 @@ enum Outcome {
 /// Shows what would become of each line; asks neither queue nor store, and keeps no dead letter.
 pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), CommandError> {
     let decoder = wiring::decoder(settings)?;
-    let mut lines = open(&arguments.file)?;
+    let mut lines = open(arguments.input.file())?;
     let mut output = io::BufWriter::new(io::stdout().lock());
     let (mut number, mut total, mut rejected) = (0, 0_u64, 0_u64);
-    while let Some(body) = next_line(&mut lines, LONGEST_LINE, &mut number).map_err(|cause| file_error(&arguments.file, "read", cause))? {
+    while let Some(body) =
+        next_line(&mut lines, LONGEST_LINE, &mut number).map_err(|cause| file_error(arguments.input.file(), "read", cause))?
+    {
         let message = wiring::sample(&settings.source, body, Now::take().realtime);
         let record = decoder.decode(&message).and_then(|record| match wiring::check_record(&settings.store, &record) {
             Ok(()) => Ok(record),

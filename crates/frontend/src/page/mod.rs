@@ -208,7 +208,18 @@ mod tests {
 
     fn page(runs: &[Run], name: &str, settings: &str) -> String {
         let (now, period, last) = (at(1_000_000), Duration::from_secs(10), runs.last());
-        let known = Known { name, now, period, max_messages: 10, runs, last, last_success: None, timer: None, servers: &[] };
+        let known = Known {
+            name,
+            now,
+            period,
+            max_messages: 10,
+            runs,
+            last,
+            last_success: None,
+            timer: None,
+            servers: &[],
+            pipeline: &crate::pipeline::Pipeline::default(),
+        };
         let (problems, since) = (known.problems(&[]), Duration::from_secs(86_400));
         Page { known: &known, problems: &problems, runs, since, host: Some("host"), file: "/etc/x-msrv/x-msrv.yml", settings }.html()
     }

@@ -41,8 +41,9 @@ pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(
 
 /// The files that are meant: those that are named, or those of the configuration, the oldest first.
 fn files(settings: &Settings, arguments: &SelectArgs) -> Result<Vec<PathBuf>, CommandError> {
-    if !arguments.files.is_empty() {
-        return Ok(arguments.files.clone());
+    let named = arguments.files();
+    if !named.is_empty() {
+        return Ok(named);
     }
     let not_found =
         |cause: std::io::Error| CommandError::File { name: "dead letters".to_owned(), attempt: "look for", cause: cause.into() };
@@ -66,7 +67,7 @@ async fn of_one_source(settings: &Settings, arguments: &SelectArgs, filter: Filt
 }
 
 /// Nothing, if the topic has heard that `done` letters are settled; `what` was done with them.
-fn confirmed(closing: Closing, done: u64, what: &str) -> Result<(), CommandError> {
+fn confirmed(closing: &Closing, done: u64, what: &str) -> Result<(), CommandError> {
     match closing.unconfirmed.min(done) {
         0 => Ok(()),
         count => {

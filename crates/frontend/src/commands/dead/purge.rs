@@ -65,7 +65,7 @@ async fn remove(settings: &Settings, arguments: &SelectArgs, filter: &Filter, fo
     let closing = letters.close().await;
     match failure {
         Some(cause) => Err(cause),
-        None => confirmed(closing, removed, "removed").map(|()| whole),
+        None => confirmed(&closing, removed, "removed").map(|()| whole),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
         let locked = lock_folder(&path).map_err(|cause| replayed.until(cause))?;
         let file = match letters::open_to_mark(&path, |letter| filter.matches(letter)).await {
             // A run has renamed it since it was looked for; the next replay has what is in it.
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && select.files.is_empty() => continue,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && select.files().is_empty() => continue,
             opened => opened.map_err(|cause| replayed.until(file_error(&path, "open", cause)))?,
         };
         letters(&file, &path, &filter, Now::take().realtime, &mut *publisher, &mut replayed)
@@ -208,7 +208,7 @@ async fn from_topic(
     let closing = letters.close().await;
     match failure {
         Some(cause) => Err(cause),
-        None => confirmed(closing, finished as u64, "sent").map(|()| whole),
+        None => confirmed(&closing, finished as u64, "sent").map(|()| whole),
     }
 }
 

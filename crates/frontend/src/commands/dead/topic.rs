@@ -36,7 +36,7 @@ pub(super) const NOT_ALL: &str = "; more wait in the topic than are looked at in
 
 /// The configured topic, where letters go to one and no file is named.
 pub(super) async fn open(settings: &Settings, arguments: &SelectArgs) -> Result<Option<Box<dyn Source>>, CommandError> {
-    if arguments.files.is_empty() { Ok(wiring::letter_queue(&settings.dead_letter).await?) } else { Ok(None) }
+    if arguments.files().is_empty() { Ok(wiring::letter_queue(&settings.dead_letter).await?) } else { Ok(None) }
 }
 
 /// The letters of a queue, one batch after the other.

@@ -175,6 +175,8 @@ impl NsqSource {
                 if timed_out {
                     self.closing.unconfirmed += 1;
                     place.proof.refused();
+                    let trouble = || format!("nsqd at {} refuses a command: {text}", place.connection.address());
+                    self.closing.trouble.get_or_insert_with(trouble);
                 }
                 // One line tells; where all messages of a run have timed out, thousands tell no more.
                 let level = if timed_out && std::mem::replace(&mut place.refused, true) { Level::Debug } else { Level::Warn };
@@ -217,7 +219,9 @@ impl NsqSource {
         if lost.closing == CloseState::HungUp && cause.kind() == io::ErrorKind::UnexpectedEof {
             lost.proof.confirmed(); // it closes when it has read everything
         } else if !matches!(lost.closing, CloseState::Confirmed | CloseState::HungUp) {
-            warn!(address = lost.connection.address().to_string(), cause = cause.to_string(); "connection to nsqd lost");
+            let address = lost.connection.address();
+            warn!(address = address.to_string(), cause = cause.to_string(); "connection to nsqd lost");
+            self.closing.trouble.get_or_insert_with(|| format!("connection to nsqd at {address} lost: {cause}"));
         }
         lost.closing = CloseState::Lost;
         self.closing.unconfirmed += lost.proof.in_doubt(Instant::now());
