@@ -453,11 +453,14 @@ fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
         "dead-letter",
         "dead-letter.file.path",
         "dead-letter.file.max-size",
+        "dead-letter.file.max-files",
+        "dead-letter.file.max-age",
         "history",
         "history.path",
         "metrics",
         "log",
         "log.level",
+        "log.format",
     ];
     for key in keys {
         let mut tree = whole.clone();

@@ -462,3 +462,77 @@ fn a_queue_that_does_not_take_a_replay_leaves_every_letter_where_it_is() {
     // nsqd does not count everything at one moment.
     wait_until("both letters wait", || (letters.depths("dead").waiting, letters.depths("dead").in_flight) == (2, 0));
 }
+
+/// One rejected message a run, into a file of its own.
+fn each_run_a_file(limits: &str) -> Program {
+    let program = Program::new(&format!("{EMBEDDED}dead-letter: {{file: {{max-size: 1{limits}}}}}\n"));
+    program.run_with_input(&["send"], b"[1]\n[2]\n[3]\n[4]\n[5]\n");
+    program
+}
+
+fn files(program: &Program) -> Vec<String> {
+    let names = std::fs::read_dir(program.path("")).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().expect("UTF-8")).filter(|name| name.starts_with("dead-letter")).collect();
+    names.sort();
+    names
+}
+
+/// Nobody deletes letters whom nobody has told to; and whoever is told says how many of them nobody has sent again.
+#[test]
+fn letters_are_deleted_only_where_the_configuration_has_a_limit_and_never_in_silence() {
+    let run = |program: &Program| {
+        let ended = program.run(&["run", "--max-messages", "1"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stderr
+    };
+    let all = each_run_a_file("");
+    (0..6).for_each(|_| drop(run(&all)));
+    assert_eq!(files(&all).len(), 5);
+    let few = each_run_a_file(", max-files: 2");
+    assert!((0..3).all(|_| !run(&few).contains("deleted")));
+    let words = run(&few);
+    assert!(
+        words.contains("WARN  dead letters are deleted path=/")
+            && words.contains("/dead-letter.ndjson.1 letters=1 not-replayed=1 limit=max-files"),
+        "{words}"
+    );
+    assert_eq!(files(&few), ["dead-letter.ndjson", "dead-letter.ndjson.2", "dead-letter.ndjson.3"]);
+    said(&few, &["replay"]);
+    let words = run(&few);
+    assert!(words.contains("INFO  dead letters are deleted") && words.contains("not-replayed=0"), "{words}");
+    assert_eq!(few.letters().len(), 1, "the file that is written is left alone");
+}
+
+/// A replay that has sent letters marks them in their files: one that was deleted meanwhile would not be there to be marked.
+#[test]
+fn no_letter_is_deleted_while_letters_are_replayed() {
+    let program = each_run_a_file(", max-files: 1");
+    let folder = std::fs::File::open(program.path("")).expect("a folder");
+    folder.lock().expect("locked, as by a replay");
+    for _ in 0..4 {
+        program.drain(&["--max-messages", "1"]);
+    }
+    assert_eq!(files(&program).len(), 4);
+    folder.unlock().expect("unlocked");
+    program.drain(&["--max-messages", "1"]);
+    assert_eq!(files(&program), ["dead-letter.ndjson", "dead-letter.ndjson.4"]);
+}
+
+/// Letters that are to be gone after some time were kept until so many came that the file was renamed.
+#[test]
+fn letters_over_the_age_are_deleted_by_a_run_that_rejects_nothing() {
+    let program = Program::new(&format!("{EMBEDDED}dead-letter: {{file: {{max-age: 1h}}}}\n"));
+    program.run_with_input(&["send"], b"[]\n");
+    program.drain(&[]);
+    program.drain(&[]);
+    assert_eq!(program.letters().len(), 1, "it is not old yet");
+    let path = program.path("dead-letter.ndjson");
+    let text = std::fs::read_to_string(&path).expect("a file");
+    let time = program.letters()[0]["time"].as_str().expect("a time").to_owned();
+    std::fs::write(&path, text.replace(&time, "2026-01-01T00:00:00.000Z")).expect("written");
+    let long_ago = humantime::parse_rfc3339("2026-01-01T00:00:00Z").expect("a time");
+    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(long_ago)).expect("set");
+    let ended = program.run(&["run"]);
+    assert!(ended.code == Some(0) && ended.stderr.contains("letters=1 not-replayed=1 limit=max-age"), "{}", ended.stderr);
+    assert_eq!(files(&program), [""; 0]);
+}

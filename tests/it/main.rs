@@ -15,6 +15,7 @@ mod guarded;
 mod history;
 mod init;
 mod instructions;
+mod json_log;
 mod nsq;
 mod one_name;
 mod original;

@@ -127,6 +127,17 @@ pub fn letter_files(settings: &DeadLetterSettings) -> io::Result<Vec<PathBuf>> {
     }
 }
 
+/// Deletes dead letters that are over the configured limits, and renames a file that is too old.
+///
+/// # Errors
+/// Their folder, or one of them, can't be read or changed.
+pub async fn tidy_letters(settings: &DeadLetterSettings, now: SystemTime) -> io::Result<()> {
+    match settings {
+        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::tidy::tidy(file, now).await,
+        DeadLetterSettings::Log => Ok(()),
+    }
+}
+
 /// The dead letters of a topic as a queue of their own, where letters go to one.
 ///
 /// # Errors

@@ -67,10 +67,11 @@ fn memory_keeps_every_letter() {
 fn a_file_keeps_every_letter_behind_those_that_were_there() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/b/dead.ndjson");
-    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }).probe()).expect("it can be created");
+    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None }).probe())
+        .expect("it can be created");
     assert!(!folder.path().join("a").exists(), "asking creates nothing");
     for _ in 0..2 {
-        let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 });
+        let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None });
         block_on(keep(&mut file, &letters()));
     }
     assert_eq!(read(&path), [letters(), letters()].concat());
@@ -81,7 +82,10 @@ fn a_file_and_its_folder_are_not_for_everybody() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/dead.ndjson");
-    block_on(keep(&mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }), &letters()));
+    block_on(keep(
+        &mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None }),
+        &letters(),
+    ));
     let mode = |path: &std::path::Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&path) & 0o137, 0, "0640 or tighter");
     assert_eq!(mode(&folder.path().join("a")) & 0o027, 0, "0750 or tighter");
@@ -91,7 +95,7 @@ fn a_file_and_its_folder_are_not_for_everybody() {
 fn a_file_that_has_grown_is_renamed_and_nothing_of_it_is_lost() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
-    let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 500 });
+    let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 500, max_files: None, max_age: None });
     for _ in 0..10 {
         block_on(keep(&mut file, &letters()));
     }
@@ -105,7 +109,10 @@ fn a_line_that_somebody_left_half_written_does_not_spoil_the_next() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
     std::fs::write(&path, "{\"replayed\":fal").expect("written");
-    block_on(keep(&mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20 }), &letters()));
+    block_on(keep(
+        &mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None }),
+        &letters(),
+    ));
     let text = std::fs::read_to_string(&path).expect("there");
     assert_eq!(text.lines().filter(|line| serde_json::from_str::<Letter>(line).is_ok()).count(), 4);
 }
@@ -117,7 +124,7 @@ fn many_writers_of_one_file_never_mix_their_lines() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 3_000 });
+                let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 3_000, max_files: None, max_age: None });
                 for _ in 0..25 {
                     block_on(keep(&mut file, &letters()));
                 }
@@ -133,7 +140,7 @@ fn a_symlink_in_the_way_is_not_followed() {
     let folder = TempDir::new().expect("a folder");
     let (path, elsewhere) = (folder.path().join("dead.ndjson"), folder.path().join("elsewhere"));
     std::os::unix::fs::symlink(&elsewhere, &path).expect("a symlink");
-    let mut file = FileDeadLetter::new(file::Settings { path, max_size: 1 << 20 });
+    let mut file = FileDeadLetter::new(file::Settings { path, max_size: 1 << 20, max_files: None, max_age: None });
     block_on(file.probe()).expect_err("a symlink");
     block_on(keep_none(&mut file));
     assert!(!elsewhere.exists());
@@ -209,7 +216,7 @@ fn letters_that_a_topic_refuses_take_no_others_with_them_and_go_to_the_file() {
     };
     let mut both = Fallback {
         first: Box::new(NsqDeadLetter::new(settings)),
-        second: Box::new(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 30 })),
+        second: Box::new(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 30, max_files: None, max_age: None })),
     };
     let large = Letter { detail: "x".repeat(1 << 20), ..letter(b"large") };
     let mut many = vec![letter(b"{a: 1}"); 2_500];

@@ -1,11 +1,14 @@
 //! Letters in a file, one JSON object a line, on the disk before the message is finished.
 //!
-//! Several processes may append to the same file: each writes under an exclusive lock, and what a failed write left behind is cut off again. A file that has grown too large is renamed; nothing is ever deleted here.
+//! Several processes may append to the same file: each writes under an exclusive lock, and what a failed write left behind is cut off again. A file that has grown too large is renamed; nothing is
+//! ever deleted here (see [`tidy`](super::tidy)).
 
 use std::{
     fs::File,
     io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
+    num::NonZeroU64,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{DeadLetter, DeadLetterError, Kept, Pending, answer_all, letters::open_locked};
@@ -21,6 +24,10 @@ pub struct Settings {
     pub path: PathBuf,
     /// A file of at least this many bytes is renamed before more is written.
     pub max_size: u64,
+    /// Of the files that were renamed, at most this many are kept.
+    pub max_files: Option<NonZeroU64>,
+    /// A file that was renamed is kept for this long after its last letter, and no file is written for longer than that.
+    pub max_age: Option<Duration>,
 }
 
 /// A file as a [`DeadLetter`].
@@ -61,6 +68,12 @@ impl FileDeadLetter {
     }
 }
 
+/// Renames the file that letters go to, as if it had grown too large.
+pub(super) async fn rename(path: &Path) -> io::Result<()> {
+    let _no_run_appends = open_locked(path).await?;
+    std::fs::rename(path, free_name(path)?)
+}
+
 fn append(file: &mut File, letters: &[Pending<'_>]) -> io::Result<()> {
     let before = file.metadata()?.len();
     let torn = before > 0 && last_byte(file)? != b'\n';
@@ -99,6 +112,11 @@ pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
         files.push(path.to_owned());
     }
     Ok(files)
+}
+
+/// Those of them that have grown too large: no run writes to them.
+pub(super) fn complete(path: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(numbers(path)?.into_iter().map(|number| numbered(path, number)).collect())
 }
 
 /// The numbers behind this name in its folder, the smallest first. A file that is purged empty leaves a gap.

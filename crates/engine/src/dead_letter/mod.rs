@@ -7,6 +7,7 @@ pub mod letters;
 pub mod log;
 pub mod memory;
 pub mod nsq;
+pub mod tidy;
 
 use std::{io, time::SystemTime};
 

@@ -15,7 +15,7 @@ mod try_out;
 
 use std::{
     error::Error,
-    io::{self, Write as _},
+    io,
     path::Path,
     process::ExitCode,
 };
@@ -23,7 +23,7 @@ use std::{
 use crate::{
     cli::{Cli, Command},
     config::{self, ConfigError, Flag, Overrides, Settings},
-    logging::{self, LoggingError},
+    logging::{self, LoggingError, say},
     pipeline::Pipeline,
 };
 use x_msrv_engine::{dead_letter::DeadLetterError, decode::SchemaError, exit::Exit, source::SourceError, store::StoreError};
@@ -295,9 +295,4 @@ fn wait<T>(command: impl Future<Output = T>) -> Result<T, CommandError> {
     // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that does.
     runtime.shutdown_background();
     Ok(output)
-}
-
-/// Tells the user what was done. Where standard error is closed there is nobody to tell, and it was done nevertheless.
-fn say(text: &str) {
-    drop(writeln!(io::stderr(), "{text}"));
 }

@@ -160,6 +160,8 @@ pub(super) enum DeadLetterShape {
 pub(super) struct DeadLetterFileShape {
     pub(super) path: Option<String>,
     pub(super) max_size: Option<Size>,
+    pub(super) max_files: Option<Whole>,
+    pub(super) max_age: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,6 +197,7 @@ pub(super) struct MetricsShape {
 pub(super) struct LogShape {
     pub(super) level: Option<LevelShape>,
     pub(super) target: Option<super::LogTarget>,
+    pub(super) format: Option<super::LogFormat>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -19,7 +19,7 @@ mod yaml;
 pub use error::ConfigError;
 pub(crate) use file::{Namespace, SetName, TableName};
 pub use layers::{FORMATS, Flag, Overrides, SEARCHED, beside, is_name, place};
-pub use settings::{DeadLetterSettings, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
+pub use settings::{DeadLetterSettings, LogFormat, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
 
 use std::path::Path;
 

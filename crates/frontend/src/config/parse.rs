@@ -17,7 +17,7 @@ use super::{
         MetricsShape, NsqShape, SqliteShape, TlsShape,
     },
     scalar::{List, OnOrSection, Parsed, PlaceShape, SecretShape, Span, Whole},
-    settings::{DeadLetterSettings, LogSettings, LogTarget, PACKAGED_PERIOD, Settings, SourceSettings, StoreSettings, name_of},
+    settings::{DeadLetterSettings, LogFormat, LogSettings, LogTarget, PACKAGED_PERIOD, Settings, SourceSettings, StoreSettings, name_of},
 };
 use x_msrv_engine::{
     NAME,
@@ -93,7 +93,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         store,
         history,
         metrics,
-        log: log_settings(&shape.log.unwrap_or_default()),
+        log: log_settings(&shape.log.unwrap_or_default())?,
         warnings: Vec::new(),
     })
 }
@@ -335,6 +335,8 @@ fn dead_letter_settings(
         Ok(dead_letter::file::Settings {
             path: paths.state("dead-letter.file.path", file.path.as_deref().unwrap_or("dead-letter.ndjson"))?,
             max_size: not_zero("dead-letter.file.max-size", file.max_size.map_or(100 << 20, |size| size.0))?.get(),
+            max_files: file.max_files.map(|Whole(most)| not_zero("dead-letter.file.max-files", most)).transpose()?,
+            max_age: file.max_age.map(|Span(age)| positive("dead-letter.file.max-age", age)).transpose()?,
         })
     };
     match shape.unwrap_or(DeadLetterShape::File(DeadLetterFileShape::default())) {
@@ -408,12 +410,16 @@ fn textfile(shape: Option<MetricsShape>, history: Option<&history::Settings>, pa
     paths.state(KEY, &textfile).map(Some)
 }
 
-fn log_settings(shape: &LogShape) -> LogSettings {
+fn log_settings(shape: &LogShape) -> Result<LogSettings, Fault> {
     let level = match shape.level.unwrap_or(LevelShape::Info) {
         LevelShape::Error => LevelFilter::Error,
         LevelShape::Warn => LevelFilter::Warn,
         LevelShape::Info => LevelFilter::Info,
         LevelShape::Debug => LevelFilter::Debug,
     };
-    LogSettings { level, target: shape.target.unwrap_or(LogTarget::Stderr) }
+    let (target, format) = (shape.target.unwrap_or(LogTarget::Stderr), shape.format.unwrap_or(LogFormat::Text));
+    if format == LogFormat::Json && target == LogTarget::Syslog {
+        return Err(Fault::new("log.format", "`json` is for standard error, and `log.target` is `syslog`"));
+    }
+    Ok(LogSettings { level, target, format })
 }

@@ -92,6 +92,19 @@ pub struct LogSettings {
     pub level: LevelFilter,
     /// Where to.
     pub target: LogTarget,
+    /// What a line on standard error is.
+    pub format: LogFormat,
+}
+
+/// What a line on standard error is, where that is not the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Time, level, message and values.
+    Text,
+    /// The same as one JSON object.
+    Json,
 }
 
 /// Where log lines go.

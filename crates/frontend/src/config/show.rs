@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DeadLetterSettings, LogTarget, Settings, SourceSettings, StoreSettings, fields, scalar::Span};
+use super::{DeadLetterSettings, LogFormat, LogTarget, Settings, SourceSettings, StoreSettings, fields, scalar::Span};
 use x_msrv_engine::{
     address::HostPort,
     decode::{BigIntegers, ContentEncoding, KeyRule},
@@ -62,6 +62,13 @@ impl fmt::Display for Settings {
             &match self.log.target {
                 LogTarget::Stderr => "stderr",
                 LogTarget::Syslog => "syslog",
+            },
+        )?;
+        line(
+            "log.format",
+            &match self.log.format {
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
             },
         )
     }
@@ -195,9 +202,12 @@ impl DeadLetterSettings {
     fn lines(&self) -> Lines {
         match self {
             Self::Log => vec![("dead-letter", "log".to_owned())],
-            Self::File(file) => {
-                vec![("dead-letter.file.path", file.path.display().to_string()), ("dead-letter.file.max-size", file.max_size.to_string())]
-            }
+            Self::File(file) => vec![
+                ("dead-letter.file.path", file.path.display().to_string()),
+                ("dead-letter.file.max-size", file.max_size.to_string()),
+                ("dead-letter.file.max-files", file.max_files.map_or("(no limit)".to_owned(), |most| most.to_string())),
+                ("dead-letter.file.max-age", file.max_age.map_or("(no limit)".to_owned(), |age| Span(age).to_string())),
+            ],
             Self::Nsq(nsq, _) => [
                 ("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)),
                 ("dead-letter.nsq.topic", nsq.topic.to_string()),

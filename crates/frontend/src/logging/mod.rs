@@ -1,6 +1,7 @@
 //! The log: a constant message with its values behind it, to the journal, to standard error or to syslog.
 
 mod journal;
+mod json;
 
 use std::{
     fmt::Write as _,
@@ -23,7 +24,7 @@ use log::{
 use sd_notify::NotifyState;
 use syslog::{Facility, Formatter3164, LoggerBackend};
 
-use crate::config::{LogSettings, LogTarget};
+use crate::config::{LogFormat, LogSettings, LogTarget};
 use x_msrv_engine::{NAME, error_chain::one_line};
 
 /// Where lines go, and how they begin.
@@ -34,6 +35,8 @@ enum Target {
     JournalStream,
     /// Standard error is anything else: time and level in front.
     Stderr,
+    /// The same as JSON.
+    Json,
     Syslog(Mutex<syslog::Logger<LoggerBackend, Formatter3164>>),
 }
 
@@ -53,6 +56,7 @@ pub fn start(settings: LogSettings) -> Result<(), LoggingError> {
         LogTarget::Stderr => match journal_behind_stderr() {
             Some(Ok(journal)) => Target::Journal(journal),
             Some(Err(_)) => Target::JournalStream,
+            None if settings.format == LogFormat::Json => Target::Json,
             None => Target::Stderr,
         },
         LogTarget::Syslog => {
@@ -62,6 +66,7 @@ pub fn start(settings: LogSettings) -> Result<(), LoggingError> {
             Target::Syslog(Mutex::new(syslog::unix(formatter)?))
         }
     };
+    JSON.store(matches!(target, Target::Json), Ordering::Relaxed);
     if log::set_boxed_logger(Box::new(Logger(target))).is_ok() {
         log::set_max_level(settings.level);
     }
@@ -76,6 +81,7 @@ pub fn fatal(text: &str) {
     match journal_behind_stderr() {
         Some(Ok(journal)) if journal.send(NAME, priority, &text, &[]).is_ok() => journal.flush(),
         Some(_) => write_stderr(&format!("<{priority}>{text}\n")),
+        None if is_json() => write_stderr(&json::message(now().to_string(), Level::Error, &text)),
         None => write_stderr(&format!("{NAME}: {text}\n")),
     }
     // The logger of standard error leaves this target to the line above.
@@ -84,16 +90,28 @@ pub fn fatal(text: &str) {
 
 /// A line on a terminal about what to do next; nowhere else, for whoever reads a log has one line for one error.
 pub fn hint(text: &str) {
-    if io::stderr().is_terminal() {
+    if io::stderr().is_terminal() && !is_json() {
         write_stderr(&format!("{NAME}: hint: {text}\n"));
     }
+}
+
+/// Tells a person what a command has done. Where standard error is closed there is nobody to tell, and it was done nevertheless.
+pub fn say(text: &str) {
+    write_stderr(&if is_json() { json::message(now().to_string(), Level::Info, text) } else { format!("{text}\n") });
+}
+
+/// Whether each line on standard error is a JSON object, which is known once the configuration is read.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
 }
 
 /// Whether standard error is watched by somebody: it is a terminal that can go back in its line, and neither the journal nor told to be quiet.
 #[must_use]
 pub fn is_watched() -> bool {
     let can_go_back = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
-    log::max_level() >= LevelFilter::Info && can_go_back && io::stderr().is_terminal()
+    log::max_level() >= LevelFilter::Info && can_go_back && !is_json() && io::stderr().is_terminal()
 }
 
 /// Shows a line on the terminal that the next one takes the place of; an empty one is none.
@@ -178,11 +196,12 @@ impl Log for Logger {
         }
         let text = line(record);
         match &self.0 {
-            Target::Journal(_) | Target::JournalStream | Target::Stderr if record.target() == FATAL => {}
+            Target::Journal(_) | Target::JournalStream | Target::Stderr | Target::Json if record.target() == FATAL => {}
             Target::Journal(journal) if journal.send(NAME, priority(record.level()), &text, &fields(record)).is_ok() => {}
             // A message that is too large for a datagram, for instance.
             Target::Journal(_) | Target::JournalStream => write_stderr(&format!("<{}>{text}\n", priority(record.level()))),
             Target::Stderr => write_stderr(&format!("{} {:5} {text}\n", now(), record.level())),
+            Target::Json => write_stderr(&json::record(now().to_string(), record)),
             Target::Syslog(logger) => {
                 let Ok(mut logger) = logger.lock() else { return };
                 let sent = match record.level() {
