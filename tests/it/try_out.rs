@@ -50,7 +50,7 @@ fn a_sample_needs_neither_nsqd_nor_aerospike_and_keeps_to_the_store_s_own_limits
     let ended = program.run_with_input(&["try", "--json"], b"{\"id\":1}\n{\"customer-address-line-1\":1}\n");
     assert_eq!(ended.code, Some(65), "{ended:?}");
     let tried = lines(&ended);
-    assert_eq!(tried[0]["key"], "orders@<nsqd>/<id>", "what only the queue can tell is named as such");
+    assert_eq!(tried[0]["key"], "orders@<nsqd>/<id>/<time>", "what only the queue can tell is named as such");
     let record = &tried[0]["record"];
     assert_eq!(
         (&record["id"], &record["tries"], &record["from"], &record["by"]),
@@ -60,7 +60,7 @@ fn a_sample_needs_neither_nsqd_nor_aerospike_and_keeps_to_the_store_s_own_limits
     let detail = "refused by the store: the field name `customer-address-line-1` has 23 bytes, a bin name has 15 at most";
     assert_eq!(tried[1], json!({"line": 2, "reason": "refused", "detail": detail}));
     let shown = program.run_with_input(&["try"], b"{\"id\":1}\n[]\n");
-    assert!(shown.stdout.starts_with("line 1: {\"gid\":\"orders@<nsqd>/<id>\",\"id\":1,"), "{}", shown.stdout);
+    assert!(shown.stdout.starts_with("line 1: {\"gid\":\"orders@<nsqd>/<id>/<time>\",\"id\":1,"), "{}", shown.stdout);
     assert!(shown.stdout.ends_with("line 2: not-object: a JSON object is wanted, this is an array\n"), "{}", shown.stdout);
 }
 
@@ -71,8 +71,8 @@ fn the_exit_code_tells_whether_all_would_be_stored_and_whether_they_could_be_loo
     assert_eq!((all.code, all.stderr.as_str()), (Some(0), "lines tried: 2, all of them would be stored\n"), "{all:?}");
     let nothing = program.run_with_input(&["try"], b"\n");
     assert_eq!((nothing.code, nothing.stderr.as_str()), (Some(0), "lines tried: 0\n"));
-    let missing = program.run(&["try", "nonesuch"]);
-    assert!(missing.code == Some(66) && missing.stderr.contains("cannot open nonesuch"), "{missing:?}");
+    let missing = program.run(&["try", "./nonesuch"]);
+    assert!(missing.code == Some(66) && missing.stderr.contains("cannot open ./nonesuch"), "{missing:?}");
     let wrong = program.env("X_MSRV__SCHEMA", "nonesuch.json").run_with_input(&["try"], b"{}\n");
     assert_eq!(wrong.code, Some(78), "{wrong:?}");
 }

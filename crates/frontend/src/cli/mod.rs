@@ -148,8 +148,8 @@ pub(crate) enum Command {
     /// Show what would become of sample messages
     ///
     /// Each line is a message, as for send. It is decoded, checked and shaped as a run would do it, with neither queue nor store: what is shown is the
-    /// record with its key as gid, or the reason for which it would be rejected. Where a key is made of the message's source and id, these are names in
-    /// angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
+    /// record with its key as gid, or the reason for which it would be rejected. What only the queue can tell, such as the id in
+    /// a key that is made of it, is a name in angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
     #[command(after_help = "Examples:
   x-msrv try orders samples.ndjson
   echo '{\"id\": 1}' | x-msrv try

@@ -13,12 +13,7 @@ mod send;
 mod status;
 mod try_out;
 
-use std::{
-    error::Error,
-    io,
-    path::Path,
-    process::ExitCode,
-};
+use std::{error::Error, io, path::Path, process::ExitCode};
 
 use crate::{
     cli::{Cli, Command},

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{cli::TryArgs, config::Settings, timer::Now, wiring};
 use x_msrv_engine::{
-    decode::Rejection,
-    record::{Record, Value},
+    decode::{KeyRule, Rejection},
+    message::Message,
+    record::{Key, Record, Value},
     store::StoredRecord,
 };
 
@@ -45,6 +46,8 @@ pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), Co
             Ok(()) => Ok(record),
             Err(fault) => Err(Rejection::Refused(fault)),
         });
+        let record =
+            record.map(|record| if settings.key == KeyRule::Message { Record { key: placeholder(&message), ..record } } else { record });
         total += 1;
         rejected += u64::from(record.is_err());
         let shown = if arguments.json { json(number, record) } else { text(number, record) };
@@ -56,6 +59,12 @@ pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), Co
     }
     say(&format!("lines tried: {total}{}", if total > 0 { ", all of them would be stored" } else { "" }));
     Ok(())
+}
+
+/// A key that is made of what only the queue can tell.
+fn placeholder(message: &Message) -> Key {
+    let time = if message.published.is_some() { "/<time>" } else { "" };
+    Key::Text(format!("{}/{}{time}", message.origin, message.id))
 }
 
 fn text(line: u64, record: Result<Record, Rejection>) -> String {
