@@ -45,9 +45,6 @@ const METRICS: &str = "00-metrics.conf";
 /// An empty assignment clears every trigger of the timer.
 const CLEARED: &str = "[Timer]\nOnActiveSec=\n";
 
-/// An interval counts from the run before; the first one comes soon after the timer starts.
-const FIRST_RUN: &str = "OnActiveSec=1s\n";
-
 /// Runs with the arguments that systemd gives: the folders for drop-ins of normal, early and late priority.
 ///
 /// # Errors
@@ -177,18 +174,27 @@ impl Units {
         let drop_ins: Vec<_> = self.names().flat_map(|name| administrator.drop_ins(&format!("{name}.timer.d"))).collect();
         let triggers: Vec<_> = drop_ins.iter().flat_map(|drop_in| drop_in.settings(&TRIGGERS)).collect();
         let text = if triggers.is_empty() {
-            let Some(period) = period else { return Ok(()) };
-            format!("{origin}{CLEARED}{FIRST_RUN}OnUnitActiveSec={}\n", time_span(period))
+            let Some(period) = period.map(time_span) else { return Ok(()) };
+            format!("{origin}{}{CLEARED}OnActiveSec={period}\nOnUnitActiveSec={period}\n", self.first_run())
         } else {
             if let Some(early) = drop_ins.iter().find(|drop_in| *drop_in.name <= *PERIOD && !drop_in.settings(&TRIGGERS).is_empty()) {
                 warnings.push(format!("{}: its name has to sort after {PERIOD}, so that its triggers count alone", early.path.display()));
                 return Ok(());
             }
             // One that counts from the run before needs a first run.
-            let first = if triggers.iter().all(|trigger| trigger.starts_with("OnUnit")) { FIRST_RUN } else { "" };
-            format!("{origin}# No interval: a drop-in of the administrator's says when to run.\n{CLEARED}{first}")
+            let first = if triggers.iter().all(|trigger| trigger.starts_with("OnUnit")) { self.first_run() } else { String::new() };
+            format!("{origin}# No interval: a drop-in of the administrator's says when to run.\n{first}{CLEARED}")
         };
         write(&output.join(format!("{}.timer.d", self.name)), PERIOD, &text)
+    }
+
+    /// Starts the first run together with the timer; the others count from the run before.
+    ///
+    /// Not `OnActiveSec=1s`: systemd counts that from every daemon-reload anew (`timer_coldplug` in `src/core/timer.c` has the timer enter its state from
+    /// "dead"), so each would start a run, and the interval would count from there. Nothing in an administrator's drop-in can take a dependency back, as
+    /// an empty assignment does with triggers.
+    fn first_run(&self) -> String {
+        format!("[Unit]\nWants={}.service\n", self.name)
     }
 
     /// Longer timeouts, if a run may take longer than the packaged ones and an administrator has set none.
