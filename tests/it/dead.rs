@@ -154,7 +154,8 @@ fn no_letter_is_lost_where_runs_append_while_a_replay_makes_room_in_the_file() {
 fn a_letter_in_the_topic_may_be_written_by_another_program() {
     let nsqd = Nsqd::start();
     let program = Program::new(&format!(
-        "nsq: {{nsqd-tcp-address: ['{0}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead}}}}\n",
+        "nsq: {{nsqd-tcp-address: ['{0}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead}}}}\n\
+         idle-timeout: 300ms\n",
         nsqd.tcp
     ));
     let letter =
@@ -290,7 +291,7 @@ fn no_letter_of_a_run_is_lost_while_letters_are_purged() {
     let count = 5_000;
     let lines: Vec<_> = (0..count).map(|number| format!("{{{number}")).collect();
     program.run_with_input(&["send"], lines.join("\n").as_bytes());
-    let mut run = program.spawn(&["--max-messages", "10000", "-q"]);
+    let mut run = program.spawn(&["--max-messages", "10000", "--timeout", "5m", "-q"]);
     let mut purges = 0;
     while run.try_wait().expect("a child").is_none() {
         let words = said(&program, &["purge", "--reason", "too-large"]);
