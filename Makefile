@@ -82,7 +82,7 @@ install: ## Install what `make build` has built; PREFIX, DESTDIR
 	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples" etc/x-msrv-embedded.yml etc/x-msrv-local.yml
 	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples/prometheus" contrib/prometheus/x-msrv.rules.yml
 	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples/grafana" contrib/grafana/x-msrv.json
-	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/x-msrv" etc/x-msrv.schema.json
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/x-msrv" etc/x-msrv.schema.json etc/x-msrv.yml
 
 clean: ## Remove what was built
 	$(CARGO) clean
