@@ -482,6 +482,31 @@ fn a_slow_store_does_not_lose_its_messages_to_the_queue_s_timeout() {
     assert_eq!((depths.waiting, depths.in_flight, depths.timed_out, depths.requeued), (0, 0, 0, 0));
 }
 
+/// `E_TOUCH_FAILED` stood in the log once for each message.
+#[test]
+fn messages_that_have_timed_out_are_warned_of_once_a_run_and_not_once_each() {
+    let server = block_on(StandIn::start());
+    let nsqd = Nsqd::impatient();
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\ntimeout: 20s\n\
+         aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 15s}}\n",
+        nsqd.tcp,
+        server.address()
+    ));
+    nsqd.publish("t", lines("valid.ndjson"));
+    server.rule(Rule::always(When::Write, Then::Delay(Duration::from_secs(5))));
+    let child = program.spawn(&[]);
+    block_on(server.until_writes(1));
+    signal(&child, "STOP");
+    wait_until("nsqd gives up waiting", || nsqd.depths("t").timed_out == 10);
+    signal(&child, "CONT");
+    let ended = wait(child);
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    for code in ["E_TOUCH_FAILED", "E_FIN_FAILED"] {
+        assert_eq!(ended.stderr.matches(code).count(), 1, "{code}: {}", ended.stderr);
+    }
+}
+
 #[test]
 fn the_first_signal_drains_and_the_second_ends_at_once_with_its_number() {
     let (nsqd, server, program) = scene("max-messages: 10\n");

@@ -377,18 +377,46 @@ fn lookupd_s_http_port_is_told_apart_from_its_tcp_port_and_from_nsqd() {
         ended.stderr
     };
     let shipped_by_mistake = HostPort { port: 4160, ..nobody() };
-    for address in [&shipped_by_mistake, &lookupd.tcp] {
-        assert!(ask(address).contains("its HTTP port is 4161 by default"), "{}", ask(address));
+    assert!(ask(&shipped_by_mistake).contains("its HTTP port is 4161 by default"), "{}", ask(&shipped_by_mistake));
+    for address in [&lookupd.tcp, &nsqd.tcp] {
+        assert!(ask(address).contains("this is not an HTTP port: nsqlookupd's is required, 4161 by default"), "{}", ask(address));
     }
-    assert!(ask(&nsqd.http).contains("this is no nsqlookupd"), "{}", ask(&nsqd.http));
+    assert!(ask(&nsqd.http).contains("this is not nsqlookupd"), "{}", ask(&nsqd.http));
 }
 
 #[test]
-fn nsqd_s_tcp_port_is_told_apart_from_its_http_port() {
-    let nsqd = Nsqd::start();
-    let ended = Program::new(&configuration(&nsqd.http)).run(&[]);
-    assert_eq!(ended.code, Some(69));
-    assert!(ended.stderr.contains("this is an HTTP port"), "{}", ended.stderr);
+fn nsqd_s_tcp_port_is_told_apart_from_its_http_port_and_from_nsqlookupd() {
+    let (nsqd, lookupd) = (Nsqd::start(), Lookupd::start());
+    for (address, words) in [
+        (&nsqd.http, "this is an HTTP port"),
+        (&lookupd.http, "this is an HTTP port"),
+        // `a frame of the unknown type 1163870785`
+        (&lookupd.tcp, "this is nsqlookupd's TCP port, 4160 by default: nsqd's TCP port is required, 4150 by default"),
+    ] {
+        for command in [&["run"][..], &["check", "--connect"], &["send", "x-msrv.yml"]] {
+            let ended = Program::new(&configuration(address)).run(command);
+            assert!(ended.code == Some(69) && ended.stderr.contains(words), "{ended:?}");
+        }
+    }
+    let letters = format!("{GOOD}dead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}'}}}}\n", lookupd.tcp);
+    let ended = Program::new(&letters).run(&["check", "--connect"]);
+    assert!(ended.code == Some(69) && ended.stderr.contains("this is nsqlookupd's TCP port"), "{ended:?}");
+}
+
+/// Only that a host cannot be looked up was told, which is not in the configuration.
+#[test]
+fn a_broadcast_address_that_leads_nowhere_names_nsqd_s_option() {
+    let lookupd = Lookupd::start();
+    let nsqd = Nsqd::broadcasting(&format!("-lookupd-tcp-address={}", lookupd.tcp), "nsqd.invalid");
+    nsqd.publish("t", ["{}"]);
+    lookupd.wait_for("t", 1);
+    let text = format!("nsq: {{lookupd-http-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n", lookupd.http);
+    let program = Program::new(&text);
+    for command in [&["run"][..], &["check", "--connect"], &["send", "x-msrv.yml"]] {
+        let ended = program.run(command);
+        let words = ["nsqd.invalid", "nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here"];
+        assert!(ended.code == Some(69) && words.iter().all(|word| ended.stderr.contains(word)), "{ended:?}");
+    }
 }
 
 #[test]
@@ -403,12 +431,125 @@ fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
 
 #[test]
 #[ignore = "only root can hide the system's socket: .ci/test"]
-fn syslog_without_a_socket_is_an_error_and_not_a_silence() {
+fn without_a_syslog_socket_a_run_goes_on_and_logs_to_standard_error() {
     let program = Program::new(&format!("{GOOD}log: {{target: syslog}}\n"));
     let without_socket = "mount -t tmpfs none /dev && exec \"$0\" -c x-msrv.yml";
     let ended = program.run_by("unshare", &["--mount", "sh", "-c", without_socket, &crate::support::program::program()]);
-    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
-    assert!(ended.stderr.contains("cannot log to syslog"), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for words in ["cannot log to syslog; logging to standard error instead", "run finished"] {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
+
+/// The last one won in silence, also where it was a whole section.
+#[test]
+fn a_duplicate_field_is_refused_in_json_as_in_yaml_and_toml() {
+    let rest = r#""sqlite": {"path": "s", "set": "s"}"#;
+    let cases = [
+        (
+            "x.json",
+            format!(r#"{{{rest}, "embedded-queue": {{"path": "q"}}, "timeout": "1s", "timeout": "2s"}}"#),
+            "duplicate field `timeout` at line 1",
+        ),
+        (
+            "x.json",
+            format!(r#"{{{rest}, "embedded-queue": {{"path": "q"}}, "embedded-queue": {{"path": "r"}}}}"#),
+            "duplicate field `embedded-queue`",
+        ),
+        (
+            "x.json",
+            format!(r#"{{{rest}, "embedded-queue": {{"path": "q", "path": "q"}}}}"#),
+            "embedded-queue: duplicate field `path` at line 1",
+        ),
+        ("x.yml", "embedded-queue: {path: q, path: q}\nsqlite: {path: s, set: s}\n".to_owned(), "line 1 column 27: duplicate field `path`"),
+        ("x.toml", "[embedded-queue]\npath = 'q'\npath = 'q'\n".to_owned(), "line 3: duplicate field `path`"),
+    ];
+    for (name, text, words) in cases {
+        let program = Program::new("");
+        program.write(name, &text);
+        let ended = program.bare(&["check", "-c", name]);
+        assert!(ended.code == Some(78) && ended.stderr.contains(words), "{text}: {}{}", ended.stdout, ended.stderr);
+    }
+    let ended = Program::new(GOOD).env("X_MSRV__FIELDS__RENAME", r#"{"a": "b", "a": "c"}"#).run(&["check"]);
+    assert!(ended.code == Some(78) && ended.stderr.contains("fields.rename: duplicate field `a`"), "{}", ended.stderr);
+    let twice = Program::new(GOOD).env("X_MSRV__TIMEOUT", "1s").env("X_MSRV__timeout", "2s").run(&["check"]);
+    assert!(twice.code == Some(78) && twice.stderr.contains("environment variable X_MSRV__TIMEOUT sets it as well"), "{}", twice.stderr);
+}
+
+/// It was ignored in silence, and the file's value was in force.
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused_by_its_name() {
+    let program = Program::new(GOOD);
+    for (variable, shown) in [(r"X_MSRV__TIMEOUT=\377", "X_MSRV__TIMEOUT"), (r"X_MSRV__TIME\377OUT=1s", "X_MSRV__TIME\u{fffd}OUT")] {
+        let script = format!("env \"$(printf '{variable}')\" \"$0\" check -c x-msrv.yml");
+        let ended = program.run_by("sh", &["-c", &script, &crate::support::program::program()]);
+        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("environment variable {shown}: is not UTF-8")), "{}", ended.stderr);
+    }
+    let script = r#"env "$(printf 'OTHER=\377')" "$0" check -c x-msrv.yml"#;
+    assert_eq!(program.run_by("sh", &["-c", script, &crate::support::program::program()]).code, Some(0), "not ours");
+}
+
+/// A service `x-msrv` in a namespace of Kubernetes stopped every run there.
+#[test]
+fn variables_that_kubernetes_sets_for_a_service_are_ignored_and_near_misses_are_not() {
+    let links = [
+        ("X_MSRV_SERVICE_HOST", "10.0.0.7"),
+        ("X_MSRV_SERVICE_PORT", "4150"),
+        ("X_MSRV_SERVICE_PORT_TCP", "4150"),
+        ("X_MSRV_PORT", "tcp://10.0.0.7:4150"),
+        ("X_MSRV_PORT_4150_TCP", "tcp://10.0.0.7:4150"),
+        ("X_MSRV_PORT_4150_TCP_PROTO", "tcp"),
+        ("X_MSRV_PORT_4150_TCP_PORT", "4150"),
+        ("X_MSRV_PORT_4150_TCP_ADDR", "10.0.0.7"),
+        ("X_MSRV_INTAKE_SERVICE_HOST", "10.0.0.8"),
+        ("X_MSRV_INTAKE_PORT_80_TCP", "tcp://10.0.0.8:80"),
+    ];
+    let program = links.into_iter().fold(Program::new(GOOD), |program, (name, value)| program.env(name, value));
+    let ended = program.run(&["run", "-v"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for (name, _) in links {
+        assert!(ended.stderr.contains(&format!("variable={name}\n")), "{name}: {}", ended.stderr);
+    }
+    for (name, value) in [
+        ("X_MSRV_PORT", "4150"),
+        ("X_MSRV_AEROSPIKE_ADDRESS_PORT", "3000"),
+        ("X_MSRV_SERVICE_PORT", "high"),
+        ("X_MSRV_PORT_TCP", "tcp://10.0.0.7:4150"),
+        ("X_MSRV_NSQ_TOPIC", "t"),
+    ] {
+        let ended = Program::new(GOOD).env(name, value).run(&["check"]);
+        assert!(
+            ended.code == Some(78) && ended.stderr.contains(name) && ended.stderr.contains("two underscores"),
+            "{name}: {}",
+            ended.stderr
+        );
+    }
+}
+
+/// `use from_str_multiple`, `budget breached`, `choice: …`, `expected map with a single key`, `expected unit`.
+#[test]
+fn no_error_is_in_the_words_of_a_library_for_programmers() {
+    let cases = [
+        ("sqlite: {path: s, set: s, key: field}", "sqlite.key.field: is not complete: `key: {field: VALUE}` is required"),
+        ("sqlite: {path: s, set: s, key: {field: /a, message: }}", "sqlite.key: exactly one choice is required"),
+        ("sqlite: {path: s, set: s, key: {message: x}}", "sqlite.key.message: invalid type: string \"x\", but this choice takes no value"),
+        ("sqlite: {path: s, set: s, key: [a]}", "sqlite.key: invalid type: a list, expected one word"),
+        ("sqlite: {path: s, set: s}\ndead-letter: nsq", "dead-letter.nsq: is not complete: `dead-letter: {nsq: VALUE}` is required"),
+        ("sqlite: {path: s, set: s}\nlog: {level: [debug]}", "log.level: invalid type: a list, expected one word"),
+        ("sqlite: {path: s, set: s}\nperiod: 5M", "period: `5M` is in months, which have no fixed length"),
+        ("sqlite: {path: s, set: s}\ntimeout: {a: 1}", "timeout: invalid type: a section, expected a duration"),
+    ];
+    for (text, words) in cases {
+        let ended = Program::new(&format!("{text}\nembedded-queue: {{path: q}}\n")).run(&["check"]);
+        assert!(ended.code == Some(78) && ended.stderr.contains(words), "{text}: {}", ended.stderr);
+    }
+    let ttl = "embedded-queue: {path: q}\naerospike: {hosts: [h:1], namespace: n, set: s, ttl: 1y}\n";
+    assert!(Program::new(ttl).run(&["check"]).stderr.contains("aerospike.ttl: `1y` is in years"));
+    for arguments in [&["history", "--since", "1M"][..], &["status", "--warning", "age=1M"]] {
+        let ended = Program::new(GOOD).run(arguments);
+        assert!(ended.stderr.contains("`1M` is in months"), "{}", ended.stderr);
+    }
 }
 
 /// A file's name looked like the next setting.

@@ -113,7 +113,7 @@ fn a_schema_decides_what_is_stored() {
     program.write("order.json", "{");
     let ended = program.run(&[]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
-    assert!(ended.stderr.contains("order.json is not JSON"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("order.json as JSON"), "{}", ended.stderr);
 }
 
 #[test]
@@ -267,12 +267,14 @@ fn queued(program: &Program, condition: &str) -> i64 {
 /// A table of that name in the way is a set-up fault: it must not cost a single message an attempt.
 #[test]
 fn a_table_of_another_shape_is_exit_78_before_a_message_is_taken() {
-    let program = Program::new("embedded-queue: {path: one.db}\nsqlite: {path: one.db, set: messages}\n");
+    let program = Program::new(CONFIGURATION);
+    let store = rusqlite::Connection::open(program.path("store.db")).expect("a store");
+    store.execute_batch("CREATE TABLE orders (id INTEGER)").expect("a table of somebody else's");
     program.run_with_input(&["send"], b"{}\n");
     let ended = program.run(&[]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
     assert!(ended.stderr.contains("no column named gid"), "{}", ended.stderr);
-    let queue = rusqlite::Connection::open(program.path("one.db")).expect("the queue");
+    let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");
     assert_eq!(queue.query_row("SELECT attempts FROM messages", [], |row| row.get::<_, i64>(0)).expect("the message"), 0);
 }
 

@@ -150,7 +150,7 @@ fn on_a_terminal_a_wrong_answer_is_told_and_asked_for_again() {
         "`localhost` is not HOST:PORT",
         "`t#` is not a name",
         "`0` is no whole number",
-        "`soon` is no duration",
+        "`soon` is not a duration",
     ] {
         assert!(shown.contains(fault), "{fault}: {shown}");
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    nsqd::Nsqd,
+    nsqd::{Nsqd, nobody},
     program::{Ended, Program},
 };
 
@@ -111,7 +111,20 @@ fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
     fails(&program(&nsqd, ", auth-secret: {file: nonesuch}").run(&[]), &["cannot read the file /", "/nonesuch: No such file"]);
     let credential = program(&nsqd, ", auth-secret: {credential: nsq}");
     fails(&credential.run(&[]), &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY"]);
-    fails(&program(&nsqd, ", auth-secret: hunter22").run(&["send", "x-msrv.yml"]), &["E_AUTH_FAILED", "`nsq.auth-secret`"]);
+}
+
+/// It was 78, as if the configuration were wrong. nsqd says the same of a server that answers 403.
+#[test]
+fn an_authentication_server_that_is_down_or_does_not_know_the_secret_is_exit_69() {
+    let down = Nsqd::with(&[&format!("-auth-http-address={}", nobody())]);
+    for program in [program(&down, ", auth-secret: hunter2"), program(&nsqd(), ", auth-secret: hunter22")] {
+        for command in [&["run"][..], &["send", "x-msrv.yml"], &["check", "--connect"]] {
+            let ended = program.run(command);
+            let words = "its authentication server does not answer, or refuses `nsq.auth-secret`: E_AUTH_FAILED";
+            assert!(ended.code == Some(69) && ended.stderr.contains(words), "{ended:?}");
+            assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
+        }
+    }
 }
 
 /// It was exit code 65, as if the message were at fault.

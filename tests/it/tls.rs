@@ -206,7 +206,7 @@ fn what_tls_needs_and_cannot_be_had_is_exit_78_and_says_which() {
         refused(&program(&nsqd.tcp, &tls), 78, &[words]);
     }
     for (tls, words) in [
-        ("{certificate: a.pem}", "nsq.tls: `certificate` and `key` are of use only together"),
+        ("{certificate: a.pem}", "nsq.tls: `certificate` and `key` must be set together"),
         ("{certificate: a.pem, key: a.key}", "nsq.tls.key: is not a private key in PEM; one in a file is named by `file: PATH`"),
         ("{server-name: 'a b'}", "`a b` is no name or address that a certificate can bear"),
         ("{ca-fiel: a.pem}", "nsq.tls.ca-fiel: unknown field `ca-fiel`"),

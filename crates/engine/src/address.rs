@@ -23,16 +23,20 @@ impl FromStr for HostPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not HOST:PORT, for instance localhost:4150 or [::1]:4150");
+        let wrong = || match text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default()) {
+            Some(inner) if inner.parse::<Self>().is_ok() => format!("`{text}` is a URL, HOST:PORT is required: `{inner}`"),
+            Some(_) => format!("`{text}` is a URL, HOST:PORT is required, for instance localhost:4150 or [::1]:4150"),
+            None => format!("`{text}` is not HOST:PORT, for instance localhost:4150 or [::1]:4150"),
+        };
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = match bracketed {
             Some(host) => host,
-            None if host.contains([':', '/', '[', ']']) => return Err(wrong()),
+            None if host.contains([':', '[', ']']) => return Err(wrong()),
             None => host,
         };
-        if host.is_empty() || host.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == ',') {
+        if host.is_empty() || host.contains(|letter: char| letter.is_whitespace() || letter.is_control() || ",/".contains(letter)) {
             return Err(wrong());
         }
         Ok(Self { host: host.to_owned(), port })
@@ -57,6 +61,15 @@ mod tests {
     }
 
     #[test]
+    fn a_url_is_told_as_the_address_that_is_in_it() {
+        let fault = |text: &str| text.parse::<HostPort>().expect_err("a URL");
+        for text in ["http://queue:4161", "http://queue:4161/", "tcp://queue:4161/lookup?topic=t"] {
+            assert_eq!(fault(text), format!("`{text}` is a URL, HOST:PORT is required: `queue:4161`"));
+        }
+        assert!(fault("http://queue").contains("is a URL, HOST:PORT is required, for instance"));
+    }
+
+    #[test]
     fn what_is_no_address_is_refused() {
         for text in [
             "",
@@ -67,6 +80,7 @@ mod tests {
             "localhost:65536",
             "::1:4150",
             "http://localhost:4150",
+            "[http://localhost]:4150",
             "a b:1",
             "a,b:1",
         ] {

@@ -77,7 +77,10 @@ async fn get<T: DeserializeOwned>(address: &HostPort, path: &str, bound: Duratio
         }
     };
     match status {
-        StatusCode::OK => Ok(Answer::Found(serde_json::from_slice(&body)?)),
+        StatusCode::OK => {
+            let found = serde_json::from_slice(&body).map_err(|error| format!("the answer is not the expected JSON: {error}"))?;
+            Ok(Answer::Found(found))
+        }
         StatusCode::NOT_FOUND => Ok(Answer::NotFound(body)),
         other => Err(format!("the answer is HTTP status {other}").into()),
     }

@@ -6,7 +6,8 @@
 //! - adapters, one file or folder each beside the trait that they implement: they know that trait, their own settings and the small clients
 //!   [`nsq`], [`http`], [`sqlite`], [`state_file`], [`tls`] and [`secret`] below them.
 //! - [`history`]: what runs leave behind for people, in a file of its own; knows a run by its report only.
-//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`answer`], [`error_chain`], [`exit`].
+//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`address`], [`answer`], [`error_chain`], [`exit`],
+//!   [`unique_json`].
 //!
 //! What never happens: an adapter that names another adapter or the run. `.ci/layers` checks it.
 
@@ -32,6 +33,7 @@ pub mod sqlite;
 pub mod state_file;
 pub mod store;
 pub mod tls;
+pub mod unique_json;
 
 /// What the program is called: on the command line, in logs, in its folders and units.
 pub const NAME: &str = "x-msrv";

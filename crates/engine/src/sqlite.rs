@@ -1,6 +1,11 @@
 //! Opening SQLite files the same way everywhere: durable, shared with other processes, every wait bounded.
 
-use std::{io, path::Path, thread::sleep, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::time::Instant;
@@ -32,6 +37,15 @@ pub fn open(path: &Path, page: Option<u32>, busy_bound: Duration) -> Result<Conn
     retry_while_busy(busy_bound, || connection.pragma_update(None, "journal_mode", "wal"))?;
     connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
+}
+
+/// The files that SQLite keeps beside a database (<https://www.sqlite.org/tempfiles.html>).
+pub fn companions(path: &Path) -> impl Iterator<Item = PathBuf> {
+    ["-wal", "-shm", "-journal"].into_iter().map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        name.into()
+    })
 }
 
 /// SQLite does not wait for others where two connections make a new file one with a write-ahead log: one of them is told at once that it is busy.

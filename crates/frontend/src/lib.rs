@@ -4,13 +4,14 @@
 //!
 //! - [`cli`], [`commands`]: the command line; [`generator`]: the same program as systemd's generator. [`wiring`] is the only place that names concrete adapters.
 //! - [`config`]: files, environment and flags to typed settings; [`logging`], [`shutdown`], [`timer`]: the process and the system around a run.
-//! - pure: [`status`], [`page`], [`pipeline`]; at the bottom [`terminal`].
+//! - pure: [`status`], [`page`], [`pipeline`]; at the bottom [`terminal`] and [`duration`].
 //!
 //! What never happens: a client crate, or a socket to a queue or a store; the shape of the configuration file outside `config`. `.ci/layers` checks it.
 
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod duration;
 pub mod generator;
 pub mod logging;
 pub mod page;

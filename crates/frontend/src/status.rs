@@ -9,6 +9,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use crate::{
+    duration,
     pipeline::Pipeline,
     terminal::{number, rate, span},
 };
@@ -80,7 +81,8 @@ impl FromStr for Threshold {
     fn from_str(text: &str) -> Result<Self, String> {
         const MEASURES: &str = "age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT% is wanted";
         let (measure, value) = text.split_once('=').ok_or(MEASURES)?;
-        let duration = || humantime::parse_duration(value).map_err(|_| format!("`{value}` is no duration such as 90s or 10m"));
+        let wrong = || duration::calendar(value).unwrap_or_else(|| format!("`{value}` is not a duration such as 90s or 10m"));
+        let duration = || duration::parse(value).ok_or_else(wrong);
         match measure {
             "age" => duration().map(Self::Age),
             "drain" => duration().map(Self::Drain),
@@ -733,7 +735,7 @@ mod tests {
     fn a_threshold_that_is_none_says_what_is_wanted() {
         for (text, words) in [
             ("age", "age=DURATION"),
-            ("age=soon", "no duration"),
+            ("age=soon", "not a duration"),
             ("backlog=many", "no number"),
             ("rejected=5", "no part such as 5%"),
             ("rejected=101%", "5%"),

@@ -138,6 +138,17 @@ pub async fn tidy_letters(settings: &DeadLetterSettings, now: SystemTime) -> io:
     }
 }
 
+/// The files of dead letters that somebody has compressed, and that nobody reads.
+///
+/// # Errors
+/// We may not look into their folder.
+pub fn compressed_letters(settings: &DeadLetterSettings) -> io::Result<Vec<PathBuf>> {
+    match settings {
+        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::file::compressed(&file.path),
+        DeadLetterSettings::Log => Ok(Vec::new()),
+    }
+}
+
 /// The dead letters of a topic as a queue of their own, where letters go to one.
 ///
 /// # Errors

@@ -78,7 +78,7 @@ fn show(path: &Path, bytes: &[u8]) -> Result<String, String> {
 }
 
 fn overrides(environment: Vec<(String, String)>) -> Overrides {
-    Overrides { environment, flags: Vec::new(), state_directory: Some("/state".into()) }
+    Overrides { environment, state_directory: Some("/state".into()), ..Overrides::default() }
 }
 
 /// An ephemeral channel has another name each time.

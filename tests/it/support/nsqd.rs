@@ -159,11 +159,20 @@ impl Nsqd {
         Self::on_ports(options, ports_side_by_side())
     }
 
+    /// One that tells nsqlookupd to be reached as `host`.
+    pub(crate) fn broadcasting(option: &str, host: &str) -> Self {
+        Self::named(&[option], [0, 0], host)
+    }
+
     /// On these ports, for TCP and HTTP; 0 is any.
-    pub(crate) fn on_ports(options: &[&str], [tcp, http]: [u16; 2]) -> Self {
+    pub(crate) fn on_ports(options: &[&str], ports: [u16; 2]) -> Self {
+        Self::named(options, ports, "127.0.0.1")
+    }
+
+    fn named(options: &[&str], [tcp, http]: [u16; 2], host: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let options: Vec<String> =
-            options.iter().map(ToString::to_string).chain(["-data-path=.".into(), "-broadcast-address=127.0.0.1".into()]).collect();
+            options.iter().map(ToString::to_string).chain(["-data-path=.".into(), format!("-broadcast-address={host}")]).collect();
         let ports = [("tcp", tcp), ("http", http), ("https", 0)].map(|(kind, port)| format!("-{kind}-address=127.0.0.1:{port}"));
         let server = Server::start("nsqd", &folder, &[&options[..], &ports].concat());
         let (tcp, http) = (server.address("TCP", 0), server.address("HTTP", 0));

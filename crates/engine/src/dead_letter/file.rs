@@ -4,6 +4,7 @@
 //! ever deleted here (see [`tidy`](super::tidy)).
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
     num::NonZeroU64,
@@ -11,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use super::{DeadLetter, DeadLetterError, Kept, Pending, answer_all, letters::open_locked};
+use super::{
+    DeadLetter, DeadLetterError, Kept, Pending, answer_all,
+    letters::{new_name, open_locked},
+};
 use crate::{BoxFuture, state_file};
 
 /// Bytes that are written in one go.
@@ -101,14 +105,17 @@ fn last_byte(file: &mut File) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-/// The files that there are of this name: those that have grown too large, in the order in which they did, and the one that letters go to.
+/// The files that there are of this name, the oldest first: those that somebody has rotated under a date, those that have grown too large, and the one that
+/// letters go to.
 ///
 /// # Errors
 /// We may not look into their folder. One that is not there has none.
 pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let of_folder = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", state_file::folder(path).display()));
-    let mut files: Vec<_> = numbers(path).map_err(of_folder)?.into_iter().map(|number| numbered(path, number)).collect();
-    if state_file::exists(path).map_err(of_folder)? {
+    let beside = beside(path).map_err(|error| of_folder(path, &error))?;
+    let with = |wanted: fn(&Rotated) -> bool| beside.iter().filter(move |(rotated, _)| wanted(rotated)).map(|(_, file)| file.clone());
+    let mut files: Vec<_> = with(|rotated| *rotated == Rotated::Dated).collect();
+    files.extend(with(|rotated| matches!(rotated, Rotated::Numbered(_))));
+    if state_file::exists(path).map_err(|error| of_folder(path, &error))? {
         files.push(path.to_owned());
     }
     Ok(files)
@@ -116,25 +123,88 @@ pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Those of them that have grown too large: no run writes to them.
 pub(super) fn complete(path: &Path) -> io::Result<Vec<PathBuf>> {
-    Ok(numbers(path)?.into_iter().map(|number| numbered(path, number)).collect())
+    let numbered = beside(path)?.into_iter().filter(|(rotated, _)| matches!(rotated, Rotated::Numbered(_)));
+    Ok(numbered.map(|(_, file)| file).collect())
 }
 
-/// The numbers behind this name in its folder, the smallest first. A file that is purged empty leaves a gap.
-fn numbers(path: &Path) -> io::Result<Vec<u64>> {
-    let entries = match std::fs::read_dir(state_file::folder(path)) {
+/// The files of this name that somebody has rotated and compressed. Nothing here reads them.
+///
+/// # Errors
+/// As with [`all`].
+pub fn compressed(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let beside = beside(path).map_err(|error| of_folder(path, &error))?;
+    Ok(beside.into_iter().filter(|(rotated, _)| *rotated == Rotated::Compressed).map(|(_, file)| file).collect())
+}
+
+/// Whether a file of this name would be taken for letters of `path`, or be replaced when they are purged.
+#[must_use]
+pub fn is_beside(path: &Path, other: &Path) -> bool {
+    let (name, found) = (path.file_name().unwrap_or_default(), other.file_name().unwrap_or_default());
+    path.parent() == other.parent() && (other == new_name(path) || rotated(name, found).is_some())
+}
+
+fn of_folder(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", state_file::folder(path).display()))
+}
+
+/// What a file is that bears the name of another and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rotated {
+    /// By us: `FILE.7`. A file that is purged empty leaves a gap.
+    Numbered(u64),
+    /// By logrotate(8) with `dateext`: `FILE-20261128`, or with `extension` before what its name ends with.
+    Dated,
+    /// Either of them, and compressed.
+    Compressed,
+}
+
+/// What programs that compress files put behind their names.
+const COMPRESSED: [&[u8]; 8] = [b".gz", b".bz2", b".xz", b".zst", b".lz4", b".lzma", b".Z", b".zip"];
+
+fn rotated(name: &OsStr, found: &OsStr) -> Option<Rotated> {
+    let (name, found) = (name.as_encoded_bytes(), found.as_encoded_bytes());
+    if let Some(plain) = COMPRESSED.iter().find_map(|end| found.strip_suffix(*end)) {
+        return (plain == name || rotated_plain(name, plain).is_some()).then_some(Rotated::Compressed);
+    }
+    rotated_plain(name, found)
+}
+
+fn rotated_plain(name: &[u8], found: &[u8]) -> Option<Rotated> {
+    let number = |rest: &[u8]| {
+        // Only as we write it: 01 and +1 are another's files.
+        let text = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?;
+        text.parse::<u64>().ok().filter(|number| number.to_string() == text).map(Rotated::Numbered)
+    };
+    // A day has six digits at least. Its parts may be kept apart, and a time stand behind it.
+    let date = |rest: &[u8]| {
+        let is_date = rest.iter().all(|byte| byte.is_ascii_digit() || b"-_.T".contains(byte));
+        (is_date && b"-_.".contains(rest.first()?) && rest.iter().filter(|byte| byte.is_ascii_digit()).count() >= 6)
+            .then_some(Rotated::Dated)
+    };
+    if let Some(rest) = found.strip_prefix(name) {
+        return number(rest).or_else(|| date(rest));
+    }
+    let dot = name.iter().rposition(|byte| *byte == b'.')?;
+    let (stem, extension) = name.split_at(dot);
+    date(found.strip_prefix(stem)?.strip_suffix(extension)?)
+}
+
+/// The files beside this one that bear its name and more: by their numbers, the smallest first, then by their names.
+fn beside(path: &Path) -> io::Result<Vec<(Rotated, PathBuf)>> {
+    let folder = state_file::folder(path);
+    let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let mut numbers = Vec::new();
+    let name = path.file_name().unwrap_or_default();
+    let mut found = Vec::new();
     for entry in entries {
-        let found = entry?.file_name();
-        let number = found.as_encoded_bytes().strip_prefix(name).and_then(|rest| std::str::from_utf8(rest.strip_prefix(b".")?).ok());
-        // Only as we write it: 01 and +1 are another's files.
-        numbers.extend(number.and_then(|text| text.parse::<u64>().ok().filter(|number| number.to_string() == text)));
+        let other = entry?.file_name();
+        // Beside the file as it is named, whatever `read_dir` calls its folder.
+        found.extend(rotated(name, &other).map(|rotated| (rotated, path.with_file_name(&other))));
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn numbered(path: &Path, number: u64) -> PathBuf {
@@ -145,7 +215,11 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
 
 /// `FILE.1`, or the number behind the highest that is taken: what is newer has the higher one, also where some are gone.
 fn free_name(path: &Path) -> io::Result<PathBuf> {
-    Ok(numbered(path, numbers(path)?.last().map_or(1, |number| number.saturating_add(1))))
+    let numbers = beside(path)?.into_iter().filter_map(|(rotated, _)| match rotated {
+        Rotated::Numbered(number) => Some(number),
+        Rotated::Dated | Rotated::Compressed => None,
+    });
+    Ok(numbered(path, numbers.max().map_or(1, |number| number.saturating_add(1))))
 }
 
 impl DeadLetter for FileDeadLetter {
@@ -163,5 +237,41 @@ impl DeadLetter for FileDeadLetter {
             other => other.map(drop),
         };
         Box::pin(std::future::ready(opened.map_err(|cause| self.error(&cause))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_rotated_is_told_apart_from_other_files() {
+        use Rotated::{Compressed, Dated, Numbered};
+        let cases = [
+            ("d.ndjson.7", Some(Numbered(7))),
+            ("d.ndjson-20261128", Some(Dated)),
+            ("d.ndjson-2026-11-28", Some(Dated)),
+            ("d.ndjson_20261128-04", Some(Dated)),
+            ("d.ndjson-1795838400", Some(Dated)),
+            ("d-20261128.ndjson", Some(Dated)),
+            ("d.ndjson.1.gz", Some(Compressed)),
+            ("d.ndjson-20261128.gz", Some(Compressed)),
+            ("d-20261128.ndjson.zst", Some(Compressed)),
+            ("d.ndjson.gz", Some(Compressed)),
+            ("d.ndjson", None),
+            ("d.ndjson.01", None),
+            ("d.ndjson.+1", None),
+            ("d.ndjson.new", None),
+            ("d.ndjson.bak", None),
+            ("d.ndjson~", None),
+            ("d.ndjson-7", None),
+            ("d-7.ndjson", None),
+            ("e.ndjson-20261128", None),
+            ("orders-d.ndjson.gz", None),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(rotated(OsStr::new("d.ndjson"), OsStr::new(found)), expected, "{found}");
+        }
+        assert_eq!(rotated(OsStr::new("letters"), OsStr::new("letters-20261128")), Some(Dated), "a name without an extension");
     }
 }

@@ -174,9 +174,7 @@ enum Change {
 /// Puts another file in the place of this one, under the lock by which runs append to it.
 async fn change(path: &Path, change_of: impl FnMut(&Place, &[u8]) -> io::Result<Change>) -> io::Result<()> {
     let file = open_locked(path).await?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
+    let new = new_name(path);
     let rewritten = rewrite(&file, &new, change_of).and_then(|Rewritten { lines, changed }| {
         if lines == 0 || !changed {
             std::fs::remove_file(&new)?;
@@ -189,6 +187,13 @@ async fn change(path: &Path, change_of: impl FnMut(&Place, &[u8]) -> io::Result<
         File::open(state_file::folder(path))?.sync_all()
     });
     rewritten.inspect_err(|_| drop(std::fs::remove_file(&new)))
+}
+
+/// Where what is to take the place of the file is written first.
+pub(super) fn new_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 /// What is in the new file.

@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jsonschema::{ValidationError, error::ValidationErrorKind};
+
 use super::Rejection;
-use crate::record::Fields;
+use crate::{record::Fields, unique_json::Unique};
 
 /// A compiled JSON Schema. References to other files or hosts are not followed.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub enum SchemaError {
         cause: io::Error,
     },
     /// The file is not JSON.
-    #[error("the schema {path} is not JSON")]
+    #[error("cannot read the schema {path} as JSON")]
     Parse {
         /// Which file.
         path: PathBuf,
@@ -55,10 +57,10 @@ impl Schema {
             Err(cause) => return Err(SchemaError::Read { path, cause }),
         };
         let schema = match serde_json::from_slice(&text) {
-            Ok(schema) => schema,
+            Ok(Unique(schema)) => schema,
             Err(cause) => return Err(SchemaError::Parse { path, cause }),
         };
-        jsonschema::validator_for(&schema).map(Self).map_err(|fault| SchemaError::Invalid { path, fault: fault.to_string() })
+        jsonschema::validator_for(&schema).map(Self).map_err(|fault| SchemaError::Invalid { path, fault: in_plain_words(&fault) })
     }
 
     /// Checks a document.
@@ -72,6 +74,29 @@ impl Schema {
         };
         Err(Rejection::Schema { path, fault: fault.masked().to_string() })
     }
+}
+
+/// What is wrong with a schema, and where; the validator's own words name its Rust features and its own schemas.
+fn in_plain_words(fault: &ValidationError<'_>) -> String {
+    const SUPPORTED: &str = "drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are known";
+    let place = fault.instance_path().to_string();
+    let at = if place.is_empty() { String::new() } else { format!("{place}: ") };
+    let words = fault.to_string();
+    let words = match fault.kind() {
+        ValidationErrorKind::AnyOf { .. } => format!("{} is not allowed here", fault.instance()),
+        ValidationErrorKind::Referencing(_) => {
+            let named = words.split('\'').nth(1).unwrap_or_default();
+            match () {
+                () if words.starts_with("Unknown meta-schema") => format!("`$schema` is `{named}`: only {SUPPORTED}"),
+                () if words.starts_with("Resource ") => {
+                    format!("`$ref` names `{named}`: references to other files or hosts are not followed")
+                }
+                () => format!("`$ref` names `{named}`, which is not in the schema"),
+            }
+        }
+        _ => words,
+    };
+    format!("{at}{words}")
 }
 
 #[cfg(test)]
@@ -102,8 +127,26 @@ mod tests {
     #[test]
     fn a_schema_that_is_none_is_a_configuration_error() {
         assert!(matches!(load("{"), Err(SchemaError::Parse { .. })));
+        // The last one won in silence, and what the first one demanded was not looked at.
+        assert!(matches!(load(r#"{"properties":{"a":{"type":"integer","type":"string"}}}"#), Err(SchemaError::Parse { .. })));
         assert!(matches!(load(r#"{"type":"intger"}"#), Err(SchemaError::Invalid { .. })));
         assert!(matches!(load(r#"{"$ref":"http://127.0.0.1:1/other"}"#), Err(SchemaError::Invalid { .. })));
         assert!(matches!(Schema::load(Path::new("/no/such/file")), Err(SchemaError::Read { .. })));
+    }
+
+    /// `"intger" is not valid under any of the schemas listed in the 'anyOf' keyword`, and the name of a feature of a Rust crate.
+    #[test]
+    fn what_is_wrong_with_a_schema_is_told_with_its_place_and_not_in_a_library_s_words() {
+        let cases = [
+            (r#"{"properties":{"a":{"type":"intger"}}}"#, "/properties/a/type: \"intger\" is not allowed here"),
+            (r#"{"$ref":"http://h/other"}"#, "`$ref` names `http://h/other`: references to other files or hosts are not followed"),
+            (r#"{"$ref":"other.json"}"#, "`$ref` names `other.json`: references to other files or hosts are not followed"),
+            (r##"{"$ref":"#/nope"}"##, "`$ref` names `/nope`, which is not in the schema"),
+            (r#"{"$schema":"http://h/y"}"#, "`$schema` is `http://h/y`: only drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are known"),
+        ];
+        for (text, words) in cases {
+            let Err(SchemaError::Invalid { fault, .. }) = load(text) else { panic!("{text}") };
+            assert_eq!(fault, words);
+        }
     }
 }

@@ -222,8 +222,9 @@ impl Connection {
         connection.written.extend_from_slice(wire::MAGIC);
         wire::put_identify(&mut connection.written, wishes.to_string().as_bytes());
         let answer = connection.response().await?;
-        let limits: ServerLimits =
-            serde_json::from_slice(&answer).map_err(|cause| io_error(io::Error::new(io::ErrorKind::InvalidData, cause)))?;
+        let limits: ServerLimits = serde_json::from_slice(&answer).map_err(|cause| {
+            io_error(io::Error::new(io::ErrorKind::InvalidData, format!("its answer to IDENTIFY is not nsqd's: {cause}")))
+        })?;
         match &identity.tls {
             Some(tls) if limits.tls_v1 => connection = connection.encrypted(tls).await?,
             Some(_) => return Err(connection.tls_error(&format!("it offers no TLS, and `{}.tls` is set", identity.section))),
@@ -374,6 +375,11 @@ impl Connection {
     /// and it may fail at what it was rightly asked for, as one that is about to end does (`SUB failed exiting`).
     fn refusal(&self, fault: &str) -> NsqError {
         const FAILED: [&str; 3] = ["E_SUB_FAILED", "E_PUB_FAILED", "E_MPUB_FAILED"];
+        // nsqd tells a client the same whether its authentication server does not answer or does not know the secret (`client_v2.go`, `QueryAuthd`).
+        if fault.starts_with("E_AUTH_FAILED") {
+            let words = format!("its authentication server does not answer, or refuses `{}.auth-secret`: {fault}", self.section);
+            return self.io_error(io::Error::other(words));
+        }
         if FAILED.iter().any(|code| fault.starts_with(code)) {
             return self.io_error(io::Error::other(format!("it could not do what it was asked for: {fault}")));
         }

@@ -19,6 +19,9 @@ pub const OK: &[u8] = b"OK";
 /// The data of the response to [`put_cls`].
 pub const CLOSE_WAIT: &[u8] = b"CLOSE_WAIT";
 
+/// What stands in the place of a type where nsqlookupd answers `E_BAD_PROTOCOL` (`internal/protocol/protocol.go`, `SendResponse`).
+const LOOKUPD_ERROR: i32 = i32::from_be_bytes(*b"E_BA");
+
 /// Bytes in front of a message's body: timestamp, attempts, id.
 const MESSAGE_HEADER: usize = 8 + 2 + 16;
 
@@ -79,10 +82,13 @@ pub enum WireError {
         limit: usize,
     },
     /// An answer in HTTP.
-    #[error("this is an HTTP port: nsqd's TCP port is wanted, 4150 by default")]
+    #[error("this is an HTTP port: nsqd's TCP port is required, 4150 by default")]
     Http,
+    /// An answer of nsqlookupd's, which has no type.
+    #[error("this is nsqlookupd's TCP port, 4160 by default: nsqd's TCP port is required, 4150 by default")]
+    Lookupd,
     /// A type that does not exist.
-    #[error("a frame of the unknown type {0}")]
+    #[error("what it sends is not nsqd's protocol: a frame of type {0}")]
     Type(i32),
     /// A message frame that is too short for its header, or whose id is not text.
     #[error("a message frame without a valid header")]
@@ -126,6 +132,7 @@ impl Decoder for FrameDecoder {
         match frame.get_i32() {
             0 => Ok(Some(Frame::Response(frame))),
             1 => Ok(Some(Frame::Error(frame))),
+            LOOKUPD_ERROR => Err(invalid(WireError::Lookupd)),
             2 => message(frame).map(|message| Some(Frame::Message(message))).ok_or_else(|| invalid(WireError::Message)),
             other => Err(invalid(WireError::Type(other))),
         }

@@ -19,6 +19,7 @@ pub(crate) use init::{InitArgs, Queue, StoreKind};
 use crate::{
     commands::explain::words,
     config::{self, Flag, Overrides},
+    duration,
     pipeline::Pipeline,
     status::{Level, Threshold},
     timer::{Now, SYSTEM},
@@ -473,16 +474,17 @@ fn name(text: &str) -> Result<String, &'static str> {
 }
 
 /// A moment that is over.
-fn past(text: &str) -> Result<SystemTime, &'static str> {
-    time(text).and_then(|time| if time > Now::take().realtime { Err("that time has not come yet") } else { Ok(time) })
+fn past(text: &str) -> Result<SystemTime, String> {
+    time(text).and_then(|time| if time > Now::take().realtime { Err("that time has not come yet".to_owned()) } else { Ok(time) })
 }
 
 /// A moment, or how long ago it was.
-fn time(text: &str) -> Result<SystemTime, &'static str> {
-    let ago = || Now::take().realtime.checked_sub(humantime::parse_duration(text).ok()?);
+fn time(text: &str) -> Result<SystemTime, String> {
+    const WANTED: &str = "a time in UTC is required, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h";
+    let ago = || Now::take().realtime.checked_sub(duration::parse(text)?);
     let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
     let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
-    time.ok_or("a time in UTC is wanted, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h")
+    time.ok_or_else(|| duration::calendar(text).unwrap_or_else(|| WANTED.to_owned()))
 }
 
 fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
@@ -492,10 +494,17 @@ fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
 /// What the environment adds to a configuration.
 #[must_use]
 pub fn environment() -> Overrides {
-    // What is not UTF-8 can be neither a key nor a value of ours.
-    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let (mut environment, mut not_text) = (Vec::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        let shown = name.to_string_lossy().into_owned();
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => environment.push((name, value)),
+            _ => not_text.push(shown),
+        }
+    }
     Overrides {
-        environment: std::env::vars_os().filter_map(text).collect(),
+        environment,
+        not_text,
         flags: Vec::new(),
         // systemd joins several directories by colons; the first is ours.
         state_directory: std::env::var_os("STATE_DIRECTORY")

@@ -18,7 +18,7 @@ use std::{error::Error, io, path::Path, process::ExitCode};
 use crate::{
     cli::{Cli, Command},
     config::{self, ConfigError, Flag, Overrides, Settings},
-    logging::{self, LoggingError, say},
+    logging::{self, say},
     pipeline::Pipeline,
 };
 use x_msrv_engine::{dead_letter::DeadLetterError, decode::SchemaError, exit::Exit, source::SourceError, store::StoreError};
@@ -32,9 +32,6 @@ pub enum CommandError {
     /// So is the schema that it names.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// The log can't be opened.
-    #[error(transparent)]
-    Logging(#[from] LoggingError),
     /// The queue can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -165,7 +162,6 @@ impl CommandError {
             Self::Config(_)
             | Self::NoHistory { .. }
             | Self::Schema(_)
-            | Self::Logging(_)
             | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
             | Self::Store(StoreError::Setup { .. })
             | Self::DeadLetter(DeadLetterError { is_setup: true, .. }) => Exit::Configuration,
@@ -243,7 +239,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Init(arguments) => {
             let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
             let settings = init::init(&path, &arguments)?;
-            logging::start(settings.log)?;
+            logging::start(settings.log);
             wait(check::connect(&settings))??;
             init::say_what_is_next(&path);
             Ok(Exit::Success)
@@ -269,11 +265,14 @@ fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError>
     // A larger run by hand is no reason for alerts to expect as much of the timer's.
     if let Some(metrics) = &mut settings.metrics
         && overrides.flags.iter().any(|(_, key, _)| *key == "max-messages")
-        && let Ok(configured) = config::load(path, &Overrides { flags: Vec::new(), ..overrides })
+        && let Ok(configured) = config::load(path, &Overrides { flags: Vec::new(), ..overrides.clone() })
     {
         metrics.max_messages = configured.limits.max_messages;
     }
-    logging::start(settings.log)?;
+    logging::start(settings.log);
+    for name in config::service_links(&overrides) {
+        log::debug!(variable = name; "an environment variable of Kubernetes is ignored");
+    }
     for warning in &settings.warnings {
         log::warn!("{warning}");
     }

@@ -50,11 +50,32 @@ impl Fault {
     }
 }
 
+/// An error of serde's about a key, without the words that serde has for Rust's types.
+pub(super) fn in_plain_words(key: &str, text: String) -> String {
+    if text == "invalid type: unit variant, expected newtype variant" {
+        let mut steps = key.rsplit('.');
+        let (choice, parent) = (steps.next().unwrap_or_default(), steps.next().unwrap_or_default());
+        return format!("is not complete: `{parent}: {{{choice}: VALUE}}` is required");
+    }
+    if text == "invalid value: map, expected map with a single key" {
+        return "exactly one choice is required".to_owned();
+    }
+    let Some((found, expected)) = text.split_once(", expected ") else { return text };
+    if expected == "unit" {
+        return format!("{found}, but this choice takes no value");
+    }
+    let expected = if expected == "string or map" { "one word" } else { expected };
+    let found = match found {
+        "invalid type: sequence" => "invalid type: a list",
+        "invalid type: map" => "invalid type: a section",
+        "invalid type: null" => "no value",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
+}
+
 /// Adds the nearest known word to an error of serde's that names an unknown one: it lists the known ones in backticks behind the unknown.
 pub(super) fn with_nearest(text: String) -> String {
-    if text == "invalid type: unit variant, expected newtype variant" {
-        return "this choice needs something behind it, in a line of its own below: `choice: …`".to_owned();
-    }
     if !text.starts_with("unknown ") {
         return text;
     }

@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use super::{
     ConfigError,
-    error::{Fault, with_nearest},
+    error::{Fault, in_plain_words, with_nearest},
     file::{FileShape, keys},
     warnings::{everybody_can_read, in_the_open},
     yaml,
 };
 use crate::timer::{SYSTEM, can_be_instance};
+use x_msrv_engine::unique_json::Unique;
 
 /// Where a configuration is looked for when none is named.
 pub const SEARCHED: [&str; 4] = ["/etc/x-msrv/x-msrv.yml", "/etc/x-msrv/x-msrv.yaml", "/etc/x-msrv/x-msrv.toml", "/etc/x-msrv/x-msrv.json"];
@@ -52,12 +53,40 @@ impl Format {
             Self::Yaml => yaml::parse(text),
             // Not its `Display`: that shows the line, which may hold a secret.
             Self::Toml => toml::from_str(text).map_err(|error| match error.span() {
-                Some(span) => format!("line {}: {}", 1 + text[..span.start].matches('\n').count(), error.message()),
+                Some(span) => {
+                    let words = match error.message() {
+                        "duplicate key" => match text.get(span.clone()).filter(|key| is_plain(key)) {
+                            Some(key) => format!("duplicate field `{key}`"),
+                            None => "duplicate field".to_owned(),
+                        },
+                        words => words.to_owned(),
+                    };
+                    format!("line {}: {words}", 1 + text[..span.start].matches('\n').count())
+                }
                 None => error.message().to_owned(),
             }),
-            Self::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
+            Self::Json => json(text),
         }
     }
+}
+
+/// Whether a text can be nothing but the name of a key.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// JSON as a tree, and what is wrong with it after the path of the section that it is in.
+fn json(text: &str) -> Result<Value, String> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let tree = serde_path_to_error::deserialize::<_, Unique>(&mut reader).map_err(|error| {
+        let words = error.inner().to_string().replace("EOF while parsing", "the text ends in the middle of");
+        match error.path().to_string() {
+            path if path == "." => words,
+            path => format!("{path}: {words}"),
+        }
+    });
+    let Unique(tree) = tree?;
+    reader.end().map(|()| tree).map_err(|error| error.to_string())
 }
 
 /// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and `__` between them.
@@ -71,6 +100,8 @@ pub type Flag = (&'static str, &'static str, String);
 pub struct Overrides {
     /// The environment; only what is ours is looked at.
     pub environment: Vec<(String, String)>,
+    /// Names of variables that are not UTF-8, or whose values are not.
+    pub not_text: Vec<String>,
     /// What flags set.
     pub flags: Vec<Flag>,
     /// The state directory that systemd made for us.
@@ -88,7 +119,7 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers,
     let path = find(path)?;
     let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Read { path: path.clone(), cause })?;
     let mut tree = parse(&path, &text)?;
-    refuse_near_misses(overrides)?;
+    refuse_unread_variables(overrides)?;
     let mut origins = BTreeMap::new();
     // In the order of their names, so that of `…__KEY` and `…__KEY__FIELD` the second always counts.
     let environment: BTreeMap<_, _> =
@@ -98,6 +129,11 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers,
     });
     let flags = overrides.flags.iter().map(|(flag, key, value)| ((*flag).to_owned(), (*key).to_owned(), value));
     for (origin, key, value) in environment.chain(flags) {
+        // `X_MSRV__NSQ__TOPIC` and `X_MSRV__nsq__topic`. A flag wins over a variable.
+        if let Some(other) = origins.get(&key).filter(|_| origin.contains(PREFIX)) {
+            let fault = format!("{other} sets it as well");
+            return Err(ConfigError::Value { origin, key, fault });
+        }
         if MAX_MESSAGES.contains(&key.as_str()) {
             for place in MAX_MESSAGES {
                 remove(&mut tree, place);
@@ -111,17 +147,42 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Layers,
     Ok(Layers { path, tree, origins })
 }
 
-/// A variable that was meant for us and would be passed over.
-fn refuse_near_misses(overrides: &Overrides) -> Result<(), ConfigError> {
-    let near_miss = |name: &&String| name.starts_with("X_MSRV_") && !name.starts_with(PREFIX) && !name.starts_with("X_MSRV_TEST_");
-    match overrides.environment.iter().map(|(name, _)| name).find(near_miss) {
-        None => Ok(()),
-        Some(name) => Err(ConfigError::Value {
-            origin: format!("environment variable {name}"),
-            key: String::new(),
-            fault: format!("is not known; ours begin with {PREFIX}, with two underscores"),
-        }),
+/// A variable that was meant for us and would be ignored.
+fn refuse_unread_variables(overrides: &Overrides) -> Result<(), ConfigError> {
+    let is_ours = |name: &str| name.starts_with("X_MSRV_") && !name.starts_with("X_MSRV_TEST_");
+    let refused = |name: &str, fault| Err(ConfigError::Value { origin: format!("environment variable {name}"), key: String::new(), fault });
+    if let Some(name) = overrides.not_text.iter().find(|name| is_ours(name)) {
+        return refused(name, "is not UTF-8".to_owned());
     }
+    let near_miss = |(name, value): &&(String, String)| is_ours(name) && !name.starts_with(PREFIX) && !is_service_link(name, value);
+    match overrides.environment.iter().find(near_miss) {
+        None => Ok(()),
+        Some((name, _)) => refused(name, format!("is unknown: variables for x-msrv begin with {PREFIX}, with two underscores")),
+    }
+}
+
+/// Names of the variables in which Kubernetes tells of services.
+pub fn service_links(overrides: &Overrides) -> impl Iterator<Item = &str> {
+    overrides.environment.iter().filter(|(name, value)| is_service_link(name, value)).map(|(name, _)| &**name)
+}
+
+/// Whether Kubernetes set the variable because of a service named `x-msrv`, or `x-msrv-NAME`
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). The values count as well: `X_MSRV_AEROSPIKE_ADDRESS_PORT=3000`
+/// is a key of ours with an underscore too few.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let Some(rest) = name.strip_prefix("X_MSRV_").filter(|_| !name.starts_with(PREFIX)) else { return false };
+    let words: Vec<&str> = rest.split('_').collect();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_protocol = |word: &str| ["TCP", "UDP", "SCTP"].contains(&word);
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    (0..words.len()).any(|from| match words[from..] {
+        ["SERVICE", "HOST"] => true,
+        ["SERVICE", "PORT", ..] => is_number(value),
+        ["PORT"] => is_url,
+        ["PORT", number, protocol] => is_url && is_number(number) && is_protocol(protocol),
+        ["PORT", number, protocol, "PROTO" | "PORT" | "ADDR"] => is_number(number) && is_protocol(protocol),
+        _ => false,
+    })
 }
 
 /// The named file, or one of another format beside it, or the system's of this name; or the first of those that are looked for.
@@ -181,7 +242,7 @@ fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
         match format.parse(text) {
             Ok(tree @ Value::Object(_)) => return Ok(tree),
             Ok(Value::Null) => return Ok(Value::Object(serde_json::Map::new())), // comments only
-            Ok(_) => drop(failure.get_or_insert_with(|| "keys and values are wanted".to_owned())),
+            Ok(_) => drop(failure.get_or_insert_with(|| "keys and values are required".to_owned())),
             Err(error) => drop(failure.get_or_insert(error)),
         }
     }
@@ -192,8 +253,11 @@ fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
 }
 
 fn table(text: &str) -> Result<Value, String> {
-    let table = serde_json::from_str(text).ok().filter(Value::is_object);
-    table.ok_or_else(|| format!("`{text}` is not a JSON object such as {{\"a\":\"b\"}}"))
+    match json(text) {
+        Ok(table @ Value::Object(_)) => Ok(table),
+        Err(fault) if fault.contains("duplicate field") => Err(fault),
+        _ => Err(format!("`{text}` is not a JSON object such as {{\"a\":\"b\"}}")),
+    }
 }
 
 /// Sets a value by the path of its key; the sections on the way are made.
@@ -278,7 +342,7 @@ impl Layers {
     pub(super) fn shape(&self) -> Result<FileShape, ConfigError> {
         let shape = serde_path_to_error::deserialize(&self.tree).map_err(|error| {
             let key = error.path().to_string();
-            let fault = with_separator(elsewhere(with_nearest(error.inner().to_string())));
+            let fault = with_separator(elsewhere(with_nearest(in_plain_words(&key, error.inner().to_string()))));
             // An unknown key is reported at its section; with the key itself the origin can be told.
             let unknown = fault.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
             let full = match unknown {

@@ -8,6 +8,7 @@ mod fields;
 mod file;
 mod layers;
 mod parse;
+mod paths;
 mod scalar;
 #[cfg(test)]
 mod schema;
@@ -18,7 +19,8 @@ mod yaml;
 
 pub use error::ConfigError;
 pub(crate) use file::{Namespace, SetName, TableName};
-pub use layers::{FORMATS, Flag, Overrides, SEARCHED, beside, is_name, place};
+pub use layers::{FORMATS, Flag, Overrides, SEARCHED, beside, is_name, place, service_links};
+pub use paths::{Access, NamedFile, resolved};
 pub use settings::{DeadLetterSettings, LogFormat, LogSettings, LogTarget, Settings, SourceSettings, StoreSettings};
 
 use std::path::Path;
@@ -31,6 +33,7 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Conf
     let layers = layers::load(path, overrides)?;
     let shape = layers.shape()?;
     let mut settings = parse::parse(shape, &layers.file(), overrides).map_err(|fault| layers.locate(fault))?;
+    paths::refuse_shared(&settings).map_err(|fault| layers.locate(fault))?;
     settings.warnings = [layers.warnings(), warnings::of(&settings)].concat();
     Ok(settings)
 }

@@ -19,6 +19,7 @@ use super::{
     scalar::{List, OnOrSection, Parsed, PlaceShape, SecretShape, Span, Whole},
     settings::{DeadLetterSettings, LogFormat, LogSettings, LogTarget, PACKAGED_PERIOD, Settings, SourceSettings, StoreSettings, name_of},
 };
+use crate::duration;
 use x_msrv_engine::{
     NAME,
     address::HostPort,
@@ -79,6 +80,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
     });
     Ok(Settings {
         file: file.to_owned(),
+        state: paths.state.clone(),
         limits,
         period,
         connect_timeout,
@@ -233,7 +235,7 @@ fn tls_settings(section: &str, shape: Option<OnOrSection<TlsShape>>, paths: &Pat
         (Some(PlaceShape(chain)), Some(SecretShape(key))) => {
             Some(tls::ClientCertificate { chain: paths.secret(chain), key: paths.secret(key) })
         }
-        _ => return Err(Fault::new(section, "`certificate` and `key` are of use only together")),
+        _ => return Err(Fault::new(section, "`certificate` and `key` must be set together")),
     };
     Ok(Some(Box::new(tls::Settings {
         ca_file: shape.ca_file.map(|path| paths.configuration.join(path)),
@@ -277,7 +279,7 @@ fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration, paths: &Pat
     let login = match (shape.user, shape.password) {
         (None, None) => None,
         (Some(user), Some(SecretShape(password))) => Some(Login { user, password: paths.secret(password), mode }),
-        _ => return Err(Fault::new("aerospike", "`user` and `password` are of use only together")),
+        _ => return Err(Fault::new("aerospike", "`user` and `password` must be set together")),
     };
     let tls = tls_settings("aerospike.tls", shape.tls, paths)?;
     if mode == AuthMode::External && (login.is_none() || tls.is_none()) {
@@ -310,11 +312,12 @@ fn ttl(text: Option<&str>) -> Result<store::aerospike::Ttl, Fault> {
         None | Some("namespace") => Ok(Ttl::Namespace),
         Some("never") => Ok(Ttl::Never),
         Some(text) => {
-            let seconds = humantime::parse_duration(text).ok().and_then(|ttl| u32::try_from(ttl.as_secs()).ok()).and_then(NonZeroU32::new);
+            let seconds = duration::parse(text).and_then(|ttl| u32::try_from(ttl.as_secs()).ok()).and_then(NonZeroU32::new);
             // Above ten years the server refuses every record (`as/src/base/transaction_policy.c` holds MAX_ALLOWED_TTL).
             let allowed = seconds.filter(|seconds| seconds.get() <= 10 * 365 * 24 * 3600);
             allowed.map(Ttl::Seconds).ok_or_else(|| {
-                Fault::new("aerospike.ttl", format!("`{text}` is not `namespace`, `never` or a duration from 1s to ten years"))
+                let words = || format!("`{text}` is not `namespace`, `never` or a duration from 1s to 3650d");
+                Fault::new("aerospike.ttl", duration::calendar(text).unwrap_or_else(words))
             })
         }
     }

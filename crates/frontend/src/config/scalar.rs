@@ -10,6 +10,7 @@ use serde::{
     },
 };
 
+use crate::duration;
 use x_msrv_engine::{
     record::{Fields, Value},
     secret::Secret,
@@ -60,6 +61,12 @@ struct Scalar<T> {
     number: Option<fn(u64) -> T>,
     boolean: Option<fn(bool) -> T>,
     text: fn(&str) -> Option<T>,
+    /// What is wrong with a text that is none, where there is more to say than what was expected.
+    fault: fn(&str) -> Option<String>,
+}
+
+fn no_more_to_say(_: &str) -> Option<String> {
+    None
 }
 
 impl<T> Visitor<'_> for Scalar<T> {
@@ -83,25 +90,33 @@ impl<T> Visitor<'_> for Scalar<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        (self.text)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        (self.text)(text)
+            .ok_or_else(|| (self.fault)(text).map_or_else(|| E::invalid_value(Unexpected::Str(text), &self), |fault| E::custom(fault)))
     }
 }
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = |text: &str| text.parse().ok().map(Self);
-        deserializer.deserialize_any(Scalar { expected: "a whole number that is not negative", number: Some(Self), boolean: None, text })
+        deserializer.deserialize_any(Scalar {
+            expected: "a whole number that is not negative",
+            number: Some(Self),
+            boolean: None,
+            text,
+            fault: no_more_to_say,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = |text: &str| humantime::parse_duration(text).ok().map(Self);
+        let text = |text: &str| duration::parse(text).map(Self);
         deserializer.deserialize_any(Scalar {
             expected: "a duration with its unit, such as 2s, 500ms or 1m 30s",
             number: None,
             boolean: None,
             text,
+            fault: duration::calendar,
         })
     }
 }
@@ -142,6 +157,7 @@ impl<'de> Deserialize<'de> for Size {
             number: Some(Self),
             boolean: None,
             text: |text| bytes(text).map(Self),
+            fault: no_more_to_say,
         })
     }
 }
@@ -165,6 +181,7 @@ impl<'de> Deserialize<'de> for Flag {
             number: None,
             boolean: Some(Self),
             text: |text| text.parse().ok().map(Self),
+            fault: no_more_to_say,
         })
     }
 }

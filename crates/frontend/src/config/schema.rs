@@ -30,11 +30,11 @@ macro_rules! scalar {
 /// `aerospike.ttl`, which is text until it is known what it means.
 pub(super) struct Ttl;
 
-/// What `humantime` reads: numbers, each with its unit; a bare zero needs none.
+/// What `duration` reads: numbers, each with its unit; a bare zero needs none.
 const DURATION: &str = concat!(
     r"^(0|\s*([0-9][0-9\s]*(\.\s*[0-9][0-9\s]*)?",
     "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h",
-    "|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)",
+    "|days|day|d|weeks|week|wks|wk|w)",
     r"\s*)+)$"
 );
 

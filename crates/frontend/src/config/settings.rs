@@ -22,6 +22,8 @@ use x_msrv_engine::{
 pub struct Settings {
     /// The file that it was read from, by its absolute path.
     pub file: PathBuf,
+    /// Where relative paths of state begin; for a configuration of the system's it is its service's state directory.
+    pub state: PathBuf,
     /// N and the bounds of time.
     pub limits: Limits,
     /// How often the timer starts a run: M, where it is configured. Read by the generator.

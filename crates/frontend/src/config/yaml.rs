@@ -24,15 +24,35 @@ fn options() -> serde_saphyr::Options {
     serde_saphyr::options! { with_snippet: false, strict_booleans: true, budget: budget }
 }
 
-/// The YAML parser's place and words. Not its `Display`: that draws the text around the place, which may hold a secret.
+/// The parser's place, and what is wrong there. Not its `Display`: that draws the text around the place, which may hold a secret.
 fn in_one_line(error: &serde_saphyr::Error) -> String {
     let error = error.without_snippet();
-    let words = serde_saphyr::DefaultMessageFormatter.format_message(error);
-    let words = words.split(", set DuplicateKeyPolicy").next().unwrap_or(&words).replace(char::is_control, " ");
+    let words = in_plain_words(error).replace(char::is_control, " ");
     match error.location() {
         Some(place) => format!("line {} column {}: {words}", place.line(), place.column()),
         None => words,
     }
+}
+
+/// What the parser says to programmers, to people.
+fn in_plain_words(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    let words = match error {
+        Error::AliasError { error, .. } => return in_plain_words(error),
+        Error::DuplicateMappingKey { key: Some(key), .. } => return format!("duplicate field `{key}`"),
+        Error::MultipleDocuments { .. } => "a second YAML document begins here; a configuration is one",
+        Error::Budget { .. }
+        | Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => "this is too large or too deep for a configuration",
+        Error::RecursiveReferencesRequireWeakTypes { .. } => "an anchor contains itself",
+        Error::UnknownAnchor { .. } => "no anchor has this name",
+        Error::NonFiniteFloat { .. } => "this number is not finite",
+        Error::Unexpected { expected: "string scalar", .. } => "a key is required, as text",
+        other => return serde_saphyr::UserMessageFormatter.format_message(other).into_owned(),
+    };
+    words.to_owned()
 }
 
 /// What stands at a place of a document. The place is kept, for of a number the parser tells the value and not how it was written.
@@ -165,6 +185,24 @@ mod tests {
             assert_eq!(parse(&format!("a: {text}\n")), Ok(json!({"a": value})), "{text}");
         }
         assert_eq!(parse("# nothing\n"), Ok(Value::Null));
-        assert!(parse("a: 1\na: 2\n").is_err_and(|fault| fault.starts_with("line 2 column 1: duplicate")));
+    }
+
+    /// `use from_str_multiple or from_str_multiple_with_options`, `budget breached: Depth { depth: 17 }`.
+    #[test]
+    fn what_is_wrong_with_a_document_is_told_in_words_for_its_author() {
+        let table = [
+            ("a: 1\na: 2\n".to_owned(), "line 2 column 1: duplicate field `a`"),
+            ("b: {a: 1, a: 2}\n".to_owned(), "line 1 column 11: duplicate field `a`"),
+            ("a: 1\n---\nb: 2\n".to_owned(), "line 3 column 1: a second YAML document begins here; a configuration is one"),
+            (format!("a: {}{}\n", "[".repeat(20), "]".repeat(20)), "line 1 column 19: this is too large or too deep for a configuration"),
+            (format!("a: [{}1]\n", "1,".repeat(11_000)), "line 1 column 19999: this is too large or too deep for a configuration"),
+            ("a: *b\n".to_owned(), "line 1 column 4: no anchor has this name"),
+            ("a: &a [*a]\n".to_owned(), "line 1 column 8: an anchor contains itself"),
+            ("a: .inf\n".to_owned(), "line 1 column 4: this number is not finite"),
+            ("? [a]\n: b\n".to_owned(), "line 1 column 3: a key is required, as text"),
+        ];
+        for (text, words) in table {
+            assert_eq!(parse(&text), Err(words.to_owned()), "{text}");
+        }
     }
 }

@@ -25,7 +25,10 @@ use sd_notify::NotifyState;
 use syslog::{Facility, Formatter3164, LoggerBackend};
 
 use crate::config::{LogFormat, LogSettings, LogTarget};
-use x_msrv_engine::{NAME, error_chain::one_line};
+use x_msrv_engine::{
+    NAME,
+    error_chain::{self, one_line},
+};
 
 /// Where lines go, and how they begin.
 enum Target {
@@ -42,35 +45,50 @@ enum Target {
 
 struct Logger(Target);
 
-/// Why logging can't start. Blame: the host has no syslog socket, though one is configured.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot log to syslog")]
-pub struct LoggingError(#[from] syslog::Error);
+/// Where syslog listens, the first that is there.
+const SYSLOG_SOCKETS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
 
-/// Logs from here on as configured.
-///
-/// # Errors
-/// There is no syslog socket.
-pub fn start(settings: LogSettings) -> Result<(), LoggingError> {
-    let target = match settings.target {
-        LogTarget::Stderr => match journal_behind_stderr() {
-            Some(Ok(journal)) => Target::Journal(journal),
-            Some(Err(_)) => Target::JournalStream,
-            None if settings.format == LogFormat::Json => Target::Json,
-            None => Target::Stderr,
-        },
-        LogTarget::Syslog => {
-            let process = NAME.to_owned();
-            let formatter = Formatter3164 { facility: Facility::LOG_DAEMON, hostname: None, process, pid: std::process::id() };
-            // Not the crate's `init`: that falls back to UDP, where every line would be lost in silence.
-            Target::Syslog(Mutex::new(syslog::unix(formatter)?))
-        }
-    };
+/// Logs from here on as configured. Where no syslog listens, standard error has to do: a log is no reason to take no messages.
+pub fn start(settings: LogSettings) {
+    let (target, fault) = target(settings, &SYSLOG_SOCKETS);
     JSON.store(matches!(target, Target::Json), Ordering::Relaxed);
     if log::set_boxed_logger(Box::new(Logger(target))).is_ok() {
         log::set_max_level(settings.level);
     }
-    Ok(())
+    if let Some(fault) = fault {
+        log::warn!(cause = fault; "cannot log to syslog; logging to standard error instead");
+    }
+}
+
+/// Where lines go, and what is wrong with syslog where they were to go there.
+fn target(settings: LogSettings, sockets: &[&str]) -> (Target, Option<String>) {
+    let fault = match settings.target {
+        LogTarget::Stderr => None,
+        LogTarget::Syslog => match syslog(sockets) {
+            Ok(logger) => return (Target::Syslog(Mutex::new(logger)), None),
+            Err(fault) => Some(fault),
+        },
+    };
+    let target = match journal_behind_stderr() {
+        Some(Ok(journal)) => Target::Journal(journal),
+        Some(Err(_)) => Target::JournalStream,
+        None if settings.format == LogFormat::Json => Target::Json,
+        None => Target::Stderr,
+    };
+    (target, fault)
+}
+
+/// Not the crate's `init`: that falls back to UDP, where every line would be lost in silence.
+fn syslog(sockets: &[&str]) -> Result<syslog::Logger<LoggerBackend, Formatter3164>, String> {
+    let mut fault = String::new();
+    for socket in sockets {
+        let formatter = Formatter3164 { facility: Facility::LOG_DAEMON, hostname: None, process: NAME.to_owned(), pid: std::process::id() };
+        match syslog::unix_custom(formatter, socket) {
+            Ok(logger) => return Ok(logger),
+            Err(error) => fault = format!("{socket}: {}", error_chain::text(&error)),
+        }
+    }
+    Err(fault)
 }
 
 /// The last words of a run that failed: to standard error, or the journal behind it, and to the log if that is somewhere else.
@@ -205,13 +223,13 @@ impl Log for Logger {
             Target::Syslog(logger) => {
                 let Ok(mut logger) = logger.lock() else { return };
                 let sent = match record.level() {
-                    Level::Error => logger.err(text),
-                    Level::Warn => logger.warning(text),
-                    Level::Info => logger.info(text),
-                    Level::Debug | Level::Trace => logger.debug(text),
+                    Level::Error => logger.err(&text),
+                    Level::Warn => logger.warning(&text),
+                    Level::Info => logger.info(&text),
+                    Level::Debug | Level::Trace => logger.debug(&text),
                 };
                 if let Err(error) = sent {
-                    write_stderr(&format!("cannot log to syslog: {error}\n"));
+                    write_stderr(&format!("{} {:5} {text} (cannot log to syslog: {error})\n", now(), record.level()));
                 }
             }
         }
@@ -275,6 +293,29 @@ impl<'kvs> VisitSource<'kvs> for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every run ended with 78 on a host without a syslog daemon, or while it was restarted.
+    #[test]
+    fn without_a_syslog_socket_lines_go_to_standard_error_and_the_reason_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log").display().to_string();
+        let settings = LogSettings { level: LevelFilter::Error, target: LogTarget::Syslog, format: LogFormat::Text };
+        let (fallback, fault) = target(settings, &["/nonexistent/log", &path]);
+        assert!(!matches!(fallback, Target::Syslog(_)), "nobody listens");
+        assert!(fault.is_some_and(|fault| fault.starts_with(&path) && fault.contains("No such file")), "the last one is named");
+        let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+        let (found, fault) = target(settings, &["/nonexistent/log", &path]);
+        assert!(matches!(found, Target::Syslog(_)) && fault.is_none(), "{fault:?}");
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("set");
+        log::set_max_level(LevelFilter::Error);
+        let logger = Logger(found);
+        logger.log(&Record::builder().args(format_args!("hello")).level(Level::Error).target(FATAL).build());
+        let mut line = [0; 200];
+        let length = socket.recv(&mut line).expect("a line");
+        assert!(String::from_utf8_lossy(&line[..length]).ends_with("hello"), "{:?}", &line[..length]);
+        drop(socket);
+        logger.log(&Record::builder().args(format_args!("nobody hears it, and it ends well")).level(Level::Error).target(FATAL).build());
+    }
 
     #[test]
     fn a_line_is_the_message_and_its_values_and_never_two_lines_while_fields_keep_them_as_they_are() {

@@ -1,6 +1,6 @@
 //! Finding nsqd, connecting and subscribing.
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use futures_util::future::join_all;
 use log::{debug, warn};
@@ -44,6 +44,27 @@ fn left(until: Instant) -> Duration {
 pub(super) struct Place {
     pub(super) tcp: HostPort,
     http: Option<HostPort>,
+}
+
+impl Place {
+    /// An error, and who said that nsqd is there where that is probably what is wrong: nsqd tells nsqlookupd its machine's name, unless it is told another.
+    pub(super) fn explained(&self, error: NsqError) -> NsqError {
+        let is_loopback = || self.tcp.host == "localhost" || self.tcp.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        match error {
+            NsqError::Io { address, cause }
+                if self.http.is_some() && (is_unresolved(&cause) || cause.kind() == io::ErrorKind::ConnectionRefused && is_loopback()) =>
+            {
+                let words = format!("{cause} (nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here)");
+                NsqError::Io { address, cause: io::Error::new(cause.kind(), words) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether a name could not be resolved, of which the standard library leaves no more than its words.
+fn is_unresolved(cause: &io::Error) -> bool {
+    cause.to_string().starts_with("failed to lookup address information")
 }
 
 /// The nsqd that were found.
@@ -146,7 +167,7 @@ fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) ->
     for (place, attempt) in places.iter().zip(attempts) {
         match attempt {
             Ok(it) => reached.push(it),
-            Err(error) => failures.push((place, error)),
+            Err(error) => failures.push((place, place.explained(error))),
         }
     }
     // What only the configuration can mend is told, whoever else is down, and whatever the order.
@@ -234,8 +255,6 @@ pub(super) struct Lane {
     pub(super) late: u32,
     /// Whether a delivery was given back, at once or for later.
     pub(super) gave_back: bool,
-    /// Whether a settlement was refused.
-    pub(super) refused: bool,
     /// What they said last.
     pub(super) told: Option<Waiting>,
     pub(super) origin: Origin,
@@ -311,7 +330,6 @@ impl Lane {
             http,
             late: 0,
             gave_back: false,
-            refused: false,
             told,
             start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, available, statistics },
             lease: msg_timeout.max(LEASES[0]),

@@ -65,9 +65,12 @@ pub(super) async fn producers(
         Ok(Answer::Found(lookup)) => Ok(lookup.producers()),
         // nsqd answers 404 as well, in other words (`nsqlookupd/http.go`, `doLookup`).
         Ok(Answer::NotFound(body)) if String::from_utf8_lossy(&body).contains("TOPIC_NOT_FOUND") => Ok(Vec::new()),
-        Ok(Answer::NotFound(_)) => Err("this is no nsqlookupd (nsqd's own address belongs in `nsqd-tcp-address`)".into()),
-        Err(cause) if lookupd.port == LOOKUPD_TCP_PORT || is_not_http(&*cause) => {
-            Err(format!("{cause} (is this nsqlookupd's TCP port for nsqd? its HTTP port is 4161 by default)").into())
+        Ok(Answer::NotFound(_)) => Err("this is not nsqlookupd (nsqd's own address belongs in `nsqd-tcp-address`)".into()),
+        Err(cause) if is_not_http(&*cause) => {
+            Err("this is not an HTTP port: nsqlookupd's is required, 4161 by default (4160 is its TCP port for nsqd)".into())
+        }
+        Err(cause) if lookupd.port == LOOKUPD_TCP_PORT => {
+            Err(format!("{cause} (4160 is nsqlookupd's TCP port for nsqd; its HTTP port is 4161 by default)").into())
         }
         Err(cause) => Err(cause),
     }

@@ -39,7 +39,7 @@ impl NsqPublisher {
                 Ok((connection, _)) => {
                     return Ok(Self { connection, topic: settings.topic.clone(), timeout: settings.connect_timeout });
                 }
-                Err(error) => failure = connect_error(error),
+                Err(error) => failure = connect_error(place.explained(error)),
             }
         }
         Err(failure)

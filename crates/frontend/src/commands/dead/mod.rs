@@ -47,6 +47,9 @@ fn files(settings: &Settings, arguments: &SelectArgs) -> Result<Vec<PathBuf>, Co
     }
     let not_found =
         |cause: std::io::Error| CommandError::File { name: "dead letters".to_owned(), attempt: "look for", cause: cause.into() };
+    for path in wiring::compressed_letters(&settings.dead_letter).map_err(not_found)? {
+        warn!(path = path.display().to_string(); "compressed dead letters are not read; decompress the file to include them");
+    }
     wiring::letter_files(&settings.dead_letter).map_err(not_found)
 }
 

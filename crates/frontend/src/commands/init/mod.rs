@@ -17,6 +17,7 @@ use super::{CommandError, say};
 use crate::{
     cli::{InitArgs, Queue, StoreKind},
     config::{self, ConfigError, Namespace, Overrides, SetName, Settings, TableName},
+    duration,
     timer::Units,
 };
 use template::Template;
@@ -125,7 +126,8 @@ fn fault_of_word<T: ValueEnum>(text: &str) -> Option<String> {
 }
 
 fn fault_of_duration(text: &str) -> Option<String> {
-    humantime::parse_duration(text).err().map(|_| format!("`{text}` is no duration such as 10s or 5m"))
+    let wrong = || duration::calendar(text).unwrap_or_else(|| format!("`{text}` is not a duration such as 10s or 5m"));
+    duration::parse(text).is_none().then(wrong)
 }
 
 fn fault_of_number(text: &str) -> Option<String> {

@@ -4,7 +4,7 @@ mod silence;
 mod statistics;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::poll_fn,
     io,
     num::NonZeroI64,
@@ -71,6 +71,8 @@ pub struct NsqSource {
     /// Whether nothing has come since the queue was known to be empty.
     is_empty: bool,
     closing: Closing,
+    /// How nsqd has told that messages had timed out: each is warned of once.
+    timed_out: BTreeSet<&'static str>,
     frames: Vec<Frame>,
 }
 
@@ -100,6 +102,7 @@ impl NsqSource {
             bytes: 0,
             is_empty: false,
             closing: Closing::default(),
+            timed_out: BTreeSet::new(),
             frames: Vec::new(),
         })
     }
@@ -169,17 +172,18 @@ impl NsqSource {
             Frame::Response(_) => {}
             Frame::Error(text) => {
                 let text = String::from_utf8_lossy(&text);
-                let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED"].iter().any(|code| text.starts_with(code));
-                // Neither these two nor E_TOUCH_FAILED end the connection: the message had timed out, and comes again. Anything else does.
+                // None of these ends the connection: the message had timed out, and comes again. Anything else does.
+                let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"].into_iter().find(|code| text.starts_with(code));
                 let place = &mut self.lanes[lane];
-                if timed_out {
+                if timed_out.is_some_and(|code| code != "E_TOUCH_FAILED") {
                     self.closing.unconfirmed += 1;
                     place.proof.refused();
                     let trouble = || format!("nsqd at {} refuses a command: {text}", place.connection.address());
                     self.closing.trouble.get_or_insert_with(trouble);
                 }
                 // One line tells; where all messages of a run have timed out, thousands tell no more.
-                let level = if timed_out && std::mem::replace(&mut place.refused, true) { Level::Debug } else { Level::Warn };
+                let is_known = timed_out.is_some_and(|code| !self.timed_out.insert(code));
+                let level = if is_known { Level::Debug } else { Level::Warn };
                 log!(level, address = place.connection.address().to_string(), answer = text.as_ref(); "nsqd refuses a command");
             }
         }

@@ -1,0 +1,100 @@
+//! JSON as a tree in which no object has a field twice. `serde_json` keeps the last one in silence. Pure.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+/// Any JSON value; a duplicate field at any level is an error that names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unique(pub Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Unique(value)) = sequence.next_element()? {
+                    values.push(value);
+                }
+                Ok(Value::Array(values))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                let mut fields = Map::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
+                    }
+                    let Unique(value) = map.next_value()?;
+                    fields.insert(name, value);
+                }
+                Ok(Value::Object(fields))
+            }
+        }
+
+        deserializer.deserialize_any(Anything).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_without_duplicates_is_the_same_tree_as_ever() {
+        for text in
+            [r#"{"a": [1, -1, 0.5, null, true, "x", {"a": {"a": 1}}], "b": 18446744073709551615}"#, "null", "[]", r#""ü""#, "1e400", "[1"]
+        {
+            let (ours, theirs) = (serde_json::from_str::<Unique>(text), serde_json::from_str::<Value>(text));
+            assert_eq!(
+                ours.map(|Unique(value)| value).map_err(|error| error.to_string()),
+                theirs.map_err(|error| error.to_string()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_duplicate_field_is_found_at_every_level_whatever_its_value_and_however_it_is_written() {
+        for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": {}, "c": 1, "a": []}}]"#, r#"{"a": null, "\u0061": 2}"#] {
+            let error = serde_json::from_str::<Unique>(text).expect_err(text).to_string();
+            assert!(error.starts_with("duplicate field `a` at line 1 column "), "{error}");
+        }
+    }
+}
