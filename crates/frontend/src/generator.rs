@@ -17,6 +17,7 @@ use std::{
 use crate::{
     config::{self, FORMATS, Overrides, Settings},
     logging,
+    sandbox::{self, Sandbox},
     timer::can_be_instance,
 };
 use x_msrv_engine::error_chain;
@@ -40,7 +41,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// The names of the drop-ins. systemd reads those of a unit in the order of their names, wherever they are, so an administrator's come later.
 const PERIOD: &str = "00-period.conf";
 const TIMEOUTS: &str = "00-timeouts.conf";
-const METRICS: &str = "00-metrics.conf";
+const PATHS: &str = "00-paths.conf";
 
 /// An empty assignment clears every trigger of the timer.
 const CLEARED: &str = "[Timer]\nOnActiveSec=\n";
@@ -95,7 +96,9 @@ pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
                 if let Some(settings) = &settings {
                     warnings.extend(shared(&mut owners, &path, settings));
                     units.write_timeouts(&administrator, output, &origin, settings)?;
-                    units.write_metrics(output, &origin, settings)?;
+                    units.write_paths(output, &origin, settings)?;
+                    let hidden = sandbox::hidden_files(settings, &Sandbox::default()).into_iter();
+                    warnings.extend(hidden.map(|fault| format!("{}: {fault}", path.display())));
                 }
             }
             None => warnings.push(format!("passed over {}: no unit can have this name", path.display())),
@@ -220,17 +223,24 @@ impl Units {
         write(&output.join(format!("{}.service.d", self.name)), TIMEOUTS, &text)
     }
 
-    /// The right to write where the metrics go, beside the state directory the only place that a run writes to. It adds to what an administrator has set.
-    fn write_metrics(&self, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
-        let Some(metrics) = &settings.metrics else { return Ok(()) };
-        let folder = metrics.textfile.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
-        if folder.contains(char::is_control) {
-            return Ok(()); // no setting of a unit can hold it
+    /// The right to write to the folders of files that are not in the state directory. It adds to what an administrator has set.
+    fn write_paths(&self, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
+        let sandbox = Sandbox::default();
+        let folders: BTreeSet<_> = sandbox::folders_to_write(settings, &sandbox).collect();
+        let mut lines = String::new();
+        for folder in folders.iter().filter(|folder| **folder != Path::new("/")).map(|folder| folder.display().to_string()) {
+            if folder.contains(char::is_control) {
+                continue; // no setting of a unit can hold it
+            }
+            // systemd.syntax(7) for the quotes, systemd.unit(5) for the specifiers. What is not there is no error.
+            let folder = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+            writeln!(lines, "ReadWritePaths=\"-{folder}\"").expect("text grows");
         }
-        // systemd.syntax(7) for the quotes, systemd.unit(5) for the specifiers. What is not there is no error.
-        let folder = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-        let text = format!("{origin}# Where the metrics go.\n[Service]\nReadWritePaths=\"-{folder}\"\n");
-        write(&output.join(format!("{}.service.d", self.name)), METRICS, &text)
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{origin}# Where a run writes outside of the state directory.\n[Service]\n{lines}");
+        write(&output.join(format!("{}.service.d", self.name)), PATHS, &text)
     }
 
     /// The names by which an administrator may mean them.

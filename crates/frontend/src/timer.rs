@@ -92,6 +92,14 @@ impl Units {
         }))
     }
 
+    /// Asks systemd for settings of the service.
+    ///
+    /// # Errors
+    /// As with [`ask`](Self::ask).
+    pub fn service_properties<const COUNT: usize>(&self, names: [&str; COUNT]) -> Result<[String; COUNT], String> {
+        properties(&self.service(), "Service", names)
+    }
+
     /// The service's name.
     #[must_use]
     pub fn service(&self) -> String {

@@ -3,13 +3,21 @@
 use std::io::{self, Write as _};
 
 use super::{CommandError, written};
-use crate::{cli::CheckArgs, config::Settings, logging, wiring};
+use crate::{cli::CheckArgs, config::Settings, logging, sandbox, wiring};
 use x_msrv_engine::{error_chain, exit::Exit};
 
 pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<(), CommandError> {
     wiring::decoder(settings)?;
     written(write!(io::stdout(), "{settings}"))?;
+    of_service(settings);
     if arguments.connect { connect(settings).await } else { Ok(()) }
+}
+
+/// Warns of what the service could not do as it is configured, although whoever checks it can.
+pub(super) fn of_service(settings: &Settings) {
+    for warning in sandbox::warnings(settings) {
+        log::warn!("{warning}");
+    }
 }
 
 /// Asks queue, store and dead letter whether they are there, and names all that do not answer.

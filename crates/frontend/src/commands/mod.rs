@@ -231,7 +231,15 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Some(other) => (before.overrides(), other),
     };
-    let load = || load(path.as_deref(), flags.into_iter().chain(global.overrides()).collect());
+    // Its own output shows them.
+    let shows_warnings = matches!(command, Command::Status(_));
+    let load = || {
+        let settings = load(path.as_deref(), flags.into_iter().chain(global.overrides()).collect())?;
+        if !shows_warnings {
+            settings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        }
+        Ok::<_, CommandError>(settings)
+    };
     let done = |()| Exit::Success;
     let exit = match command {
         Command::Run(arguments) if arguments.dry_run => wait(dry_run::dry_run(&load()?, arguments.report))?.map(done),
@@ -240,6 +248,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
             let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
             let settings = init::init(&path, &arguments)?;
             logging::start(settings.log);
+            check::of_service(&settings);
             wait(check::connect(&settings))??;
             init::say_what_is_next(&path);
             Ok(Exit::Success)
@@ -272,9 +281,6 @@ fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError>
     logging::start(settings.log);
     for name in config::service_links(&overrides) {
         log::debug!(variable = name; "an environment variable of Kubernetes is ignored");
-    }
-    for warning in &settings.warnings {
-        log::warn!("{warning}");
     }
     Ok(settings)
 }
