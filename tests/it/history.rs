@@ -71,7 +71,7 @@ fn each_run_is_a_row_those_that_fail_as_well() {
     let failed = |run: &(String, i64, i64, Option<String>), code, words: &str| {
         run.0 == "failed" && run.1 == code && run.3.as_ref().is_some_and(|error| error.contains(words))
     };
-    assert!(failed(&runs[3], 78, "schema.json is not JSON") && failed(&runs[4], 69, "cannot reach nsqd at"), "{runs:?}");
+    assert!(failed(&runs[3], 78, "schema.json as JSON") && failed(&runs[4], 69, "cannot reach nsqd at"), "{runs:?}");
     assert_eq!(runs.len(), 5);
 }
 

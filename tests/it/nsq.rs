@@ -505,14 +505,86 @@ fn what_nsqd_refuses_before_it_has_read_it_is_told_in_its_own_words() {
     }
 }
 
+/// The channel was ephemeral: of 1,000 messages a run of N = 10 stored ten, and the other 990 were gone with it.
 #[test]
-fn without_a_channel_an_ephemeral_one_is_used_and_its_loss_is_told() {
+fn without_a_channel_what_a_run_does_not_take_is_there_for_the_next() {
+    let nsqd = Nsqd::start();
+    nsqd.publish("t", bodies(0..25));
+    let text = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t}}\nsqlite: {{path: store.db, set: s}}\n", nsqd.tcp);
+    let program = Program::new(&text);
+    assert!(program.run(&["check"]).stdout.contains("nsq.channel: x-msrv\n"));
+    for expected in [10, 10, 5] {
+        assert_eq!(program.drain(&["--idle-timeout", "300ms"])["stored"], expected);
+    }
+    assert_eq!(stored(&program), (0..25).collect());
+    program.write("orders.yml", &text);
+    assert!(program.bare(&["check", "-c", "orders.yml"]).stdout.contains("nsq.channel: x-msrv-orders\n"), "one of its own");
+}
+
+#[test]
+fn what_an_ephemeral_name_costs_is_told_by_check_status_and_run() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..3));
-    let program = Program::new(&format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t}}\nsqlite: {{path: store.db, set: s}}\n", nsqd.tcp));
-    let ended = program.run(&["run", "--report", "json"]);
-    assert_eq!(ended.report()["stored"], 3);
-    assert!(ended.stderr.contains("the channel is ephemeral") && ended.stderr.contains("channel=tail"), "{}", ended.stderr);
+    let program = program(&[&nsqd], "");
+    let cost = "nsq.channel: c#ephemeral is ephemeral: nsqd drops the channel, and all messages that a run leaves in it, when the run ends";
+    let told = |program: &Program| {
+        [&["check"][..], &["run"], &["status"]].map(|command| {
+            let ended = program.run(command);
+            format!("{}{}", ended.stdout, ended.stderr).contains(cost)
+        })
+    };
+    assert_eq!(told(&program), [false; 3]);
+    let program = program.env("X_MSRV__NSQ__CHANNEL", "c#ephemeral");
+    assert_eq!(told(&program), [true; 3]);
+    let status: serde_json::Value = serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
+    assert_eq!(status["warnings"], serde_json::json!([cost]));
+    let program = program.env("X_MSRV__DEAD_LETTER__NSQ__TOPIC", "d#ephemeral").env("X_MSRV__DEAD_LETTER__NSQ__CHANNEL", "e#ephemeral");
+    let told = program.run(&["check"]).stderr;
+    for words in
+        ["dead-letter.nsq.topic: d#ephemeral is ephemeral: nsqd keeps its messages in memory only", "dead-letter.nsq.channel: e#ephemeral"]
+    {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+/// With static addresses it was created, and drained for ever, exit 0, status ok.
+#[test]
+fn a_topic_with_a_mistyped_name_is_told_by_check_by_the_run_that_creates_it_and_by_status() {
+    let nsqd = Nsqd::with_statistics_beside(&[]);
+    nsqd.publish("orders", bodies(0..3));
+    let program = program(&[&nsqd], "").env("X_MSRV__NSQ__TOPIC", "odrers");
+    let said = |command: &[&str]| program.run(command).stderr;
+    let told = said(&["check", "--connect"]);
+    assert!(told.contains("no nsqd has the topic; the first run creates it") && told.contains("topic=odrers"), "{told}");
+    let told = said(&["run"]);
+    assert!(told.contains("the topic was not there, and is created now") && told.contains("topic=odrers"), "{told}");
+    assert!(!said(&["run"]).contains(" WARN "), "once, for a topic may be quiet");
+    said(&["run"]);
+    let told = said(&["check", "--connect"]);
+    assert!(told.contains("the topic has had no message since nsqd was started"), "{told}");
+    let status = program.run(&["status"]);
+    assert!(
+        status.code == Some(1) && status.stdout.contains("no run has ever received a message: is the topic `odrers` right?"),
+        "{status:?}"
+    );
+    nsqd.publish("odrers", bodies(0..1));
+    assert_eq!(program.drain(&[])["stored"], 1);
+    assert_eq!(program.run(&["status"]).code, Some(0), "it is a topic after all");
+    assert!(!said(&["check", "--connect"]).contains(" WARN "));
+}
+
+/// What was published before has gone to the other channels, and comes to nobody else.
+#[test]
+fn a_channel_that_is_created_beside_others_is_told_once() {
+    let nsqd = Nsqd::with_statistics_beside(&[]);
+    nsqd.make_channel("t", "archive");
+    nsqd.publish("t", bodies(0..3));
+    let program = program(&[&nsqd], "");
+    let told = program.run(&["check", "--connect"]).stderr;
+    assert!(told.contains("the topic has other channels, and not this one"), "{told}");
+    let told = program.run(&[]).stderr;
+    assert!(told.contains("the channel was not there, and is created now") && told.contains("channel=c"), "{told}");
+    assert!(!program.run(&[]).stderr.contains(" WARN "));
 }
 
 /// What is published while a run listens on a quiet queue is taken within the run.

@@ -113,6 +113,9 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 /// Runs at the end that were all full, and know what they left, after which a backlog that grows is a problem and no burst.
 const FULL_RUNS: usize = 3;
 
+/// Runs after which it is a problem that no message has ever come.
+const SILENT_RUNS: usize = 3;
+
 /// What is known of a pipeline.
 #[derive(Debug, Clone)]
 pub struct Known<'a> {
@@ -136,6 +139,10 @@ pub struct Known<'a> {
     pub servers: &'a [KnownServer],
     /// As what it is named in commands.
     pub pipeline: &'a Pipeline,
+    /// The topic, where messages come from one and no run has ever received a message.
+    pub silent_topic: Option<&'a str>,
+    /// What works in the configuration, and is not wise.
+    pub warnings: &'a [String],
 }
 
 /// What is known of a timer and its service.
@@ -259,6 +266,10 @@ impl Known<'_> {
         }
         if let Some((level, text)) = self.unreached(last) {
             add(level, text);
+        }
+        // nsqd creates a topic for whoever subscribes: a name that was mistyped is no error there.
+        if let Some(topic) = self.silent_topic.filter(|_| self.runs.len() >= SILENT_RUNS) {
+            add(Level::Warning, format!("no run has ever received a message: is the topic `{topic}` right?"));
         }
         if let Some(trend) = trend
             && let Some(text) = self.falls_behind(&trend)
@@ -471,6 +482,8 @@ mod tests {
             timer: Some(timer),
             servers: &[],
             pipeline: &DEFAULT,
+            silent_topic: None,
+            warnings: &[],
         }
     }
 

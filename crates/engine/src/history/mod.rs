@@ -247,6 +247,14 @@ impl History {
         Ok(totals::all(&self.connection)?.last_success())
     }
 
+    /// Whether a run that is remembered has received a message.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn has_received(&self) -> Result<bool, AnyError> {
+        Ok(self.connection.query_row("SELECT EXISTS (SELECT 1 FROM runs WHERE received > 0)", [], |row| row.get(0))?)
+    }
+
     /// The servers of the queue that runs know, by name.
     ///
     /// # Errors

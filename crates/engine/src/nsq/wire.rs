@@ -74,7 +74,9 @@ pub struct WireMessage {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// A size that no frame can have, or one over the limit.
-    #[error("a frame of {size} bytes was announced, 4 to {limit} are allowed")]
+    #[error(
+        "a frame of {size} bytes was announced, 4 to {limit} are allowed: it is not nsqd, or takes messages far over `max-message-size`"
+    )]
     Size {
         /// As announced.
         size: i32,

@@ -174,8 +174,8 @@ pub(crate) enum Command {
     /// It asks the history of the runs, and systemd for the timer; neither queue nor store.
     ///
     /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also that of every error. It is a warning when no run
-    /// has succeeded for 3 periods, when the last run failed or did not reach a known server of the queue, when the timer is not active, and when the
-    /// backlog grows although runs take all that they may. It is critical when no run has succeeded for 10 periods, or for twice the age of --warning if
+    /// has succeeded for 3 periods, when the last run failed or did not reach a known server of the queue, when the timer is not active, when the
+    /// backlog grows although runs take all that they may, and when no run has ever received a message from an NSQ topic. It is critical when no run has succeeded for 10 periods, or for twice the age of --warning if
     /// that is longer, and when a known server was not reached for 10 periods.
     ///
     /// A period is the time between two starts by the timer. No run is late before the timer has started it, and a pipeline without a timer is never late

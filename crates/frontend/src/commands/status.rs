@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{CommandError, history::read, written};
 use crate::{
     cli::StatusArgs,
-    config::Settings,
+    config::{Settings, SourceSettings},
     pipeline::Pipeline,
     status::{Known, Level, Problem, Timer, interval, level},
     terminal::{Paint, Style, number, span},
@@ -44,6 +44,8 @@ struct Status<'a> {
     backlog: Option<Backlog>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unreached: Vec<Unreached<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
     lately: Lately,
 }
 
@@ -96,6 +98,8 @@ pub(super) struct Asked {
     timer: Option<Result<Timer, String>>,
     servers: Vec<KnownServer>,
     pipeline: Pipeline,
+    silent_topic: Option<String>,
+    warnings: Vec<String>,
 }
 
 impl Asked {
@@ -105,8 +109,14 @@ impl Asked {
         let timer = Units::of(&settings.file).and_then(|units| units.ask(now).transpose());
         let window = LOOKED_AT.0.max(interval(period, now.realtime, timer.as_ref(), None).saturating_mul(LOOKED_AT.1));
         let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
-        let all = |history: &History| Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?, history.servers()?));
-        let (runs, last, last_success, servers) = read(settings, all)?.unwrap_or_default();
+        let all = |history: &History| {
+            Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?, history.servers()?, history.has_received()?))
+        };
+        let (runs, last, last_success, servers, has_received) = read(settings, all)?.unwrap_or_default();
+        let silent_topic = match &settings.source {
+            SourceSettings::Nsq(nsq) if !has_received => Some(nsq.topic.to_string()),
+            SourceSettings::Nsq(_) | SourceSettings::Sqlite(_) => None,
+        };
         let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
         Ok(Self {
             name,
@@ -120,6 +130,8 @@ impl Asked {
             timer,
             servers,
             pipeline: Pipeline::of(&settings.file),
+            silent_topic,
+            warnings: settings.warnings.clone(),
         })
     }
 
@@ -135,6 +147,8 @@ impl Asked {
             timer: self.timer.as_ref(),
             servers: &self.servers,
             pipeline: &self.pipeline,
+            silent_topic: self.silent_topic.as_deref(),
+            warnings: &self.warnings,
         }
     }
 }
@@ -183,6 +197,7 @@ fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) 
             drained_in_seconds: trend.time_to_drain().map(|time| time.as_secs()),
         }),
         unreached: known.servers.iter().filter_map(unreached).collect(),
+        warnings: known.warnings,
         lately: Lately {
             seconds: window.as_secs(),
             runs: summary.runs,
@@ -216,7 +231,8 @@ fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint)
     for problem in others {
         writeln!(text, "  {}: {}", state(problem.level), one_line(&problem.text)).expect("text grows");
     }
-    for (label, words) in lines(known, window) {
+    let warnings = known.warnings.iter().map(|warning| ("warning".to_owned(), warning.clone()));
+    for (label, words) in lines(known, window).into_iter().chain(warnings) {
         writeln!(text, "  {}{}", paint.paint(Style::Dim, &format!("{label:<11}")), one_line(&words)).expect("text grows");
     }
     text

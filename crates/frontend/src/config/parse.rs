@@ -111,6 +111,8 @@ struct Common {
 struct Paths {
     state: PathBuf,
     configuration: PathBuf,
+    /// The configuration's name.
+    pipeline: String,
     /// The history's name where none is configured.
     history: String,
 }
@@ -125,8 +127,9 @@ impl Paths {
         };
         // A state directory is for one configuration; a folder by hand may hold several.
         let is_shared = state == configuration && file.file_stem().is_some_and(|name| name != NAME);
-        let history = if is_shared { format!("{}-history.db", name_of(file)) } else { "history.db".to_owned() };
-        Self { state, configuration, history }
+        let pipeline = name_of(file);
+        let history = if is_shared { format!("{pipeline}-history.db") } else { "history.db".to_owned() };
+        Self { state, configuration, pipeline, history }
     }
 
     fn secret(&self, secret: Secret) -> Secret {
@@ -215,7 +218,7 @@ fn nsq_source(shape: NsqShape, common: &Common, paths: &Paths) -> Result<source:
     Ok(source::nsq::Settings {
         servers,
         topic: shape.topic.0,
-        channel: shape.channel.map_or_else(ChannelName::ephemeral, |Parsed(channel)| channel),
+        channel: shape.channel.map_or_else(|| ChannelName::of_pipeline(&paths.pipeline), |Parsed(channel)| channel),
         max_in_flight: max_in_flight("nsq.max-in-flight", shape.max_in_flight, &common.limits)?,
         max_message_size: common.max_message_size,
         connect_timeout: common.connect_timeout,

@@ -219,6 +219,8 @@ mod tests {
             timer: None,
             servers: &[],
             pipeline: &crate::pipeline::Pipeline::default(),
+            silent_topic: None,
+            warnings: &[],
         };
         let (problems, since) = (known.problems(&[]), Duration::from_secs(86_400));
         Page { known: &known, problems: &problems, runs, since, host: Some("host"), file: "/etc/x-msrv/x-msrv.yml", settings }.html()

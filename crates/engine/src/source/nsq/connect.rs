@@ -135,6 +135,8 @@ pub(super) async fn connect(settings: &Settings) -> Result<Connected, SourceErro
     let Found { mut places, lookupds: mut named, are_all } = discover(settings, until).await?;
     shuffle(&mut places);
     let attempts = join_all(places.iter().map(|place| Lane::open(settings, &identity, place, until))).await;
+    let before: Vec<_> = attempts.iter().flatten().map(|lane| lane.before).collect();
+    warn_of_what_is_made(settings, &before);
     let is_found = matches!(settings.servers, Servers::Lookupd(_));
     let nsqd = |(place, attempt): (&Place, &Result<Lane, NsqError>)| Server {
         name: format!("nsqd at {}", place.tcp),
@@ -207,7 +209,9 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
             }
         }
     }
-    probed(settings).await.map(drop)
+    let found = probed(settings).await?;
+    warn_of_what_is_missing(settings, &found.places).await;
+    Ok(())
 }
 
 /// The nsqd that were found, of which one at least answers.
@@ -236,14 +240,54 @@ pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
         return Ok(None);
     }
     let ask = async |place: &Place| {
-        let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none());
-        let beside = port.map(|port| HostPort { host: place.tcp.host.clone(), port });
-        let http = place.http.clone().or(beside)?;
+        let http = place.http.clone().or_else(|| statistics_beside(settings, place))?;
         let told = lookup::waiting(&http, &settings.topic, &settings.channel, None, Bounds::of(settings.connect_timeout)).await;
         told.ok().map(|told| told.available)
     };
     let all = join_all(places.iter().map(ask)).await;
     Ok(all.into_iter().try_fold(0_u64, |sum, available| Some(sum.saturating_add(available?))))
+}
+
+/// What one nsqd had before somebody subscribed; `None` where it does not tell.
+type Before = Option<Option<lookup::Topic>>;
+
+/// Where an nsqd that no nsqlookupd named tells its statistics by default. With TLS nothing is said in plain to an address that nobody named.
+fn statistics_beside(settings: &Settings, place: &Place) -> Option<HostPort> {
+    let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none())?;
+    Some(HostPort { host: place.tcp.host.clone(), port })
+}
+
+/// A topic or a channel that is not there is made by whoever subscribes: with a name that was mistyped a run would find it empty for ever.
+fn warn_of_what_is_made(settings: &Settings, before: &[Before]) {
+    let topic = settings.topic.to_string();
+    let is_new = |topic: &lookup::Topic| !topic.has_channel && topic.has_others;
+    let known: Option<Vec<_>> = before.iter().copied().collect();
+    let Some(known) = known.filter(|known| !known.is_empty()) else { return };
+    if known.iter().all(Option::is_none) {
+        warn!(topic = topic; "the topic was not there, and is created now; no message comes if its name is wrong");
+    } else if known.iter().flatten().all(is_new) && !settings.channel.is_ephemeral() {
+        let channel = settings.channel.to_string();
+        warn!(topic = topic, channel = channel; "the channel was not there, and is created now; it gets only messages that are published from now on");
+    }
+}
+
+/// The same for somebody who only looks.
+async fn warn_of_what_is_missing(settings: &Settings, places: &[Place]) {
+    let ask = async |place: &Place| {
+        let http = place.http.clone().or_else(|| statistics_beside(settings, place))?;
+        lookup::topic(&http, &settings.topic, &settings.channel, Bounds::of(settings.connect_timeout)).await.ok()
+    };
+    let known: Option<Vec<_>> = join_all(places.iter().map(ask)).await.into_iter().collect();
+    let Some(known) = known.filter(|known| !known.is_empty()) else { return };
+    let (topic, channel) = (settings.topic.to_string(), settings.channel.to_string());
+    let topics = || known.iter().flatten();
+    if topics().next().is_none() {
+        warn!(topic = topic; "no nsqd has the topic; the first run creates it, and no message comes if its name is wrong");
+    } else if !topics().any(|topic| topic.had_messages) {
+        warn!(topic = topic; "the topic has had no message since nsqd was started; is its name right?");
+    } else if topics().all(|topic| !topic.has_channel && topic.has_others) && !settings.channel.is_ephemeral() {
+        warn!(topic = topic, channel = channel; "the topic has other channels, and not this one; it gets only messages that are published after the first run");
+    }
 }
 
 /// A subscribed connection.
@@ -257,6 +301,8 @@ pub(super) struct Lane {
     pub(super) gave_back: bool,
     /// What they said last.
     pub(super) told: Option<Waiting>,
+    /// What they said before we subscribed.
+    before: Before,
     pub(super) origin: Origin,
     pub(super) start: LaneStart,
     pub(super) lease: Duration,
@@ -316,7 +362,8 @@ impl Lane {
     async fn open(settings: &Settings, identity: &Identity, place: &Place, until: Instant) -> Result<Self, NsqError> {
         let address = &place.tcp;
         let late = || NsqError::Io { address: address.clone(), cause: io::Error::new(io::ErrorKind::TimedOut, "no answer in time") };
-        let (mut connection, limits) = Connection::open(address, identity, left(until)).await?;
+        let (opened, before) = Self::beside(settings, place, Connection::open(address, identity, left(until))).await;
+        let (mut connection, limits) = opened?;
         let asked = Instant::now();
         wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
         timeout(left(until), connection.response()).await.map_err(|_| late())??;
@@ -331,11 +378,38 @@ impl Lane {
             late: 0,
             gave_back: false,
             told,
+            before,
             start: LaneStart { max_rdy: limits.max_rdy_count.get(), round_trip, available, statistics },
             lease: msg_timeout.max(LEASES[0]),
             proof: Proof::new(msg_timeout, Instant::now()),
             closing: CloseState::Open,
         })
+    }
+
+    /// Asks what nsqd knows of topic and channel while the connection is made, for about as long as that takes: subscribing is not put off by it.
+    async fn beside<T>(
+        settings: &Settings,
+        place: &Place,
+        opening: impl Future<Output = Result<T, NsqError>>,
+    ) -> (Result<T, NsqError>, Before) {
+        // Where nsqlookupd names an nsqd, it has the topic.
+        let http = statistics_beside(settings, place).filter(|_| place.http.is_none());
+        let Some(http) = http else { return (opening.await, None) };
+        let began = Instant::now();
+        let asking = lookup::topic(&http, &settings.topic, &settings.channel, Bounds::of(settings.connect_timeout));
+        tokio::pin!(opening, asking);
+        let mut told = None;
+        let opened = loop {
+            tokio::select! {
+                biased;
+                opened = &mut opening => break opened,
+                answer = &mut asking, if told.is_none() => told = Some(answer),
+            }
+        };
+        if told.is_none() && opened.is_ok() {
+            told = timeout(Duration::from_millis(10) + began.elapsed(), asking).await.ok();
+        }
+        (opened, told.and_then(Result::ok))
     }
 
     pub(super) fn put_rdy(&mut self, rdy: u32) {

@@ -90,6 +90,9 @@ pub struct Stats {
 #[derive(Deserialize)]
 struct TopicStats {
     depth: u64,
+    /// Messages since nsqd was started.
+    #[serde(default)]
+    message_count: u64,
     #[serde(default)]
     paused: bool,
     channels: Option<Vec<ChannelStats>>,
@@ -113,6 +116,17 @@ struct ClientStats {
     message_count: u64,
     in_flight_count: u64,
     ready_count: u64,
+}
+
+/// What one nsqd knows of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// Whether it has a message, or had one since nsqd was started.
+    pub had_messages: bool,
+    /// Whether the channel is there.
+    pub has_channel: bool,
+    /// Whether other channels are there: what was published before has gone to these.
+    pub has_others: bool,
 }
 
 /// What one nsqd says of a channel.
@@ -161,6 +175,19 @@ impl Waiting {
 }
 
 impl Stats {
+    /// What is known of the topic that was asked for; `None` where there is no such topic.
+    #[must_use]
+    pub fn topic(&self, channel: &ChannelName) -> Option<Topic> {
+        let topic = self.topics.iter().flatten().next()?;
+        let channel = channel.to_string();
+        let channels = || topic.channels.iter().flatten();
+        Some(Topic {
+            had_messages: topic.message_count > 0 || topic.depth > 0 || channels().any(|channel| channel.depth > 0),
+            has_channel: channels().any(|found| found.channel_name == channel),
+            has_others: channels().any(|found| found.channel_name != channel),
+        })
+    }
+
     /// Whether they are about the topic that was asked for, and about `channel` where one is named. nsqd that does not have them answers without them.
     fn are_of(&self, channel: Option<&ChannelName>) -> bool {
         let is_asked_for = |topic: &TopicStats| {
@@ -196,6 +223,18 @@ impl Stats {
         }
         told
     }
+}
+
+/// Asks one nsqd, by its HTTP address, what it knows of a topic; subscribing makes what is not there.
+pub(super) async fn topic(
+    http: &HostPort,
+    topic: &TopicName,
+    channel: &ChannelName,
+    bounds: Bounds,
+) -> Result<Option<Topic>, Box<dyn Error + Send + Sync>> {
+    let path = format!("/stats?format=json&include_mem=false&include_clients=false&topic={}", escape(topic));
+    let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else { return Err("no statistics at this address".into()) };
+    Ok(stats.topic(channel))
 }
 
 /// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`, which is subscribed to it. Without one, what
@@ -263,6 +302,24 @@ mod tests {
         ] {
             assert_eq!((are_of(text, Some(&channel)), are_of(text, None)), (of_channel, of_topic), "{text}");
         }
+    }
+
+    #[test]
+    fn a_topic_that_nobody_has_published_to_is_told_apart_from_one_that_is_empty_now() {
+        let topic = |text: &str| serde_json::from_str::<Stats>(text).expect("statistics").topic(&"c".parse().expect("a name"));
+        assert_eq!(topic(r#"{"topics":[]}"#), None);
+        assert_eq!(topic(r#"{"topics":null}"#), None);
+        let of = |had_messages, has_channel, has_others| Some(Topic { had_messages, has_channel, has_others });
+        assert_eq!(topic(r#"{"topics":[{"depth":0,"message_count":0,"channels":[]}]}"#), of(false, false, false));
+        assert_eq!(
+            topic(r#"{"topics":[{"depth":0,"message_count":9,"channels":[{"channel_name":"c","depth":0}]}]}"#),
+            of(true, true, false)
+        );
+        // nsqd was restarted, and has its backlog from the disk.
+        assert_eq!(
+            topic(r#"{"topics":[{"depth":0,"message_count":0,"channels":[{"channel_name":"d","depth":3}]}]}"#),
+            of(true, false, true)
+        );
     }
 
     #[test]

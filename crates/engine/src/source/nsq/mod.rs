@@ -35,7 +35,7 @@ pub struct Settings {
     pub servers: Servers,
     /// What is consumed.
     pub topic: TopicName,
-    /// As what; an ephemeral channel where none was configured.
+    /// As what.
     pub channel: ChannelName,
     /// Messages that are unsettled at most, over all nsqd.
     pub max_in_flight: NonZeroU64,

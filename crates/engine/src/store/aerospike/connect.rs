@@ -132,7 +132,26 @@ fn plain(text: &str) -> String {
         let follows_error = index.checked_sub(1).is_some_and(|before| words[before] == "Error");
         !(words[*index] == "Error" && code_follows || is_code(words[*index]) && follows_error)
     };
-    (0..words.len()).filter(keep).map(|index| words[index]).collect::<Vec<_>>().join(" ")
+    let text = (0..words.len()).filter(keep).map(|index| words[index]).collect::<Vec<_>>().join(" ");
+    without_its_steps(&text)
+}
+
+/// Without what the client was doing when it failed, which is to connect.
+fn without_its_steps(text: &str) -> String {
+    const NOT_AEROSPIKE: &str = "Invalid argument: Invalid size for info command buffer: ";
+    let text = text.replace("Unable to communicate with server cluster: ", "").replace("Failed to resolve host aliases caused by: ", "");
+    let text = text.replace(" Error during an I/O operation: ", ": ");
+    let text = match text.split_once("Failed to connect to [").and_then(|(before, rest)| Some((before, rest.split_once("host(s): ")?.1))) {
+        Some((before, hosts)) => format!("{before}{hosts}"),
+        None => text,
+    };
+    let mut parts = text.split(NOT_AEROSPIKE);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str("what answers there does not speak Aerospike's protocol");
+        plain.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit()));
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -143,5 +162,17 @@ mod tests {
     fn the_client_s_words_are_one_line_without_its_codes() {
         let text = "Error -8: Unable to connect: 127.0.0.1:9\n\tError -1: I/O: Connection refused (os error 111)\n";
         assert_eq!(plain(text), "Unable to connect: 127.0.0.1:9 I/O: Connection refused (os error 111)");
+        let cases = [
+            ("h:1 Error during an I/O operation: Connection refused", "h:1: Connection refused"),
+            ("h:1 Failed to resolve host aliases caused by: Error during an I/O operation: unknown", "h:1: unknown"),
+            (
+                "h:1 Invalid argument: Invalid size for info command buffer: 75107222706512",
+                "h:1 what answers there does not speak Aerospike's protocol",
+            ),
+        ];
+        for (words, expected) in cases {
+            let text = format!("Error -8: Unable to communicate with server cluster: Failed to connect to [1] host(s): {words}");
+            assert_eq!(plain(&text), expected);
+        }
     }
 }

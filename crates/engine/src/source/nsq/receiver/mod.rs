@@ -82,9 +82,6 @@ impl NsqSource {
     /// # Errors
     /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not answer is warned of.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
-        if settings.channel.is_ephemeral() {
-            warn!(channel = settings.channel.to_string(); "the channel is ephemeral: what this run does not take is lost to it");
-        }
         let Connected { lanes, servers, are_all } = connect::connect(settings).await?;
         Ok(Self {
             settings: settings.clone(),
