@@ -83,6 +83,23 @@ fn whatever_rule_a_table_has_only_the_record_that_breaks_it_is_refused() {
     }
 }
 
+/// A trigger that lets nothing through, while somebody works on the table for instance, cost every message its place in the queue.
+#[test]
+fn a_rule_that_lets_no_record_through_is_the_table_s_fault_and_costs_no_message() {
+    let closed = |action: &str| format!("{OURS} CREATE TRIGGER closed BEFORE INSERT ON t BEGIN SELECT RAISE({action}); END");
+    for (sql, words) in [
+        (closed("ABORT, 'closed for repairs'"), "closed for repairs"),
+        (closed("IGNORE"), "a trigger ignored it"),
+        ("CREATE TABLE t (gid INTEGER PRIMARY KEY, document)".to_owned(), "datatype mismatch"),
+    ] {
+        let program = prepared(&sql, b"{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n");
+        let ended = program.run(&["run", "--report", "json"]);
+        let report = ended.report();
+        assert_eq!((ended.code, report["requeued"].as_u64(), report["rejected"].as_u64()), (Some(78), Some(3), Some(0)), "{ended:?}");
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
+
 /// With a collation that takes `a` for `A` the record of one message was written over that of another.
 #[test]
 fn a_key_that_a_collation_takes_for_another_s_changes_no_row_of_that() {
