@@ -1,8 +1,9 @@
 //! A message's body: decoding, the schema, fields that are chosen and named anew, and what Aerospike and SQLite make of it.
 
-use std::{iter::zip, sync::Arc, time::SystemTime};
+use std::{io::Write as _, iter::zip, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use x_msrv_engine::{
     dead_letter::Letter,
     decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Rejection, Rules, Schema, Shape, parse_object},
@@ -45,6 +46,8 @@ thread_local! {
 struct Decoders {
     big_integers: BigIntegers,
     plain: Decoder,
+    /// For bodies that are compressed.
+    inflating: Decoder,
     with_schema: Decoder,
     with_keys: [Decoder; 3],
     with_shapes: [Decoder; 4],
@@ -79,6 +82,7 @@ impl Decoders {
         Self {
             big_integers,
             plain: decoder(KeyRule::Message, None),
+            inflating: Decoder { encoding: ContentEncoding::Gzip, ..decoder(KeyRule::Message, None) },
             with_schema: decoder(KeyRule::Message, Some(schema)),
             with_shapes: rules().map(|rules| Decoder { shape: Some(Arc::new(shape(rules))), ..decoder(KeyRule::Message, None) }),
             with_keys: [KeyRule::BodyHash, KeyRule::Field("/id".into()), KeyRule::Field("/l/0/~1".into())].map(|key| decoder(key, None)),
@@ -118,10 +122,35 @@ impl Decoders {
             }
         }
         self.check_shapes(&message, &decoded);
+        self.check_compressed(&message, &decoded);
     }
 }
 
+/// How a body begins that is compressed with gzip.
+const GZIP: &[u8] = b"\x1f\x8b";
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).expect("a Vec takes it");
+    encoder.finish().expect("a Vec takes it")
+}
+
 impl Decoders {
+    /// What is compressed is the same record; what is not is left as it is, and what only begins so is refused in words.
+    fn check_compressed(&self, message: &Message, decoded: &Result<Record, Rejection>) {
+        let is_gzip = message.body.starts_with(GZIP);
+        match self.inflating.decode(message) {
+            Err(rejection) if is_gzip => is_told_in_a_line(message, &rejection),
+            Ok(_) if is_gzip => {}
+            same => assert_eq!(same, *decoded),
+        }
+        let compressed = Message { body: gzip(&message.body).into(), ..message.clone() };
+        match self.inflating.decode(&compressed) {
+            Err(Rejection::NotJson(fault)) if is_gzip => assert!(fault.ends_with("twice"), "{fault}"),
+            same => assert_eq!(same, *decoded),
+        }
+    }
+
     /// Whatever is left of a document is a record that both stores can hold, or that Aerospike refuses for a name that nobody made longer.
     fn check_shapes(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         for decoder in &self.with_shapes {

@@ -202,12 +202,13 @@ impl DeadLetterSettings {
     fn lines(&self) -> Lines {
         match self {
             Self::Log => vec![("dead-letter", "log".to_owned())],
-            Self::File(file) => vec![
-                ("dead-letter.file.path", file.path.display().to_string()),
-                ("dead-letter.file.max-size", file.max_size.to_string()),
-                ("dead-letter.file.max-files", file.max_files.map_or("(no limit)".to_owned(), |most| most.to_string())),
-                ("dead-letter.file.max-age", file.max_age.map_or("(no limit)".to_owned(), |age| Span(age).to_string())),
-            ],
+            Self::File(file) => {
+                [("dead-letter.file.path", file.path.display().to_string()), ("dead-letter.file.max-size", file.max_size.to_string())]
+                    .into_iter()
+                    .chain(file.max_files.map(|most| ("dead-letter.file.max-files", most.to_string())))
+                    .chain(file.max_age.map(|age| ("dead-letter.file.max-age", Span(age).to_string())))
+                    .collect()
+            }
             Self::Nsq(nsq, _) => [
                 ("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)),
                 ("dead-letter.nsq.topic", nsq.topic.to_string()),
