@@ -353,10 +353,12 @@ fn send_and_dead_take_a_name_as_the_others_do_unless_it_is_a_file_s() {
         let ended = program.bare(arguments);
         assert!(ended.code == Some(78) && ended.stderr.contains("/etc/x-msrv/nonesuch.yml"), "{arguments:?}: {}", ended.stderr);
     }
-    let ended = program.run(&["send", "nonesuch"]);
-    assert!(ended.code == Some(2) && ended.stderr.contains("not by both"), "{}", ended.stderr);
-    let ended = program.run(&["send", "nonesuch.ndjson"]);
-    assert!(ended.code == Some(66) && ended.stderr.contains("cannot open nonesuch.ndjson"), "{}", ended.stderr);
+    for (words, file) in [(&["send", "nonesuch"][..], "nonesuch"), (&["dead", "list", "nonesuch"], "nonesuch")] {
+        let ended = program.run(words);
+        assert!(ended.code == Some(66) && ended.stderr.contains(&format!("cannot open {file}")), "it can only be a file: {}", ended.stderr);
+    }
+    let ended = program.bare(&["dead", "list", "nonesuch.ndjson"]);
+    assert!(!ended.stderr.contains("/etc/x-msrv/nonesuch"), "{}", ended.stderr);
     program.write("lines", "{}\n");
     for arguments in [&["send", "lines"][..], &["send", "-"]] {
         assert_eq!(program.run(arguments).code, Some(0), "{arguments:?}");

@@ -278,7 +278,7 @@ fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
     std::fs::write(&path, kept[..2].join("\n") + "\n").expect("written");
     assert_eq!(said(&program, &["purge", "--all"]), "letters removed: 2 (1 not-object, 1 too-large)");
     assert!(!path.exists(), "a file without letters is removed");
-    assert_eq!(said(&program, &["list"]), "letters: 0");
+    assert!(said(&program, &["list"]).ends_with("letters: 0"));
     program.run_with_input(&["send"], b"{b\n");
     program.drain(&[]);
     assert_eq!(program.letters().len(), 1, "and made again");
@@ -536,4 +536,55 @@ fn letters_over_the_age_are_deleted_by_a_run_that_rejects_nothing() {
     let ended = program.run(&["run"]);
     assert!(ended.code == Some(0) && ended.stderr.contains("letters=1 not-replayed=1 limit=max-age"), "{}", ended.stderr);
     assert_eq!(files(&program), [""; 0]);
+}
+
+/// `dead replay` of one configuration sent the letters of the other to the wrong queue, for both kept them in one file.
+#[test]
+fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
+    let program = Program::new("");
+    let configuration = |name: &str| format!("embedded-queue: {{path: {name}-queue.db}}\nsqlite: {{path: store.db, set: {name}}}\n");
+    for name in ["a", "b"] {
+        program.write(&format!("{name}.yml"), &configuration(name));
+    }
+    let of = |name: &str, arguments: &[&str]| {
+        let ended = program.bare(&[arguments, &["-c", &format!("{name}.yml")]].concat());
+        assert_eq!(ended.code, Some(0), "{name} {arguments:?}: {}", ended.stderr);
+        ended
+    };
+    program.write("lines", "[]\n");
+    for name in ["a", "b"] {
+        of(name, &["send", "lines"]);
+        of(name, &["run"]);
+    }
+    let source = |file: &str| program.letters_in(file)[0]["source"].as_str().expect("a source").to_owned();
+    assert_ne!(source("a-dead-letter.ndjson"), source("b-dead-letter.ndjson"));
+    assert!(!program.path("dead-letter.ndjson").exists());
+    // As they were until 0.1.0: in one file. Who moves them there by hand has the same.
+    let both: Vec<_> = ["a", "b"].map(|name| std::fs::read(program.path(&format!("{name}-dead-letter.ndjson"))).expect("letters")).concat();
+    program.write("dead-letter.ndjson", &String::from_utf8(both).expect("text"));
+    for name in ["a", "b"] {
+        std::fs::remove_file(program.path(&format!("{name}-dead-letter.ndjson"))).expect("removed");
+    }
+    let listed = of("a", &["dead", "list", "--json"]);
+    assert!(listed.stdout.lines().count() == 1 && listed.stderr.contains("letters of other queues, which are left alone: 1"), "{listed:?}");
+    assert!(of("a", &["dead", "replay"]).stderr.contains("letters sent: 1, sent before: 0"));
+    assert!(of("a", &["dead", "replay"]).stderr.contains("letters sent: 0, sent before: 1"));
+    assert!(of("a", &["dead", "purge", "--all"]).stderr.contains("letters removed: 1"));
+    assert!(
+        of("b", &["dead", "replay"]).stderr.contains("letters sent: 1, sent before: 0"),
+        "it was neither sent nor removed with the other's"
+    );
+    let named = of("a", &["dead", "list", "--all", "--json", "dead-letter.ndjson"]);
+    assert!(named.stdout.contains(&source("dead-letter.ndjson")), "a file that is named is meant as a whole: {}", named.stdout);
+    // The file is that of x-msrv.yml, and may have letters of its neighbours.
+    program.write("x-msrv.yml", &configuration("x"));
+    assert!(of("x-msrv", &["dead", "replay", "--all"]).stderr.contains("letters sent: 0"));
+}
+
+/// "letters: 0" was all, whether there had ever been a file or not.
+#[test]
+fn a_file_of_letters_that_is_not_there_is_told() {
+    let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n");
+    let ended = program.run(&["dead", "list"]);
+    assert!(ended.code == Some(0) && ended.stderr.contains("there is no file of dead letters: "), "{}", ended.stderr);
 }

@@ -1,15 +1,15 @@
 //! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and nowhere above.
 
 use std::{
-    io,
+    fs, io,
     num::{NonZeroI64, NonZeroU64},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 
-use crate::config::{DeadLetterSettings, Settings, SourceSettings, StoreSettings};
+use crate::config::{self, DeadLetterSettings, Overrides, Settings, SourceSettings, StoreSettings};
 use x_msrv_engine::{
     dead_letter::{self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
     decode::{Decoder, Schema, SchemaError},
@@ -116,14 +116,49 @@ pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
     }
 }
 
-/// The files of dead letters that there are, the oldest first.
+/// A file of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetterFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether letters of other configurations may be in it.
+    pub is_shared: bool,
+}
+
+/// Returns the files of dead letters that there are, the oldest first: the one that configurations of a folder shared once, and their own.
 ///
 /// # Errors
 /// We may not look into their folder.
-pub fn letter_files(settings: &DeadLetterSettings) -> io::Result<Vec<PathBuf>> {
+pub fn letter_files(settings: &Settings) -> io::Result<Vec<LetterFile>> {
+    let (DeadLetterSettings::File(own) | DeadLetterSettings::Nsq(_, own)) = &settings.dead_letter else { return Ok(Vec::new()) };
+    let all = |path: &Path, is_shared| {
+        let files = dead_letter::file::all(path)?.into_iter();
+        io::Result::Ok(files.map(|path| LetterFile { path, is_shared }).collect::<Vec<_>>())
+    };
+    match &settings.shared_letters {
+        Some(shared) if *shared == own.path => all(shared, has_neighbours(&settings.file)),
+        Some(shared) => Ok([all(shared, true)?, all(&own.path, false)?].concat()),
+        None => all(&own.path, false),
+    }
+}
+
+/// Whether there are other configurations in the folder.
+fn has_neighbours(file: &Path) -> bool {
+    let entries = file.parent().and_then(|folder| fs::read_dir(folder).ok());
+    let mut others = entries.into_iter().flatten().map_while(Result::ok).map(|entry| entry.path()).filter(|path| path != file);
+    let has_format = |path: &Path| path.extension().is_some_and(|extension| config::FORMATS.iter().any(|format| extension == *format));
+    others.any(|path| has_format(&path) && config::load(Some(&path), &Overrides::default()).is_ok())
+}
+
+/// Returns what dead letters of the configured queue name as their source, as in [`dead_letter::filter::Filter::source`]; `None` where there is no queue
+/// yet.
+///
+/// # Errors
+/// The queue is a file that cannot be read.
+pub fn letter_source(settings: &SourceSettings) -> Result<Option<String>, SourceError> {
     match settings {
-        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::file::all(&file.path),
-        DeadLetterSettings::Log => Ok(Vec::new()),
+        SourceSettings::Nsq(settings) => Ok(Some(format!("{}@", settings.topic))),
+        SourceSettings::Sqlite(settings) => source::sqlite::origin(settings),
     }
 }
 

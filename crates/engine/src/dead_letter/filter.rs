@@ -17,6 +17,8 @@ pub struct Filter {
     pub id: Option<String>,
     /// Published again, or not yet.
     pub replayed: Option<bool>,
+    /// From this source; one that ends with `@` stands for all that begin like it.
+    pub source: Option<String>,
 }
 
 impl Filter {
@@ -29,6 +31,10 @@ impl Filter {
             && self.until.is_none_or(|until| time.is_some_and(|time| time < until))
             && self.id.as_ref().is_none_or(|id| *id == letter.id || *id == letter.full_id())
             && self.replayed.is_none_or(|replayed| replayed == letter.replayed.is_some())
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| letter.source == *source || source.ends_with('@') && letter.source.starts_with(source))
     }
 }
 
@@ -70,6 +76,10 @@ mod tests {
             (Filter { id: Some("t@h:1/0a".to_owned()), ..any() }, [true, true, true]),
             (Filter { id: Some("t@h:2/0a".to_owned()), ..any() }, [false, false, false]),
             (Filter { replayed: Some(true), ..any() }, [false, true, false]),
+            (Filter { source: Some("t@h:1".to_owned()), ..any() }, [true, true, true]),
+            (Filter { source: Some("t@".to_owned()), ..any() }, [true, true, true]),
+            (Filter { source: Some("t".to_owned()), ..any() }, [false, false, false]),
+            (Filter { source: Some("other@".to_owned()), ..any() }, [false, false, false]),
             (Filter { replayed: Some(false), reasons: vec!["schema".to_owned()], ..any() }, [false, false, true]),
         ];
         for (filter, expected) in table {

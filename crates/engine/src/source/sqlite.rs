@@ -155,6 +155,19 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Returns what the queue's messages name as their source; `None` where there is no file.
+///
+/// # Errors
+/// The file can't be opened or is no queue.
+pub fn origin(settings: &Settings) -> Result<Option<String>, SourceError> {
+    let path = &settings.path;
+    if !state_file::exists(path).map_err(|cause| open_error(path, cause.into()))? {
+        return Ok(None);
+    }
+    let queue = open(path)?.query_row("SELECT id FROM queue", [], |row| row.get::<_, String>(0));
+    queue.map(|id| Some(format!("queue-{id}"))).map_err(|cause| unreachable(path, cause))
+}
+
 /// Proves that the file, if it is there, can be opened and is a queue; takes and creates nothing.
 ///
 /// # Errors

@@ -43,19 +43,29 @@ pub(crate) enum DeadCommand {
 }
 
 impl DeadCommand {
-    /// The word that may be the name of a configuration.
-    pub(super) fn which(&self) -> &NameOrFileArg {
+    /// Which letters are meant, but for whether they were replayed.
+    pub(crate) fn select(&self) -> SelectArgs {
         match self {
             Self::List(DeadListArgs { which, .. })
             | Self::Replay(DeadReplayArgs { which, .. })
-            | Self::Purge(DeadPurgeArgs { which, .. }) => &which.select.which,
-            Self::Show(arguments) => &arguments.which,
+            | Self::Purge(DeadPurgeArgs { which, .. }) => which.select.clone(),
+            Self::Show(arguments) => arguments.select(),
+        }
+    }
+
+    /// The word that may be the name of a configuration.
+    pub(super) fn which_mut(&mut self) -> &mut NameOrFileArg {
+        match self {
+            Self::List(DeadListArgs { which, .. })
+            | Self::Replay(DeadReplayArgs { which, .. })
+            | Self::Purge(DeadPurgeArgs { which, .. }) => &mut which.select.which,
+            Self::Show(arguments) => &mut arguments.which,
         }
     }
 }
 
 /// Which letters are meant, wherever they are.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct SelectArgs {
     /// Those that were rejected for this reason; may be said several times
     #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(Rejection::REASONS), hide_possible_values = true)]
@@ -70,7 +80,7 @@ pub(crate) struct SelectArgs {
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]
-    which: NameOrFileArg,
+    pub(super) which: NameOrFileArg,
     /// Files of dead letters, in place of those of the configuration
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -83,7 +93,7 @@ impl SelectArgs {
     }
 
     fn filter(&self, replayed: Option<bool>) -> Filter {
-        Filter { reasons: self.reason.clone(), since: self.since, until: self.until, id: self.id.clone(), replayed }
+        Filter { reasons: self.reason.clone(), since: self.since, until: self.until, id: self.id.clone(), replayed, source: None }
     }
 }
 

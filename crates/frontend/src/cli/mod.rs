@@ -209,6 +209,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// The word that may be a name or a file.
+    fn word(&mut self) -> Option<&mut NameOrFileArg> {
+        match self {
+            Self::Send(SendArgs { input, .. }) | Self::Try(TryArgs { input, .. }) => Some(&mut input.which),
+            Self::Dead(command) => Some(command.which_mut()),
+            _ => None,
+        }
+    }
+
     /// The configuration that is told by its name.
     fn configuration(&self) -> Option<PathBuf> {
         match self {
@@ -218,7 +227,7 @@ impl Command {
             | Self::Status(StatusArgs { which, .. })
             | Self::History(HistoryArgs { which, .. }) => which.configuration(),
             Self::Send(SendArgs { input, .. }) | Self::Try(TryArgs { input, .. }) => input.which.configuration(),
-            Self::Dead(command) => command.which().configuration(),
+            Self::Dead(command) => command.select().which.configuration(),
             Self::Run(_) | Self::Explain(_) => None,
         }
     }
@@ -243,12 +252,15 @@ pub(crate) struct NameOrFileArg {
     /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml, unless a file has this name
     #[arg(value_name = "NAME")]
     word: Option<PathBuf>,
+    /// Whether it can only be a file, because it is told otherwise which configuration is meant.
+    #[arg(skip)]
+    is_file: bool,
 }
 
 impl NameOrFileArg {
     /// The configuration that is asked for. A word with a dot in it is rather a file that is not there, unless there is such a configuration.
     fn configuration(&self) -> Option<PathBuf> {
-        let name = self.word.as_deref().filter(|word| word.symlink_metadata().is_err())?.to_str()?;
+        let name = self.word.as_deref().filter(|word| !self.is_file && word.symlink_metadata().is_err())?.to_str()?;
         let has_dot = name.contains('.');
         let is_there = || config::FORMATS.iter().any(|format| Path::new(SYSTEM).join(format!("{name}.{format}")).exists());
         (name != "-" && config::is_name(name) && (!has_dot || is_there())).then(|| configuration(name))
@@ -430,7 +442,10 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode>
 }
 
 fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let cli = Cli::try_parse_from(arguments)?;
+    let mut cli = Cli::try_parse_from(arguments)?;
+    if let (Some(_), Some(word)) = (&cli.global.config, cli.command.as_mut().and_then(Command::word)) {
+        word.is_file = true;
+    }
     // clap does not look at conflicts where one stands before the command and the other behind it.
     let contradiction = |text: &str| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
     if cli.global.quiet && cli.global.verbose {

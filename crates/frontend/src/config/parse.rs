@@ -35,6 +35,9 @@ use x_msrv_engine::{
 /// Where state lives when the configuration is a system's and systemd did not make a directory.
 const SYSTEM_STATE: &str = "/var/lib/x-msrv";
 
+/// The file of dead letters where none is configured.
+const LETTERS: &str = "dead-letter.ndjson";
+
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Result<Settings, Fault> {
@@ -71,6 +74,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         _ => return Err(Fault::new("sqlite", "there is a section `aerospike` as well: only one store can be written")),
     };
     let history = history_settings(shape.history, &paths)?;
+    let has_default_letters = !matches!(&shape.dead_letter, Some(DeadLetterShape::File(DeadLetterFileShape { path: Some(_), .. })));
     let period = shape.period.map(|Span(value)| positive("period", value)).transpose()?;
     let metrics = textfile(shape.metrics, history.as_ref(), &paths)?.map(|textfile| history::metrics::Settings {
         textfile,
@@ -93,6 +97,7 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
         dead_letter: dead_letter_settings(shape.dead_letter, &source, connect_timeout, &paths)?,
         source,
         store,
+        shared_letters: (paths.is_shared && has_default_letters).then(|| paths.state.join(LETTERS)),
         history,
         metrics,
         log: log_settings(&shape.log.unwrap_or_default())?,
@@ -113,8 +118,10 @@ struct Paths {
     configuration: PathBuf,
     /// The configuration's name.
     pipeline: String,
-    /// The history's name where none is configured.
-    history: String,
+    /// What the names of state files begin with where none are configured.
+    prefix: String,
+    /// Whether the folder of state may hold that of several configurations.
+    is_shared: bool,
 }
 
 impl Paths {
@@ -126,10 +133,11 @@ impl Paths {
             None => configuration.clone(),
         };
         // A state directory is for one configuration; a folder by hand may hold several.
-        let is_shared = state == configuration && file.file_stem().is_some_and(|name| name != NAME);
+        let is_shared = state == configuration;
+        let is_default = file.file_stem().is_some_and(|name| name == NAME);
         let pipeline = name_of(file);
-        let history = if is_shared { format!("{pipeline}-history.db") } else { "history.db".to_owned() };
-        Self { state, configuration, pipeline, history }
+        let prefix = if is_shared && !is_default { format!("{pipeline}-") } else { String::new() };
+        Self { state, configuration, pipeline, prefix, is_shared }
     }
 
     fn secret(&self, secret: Secret) -> Secret {
@@ -339,7 +347,7 @@ fn dead_letter_settings(
 ) -> Result<DeadLetterSettings, Fault> {
     let file_settings = |file: DeadLetterFileShape| {
         Ok(dead_letter::file::Settings {
-            path: paths.state("dead-letter.file.path", file.path.as_deref().unwrap_or("dead-letter.ndjson"))?,
+            path: paths.state("dead-letter.file.path", file.path.as_deref().unwrap_or(&format!("{}{LETTERS}", paths.prefix)))?,
             max_size: not_zero("dead-letter.file.max-size", file.max_size.map_or(100 << 20, |size| size.0))?.get(),
             max_files: file.max_files.map(|Whole(most)| not_zero("dead-letter.file.max-files", most)).transpose()?,
             max_age: file.max_age.map(|Span(age)| positive("dead-letter.file.max-age", age)).transpose()?,
@@ -397,7 +405,7 @@ fn history_settings(shape: Option<OnOrSection<HistoryShape>>, paths: &Paths) -> 
         None => HistoryShape::default(),
     };
     Ok(Some(history::Settings {
-        path: paths.state("history.path", shape.path.as_deref().unwrap_or(&paths.history))?,
+        path: paths.state("history.path", shape.path.as_deref().unwrap_or(&format!("{}history.db", paths.prefix)))?,
         max_age: positive("history.max-age", shape.max_age.map_or(MAX_AGE, |Span(value)| value))?,
         max_runs: not_zero("history.max-runs", shape.max_runs.map_or(MAX_RUNS, |Whole(value)| value))?,
     }))

@@ -48,6 +48,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Where messages go that can't be stored.
     pub dead_letter: DeadLetterSettings,
+    /// A file in which there may be dead letters of several configurations of one folder; until 0.1.0 they had one.
+    pub shared_letters: Option<PathBuf>,
     /// Where each run is remembered, unless that is not wanted.
     pub history: Option<history::Settings>,
     /// The file for the textfile collector of `node_exporter`, where one is wanted.

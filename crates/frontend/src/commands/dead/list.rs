@@ -173,7 +173,7 @@ pub(super) async fn look(
     filter: &Filter,
     mut see: impl FnMut(Letter),
 ) -> Result<bool, CommandError> {
-    for path in files(settings, arguments)? {
+    for (path, filter) in files(settings, arguments, filter)? {
         each_letter(&path, |letter| {
             if filter.matches(&letter) {
                 see(letter);

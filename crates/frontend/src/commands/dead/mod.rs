@@ -9,16 +9,18 @@ use std::{
     collections::BTreeSet,
     error::Error,
     fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
 use log::warn;
 
-use super::CommandError;
+use super::{CommandError, say};
 use crate::{
     cli::{DeadCommand, SelectArgs},
-    config::Settings,
-    wiring,
+    config::{DeadLetterSettings, Settings},
+    terminal::number,
+    wiring::{self, LetterFile},
 };
 use x_msrv_engine::{
     dead_letter::{
@@ -31,6 +33,7 @@ use x_msrv_engine::{
 };
 
 pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
+    say_what_is_left_alone(settings, command)?;
     match command {
         DeadCommand::List(arguments) => list::list(settings, arguments).await,
         DeadCommand::Show(arguments) => list::show(settings, arguments).await,
@@ -39,18 +42,53 @@ pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(
     }
 }
 
-/// The files that are meant: those that are named, or those of the configuration, the oldest first.
-fn files(settings: &Settings, arguments: &SelectArgs) -> Result<Vec<PathBuf>, CommandError> {
+/// Returns the files that are meant, those that are named or those of the configuration, the oldest first; each with the letters in it that are meant.
+/// Of a file that several configurations shared, those of this one's queue: a replay would send the others to the wrong one.
+fn files(settings: &Settings, arguments: &SelectArgs, filter: &Filter) -> Result<Vec<(PathBuf, Filter)>, CommandError> {
     let named = arguments.files();
     if !named.is_empty() {
-        return Ok(named);
+        return Ok(named.into_iter().map(|path| (path, filter.clone())).collect());
     }
-    let not_found =
-        |cause: std::io::Error| CommandError::File { name: "dead letters".to_owned(), attempt: "look for", cause: cause.into() };
-    for path in wiring::compressed_letters(&settings.dead_letter).map_err(not_found)? {
+    let files = wiring::letter_files(settings).map_err(not_found)?;
+    let ours = if files.iter().any(|file| file.is_shared) { wiring::letter_source(&settings.source)? } else { None };
+    let meant = |file: LetterFile| {
+        let source = file.is_shared.then(|| ours.clone().unwrap_or_default());
+        (file.path, Filter { source, ..filter.clone() })
+    };
+    Ok(files.into_iter().map(meant).collect())
+}
+
+fn not_found(cause: io::Error) -> CommandError {
+    CommandError::File { name: "dead letters".to_owned(), attempt: "look for", cause: cause.into() }
+}
+
+/// Letters of others in a file that several configurations shared are neither shown, sent nor removed, and that is said; as is a file that is not there:
+/// that none was kept is not the same as that there are none any more.
+fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
+    let files = files(settings, &command.select(), &Filter::default())?;
+    let of_configuration = command.select().files().is_empty();
+    let compressed = if of_configuration { wiring::compressed_letters(&settings.dead_letter).map_err(not_found)? } else { Vec::new() };
+    for path in compressed {
         warn!(path = path.display().to_string(); "compressed dead letters are not read; decompress the file to include them");
     }
-    wiring::letter_files(&settings.dead_letter).map_err(not_found)
+    match (command, &settings.dead_letter) {
+        (DeadCommand::List(_), DeadLetterSettings::File(own)) if files.is_empty() => {
+            say(&format!("there is no file of dead letters: {}", own.path.display()));
+        }
+        (DeadCommand::List(_), DeadLetterSettings::Log) if files.is_empty() => say("`dead-letter: log` keeps no dead letters"),
+        _ => {}
+    }
+    for (path, ours) in files {
+        let mut others = 0;
+        if ours.source.is_some() {
+            each_letter(&path, |letter| others += u64::from(!ours.matches(&letter)))?;
+        }
+        if others > 0 {
+            let path = path.display();
+            say(&format!("{path}: letters of other queues, which are left alone: {} (name the file to include them)", number(others)));
+        }
+    }
+    Ok(())
 }
 
 /// The same filter, and where it names an id, the one source that has it: two nsqd give the same ids, and what is done to letters can't be undone.

@@ -41,8 +41,8 @@ pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Res
 
 /// Removes what is meant, wherever it is. Whether that was all of it.
 async fn remove(settings: &Settings, arguments: &SelectArgs, filter: &Filter, found: &mut Found) -> Result<bool, CommandError> {
-    for path in files(settings, arguments)? {
-        from_file(&path, filter, found).await?;
+    for (path, filter) in files(settings, arguments, filter)? {
+        from_file(&path, &filter, found).await?;
     }
     let Some(source) = topic::open(settings, arguments).await? else { return Ok(true) };
     let mut letters = topic::Letters::start(source, false).await?;

@@ -47,7 +47,7 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     }
     let mut publisher = wiring::publisher(&settings.source).await?;
     let mut replayed = Replayed::default();
-    for path in files(settings, select)? {
+    for (path, filter) in files(settings, select, &filter)? {
         // The lock first: a purge puts another file in the place of this one, and marks in the old one would be lost.
         let locked = lock_folder(&path).map_err(|cause| replayed.until(cause))?;
         let file = match letters::open_to_mark(&path, |letter| filter.matches(letter)).await {
