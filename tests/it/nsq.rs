@@ -15,7 +15,7 @@ use x_msrv_engine::nsq::{Connection, Identity, NsqError};
 
 use crate::support::{
     PATIENCE, assert_no_wait, block_on,
-    nsqd::{Depths, Lookupd, Nsqd, nobody, ports_side_by_side},
+    nsqd::{Depths, HOLDS_BACK, Lookupd, Nsqd, nobody, ports_side_by_side},
     program::{Program, signal, wait, wait_while_running},
     wait_until,
 };
@@ -86,7 +86,7 @@ fn an_empty_topic_is_known_to_be_empty_at_once() {
 /// nsqd holds back what is less than it may send, a quarter of a second by default, and each run waited for it.
 #[test]
 fn fewer_than_n_are_all_taken_without_the_wait_for_nsqd_s_buffer() {
-    let nsqd = Nsqd::with(&["-output-buffer-timeout=1h", "-max-output-buffer-timeout=1h"]);
+    let nsqd = Nsqd::with(&HOLDS_BACK);
     nsqd.publish("t", bodies(0..9));
     let report = program(&[&nsqd], "").drain(&["--idle-timeout", "10ms"]);
     assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(9), Some("queue-empty")));

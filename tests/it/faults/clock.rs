@@ -1,6 +1,6 @@
 //! The clock jumps: in the middle of a run, and between runs. The program is given its time by libfaketime.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use super::{
     Schedule,
@@ -8,6 +8,7 @@ use super::{
     scene::{N, Scene, Told},
 };
 use crate::support::{
+    PATIENCE,
     program::{Program, wait, wait_while_running},
     wait_until,
 };
@@ -38,7 +39,7 @@ fn a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing() {
             let (gate, reached) = Gate::new();
             scene.queue.plan(vec![Fault { connection: 0, way: Way::ToClient, after: rng.u64(0..3_000), what: What::Hold(gate.clone()) }]);
             let child = scene.spawn();
-            reached.recv_timeout(Duration::from_secs(5)).expect("the run gets that far");
+            reached.recv_timeout(PATIENCE).expect("the run gets that far");
             let jump = rng.choice(["+1d", "-1d", "+400d", "-40y", "+0"]).expect("some");
             scene.program.write("clock", jump);
             scene.injected();

@@ -7,14 +7,14 @@ use super::{
     proxy::{Fault, Gate, Way, What},
     scene::{N, Scene},
 };
-use crate::support::program::wait;
+use crate::support::{PATIENCE, program::wait};
 
 /// A run that is stopped at a byte of its exchange with nsqd, and what happens to nsqd then.
 fn in_the_middle(scene: &mut Scene<'_>, after: u64, way: Way, happens: impl FnOnce(&mut Scene<'_>)) {
     let (gate, reached) = Gate::new();
     scene.queue.plan(vec![Fault { connection: 0, way, after, what: What::Hold(gate.clone()) }]);
     let child = scene.spawn();
-    reached.recv_timeout(Duration::from_secs(5)).expect("the run gets that far");
+    reached.recv_timeout(PATIENCE).expect("the run gets that far");
     happens(scene);
     scene.injected();
     gate.open();

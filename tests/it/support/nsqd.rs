@@ -81,6 +81,9 @@ impl Drop for Server {
 /// The options of [`Nsqd::impatient`].
 pub(crate) const IMPATIENT: [&str; 2] = ["-msg-timeout=1s", "-max-msg-timeout=1s"];
 
+/// What is less than it may send stays in nsqd's buffer for longer than anybody waits, and not for 250 ms.
+pub(crate) const HOLDS_BACK: [&str; 2] = ["-output-buffer-timeout=1h", "-max-output-buffer-timeout=1h"];
+
 /// One nsqd with a data folder of its own.
 #[derive(Debug)]
 pub(crate) struct Nsqd {
