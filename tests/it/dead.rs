@@ -45,6 +45,23 @@ fn said(program: &Program, arguments: &[&str]) -> String {
     ended.stderr.trim_end().to_owned()
 }
 
+/// logrotate's names were passed over: letters were there, and no command told of them.
+#[test]
+fn letters_that_logrotate_has_renamed_are_read_and_compressed_ones_are_named() {
+    let program = with_letters();
+    std::fs::rename(program.path("dead-letter.ndjson"), program.path("dead-letter.ndjson-20261128")).expect("rotated");
+    program.write("dead-letter.ndjson-20261127.gz", "compressed");
+    program.write("dead-letter.ndjson.bak", "not ours");
+    program.run_with_input(&["send"], b"{b\n");
+    program.drain(&[]);
+    assert_eq!(reasons(&listed(&program, &[])), ["too-large", "not-json", "not-object", "not-json", "not-json"], "the oldest first");
+    let told = said(&program, &["list"]);
+    assert!(told.contains("compressed dead letters are not read") && told.contains("/dead-letter.ndjson-20261127.gz"), "{told}");
+    assert!(!told.contains(".bak"), "{told}");
+    assert!(said(&program, &["replay", "--all"]).contains("letters sent: 5"), "of all files");
+    assert!(listed(&program, &[]).is_empty(), "they are marked");
+}
+
 #[test]
 fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
     let program = with_letters();

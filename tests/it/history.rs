@@ -356,8 +356,14 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     assert_eq!(received, [10, 10, 5, 0]);
     let last = lines[3]["started"].as_str().expect("a time");
     let configuration = std::fs::read_to_string(program.path("x-msrv.yml")).expect("it is there");
-    let ended = program.run(&["history", "--html", "x-msrv.yml"]);
-    assert!(ended.code == Some(66) && ended.stderr.contains("it is the configuration"), "{}", ended.stderr);
+    for (file, what) in [
+        ("x-msrv.yml", "it is the configuration"),
+        ("store.db", "it is `sqlite.path`"),
+        ("./dead-letter.ndjson", "it is `dead-letter.file.path`"),
+    ] {
+        let ended = program.run(&["history", "--html", file]);
+        assert!(ended.code == Some(66) && ended.stderr.contains(what), "{}", ended.stderr);
+    }
     assert_eq!(std::fs::read_to_string(program.path("x-msrv.yml")).expect("still there"), configuration);
     let ended = program.run(&["history", "--since", "2999-01-01"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("that time has not come yet"), "{}", ended.stderr);

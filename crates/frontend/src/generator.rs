@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    config::{self, FORMATS, Overrides, Settings},
+    config::{self, FORMATS, NamedFile, Overrides, Settings, resolved},
     logging,
     sandbox::{self, Sandbox},
     timer::can_be_instance,
@@ -107,20 +107,20 @@ pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
     Ok(warnings)
 }
 
-/// Warnings of what this configuration writes and another writes as well. What runs by both leave there is taken for that of one.
-fn shared(owners: &mut BTreeMap<PathBuf, PathBuf>, configuration: &Path, settings: &Settings) -> Vec<String> {
-    let history = settings.history.as_ref().map(|history| ("history.path", &history.path));
-    let metrics = settings.metrics.as_ref().map(|metrics| ("metrics.textfile", &metrics.textfile));
-    let warning = |(key, file): (&str, &PathBuf)| {
-        let other = owners.insert(file.clone(), configuration.to_owned())?;
-        Some(format!(
-            "{}: {key}: {} belongs to {} as well, and runs of both get mixed",
-            configuration.display(),
-            file.display(),
-            other.display()
-        ))
+/// Warnings of what this configuration writes and another writes as well, each file by its resolved path with the configuration and the key that named it.
+/// Queues, stores and dead letters of one kind may be shared.
+fn shared(owners: &mut BTreeMap<PathBuf, (PathBuf, String)>, configuration: &Path, settings: &Settings) -> Vec<String> {
+    let kind = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
+    let warning = |file: NamedFile<'_>| {
+        let (other, key) = owners.insert(resolved(file.path), (configuration.to_owned(), file.key.clone()))?;
+        let (other, place) = (other.display(), format!("{}: {}: {}", configuration.display(), file.key, file.path.display()));
+        match &*kind(&file.key) {
+            own if own != kind(&key) => Some(format!("{place} is `{key}` of {other} as well, and what one writes the other destroys")),
+            "history" | "metrics" => Some(format!("{place} belongs to {other} as well, and runs of both get mixed")),
+            _ => None,
+        }
     };
-    history.into_iter().chain(metrics).filter_map(warning).collect()
+    settings.files().into_iter().filter(NamedFile::is_written).filter_map(warning).collect()
 }
 
 /// The configurations by their names; of one name in several formats the one that a run would take.

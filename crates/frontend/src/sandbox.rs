@@ -20,24 +20,37 @@ pub struct Sandbox {
     pub hides_home: bool,
     /// `PrivateTmp=`
     pub has_own_tmp: bool,
+    /// `ReadWritePaths=` as busctl(1) shows it, where systemd has the service and keeps it from writing elsewhere; else it is not known.
+    pub writable: Option<String>,
 }
 
 impl Default for Sandbox {
     /// As `systemd/x-msrv.service` has it.
     fn default() -> Self {
-        Self { user: NAME.to_owned(), hides_home: true, has_own_tmp: true }
+        Self { user: NAME.to_owned(), hides_home: true, has_own_tmp: true, writable: None }
     }
 }
 
 impl Sandbox {
     /// As systemd has the service, with all of its drop-ins; as the package has it where systemd cannot be asked.
     fn of(units: &Units) -> Self {
-        match units.service_properties(["User", "ProtectHome", "PrivateTmp"]) {
-            Ok([user, home, tmp]) if !user.is_empty() => {
-                Self { user, hides_home: !["no", "read-only"].contains(&&*home), has_own_tmp: tmp == "true" }
-            }
+        match units.service_properties(["User", "ProtectHome", "PrivateTmp", "ProtectSystem", "ReadWritePaths"]) {
+            Ok([user, home, tmp, system, writable]) if !user.is_empty() => Self {
+                user,
+                hides_home: !["no", "read-only"].contains(&&*home),
+                has_own_tmp: tmp == "true",
+                writable: (system == "strict").then(|| format!("{writable}\"")), // the last quote was taken for the answer's own
+            },
             _ => Self::default(),
         }
+    }
+
+    /// Whether the service is known to have no right to write to a folder: `2 "-/srv/a" "/srv/b"` are the only ones, with what is below them.
+    fn forbids(&self, folder: &Path) -> bool {
+        let is_named = |writable: &str| {
+            folder.ancestors().any(|folder| ["\"", "\"-"].iter().any(|begin| writable.contains(&format!("{begin}{}\"", folder.display()))))
+        };
+        self.writable.as_deref().is_some_and(|writable| !is_named(writable))
     }
 
     /// Why the service does not see what others see at this path; `None` where it does.
@@ -104,6 +117,10 @@ fn judged(settings: &Settings, sandbox: &Sandbox, may: impl FnOnce(&str, &[Quest
             Access::Read if is_there => ask("-r", file.path, format!("{key}{path}: the service's user {user} cannot read the file")),
             Access::Read => {} // a run says it
             _ if folder.is_dir() => {
+                if !file.path.starts_with(&settings.state) && sandbox.forbids(folder) {
+                    let folder = folder.display();
+                    warnings.push(format!("{key}{path}: the service may not write to {folder} before `systemctl daemon-reload`"));
+                }
                 let fault = format!("{key}{path}: the service's user {user} cannot write to the folder {}", folder.display());
                 ask("-w", folder, fault);
                 if is_there && file.access != Access::Replace {
@@ -206,6 +223,15 @@ mod tests {
             there.display()
         );
         let settings = settings(folder.path(), &text);
+        let told =
+            |writable: &str| judged(&settings, &Sandbox { writable: Some(writable.to_owned()), ..open() }, nothing_is_asked).join("\n");
+        let reload = "before `systemctl daemon-reload`";
+        assert_eq!(told("0\"").matches(reload).count(), 2, "{}", told("0\""));
+        let parent = folder.path().display();
+        for granted in [format!("2 \"/srv/a\" \"-{}\"", there.display()), format!("1 \"{parent}\"")] {
+            assert!(!told(&granted).contains(reload), "{granted}: {}", told(&granted));
+        }
+        assert!(told(&format!("1 \"{}x\"", there.display())).contains(reload), "another folder");
         let granted: Vec<_> = folders_to_write(&settings, &open()).collect();
         assert_eq!(granted, [there.clone(), there, PathBuf::from("/nonexistent/a")]);
         let told = judged(&settings, &open(), nothing_is_asked);

@@ -50,8 +50,8 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
     let runs = read(settings, |history| history.runs_by_time(arguments.since))?.unwrap_or_default();
     let whole = now.realtime.duration_since(arguments.since).unwrap_or_default();
     if let Some(file) = &arguments.html {
-        if fs::canonicalize(file).is_ok_and(|file| fs::canonicalize(&settings.file).is_ok_and(|configuration| file == configuration)) {
-            let cause = "it is the configuration".into();
+        if let Some(name) = settings.name_of_file(file) {
+            let cause = format!("it is {name}").into();
             return Err(CommandError::File { name: file.display().to_string(), attempt: "write the page to", cause });
         }
         put(&page(settings, &runs, whole, now)?, file)?;

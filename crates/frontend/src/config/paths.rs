@@ -132,6 +132,15 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// As what the configuration has a file, by whatever name; `None` where it has no such file.
+    #[must_use]
+    pub fn name_of_file(&self, path: &Path) -> Option<String> {
+        let place = Place::of(path);
+        self.files().iter().find(|file| place.is(&Place::of(file.path))).map(NamedFile::name)
+    }
+}
+
 /// Refuses a file that is written and named twice, by whatever names: a dead letter in a database is lost, and the database may be.
 pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Fault> {
     let mut seen: Vec<(NamedFile<'_>, Place)> = Vec::new();
@@ -162,7 +171,7 @@ struct Place {
 
 impl Place {
     fn of(path: &Path) -> Self {
-        let path = resolved(path);
+        let path = resolved(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         let inode = path.metadata().ok().map(|found| (found.dev(), found.ino()));
         Self { path, inode }
     }
