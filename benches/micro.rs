@@ -5,7 +5,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tokio_util::codec::Decoder as _;
 use x_msrv_engine::{
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing},
     message::{Message, Origin},
     nsq::wire::FrameDecoder,
     record::Record,
@@ -35,6 +35,7 @@ fn decoder() -> Decoder {
         big_integers: BigIntegers::Reject,
         schema: None,
         shape: None,
+        placing: Placing::default(),
     }
 }
 

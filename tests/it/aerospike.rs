@@ -34,12 +34,14 @@ fn settings(server: &StandIn) -> Settings {
         connect_timeout: PATIENCE,
         login: None,
         tls: None,
+        own_ttl: None,
+        use_alternate_addresses: false,
     }
 }
 
 fn record(number: usize, document: &str) -> Record {
     let fields = parse_object(document.as_bytes(), BigIntegers::Reject).expect("a document");
-    Record { key: Key::Text(number.to_string()), fields, size: document.len() }
+    Record { key: Key::Text(number.to_string()), fields, size: document.len(), set: None, ttl: None }
 }
 
 fn records(count: usize) -> Vec<Record> {

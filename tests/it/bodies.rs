@@ -8,7 +8,7 @@ use flate2::{
 };
 use tempfile::TempDir;
 use x_msrv_engine::{
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Rejection, Shape},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing, Rejection, Shape},
     message::{Message, Origin},
     outcome::Outcome,
     record::{Fields, Value},
@@ -139,6 +139,8 @@ fn aerospike_settings(host: x_msrv_engine::address::HostPort) -> aerospike::Sett
         send_key: false,
         login: None,
         tls: None,
+        own_ttl: None,
+        use_alternate_addresses: false,
         timeout: PATIENCE,
         connect_timeout: PATIENCE,
     }
@@ -164,7 +166,8 @@ async fn stored(store: &dyn Store, row: &Row, body: &[u8], shape: Option<Arc<Sha
         published: NonZeroI64::new(1_700_000_000_123_456_789),
     };
     let Row { big_integers, encoding, .. } = *row;
-    let decoder = Decoder { max_size: 1 << 20, encoding, key: KeyRule::Message, big_integers, schema: None, shape };
+    let decoder =
+        Decoder { max_size: 1 << 20, encoding, key: KeyRule::Message, big_integers, schema: None, shape, placing: Placing::default() };
     let record = decoder.decode(&message)?;
     match put(store, vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}

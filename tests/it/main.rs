@@ -22,6 +22,7 @@ mod original;
 mod own_tables;
 mod packaging;
 mod page;
+mod placing;
 mod run;
 mod secrets;
 mod servers;

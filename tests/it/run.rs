@@ -10,7 +10,7 @@ use x_msrv_engine::{
     BoxFuture,
     budget::StopReason,
     dead_letter::{self, DeadLetter, DeadLetterError, Letter, memory::MemoryDeadLetter},
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing},
     exit::Exit,
     message::{Delivery, Settlement},
     record::Key,
@@ -79,6 +79,7 @@ impl Scene {
             big_integers: BigIntegers::Reject,
             schema: None,
             shape: None,
+            placing: Placing::default(),
         };
         let parts = Parts {
             source,

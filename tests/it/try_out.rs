@@ -89,7 +89,7 @@ fn each_line_is_shown_as_soon_as_it_is_there() {
         writeln!(input, "{{\"a\":{number}}}").expect("it reads");
         let mut line = String::new();
         output.read_line(&mut line).expect("it writes");
-        assert_eq!(line, format!("line {number}: {{\"gid\":\"<queue>/<id>\",\"a\":{number}}}\n"));
+        assert_eq!(line, format!("line {number}: {{\"gid\":\"<queue>/<id>/<time>\",\"a\":{number}}}\n"));
     }
     drop(input);
     assert!(child.wait().expect("it ends").success());

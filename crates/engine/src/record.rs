@@ -1,6 +1,6 @@
 //! What is stored: a key and the fields of one JSON object. Knows no store.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32, sync::Arc};
 
 /// The bin or column that holds a record's key beside its fields.
 pub const KEY_FIELD: &str = "gid";
@@ -86,4 +86,8 @@ pub struct Record {
     pub fields: Fields,
     /// The length of the document as it came, in bytes, and of what was added to it: what a store sizes its batches by.
     pub size: usize,
+    /// Which of several sets it goes to, where a field says so.
+    pub set: Option<Arc<str>>,
+    /// For how many seconds it lives, where a field says so.
+    pub ttl: Option<NonZeroU32>,
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::config::{self, DeadLetterSettings, Overrides, Settings, SourceSettings, StoreSettings};
 use x_msrv_engine::{
     dead_letter::{self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
-    decode::{Decoder, Schema, SchemaError},
+    decode::{Decoder, Placing, Schema, SchemaError},
     history::Logbook,
     message::{Message, Origin},
     record::Record,
@@ -21,7 +21,11 @@ use x_msrv_engine::{
         nsq::{NsqPublisher, NsqSource},
         sqlite::{SqlitePublisher, SqliteSource},
     },
-    store::{self, Store, StoreError, aerospike::AerospikeStore, sqlite::SqliteStore},
+    store::{
+        self, Store, StoreError,
+        aerospike::{AerospikeStore, Set},
+        sqlite::SqliteStore,
+    },
 };
 
 /// Connects to the configured queue; asks for no message.
@@ -219,11 +223,10 @@ pub fn logbook(settings: &Settings) -> Logbook {
 #[must_use]
 pub fn sample(settings: &SourceSettings, body: Bytes, now: SystemTime) -> Message {
     let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let (origin, published) = match settings {
-        SourceSettings::Nsq(nsq) => {
-            (Origin::of_topic(&nsq.topic.to_string(), "<nsqd>"), i64::try_from(nanos).ok().and_then(NonZeroI64::new))
-        }
-        SourceSettings::Sqlite(_) => (Origin::new("<queue>"), None),
+    let published = i64::try_from(nanos).ok().and_then(NonZeroI64::new);
+    let origin = match settings {
+        SourceSettings::Nsq(nsq) => Origin::of_topic(&nsq.topic.to_string(), "<nsqd>"),
+        SourceSettings::Sqlite(_) => Origin::new("<queue>"),
     };
     Message { origin, id: "<id>".into(), body, attempts: 1, published }
 }
@@ -244,12 +247,23 @@ pub fn check_record(settings: &StoreSettings, record: &Record) -> Result<(), Str
 /// # Errors
 /// The schema can't be used.
 pub fn decoder(settings: &Settings) -> Result<Decoder, SchemaError> {
+    let placing = match &settings.store {
+        StoreSettings::Aerospike(store) => Placing {
+            set: match &store.set {
+                Set::OfField(rule) => Some(rule.clone()),
+                Set::Named(_) => None,
+            },
+            ttl: store.own_ttl.clone(),
+        },
+        StoreSettings::Sqlite(_) => Placing::default(),
+    };
     Ok(Decoder {
         max_size: settings.max_message_size,
         encoding: settings.content_encoding,
         key: settings.key.clone(),
         big_integers: settings.big_integers,
         shape: settings.fields.clone(),
+        placing,
         schema: settings.schema.as_deref().map(Schema::load).transpose()?,
     })
 }

@@ -89,6 +89,8 @@ impl Aerospike {
             connect_timeout: PATIENCE,
             login: None,
             tls: None,
+            own_ttl: None,
+            use_alternate_addresses: false,
         };
         Self { settings, _stand_in: stand_in }
     }
@@ -96,7 +98,7 @@ impl Aerospike {
 
 fn record(key: Key, document: &str) -> Record {
     let fields = parse_object(document.as_bytes(), BigIntegers::Reject).expect("a document");
-    Record { key, fields, size: document.len() }
+    Record { key, fields, size: document.len(), set: None, ttl: None }
 }
 
 fn text(key: &str) -> Key {

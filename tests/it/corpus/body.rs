@@ -6,7 +6,9 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use x_msrv_engine::{
     dead_letter::Letter,
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Rejection, Rules, Schema, Shape, parse_object},
+    decode::{
+        BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Placing, Rejection, Rules, Schema, Shape, parse_object,
+    },
     message::{Message, Origin},
     record::{Fields, Record, Value},
     store::aerospike::values,
@@ -76,8 +78,15 @@ impl Decoders {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(&file, SCHEMA).expect("written");
         let schema = Schema::load(file.path()).expect("a schema");
-        let decoder =
-            |key, schema| Decoder { max_size: 8 << 20, encoding: ContentEncoding::Identity, key, big_integers, schema, shape: None };
+        let decoder = |key, schema| Decoder {
+            max_size: 8 << 20,
+            encoding: ContentEncoding::Identity,
+            key,
+            big_integers,
+            schema,
+            shape: None,
+            placing: Placing::default(),
+        };
         let shape = |rules| Shape::new(rules, Some(values::MAX_BIN_NAME), values::check_name).expect("rules that make sense");
         Self {
             big_integers,

@@ -417,6 +417,8 @@ fn aerospike_settings(address: &HostPort, set: &str) -> x_msrv_engine::store::ae
         send_key: false,
         login: None,
         tls: None,
+        own_ttl: None,
+        use_alternate_addresses: false,
         timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),
     }

@@ -2,6 +2,7 @@
 
 mod gzip;
 mod json;
+mod placing;
 mod rules;
 mod schema;
 mod selection;
@@ -9,6 +10,7 @@ mod shape;
 
 pub use gzip::ContentEncoding;
 pub use json::{MAX_DEPTH, parse_object};
+pub use placing::{Placing, SetRule, TtlRule};
 pub use rules::{Metadata, OnLongName, RuleFault, Rules};
 pub use schema::{Schema, SchemaError};
 pub use selection::Path;
@@ -91,6 +93,22 @@ pub enum Rejection {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// The field that names the record's set is not there, or names none that is allowed.
+    #[error("the field {pointer} of the set {fault}")]
+    NoSet {
+        /// The configured JSON pointer.
+        pointer: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// The field that says how long the record lives is not there, or says no time that the store takes.
+    #[error("the field {pointer} of the TTL {fault}")]
+    NoTtl {
+        /// The configured JSON pointer.
+        pointer: String,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// The document does not fit the configured schema.
     #[error("schema: {}: {}", short(path), short(fault))]
     Schema {
@@ -130,7 +148,7 @@ fn short(text: &str) -> String {
 
 impl Rejection {
     /// All that [`reason`](Self::reason) can be.
-    pub const REASONS: [&str; 13] = [
+    pub const REASONS: [&str; 15] = [
         "too-large",
         "bad-encoding",
         "not-json",
@@ -141,6 +159,8 @@ impl Rejection {
         "huge-number",
         "reserved-field",
         "no-key",
+        "no-set",
+        "no-ttl",
         "schema",
         "refused",
         "too-many-attempts",
@@ -160,6 +180,8 @@ impl Rejection {
             Self::HugeNumber { .. } => "huge-number",
             Self::ReservedField => "reserved-field",
             Self::NoKey { .. } => "no-key",
+            Self::NoSet { .. } => "no-set",
+            Self::NoTtl { .. } => "no-ttl",
             Self::Schema { .. } => "schema",
             Self::Refused(_) => "refused",
             Self::TooManyAttempts { .. } => "too-many-attempts",
@@ -177,6 +199,8 @@ pub enum KeyRule {
     Message,
     /// A field of the document, by JSON pointer (RFC 6901).
     Field(String),
+    /// Several fields, each by JSON pointer: the compact JSON array of their values. Joined text would be the same for ("a", "b:c") and ("a:b", "c").
+    Fields(Vec<String>),
     /// SHA-256 of the body as it was published, in hexadecimal: equal bodies are one record.
     BodyHash,
 }
@@ -208,6 +232,8 @@ pub struct Decoder {
     /// Which fields of a document are stored, and under which names; all as they are where there is none. Key and schema are about the document as it was
     /// published.
     pub shape: Option<Arc<Shape>>,
+    /// What fields tell the store beside that, also by the document as it was published.
+    pub placing: Placing,
 }
 
 impl Decoder {
@@ -226,6 +252,8 @@ impl Decoder {
             schema.check(&fields)?;
         }
         let key = self.key(message, &fields)?;
+        let set = self.placing.set.as_ref().map(|rule| rule.of(&fields)).transpose()?;
+        let ttl = self.placing.ttl.as_ref().map(|rule| rule.of(&fields)).transpose()?.flatten();
         let mut size = document.len();
         if let Some(shape) = &self.shape {
             fields = shape.apply(fields, message, size)?;
@@ -235,7 +263,7 @@ impl Decoder {
         if fields.iter().any(|(name, value)| name == KEY_FIELD && *value != Value::from(&key)) {
             return Err(Rejection::ReservedField);
         }
-        Ok(Record { key, fields, size })
+        Ok(Record { key, fields, size, set, ttl })
     }
 
     /// Whether `message` is small enough to be looked at.
@@ -257,16 +285,24 @@ impl Decoder {
                 }))
             }
             KeyRule::BodyHash => Ok(Key::Text(hex(&Sha256::digest(&message.body)))),
-            KeyRule::Field(pointer) => {
-                let fault = |fault| Rejection::NoKey { pointer: pointer.clone(), fault };
-                match find(fields, pointer).ok_or_else(|| fault("is missing"))? {
-                    Value::Int(number) => Ok(Key::Int(*number)),
-                    Value::Text(text) if text.is_empty() => Err(fault("is empty")),
-                    Value::Text(text) => Ok(Key::Text(text.clone())),
-                    _ => Err(fault("is neither text nor an integer")),
-                }
+            KeyRule::Field(pointer) => part_of_key(fields, pointer),
+            KeyRule::Fields(pointers) => {
+                let parts = pointers.iter().map(|pointer| part_of_key(fields, pointer).map(Value::from));
+                let parts = Value::List(parts.collect::<Result<_, _>>()?);
+                Ok(Key::Text(serde_json::to_string(&parts).expect("texts and integers")))
             }
         }
+    }
+}
+
+/// The value of a field as a key, or as a part of one: an integer, or text that is not empty.
+fn part_of_key(fields: &Fields, pointer: &str) -> Result<Key, Rejection> {
+    let fault = |fault| Rejection::NoKey { pointer: pointer.to_owned(), fault };
+    match find(fields, pointer).ok_or_else(|| fault("is missing"))? {
+        Value::Int(number) => Ok(Key::Int(*number)),
+        Value::Text(text) if text.is_empty() => Err(fault("is empty")),
+        Value::Text(text) => Ok(Key::Text(text.clone())),
+        _ => Err(fault("is neither text nor an integer")),
     }
 }
 
@@ -311,7 +347,12 @@ mod tests {
             big_integers: BigIntegers::Reject,
             schema: None,
             shape: None,
+            placing: Placing::default(),
         }
+    }
+
+    fn several(pointers: &[&str]) -> KeyRule {
+        KeyRule::Fields(pointers.iter().map(|pointer| (*pointer).to_owned()).collect())
     }
 
     fn field(pointer: &str) -> KeyRule {
@@ -327,6 +368,11 @@ mod tests {
             (field("/id"), r#"{"id":7}"#, Key::Int(7)),
             (field("/a/1/b~1c~0"), r#"{"a":[0,{"b/c~":"x"}]}"#, Key::Text("x".into())),
             (field("/gid"), r#"{"gid":7}"#, Key::Int(7)),
+            // Joined by a colon the next two would be one.
+            (several(&["/a", "/b"]), r#"{"a":"a","b":"b:c"}"#, Key::Text(r#"["a","b:c"]"#.into())),
+            (several(&["/a", "/b"]), r#"{"a":"a:b","b":"c"}"#, Key::Text(r#"["a:b","c"]"#.into())),
+            (several(&["/b", "/a/x"]), r#"{"a":{"x":-7},"b":"7\"ä"}"#, Key::Text(r#"["7\"ä",-7]"#.into())),
+            (several(&["/a"]), r#"{"a":7}"#, Key::Text("[7]".into())),
         ];
         for (rule, body, key) in cases {
             assert_eq!(decoder(rule).decode(&message(body)).expect(body).key, key, "{body}");
@@ -349,6 +395,8 @@ mod tests {
         {
             let rejection = decoder(field(pointer)).decode(&message(body)).expect_err(body);
             assert_eq!(rejection.reason(), "no-key", "{body}");
+            let body = body.replacen('{', "{\"here\":1,", 1).replace(",}", "}");
+            assert_eq!(decoder(several(&["/here", pointer])).decode(&message(&body)), Err(rejection), "one of two is the same fault");
         }
     }
 
@@ -363,7 +411,10 @@ mod tests {
         let schema = Schema::load(file.path()).expect("a schema");
         let decoder = Decoder { schema: Some(schema), shape: Some(Arc::new(shape)), ..decoder(field("/id")) };
         let record = decoder.decode(&message(r#"{"id":7}"#)).expect("a record");
-        assert_eq!(record, Record { key: Key::Int(7), fields: vec![("more".into(), Value::Bool(true))], size: 8 + 4 + 8 });
+        assert_eq!(
+            record,
+            Record { key: Key::Int(7), fields: vec![("more".into(), Value::Bool(true))], size: 8 + 4 + 8, set: None, ttl: None }
+        );
         assert_eq!(decoder.decode(&message(r#"{"id":7,"more":1}"#)).expect_err("not in the schema").reason(), "schema");
         assert_eq!(decoder.decode(&message("{}")).expect_err("not in the schema").reason(), "schema");
     }

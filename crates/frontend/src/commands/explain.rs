@@ -18,7 +18,7 @@ const STARTED_AGAIN: &str = "The timer starts the next run, which tries again.";
 const AFTER_MENDING: &str = "When that is done, `x-msrv dead replay` sends dead letters again, each once.";
 const NOT_HERE: &str = "Whoever publishes it has to mend it and to publish it again: a replay would be rejected again. `x-msrv dead show ID --body` shows what came.";
 
-const ENTRIES: [Entry; 34] = [
+const ENTRIES: [Entry; 36] = [
     (
         "0",
         "exit code: everything that was received is settled",
@@ -192,8 +192,20 @@ const ENTRIES: [Entry; 34] = [
     (
         "no-key",
         "reason of a dead letter: the field that is to be the key is no key",
-        "The configuration makes a record's key of a field (`key: {field: …}`), and this document has none there, or an empty one, or neither a text nor an integer.",
+        "The configuration makes a record's key of a field or of several (`key: {field: …}`, `key: {fields: […]}`), and this document has none there, or an empty one, or neither a text nor an integer.",
         "Let `key` be another. Else whoever publishes it has to mend it and to publish it again.",
+    ),
+    (
+        "no-set",
+        "reason of a dead letter: the field that names the record's set names none",
+        "The configuration lets a field name the set (`aerospike.set: {field: …, allowed: […]}`), and this document has none there, or another than those that are allowed.",
+        "Let `allowed` have it, then `x-msrv dead replay`. Else whoever publishes it has to mend it and to publish it again.",
+    ),
+    (
+        "no-ttl",
+        "reason of a dead letter: the field that says how long the record lives does not say that",
+        "The configuration lets a field say it (`aerospike.ttl: {field: …}`), and this document has none there, or what is there is no whole number of seconds, or over 3650 days.",
+        "`aerospike.ttl.default` is for messages without it. Else whoever publishes it has to mend it and to publish it again.",
     ),
     (
         "schema",

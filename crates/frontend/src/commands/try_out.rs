@@ -1,6 +1,9 @@
 //! `x-msrv try`
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    num::NonZeroU32,
+};
 
 use serde::Serialize;
 
@@ -28,8 +31,19 @@ struct Tried {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Outcome {
-    Stored { key: Value, record: Value },
-    Rejected { reason: &'static str, detail: String },
+    Stored {
+        key: Value,
+        /// Where a field of the message says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        set: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl: Option<NonZeroU32>,
+        record: Value,
+    },
+    Rejected {
+        reason: &'static str,
+        detail: String,
+    },
 }
 
 /// Shows what would become of each line; asks neither queue nor store, and keeps no dead letter.
@@ -69,14 +83,20 @@ fn placeholder(message: &Message) -> Key {
 
 fn text(line: u64, record: Result<Record, Rejection>) -> String {
     match record {
-        Ok(Record { key, fields, .. }) => format!("line {line}: {}", records::line(StoredRecord { key: Some(key), fields })),
+        Ok(Record { key, fields, set, ttl, .. }) => {
+            let set = set.map(|set| format!(", set {set}")).unwrap_or_default();
+            let ttl = ttl.map(|ttl| format!(", TTL {ttl} s")).unwrap_or_default();
+            format!("line {line}{set}{ttl}: {}", records::line(StoredRecord { key: Some(key), fields }))
+        }
         Err(rejection) => format!("line {line}: {}: {rejection}", rejection.reason()),
     }
 }
 
 fn json(line: u64, record: Result<Record, Rejection>) -> String {
     let outcome = match record {
-        Ok(Record { key, fields, .. }) => Outcome::Stored { key: key.into(), record: Value::Map(fields) },
+        Ok(Record { key, fields, set, ttl, .. }) => {
+            Outcome::Stored { key: key.into(), set: set.map(|set| set.to_string()), ttl, record: Value::Map(fields) }
+        }
         Err(rejection) => Outcome::Rejected { reason: rejection.reason(), detail: rejection.to_string() },
     };
     serde_json::to_string(&Tried { line, outcome }).expect("a record has text keys and finite numbers")

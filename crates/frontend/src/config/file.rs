@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Table, Whole};
+use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, Pointer, SecretShape, Size, Span, Table, TextOr, Whole};
 use x_msrv_engine::{
     address::HostPort,
     decode::{BigIntegers, ContentEncoding, OnLongName, Path},
@@ -104,17 +104,35 @@ pub(super) struct AerospikeShape {
     pub(super) address: Option<AddressShape>,
     pub(super) hosts: Option<List<HostPort>>,
     pub(super) namespace: Parsed<Namespace>,
-    pub(super) set: Parsed<SetName>,
+    pub(super) set: TextOr<SetFieldShape>,
     pub(super) key: Option<KeyShape>,
     pub(super) exists: Option<Exists>,
-    #[cfg_attr(test, schemars(with = "Option<super::schema::Ttl>"))]
-    pub(super) ttl: Option<String>,
+    #[cfg_attr(test, schemars(with = "Option<super::schema::TtlOrField>"))]
+    pub(super) ttl: Option<TextOr<TtlFieldShape>>,
     pub(super) send_key: Option<Flag>,
     pub(super) timeout: Option<Span>,
     pub(super) user: Option<String>,
     pub(super) password: Option<SecretShape>,
     pub(super) auth_mode: Option<AuthMode>,
     pub(super) tls: Option<OnOrSection<TlsShape>>,
+    pub(super) use_alternate_addresses: Option<Flag>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "text, or a section with keys of its own")]
+pub(super) struct SetFieldShape {
+    pub(super) field: Parsed<Pointer>,
+    pub(super) allowed: List<SetName>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "text, or a section with keys of its own")]
+pub(super) struct TtlFieldShape {
+    pub(super) field: Parsed<Pointer>,
+    #[cfg_attr(test, schemars(with = "Option<super::schema::Ttl>"))]
+    pub(super) default: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,14 +152,15 @@ pub(super) struct SqliteShape {
     pub(super) key: Option<KeyShape>,
 }
 
-/// `message`, `body-hash` or `field: /json/pointer`.
+/// `message`, `body-hash`, `field: /json/pointer` or `fields: [/json/pointer, …]`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", expecting = "`message`, `body-hash` or `field: /json/pointer`")]
+#[serde(rename_all = "kebab-case", expecting = "`message`, `body-hash`, `field: /json/pointer` or `fields: [/json/pointer, …]`")]
 pub(super) enum KeyShape {
     Message,
     BodyHash,
     Field(String),
+    Fields(List<Pointer>),
 }
 
 /// `log`, `file: …` or `nsq: …`.

@@ -14,9 +14,9 @@ use super::{
     fields,
     file::{
         AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, HistoryShape, KeyShape, LevelShape, LogShape,
-        MetricsShape, NsqShape, SqliteShape, TlsShape,
+        MetricsShape, NsqShape, SetFieldShape, SqliteShape, TlsShape, TtlFieldShape,
     },
-    scalar::{List, OnOrSection, Parsed, PlaceShape, SecretShape, Span, Whole},
+    scalar::{List, OnOrSection, Parsed, PlaceShape, Pointer, SecretShape, Span, TextOr, Whole},
     settings::{DeadLetterSettings, LogFormat, LogSettings, LogTarget, PACKAGED_PERIOD, Settings, SourceSettings, StoreSettings, name_of},
 };
 use crate::duration;
@@ -24,7 +24,7 @@ use x_msrv_engine::{
     NAME,
     address::HostPort,
     dead_letter,
-    decode::{BigIntegers, ContentEncoding, KeyRule},
+    decode::{BigIntegers, ContentEncoding, KeyRule, SetRule, TtlRule},
     history,
     nsq::name::ChannelName,
     run::Limits,
@@ -273,11 +273,15 @@ fn key_rule(key: &str, shape: Option<KeyShape>) -> Result<KeyRule, Fault> {
         Some(KeyShape::Field(pointer)) => {
             Err(Fault::new(format!("{key}.field"), format!("`{pointer}` is not a JSON pointer such as /id or /order/id")))
         }
+        Some(KeyShape::Fields(List(pointers))) if pointers.is_empty() => {
+            Err(Fault::new(format!("{key}.fields"), "the list is empty, at least one JSON pointer is needed"))
+        }
+        Some(KeyShape::Fields(List(pointers))) => Ok(KeyRule::Fields(pointers.into_iter().map(|Pointer(pointer)| pointer).collect())),
     }
 }
 
 fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration, paths: &Paths) -> Result<(StoreSettings, KeyRule), Fault> {
-    use store::aerospike::{AuthMode, Exists, Login, Settings};
+    use store::aerospike::{AuthMode, Exists, LONGEST_TTL, Login, Settings};
     let hosts = match (shape.address, shape.hosts) {
         (Some(address), None) => vec![host_port("aerospike.address", &address.host, address.port.0)?],
         (None, Some(hosts)) => addresses("aerospike.hosts", hosts)?,
@@ -297,17 +301,27 @@ fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration, paths: &Pat
         let fault = "`external` needs `user` and `password`, and `tls`, because the password itself is sent";
         return Err(Fault::new("aerospike.auth-mode", fault));
     }
+    let (ttl, own_ttl) = match shape.ttl {
+        None => (ttl("aerospike.ttl", None)?, None),
+        Some(TextOr::Text(text)) => (ttl("aerospike.ttl", Some(&text))?, None),
+        Some(TextOr::Section(TtlFieldShape { field: Parsed(Pointer(field)), default })) => {
+            let rule = TtlRule { field, is_required: default.is_none(), longest: LONGEST_TTL };
+            (ttl("aerospike.ttl.default", default.as_deref())?, Some(rule))
+        }
+    };
     let settings = Settings {
         hosts,
         namespace: shape.namespace.0,
-        set: shape.set.0,
+        set: set(shape.set)?,
         exists: shape.exists.unwrap_or(Exists::Replace),
-        ttl: ttl(shape.ttl.as_deref())?,
+        ttl,
+        own_ttl,
         send_key: shape.send_key.is_some_and(|flag| flag.0),
         timeout: positive("aerospike.timeout", shape.timeout.map_or(SECOND, |Span(value)| value))?,
         connect_timeout,
         login,
         tls,
+        use_alternate_addresses: shape.use_alternate_addresses.is_some_and(|flag| flag.0),
     };
     Ok((StoreSettings::Aerospike(settings), key_rule("aerospike.key", shape.key)?))
 }
@@ -317,18 +331,31 @@ fn host_port(key: &str, host: &str, port: u64) -> Result<HostPort, Fault> {
     format!("{bracketed}:{port}").parse().map_err(|fault| Fault::new(key, fault))
 }
 
-fn ttl(text: Option<&str>) -> Result<store::aerospike::Ttl, Fault> {
+fn set(shape: TextOr<SetFieldShape>) -> Result<store::aerospike::Set, Fault> {
+    use store::aerospike::Set;
+    match shape {
+        TextOr::Text(name) => name.parse().map_err(|fault| Fault::new("aerospike.set", fault)),
+        TextOr::Section(SetFieldShape { allowed: List(allowed), .. }) if allowed.is_empty() => {
+            Err(Fault::new("aerospike.set.allowed", "the list is empty, at least one set is needed"))
+        }
+        TextOr::Section(SetFieldShape { field: Parsed(Pointer(field)), allowed: List(allowed) }) => {
+            Ok(Set::OfField(SetRule { field, allowed: allowed.iter().map(|name| name.to_string().into()).collect() }))
+        }
+    }
+}
+
+fn ttl(key: &str, text: Option<&str>) -> Result<store::aerospike::Ttl, Fault> {
     use store::aerospike::Ttl;
     match text {
         None | Some("namespace") => Ok(Ttl::Namespace),
         Some("never") => Ok(Ttl::Never),
         Some(text) => {
             let seconds = duration::parse(text).and_then(|ttl| u32::try_from(ttl.as_secs()).ok()).and_then(NonZeroU32::new);
-            // Above ten years the server refuses every record (`as/src/base/transaction_policy.c` holds MAX_ALLOWED_TTL).
-            let allowed = seconds.filter(|seconds| seconds.get() <= 10 * 365 * 24 * 3600);
+            // Above that the server refuses every record.
+            let allowed = seconds.filter(|seconds| *seconds <= store::aerospike::LONGEST_TTL);
             allowed.map(Ttl::Seconds).ok_or_else(|| {
                 let words = || format!("`{text}` is not `namespace`, `never` or a duration from 1s to 3650d");
-                Fault::new("aerospike.ttl", duration::calendar(text).unwrap_or_else(words))
+                Fault::new(key, duration::calendar(text).unwrap_or_else(words))
             })
         }
     }

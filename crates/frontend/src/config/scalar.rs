@@ -56,6 +56,29 @@ pub(super) struct PlaceShape(pub(super) Secret);
 #[derive(Debug)]
 pub(super) struct OnOrSection<T>(pub(super) Option<T>);
 
+/// Text, or a section.
+#[derive(Debug)]
+pub(super) enum TextOr<T> {
+    Text(String),
+    Section(T),
+}
+
+/// A JSON pointer (RFC 6901) to a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pointer(pub(super) String);
+
+impl FromStr for Pointer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{text}` is not a JSON pointer such as /id or /order/id"))
+        }
+    }
+}
+
 struct Scalar<T> {
     expected: &'static str,
     number: Option<fn(u64) -> T>,
@@ -363,6 +386,30 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for OnOrSection<T> {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OnOrSection<T>, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(|section| OnOrSection(Some(section)))
+            }
+        }
+
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = TextOr<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("text, or a section with keys of its own")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<TextOr<T>, E> {
+                Ok(TextOr::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextOr<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(TextOr::Section)
             }
         }
 

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde_json::{Value, json};
 
 use super::{
-    file::FileShape,
-    scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Table, Whole},
+    file::{FileShape, TtlFieldShape},
+    scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, SecretShape, Size, Span, Table, TextOr, Whole},
 };
 
 /// The schema of a value that is text in the end.
@@ -47,6 +47,33 @@ scalar!("size", Size, {
     "examples": ["1MiB", "512KiB"]
 });
 scalar!("ttl", Ttl, { "type": "string", "pattern": format!("^(namespace|never)$|{DURATION}") });
+/// The same, or a section that names a field.
+pub(super) struct TtlOrField;
+
+impl JsonSchema for TtlOrField {
+    fn schema_name() -> Cow<'static, str> {
+        "ttl-or-field".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        either(&Ttl::json_schema(generator), &TtlFieldShape::json_schema(generator))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for TextOr<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("text-or-{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        either(&json_schema!({ "type": "string", "minLength": 1 }), &T::json_schema(generator))
+    }
+}
+
+fn either(text: &Schema, section: &Schema) -> Schema {
+    json_schema!({ "anyOf": [text, section] })
+}
+
 scalar!("flag", Flag, { "type": ["boolean", "string"], "enum": [true, false, "true", "false"] });
 scalar!("list", List<T>, { "type": ["array", "string"], "items": { "type": "string" } });
 scalar!("parsed", Parsed<T>, { "type": "string", "minLength": 1 });
@@ -207,7 +234,16 @@ fn every_shipped_configuration_fits_it_and_every_key_has_its_words() {
         let place = path.split('.').fold(&schema, |place, key| &place["properties"][key]);
         place["description"].as_str().is_some_and(|words| words.len() > 5)
     };
-    for key in ["timeout", "nsq.topic", "nsq.tls.ca-file", "aerospike.exists", "history.max-age", "metrics.textfile", "log.level"] {
+    for key in [
+        "aerospike.use-alternate-addresses",
+        "timeout",
+        "nsq.topic",
+        "nsq.tls.ca-file",
+        "aerospike.exists",
+        "history.max-age",
+        "metrics.textfile",
+        "log.level",
+    ] {
         assert!(described(key), "{key}");
     }
 }
@@ -230,6 +266,8 @@ fn what_is_wrong_is_found_by_an_editor_as_well() {
         "aerospike: {namespace: prod, set: s, key: {field: /id}, exists: create-only, address: {host: h, port: 3000}}",
         "aerospike: {namespace: prod, set: s, ttl: never}",
         "aerospike: {namespace: prod, set: s, ttl: 1.5h}",
+        "aerospike: {namespace: prod, set: {field: /type, allowed: [a, b]}, ttl: {field: /expires-in, default: never}}",
+        "aerospike: {namespace: prod, set: {field: /type, allowed: 'a,b'}, key: {fields: [/tenant, /id]}, use-alternate-addresses: true}",
     ];
     let wrong = [
         "timeouts: 2s",
@@ -240,6 +278,10 @@ fn what_is_wrong_is_found_by_an_editor_as_well() {
         "nsq: {nsqd-tcp-address: ['a:1']}",
         "aerospike: {namespace: prod, set: s, exists: never}",
         "aerospike: {namespace: prod, set: s, ttl: nevr}",
+        "aerospike: {namespace: prod, set: s, ttl: {field: /t, default: nevr}}",
+        "aerospike: {namespace: prod, set: s, ttl: {default: never}}",
+        "aerospike: {namespace: prod, set: {field: /type}}",
+        "aerospike: {namespace: prod, set: s, key: {fields: 7}}",
         "aerospike: {namespace: prod, set: s, ttl: 2x}",
         "log: {level: loud}",
         "history: no",

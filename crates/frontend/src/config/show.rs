@@ -5,7 +5,7 @@ use std::fmt;
 use super::{DeadLetterSettings, LogFormat, LogTarget, Settings, SourceSettings, StoreSettings, fields, scalar::Span};
 use x_msrv_engine::{
     address::HostPort,
-    decode::{BigIntegers, ContentEncoding, KeyRule},
+    decode::{BigIntegers, ContentEncoding, KeyRule, TtlRule},
     history,
     source::nsq::Servers,
     store::aerospike::{AuthMode, Exists, Login, Ttl},
@@ -146,16 +146,10 @@ impl StoreSettings {
                         Exists::Update => "update".to_owned(),
                     },
                 ),
-                (
-                    "aerospike.ttl",
-                    match aerospike.ttl {
-                        Ttl::Namespace => "namespace".to_owned(),
-                        Ttl::Never => "never".to_owned(),
-                        Ttl::Seconds(seconds) => format!("{seconds}s"),
-                    },
-                ),
+                ("aerospike.ttl", ttl_text(aerospike.ttl, aerospike.own_ttl.as_ref())),
                 ("aerospike.send-key", aerospike.send_key.to_string()),
                 ("aerospike.timeout", Span(aerospike.timeout).to_string()),
+                ("aerospike.use-alternate-addresses", aerospike.use_alternate_addresses.to_string()),
             ]
             .into_iter()
             .chain(aerospike.login.iter().flat_map(login_lines))
@@ -167,6 +161,19 @@ impl StoreSettings {
                 ("sqlite.key", key_text(key)),
             ],
         }
+    }
+}
+
+fn ttl_text(ttl: Ttl, own: Option<&TtlRule>) -> String {
+    let text = match ttl {
+        Ttl::Namespace => "namespace".to_owned(),
+        Ttl::Never => "never".to_owned(),
+        Ttl::Seconds(seconds) => format!("{seconds}s"),
+    };
+    match own {
+        None => text,
+        Some(TtlRule { field, is_required: true, .. }) => format!("{{field: {field}}}"),
+        Some(TtlRule { field, .. }) => format!("{{field: {field}, default: {text}}}"),
     }
 }
 
@@ -195,6 +202,7 @@ fn key_text(key: &KeyRule) -> String {
         KeyRule::Message => "message".to_owned(),
         KeyRule::BodyHash => "body-hash".to_owned(),
         KeyRule::Field(pointer) => format!("{{field: {pointer}}}"),
+        KeyRule::Fields(pointers) => format!("{{fields: [{}]}}", pointers.join(", ")),
     }
 }
 

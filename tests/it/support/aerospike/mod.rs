@@ -39,7 +39,7 @@ mod storage;
 mod value;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -190,6 +190,11 @@ impl StandIn {
     /// a single command (`run_rows` in its `batch/batch_executor.rs`).
     pub(crate) fn batches(&self) -> Vec<BatchSize> {
         self.shared.state().log.batches().to_vec()
+    }
+
+    /// What was asked for by info requests.
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        self.shared.state().asked.clone()
     }
 
     /// How many connections there are and have been.

@@ -1,5 +1,6 @@
 //! What a frame asks for, and what becomes of it under the rules.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub(super) struct State {
     pub(super) storage: Storage,
     pub(super) rules: Rules,
     pub(super) log: Log,
+    /// The names of info requests.
+    pub(super) asked: BTreeSet<String>,
 }
 
 /// What the connection is to do with an answer.
@@ -160,6 +163,7 @@ fn carry_out_query(query: &Query, state: &mut State) -> Reply {
 }
 
 fn carry_out_info(names: &[u8], state: &mut State, address: SocketAddr) -> Reply {
+    state.asked.extend(String::from_utf8_lossy(names).lines().map(str::to_owned));
     let fault = state.rules.of_request(&Subject::Info);
     let body = match state.rules.of_row(&Subject::Info) {
         Some(Then::Answer(code) | Then::StoreThenAnswer(code)) => info::answer_with(names, |_| format!("ERROR:{code}:stand-in")),

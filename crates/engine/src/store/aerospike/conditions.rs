@@ -108,6 +108,7 @@ impl Node {
             Some(seconds) => seconds,
         };
         let expires = match settings.ttl {
+            _ if settings.own_ttl.is_some() => "`aerospike.ttl` is set".to_owned(),
             Ttl::Never => return None,
             Ttl::Namespace if default == 0 => return None,
             Ttl::Namespace if self.set.is_empty() => format!("its default-ttl is {default} s"),
@@ -171,6 +172,8 @@ mod tests {
             connect_timeout: Duration::ZERO,
             login: None,
             tls: None,
+            own_ttl: None,
+            use_alternate_addresses: false,
         }
     }
 

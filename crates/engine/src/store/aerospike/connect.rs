@@ -46,6 +46,7 @@ pub(super) async fn connect(settings: &Settings) -> Result<(Client, String), Sto
 fn policy_and_hosts(settings: &Settings) -> Result<(ClientPolicy, Vec<Host>), StoreError> {
     let mut policy = ClientPolicy::default();
     policy.timeout = millis(settings.connect_timeout);
+    policy.use_services_alternate = settings.use_alternate_addresses;
     policy.max_conns_per_node = 2 * BATCHES_AT_ONCE;
     // An empty pool is polled in steps of 5 ms when the first batch comes; these are opened while the queue connects.
     policy.min_conns_per_node = 1;

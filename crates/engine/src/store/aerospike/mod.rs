@@ -5,7 +5,7 @@ mod conditions;
 mod connect;
 pub mod values;
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use aerospike::{
     AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, Expiration, PartitionFilter, QueryPolicy, RecordExistsAction,
@@ -22,6 +22,7 @@ use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     address::HostPort,
+    decode::{SetRule, TtlRule},
     record::{KEY_FIELD, Key, Record},
     secret::Secret,
     tls,
@@ -44,11 +45,13 @@ pub struct Settings {
     /// The namespace; it has to exist.
     pub namespace: Name<31>,
     /// The set; the server creates it.
-    pub set: Name<63>,
+    pub set: Set,
     /// What happens to a record that is there already.
     pub exists: Exists,
-    /// How long a record lives.
+    /// How long a record lives whose message does not say that.
     pub ttl: Ttl,
+    /// How the message says it, if it can.
+    pub own_ttl: Option<TtlRule>,
     /// Whether the server keeps the key itself beside its digest.
     pub send_key: bool,
     /// How long one batch may take.
@@ -59,7 +62,58 @@ pub struct Settings {
     pub login: Option<Login>,
     /// How connections are encrypted.
     pub tls: Option<Box<tls::Settings>>,
+    /// Whether nodes are called by their `alternate-access-address`, which is the one outside of a network that changes addresses.
+    pub use_alternate_addresses: bool,
 }
+
+/// Which set a record goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Set {
+    /// All of them to this one.
+    Named(Name<63>),
+    /// The one that a field of the message names.
+    OfField(SetRule),
+}
+
+impl std::str::FromStr for Set {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self::Named)
+    }
+}
+
+/// As it can be written in a configuration.
+impl std::fmt::Display for Set {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::OfField(SetRule { field, allowed }) => write!(f, "{{field: {field}, allowed: [{}]}}", allowed.join(", ")),
+        }
+    }
+}
+
+impl Set {
+    /// All that there may be.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match self {
+            Self::Named(name) => (Some(name.as_str()), &[][..]),
+            Self::OfField(rule) => (None, &rule.allowed[..]),
+        };
+        one.into_iter().chain(several.iter().map(|name| &**name))
+    }
+
+    /// That of a record, which names one where there are several.
+    fn of<'a>(&'a self, named: Option<&'a Arc<str>>) -> Option<&'a str> {
+        match self {
+            Self::Named(name) => Some(name.as_str()),
+            Self::OfField(_) => named.map(|name| &**name),
+        }
+    }
+}
+
+/// Seconds of the longest time to live that the server takes (`MAX_ALLOWED_TTL` in its `datamodel.h`): ten years.
+pub const LONGEST_TTL: NonZeroU32 = NonZeroU32::new(10 * 365 * 24 * 3600).expect("not zero");
 
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,11 +224,14 @@ impl AerospikeStore {
     /// As for [`connect`](Self::connect); or one of the nodes would not.
     pub async fn probe(settings: &Settings) -> Result<(), StoreError> {
         let store = Self::connect(settings).await?;
-        let told = store.ask(settings.set.as_str(), true).await;
-        let place = connect::place(settings);
+        let (place, mut found) = (connect::place(settings), Vec::new());
+        for set in settings.set.names() {
+            let nodes = store.ask(set, true).await;
+            let nodes = nodes.map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
+            found.extend(nodes.iter().filter_map(|node| node.any_condition(settings, set)));
+        }
         Box::new(store).close().await;
-        let nodes = told.map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
-        match first(nodes.iter().filter_map(|node| node.any_condition(settings, settings.set.as_str()))) {
+        match first(found.into_iter()) {
             None => Ok(()),
             Some(Condition::Setup(fault)) => Err(StoreError::Setup { place, fault }),
             Some(Condition::Outage(fault)) => Err(StoreError::Outage { place, fault }),
@@ -256,24 +313,35 @@ impl AerospikeStore {
             Key::Int(number) => AsValue::Int(*number),
             Key::Text(text) => AsValue::String(text.clone()),
         };
-        let key =
-            aerospike::Key::new(self.settings.namespace.as_str(), self.settings.set.as_str(), key).map_err(|error| error.to_string())?;
+        let set = self.settings.set.of(record.set.as_ref()).ok_or("no set is known for it")?;
+        let key = aerospike::Key::new(self.settings.namespace.as_str(), set, key).map_err(|error| error.to_string())?;
+        let own = record.ttl.map(|ttl| BatchWritePolicy { expiration: Expiration::Seconds(ttl.get()), ..self.write.clone() });
         let bins = values::bins(record)?;
-        Ok(BatchOperation::write(&self.write, key, bins.iter().map(operations::put).collect::<Vec<_>>()))
+        let bins = bins.iter().map(operations::put).collect::<Vec<_>>();
+        Ok(BatchOperation::write(own.as_ref().unwrap_or(&self.write), key, bins))
     }
 
     async fn read(&self, limit: usize) -> aerospike::Result<Vec<StoredRecord>> {
+        let mut records = Vec::new();
+        for set in self.settings.set.names() {
+            if records.len() < limit {
+                self.read_set(set, limit - records.len(), &mut records).await?;
+            }
+        }
+        Ok(records)
+    }
+
+    async fn read_set(&self, set: &str, limit: usize, records: &mut Vec<StoredRecord>) -> aerospike::Result<()> {
         let mut policy = QueryPolicy::default();
         policy.max_records = limit as u64;
-        let statement = Statement::new(&self.settings.namespace.0, &self.settings.set.0, Bins::All);
+        let statement = Statement::new(&self.settings.namespace.0, set, Bins::All);
         let mut found = self.client.query(&policy, PartitionFilter::all(), statement).await?.into_stream();
-        let mut records = Vec::new();
         while let Some(record) = found.next().await {
             let mut fields = values::fields(record?.bins);
             let key = fields.iter().position(|(name, _)| name == KEY_FIELD).and_then(|index| values::key(fields.remove(index).1));
             records.push(StoredRecord { key, fields });
         }
-        Ok(records)
+        Ok(())
     }
 }
 
@@ -389,12 +457,12 @@ impl Store for AerospikeStore {
         let (mut writes, mut sizes, mut answers) =
             (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
         for Pending { item, answer } in records {
-            let size = item.size;
+            let (size, set) = (item.size, item.set.clone());
             match self.operation(item) {
                 Ok(operation) => {
                     writes.push(operation);
                     sizes.push(size);
-                    answers.push(answer);
+                    answers.push((answer, set));
                 }
                 Err(fault) => answer.give(Err(PutError::Refused(fault))),
             }
@@ -402,8 +470,9 @@ impl Store for AerospikeStore {
         Box::pin(async move {
             let chunks = stream::iter(chunks(&mut writes, &sizes));
             let results = chunks.map(|chunk| self.write(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
-            let rows = results.into_iter().map(|result| (self.settings.set.as_str(), result)).collect();
-            for (answer, result) in answers.into_iter().zip(self.judged(rows).await) {
+            let sets = answers.iter().map(|(_, set)| self.settings.set.of(set.as_ref()).unwrap_or_default());
+            let results = self.judged(sets.zip(results).collect()).await;
+            for ((answer, _), result) in answers.into_iter().zip(results) {
                 answer.give(result);
             }
         })

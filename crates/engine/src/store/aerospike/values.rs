@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn record(fields: Fields) -> Record {
-        Record { key: Key::Int(7), fields, size: 0 }
+        Record { key: Key::Int(7), fields, size: 0, set: None, ttl: None }
     }
 
     /// The original's consumer backed off for 2 s and let the message die when one name was longer than 15 bytes.

@@ -1,0 +1,220 @@
+//! Keys of several fields, and what a field of the message tells Aerospike: the set, and how long the record lives. From the configuration to the server.
+
+use serde_json::{Value, json};
+use x_msrv_engine::address::HostPort;
+
+use crate::support::{
+    aerospike::StandIn,
+    block_on,
+    nsqd::Nsqd,
+    program::{Ended, Program},
+    real_aerospike, wait_until,
+};
+
+/// nsqd into the stand-in, or into the server at `host`, in sets of its own.
+struct Scene {
+    nsqd: Nsqd,
+    stand_in: StandIn,
+    program: Program,
+    /// What the names of the sets begin with.
+    sets: String,
+}
+
+impl Scene {
+    fn new(host: Option<HostPort>, more: &str) -> Self {
+        let stand_in = block_on(StandIn::start());
+        let host = host.unwrap_or_else(|| stand_in.address().to_string().parse().expect("an address"));
+        let sets = format!("{:08x}-", fastrand::u32(..));
+        let nsqd = Nsqd::start();
+        let program = Program::new(&format!(
+            "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nmax-messages: 100\nidle-timeout: 300ms\n\
+             aerospike: {{hosts: ['{host}'], namespace: test, set: {{field: /meta/type, allowed: [{sets}a, {sets}b]}}, key: {{field: /id}}, {more}}}\n\
+             fields: {{exclude: [meta, ttl]}}\n",
+            nsqd.tcp
+        ));
+        Self { nsqd, stand_in, program, sets }
+    }
+
+    fn publish(&self, bodies: &[Value]) {
+        self.nsqd.publish("t", bodies.iter().map(|body| body.to_string().replace("\"type\":\"", &format!("\"type\":\"{}", self.sets))));
+    }
+
+    fn stored(&self, set: &str) -> Vec<crate::support::aerospike::StoredRecord> {
+        self.stand_in.records(&format!("{}{set}", self.sets))
+    }
+}
+
+fn ids(records: &Ended) -> Vec<i64> {
+    assert_eq!(records.code, Some(0), "{}", records.stderr);
+    let id = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["id"].as_i64().expect("an id");
+    let mut ids: Vec<_> = records.stdout.lines().map(id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Fields that are not stored tell as well: it is the message as it was published that does.
+#[test]
+fn each_record_goes_to_the_set_that_its_message_names_and_a_message_that_names_none_is_a_dead_letter() {
+    let scene = Scene::new(real_aerospike(), "");
+    let message = |id: u32, kind: &str| json!({"id": id, "meta": {"type": kind}});
+    scene.publish(&[
+        message(1, "a"),
+        message(2, "b"),
+        message(3, "a"),
+        message(4, "c"),
+        json!({"id": 5}),
+        json!({"id": 6, "meta": {"type": 7}}),
+    ]);
+    let report = scene.program.drain(&[]);
+    assert_eq!((&report["stored"], &report["reasons"]["no-set"]), (&json!(3), &json!(3)), "{report}");
+    let letters = scene.program.letters();
+    let details: Vec<_> = letters.iter().map(|letter| letter["detail"].as_str().expect("text")).collect();
+    let words = ["names no set that is allowed", "is missing", "is not text"];
+    assert_eq!(details, words.map(|words| format!("the field /meta/type of the set {words}")));
+    assert_eq!(ids(&scene.program.run(&["records"])), [1, 2, 3], "of all sets");
+    assert_eq!(ids(&scene.program.run(&["records", "--limit", "2"])).len(), 2);
+    if real_aerospike().is_none() {
+        assert_eq!((scene.stored("a").len(), scene.stored("b").len()), (2, 1));
+    }
+    // A message that comes again hits the same record in the same set.
+    scene.publish(&[message(1, "a")]);
+    assert_eq!(scene.program.drain(&[])["stored"], 1);
+    assert_eq!(ids(&scene.program.run(&["records"])), [1, 2, 3]);
+}
+
+#[test]
+fn each_record_lives_as_long_as_its_message_says_or_the_message_is_a_dead_letter() {
+    for (ttl, stored, rejected) in [("{field: /ttl}", 1, 4), ("{field: /ttl, default: never}", 3, 2)] {
+        let scene = Scene::new(None, &format!("ttl: {ttl}"));
+        let message = |id: u32, ttl: Value| json!({"id": id, "ttl": ttl, "meta": {"type": "a"}});
+        scene.publish(&[
+            message(1, json!(3_600)),
+            message(2, json!(0)),
+            message(3, json!("1h")),
+            message(4, json!(null)),
+            json!({"id": 5, "meta": {"type": "a"}}),
+        ]);
+        let report = scene.program.drain(&[]);
+        assert_eq!((&report["stored"], &report["reasons"]["no-ttl"]), (&json!(stored), &json!(rejected)), "{report}");
+        let mut lives: Vec<_> = scene.stored("a").iter().map(|record| record.ttl).collect();
+        lives.sort_unstable();
+        assert!(lives.pop().flatten().is_some_and(|ttl| (3_590..=3_600).contains(&ttl)), "the first one");
+        assert!(lives.iter().all(Option::is_none), "by default for ever: {lives:?}");
+    }
+}
+
+#[test]
+fn a_sample_shows_its_set_and_for_how_long_it_would_live() {
+    let scene = Scene::new(None, "ttl: {field: /ttl, default: never}");
+    let sample = format!("{{\"id\":1,\"ttl\":60,\"meta\":{{\"type\":\"{}a\"}}}}\n", scene.sets);
+    let tried = scene.program.run_with_input(&["try", "--json"], sample.as_bytes());
+    let tried: Value = serde_json::from_str(&tried.stdout).expect("JSON");
+    assert_eq!(tried, json!({"line": 1, "key": 1, "set": format!("{}a", scene.sets), "ttl": 60, "record": {"id": 1}}));
+    let shown = scene.program.run_with_input(&["try"], sample.as_bytes()).stdout;
+    assert_eq!(shown, format!("line 1, set {}a, TTL 60 s: {{\"gid\":1,\"id\":1}}\n", scene.sets));
+}
+
+/// A set that is full must not hold up messages for another.
+#[test]
+fn a_full_set_puts_off_its_own_messages_and_no_others() {
+    let scene = Scene::new(None, "");
+    let message = |id: u32, kind: &str| json!({"id": id, "meta": {"type": kind}});
+    scene.publish(&[message(1, "a"), message(2, "b")]);
+    assert_eq!(scene.program.drain(&[])["stored"], 2);
+    scene.stand_in.configure(&format!("set={}a;stop-writes-count=1", scene.sets));
+    scene.publish(&[message(3, "a"), message(4, "b"), message(5, "a")]);
+    let ended = scene.program.run(&["run", "--report", "json"]);
+    let report = ended.report();
+    assert_eq!((ended.code, &report["stored"], &report["deferred"]), (Some(75), &json!(1), &json!(2)), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("set `{}a` is full", scene.sets)), "{}", ended.stderr);
+    assert_eq!(scene.program.run(&["check", "--connect"]).code, Some(75));
+    scene.stand_in.configure(&format!("set={}a;stop-writes-count=0", scene.sets));
+    wait_until("the delay is over", || scene.nsqd.depths("t").waiting == 2);
+    assert_eq!(scene.program.drain(&[])["stored"], 2);
+}
+
+/// Sets that are there take records, whether there is room for another one or not.
+#[test]
+fn a_set_that_cannot_be_made_is_the_set_up_s_fault_and_costs_no_message() {
+    let scene = Scene::new(None, "");
+    let message = |id: u32, kind: &str| json!({"id": id, "meta": {"type": kind}});
+    scene.publish(&[message(1, "a")]);
+    assert_eq!(scene.program.drain(&[])["stored"], 1);
+    scene.stand_in.use_up_set_names();
+    scene.publish(&[message(2, "a"), message(3, "b"), message(4, "a")]);
+    let ended = scene.program.run(&["run", "--report", "json"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("cannot create set `{}b`", scene.sets)), "{}", ended.stderr);
+    assert!(scene.program.letters().is_empty());
+    let depths = scene.nsqd.depths("t");
+    assert_eq!((depths.waiting, depths.deferred, depths.in_flight), (1, 0, 0), "the others are stored: {}", ended.stderr);
+}
+
+/// Joined by a colon or a slash both would be one record, and one message would be nowhere.
+#[test]
+fn a_key_of_several_fields_keeps_apart_what_joined_text_would_merge() {
+    let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s, key: {fields: [/tenant, /id]}}\n");
+    let bodies =
+        ["{\"tenant\":\"a\",\"id\":\"b:c\"}", "{\"tenant\":\"a:b\",\"id\":\"c\"}", "{\"tenant\":\"a\",\"id\":7}", "{\"tenant\":\"a\"}"];
+    program.run_with_input(&["send"], bodies.join("\n").as_bytes());
+    let report = program.drain(&[]);
+    assert_eq!((&report["stored"], &report["reasons"]["no-key"]), (&json!(3), &json!(1)), "{report}");
+    assert_eq!(program.letters()[0]["detail"], "the key field /id is missing");
+    let keys: Vec<_> = program.rows("s").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [r#"["a","b:c"]"#, r#"["a:b","c"]"#, r#"["a",7]"#]);
+}
+
+fn check(aerospike: &str) -> Ended {
+    Program::new(&format!("embedded-queue: {{path: q}}\naerospike: {{hosts: ['h:3000'], namespace: test, {aerospike}}}\n")).run(&["check"])
+}
+
+#[test]
+fn what_fields_tell_is_shown_as_it_can_be_written() {
+    let shown = check("set: {field: /a, allowed: [x, y]}, ttl: {field: /t}, key: {fields: [/a, /b]}, use-alternate-addresses: true");
+    for line in [
+        "aerospike.set: {field: /a, allowed: [x, y]}\n",
+        "aerospike.ttl: {field: /t}\n",
+        "aerospike.key: {fields: [/a, /b]}\n",
+        "aerospike.use-alternate-addresses: true\n",
+    ] {
+        assert!(shown.stdout.contains(line), "{line}: {}{}", shown.stdout, shown.stderr);
+    }
+    assert!(check("set: s, ttl: {field: /t, default: 2h}").stdout.contains("aerospike.ttl: {field: /t, default: 7200s}\n"));
+}
+
+#[test]
+fn what_no_message_could_tell_is_a_fault_of_the_configuration() {
+    let faults = [
+        ("set: {field: type, allowed: [a]}", "aerospike.set.field", "`type` is not a JSON pointer"),
+        ("set: {field: /type}", "aerospike.set", "allowed"),
+        ("set: {field: /type, allowed: []}", "aerospike.set.allowed", "the list is empty"),
+        ("set: {field: /type, allowed: ['a:b']}", "aerospike.set.allowed", "`a:b` is not a name"),
+        ("set: {field: /type, allowed: [a], default: a}", "aerospike.set", "default"),
+        ("set: 'a:b'", "aerospike.set", "`a:b` is not a name"),
+        ("set: s, ttl: {default: never}", "aerospike.ttl", "field"),
+        ("set: s, ttl: {field: ttl}", "aerospike.ttl.field", "`ttl` is not a JSON pointer"),
+        ("set: s, ttl: {field: /ttl, default: 0s}", "aerospike.ttl.default", "`0s` is not `namespace`, `never` or a duration"),
+        ("set: s, ttl: {field: /ttl, default: 4000d}", "aerospike.ttl.default", "`4000d`"),
+        ("set: s, key: {fields: []}", "aerospike.key.fields", "the list is empty"),
+        ("set: s, key: {fields: [id]}", "aerospike.key", "`id` is not a JSON pointer"),
+        ("set: s, use-alternate-addresses: perhaps", "aerospike.use-alternate-addresses", "true or false"),
+    ];
+    for (configuration, key, words) in faults {
+        let ended = check(configuration);
+        assert_eq!(ended.code, Some(78), "{configuration}: {}", ended.stderr);
+        assert!(ended.stderr.contains(key) && ended.stderr.contains(words), "{configuration}: {}", ended.stderr);
+    }
+}
+
+/// Nodes of a cluster behind NAT tell addresses that nobody outside can reach, and others that can be.
+#[test]
+fn nodes_are_asked_for_their_alternate_addresses_where_that_is_configured() {
+    for (configured, kind) in [(true, "alt"), (false, "std")] {
+        let scene = Scene::new(None, &format!("use-alternate-addresses: {configured}"));
+        let ended = scene.program.run(&["check", "--connect"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let asked = scene.stand_in.asked();
+        assert!(asked.contains(&format!("peers-clear-{kind}")), "{asked:?}");
+        assert!(asked.iter().all(|name| !name.contains("-clear-") || name.ends_with(kind)), "{asked:?}");
+    }
+}
