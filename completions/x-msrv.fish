@@ -59,7 +59,7 @@ embedded\t'A file of the state directory, for a machine without NSQ'"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l nsqd -d 'nsqd, as HOST:PORT; several with commas between them' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l lookupd -d 'nsqlookupd in its place, by its HTTP port' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l topic -d 'What is consumed' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l channel -d 'As what it is consumed' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l channel -d 'As what it is consumed [default: x-msrv, or x-msrv-NAME for NAME.yml]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l store -d 'Where records go' -r -f -a "aerospike\t'Aerospike'
 sqlite\t'A file of the state directory, for a machine without Aerospike'"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Aerospike, as HOST:PORT; several with commas between them' -r

@@ -52,7 +52,7 @@ fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
     let address = format!("nsq.nsqd-tcp-address: [{}]", nsqd.tcp);
     has(
         &in_force(&scene, "b.yml"),
-        &[&address, "nsq.topic: orders", "nsq.channel: x-msrv", "nsq.max-in-flight: 1000", "sqlite.set: orders"],
+        &[&address, "nsq.topic: orders", "nsq.channel: x-msrv-b", "nsq.max-in-flight: 1000", "sqlite.set: orders"],
     );
     // What does not answer is told, and the file is there to be looked at.
     let ended = scene.bare(&["init", "-c", "c.yml", "--lookupd", "h:4161, i:4161", "--topic", "t", "--aerospike", &nobody().to_string()]);
@@ -154,5 +154,5 @@ fn on_a_terminal_a_wrong_answer_is_told_and_asked_for_again() {
     ] {
         assert!(shown.contains(fault), "{fault}: {shown}");
     }
-    has(&in_force(&scene, "a.yml"), &["nsq.topic: t", "nsq.channel: x-msrv", "max-messages: 5", "period: 1m", "sqlite.set: t"]);
+    has(&in_force(&scene, "a.yml"), &["nsq.topic: t", "nsq.channel: x-msrv-a", "max-messages: 5", "period: 1m", "sqlite.set: t"]);
 }

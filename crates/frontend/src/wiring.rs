@@ -181,11 +181,11 @@ pub async fn tidy_letters(settings: &DeadLetterSettings, now: SystemTime) -> io:
 ///
 /// # Errors
 /// We may not look into their folder.
-pub fn compressed_letters(settings: &DeadLetterSettings) -> io::Result<Vec<PathBuf>> {
-    match settings {
-        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::file::compressed(&file.path),
-        DeadLetterSettings::Log => Ok(Vec::new()),
-    }
+pub fn compressed_letters(settings: &Settings) -> io::Result<Vec<PathBuf>> {
+    let (DeadLetterSettings::File(own) | DeadLetterSettings::Nsq(_, own)) = &settings.dead_letter else { return Ok(Vec::new()) };
+    let shared = settings.shared_letters.iter().filter(|shared| **shared != own.path);
+    let files: io::Result<Vec<_>> = shared.chain([&own.path]).map(|path| dead_letter::file::compressed(path)).collect();
+    Ok(files?.concat())
 }
 
 /// The dead letters of a topic as a queue of their own, where letters go to one.

@@ -42,7 +42,7 @@ pub(crate) struct InitArgs {
     /// What is consumed
     #[arg(long)]
     pub(crate) topic: Option<String>,
-    /// As what it is consumed
+    /// As what it is consumed [default: x-msrv, or x-msrv-NAME for NAME.yml]
     #[arg(long)]
     pub(crate) channel: Option<String>,
     /// Where records go

@@ -67,7 +67,7 @@ fn not_found(cause: io::Error) -> CommandError {
 fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
     let files = files(settings, &command.select(), &Filter::default())?;
     let of_configuration = command.select().files().is_empty();
-    let compressed = if of_configuration { wiring::compressed_letters(&settings.dead_letter).map_err(not_found)? } else { Vec::new() };
+    let compressed = if of_configuration { wiring::compressed_letters(settings).map_err(not_found)? } else { Vec::new() };
     for path in compressed {
         warn!(path = path.display().to_string(); "compressed dead letters are not read; decompress the file to include them");
     }

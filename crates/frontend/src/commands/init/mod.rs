@@ -44,7 +44,8 @@ struct Answers {
 /// Writes the configuration, and brings it as it is in force.
 pub(super) fn init(path: &Path, arguments: &InitArgs) -> Result<Settings, CommandError> {
     refuse_to_replace(path, arguments.force)?;
-    let answers = Answers::take(arguments, if io::stdin().is_terminal() { ask } else { |question| Ok(question.suggestion.to_owned()) })?;
+    let answers =
+        Answers::take(path, arguments, if io::stdin().is_terminal() { ask } else { |question| Ok(question.suggestion.to_owned()) })?;
     let settings = write(path, &answers.text(arguments.lookupd.is_some()))?;
     say(&format!("written: {}", path.display()));
     Ok(settings)
@@ -146,7 +147,7 @@ fn refuse(options: &[(&str, &Option<String>)], kind: &str) -> Result<(), Command
 }
 
 impl Answers {
-    fn take(arguments: &InitArgs, ask: Ask) -> Result<Self, CommandError> {
+    fn take(path: &Path, arguments: &InitArgs, ask: Ask) -> Result<Self, CommandError> {
         let or_ask = |given: &Option<String>, text, suggestion, fault| match given {
             Some(given) => Ok(given.clone()),
             None => ask(Question { text, suggestion, fault }),
@@ -155,6 +156,8 @@ impl Answers {
         if queue != Queue::Nsq {
             refuse(&arguments.of_nsq(), "--queue embedded")?;
         }
+        // On one channel two pipelines would take each other's messages.
+        let own_channel = ChannelName::of_pipeline(&path.file_stem().unwrap_or_default().to_string_lossy()).to_string();
         let (mut nsqd, mut topic, mut channel) = (String::new(), String::new(), String::new());
         if queue == Queue::Nsq {
             nsqd = match &arguments.lookupd {
@@ -170,7 +173,7 @@ impl Answers {
             if topic.is_empty() {
                 return Err(CommandError::Missing { flag: "--topic" });
             }
-            channel = or_ask(&arguments.channel, "channel; runs on several hosts share one", "x-msrv", fault_of::<ChannelName>)?;
+            channel = or_ask(&arguments.channel, "channel; runs on several hosts share one", &own_channel, fault_of::<ChannelName>)?;
         }
         let store = word(arguments.store, ask, "store (aerospike, sqlite)", "aerospike")?;
         if store != StoreKind::Aerospike {
