@@ -140,7 +140,7 @@ fn replay_refuses_what_holds_no_letters_and_sends_the_rest_past_a_broken_line() 
     program.write("notes.txt", "these are\nno letters\n");
     let ended = program.run(&["dead", "replay", "notes.txt"]);
     assert_eq!(ended.code, Some(66), "{}", ended.stderr);
-    assert_eq!(program.run(&["dead", "replay", "nonesuch"]).code, Some(66));
+    assert_eq!(program.run(&["dead", "replay", "./nonesuch"]).code, Some(66));
     program.run_with_input(&["send"], b"{a\n");
     program.drain(&[]);
     let letter = std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("a letter");

@@ -171,7 +171,7 @@ fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
         (SQLITE, "{include: [a, /b/c], exclude: [b]}", "fields.exclude: `b` takes away `/b/c`, which `fields.include` names"),
         (SQLITE, "{flatten: ''}", "fields.flatten: is empty, and names would run into each other"),
         (SQLITE, "{flatten: true}", "fields.flatten: invalid type: boolean `true`, expected a string"),
-        (SQLITE, "{rename: [a, b]}", "fields.rename: invalid type: sequence, expected names of fields, with a value each"),
+        (SQLITE, "{rename: [a, b]}", "fields.rename: invalid type: a list, expected names of fields, with a value each"),
         (SQLITE, "{rename: {a: 7}}", "fields.rename.a: the other name is wanted, as text"),
         (SQLITE, "{rename: {a: ''}}", "fields.rename.a: a name is empty"),
         (SQLITE, "{rename: {a: gid}}", "fields.rename.a: `gid` is kept for the record's key"),
