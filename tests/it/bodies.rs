@@ -1,6 +1,6 @@
 //! docs/BODIES.md, row by row: what becomes of a body in each store, and what is said of one that is refused.
 
-use std::{io::Write as _, num::NonZeroI64, sync::Arc};
+use std::{io::Write as _, num::NonZeroI64};
 
 use flate2::{
     Compression,
@@ -8,7 +8,7 @@ use flate2::{
 };
 use tempfile::TempDir;
 use x_msrv_engine::{
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing, Rejection, Shape},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing, Rejection},
     message::{Message, Origin},
     outcome::Outcome,
     record::{Fields, Value},
@@ -18,7 +18,10 @@ use x_msrv_engine::{
         sqlite::{self, SqliteStore},
     },
 };
-use x_msrv_frontend::config::{self, Overrides};
+use x_msrv_frontend::{
+    config::{self, Overrides},
+    wiring,
+};
 
 use crate::{
     corpus::grammar,
@@ -32,6 +35,8 @@ struct Row {
     encoding: ContentEncoding,
     /// The section `fields`, where there is one.
     fields: Option<String>,
+    /// A key in the section of the store.
+    own: Option<String>,
     aerospike: String,
     sqlite: String,
     reason: String,
@@ -47,12 +52,16 @@ fn rows() -> Vec<Row> {
         let big_integers = if with == Some("big-integers: text") { BigIntegers::Text } else { BigIntegers::Reject };
         let encoding = if with == Some("content-encoding: gzip") { ContentEncoding::Gzip } else { ContentEncoding::Identity };
         let fields = with.filter(|with| with.starts_with("fields: ")).map(str::to_owned);
-        let is_known = fields.is_some() || big_integers == BigIntegers::Text || encoding == ContentEncoding::Gzip;
+        let own = with.filter(|with| ["key: ", "set: ", "ttl: "].iter().any(|key| with.starts_with(key))).map(str::to_owned);
+        let is_known = fields.is_some() || own.is_some() || big_integers == BigIntegers::Text || encoding == ContentEncoding::Gzip;
         assert!(with.is_none() || is_known, "{line}");
-        Row { body: body.to_owned(), big_integers, encoding, fields, aerospike, sqlite, reason }
+        Row { body: body.to_owned(), big_integers, encoding, fields, own, aerospike, sqlite, reason }
     };
     rows.map(row).collect()
 }
+
+/// What stands in the cell of a store that has no key of this name.
+const NO_SUCH_KEY: &str = "no such key";
 
 /// What stands in a code span.
 fn code(cell: &str) -> Option<&str> {
@@ -147,17 +156,23 @@ fn aerospike_settings(host: x_msrv_engine::address::HostPort) -> aerospike::Sett
 }
 
 impl Row {
-    /// What the row's section means in front of a store, by the whole of the configuration.
-    fn shape(&self, store: &str) -> Option<Arc<Shape>> {
+    /// What the row's section or key means in front of a store, by the whole of the configuration.
+    fn settings(&self, store: &str) -> Option<config::Settings> {
+        let section = match self.own.as_deref() {
+            None => format!("{store}, set: s}}"),
+            Some(set) if set.starts_with("set: ") => format!("{store}, {set}}}"),
+            Some(own) => format!("{store}, set: s, {own}}}"),
+        };
+        let fields = self.fields.as_deref().or(self.own.as_ref().map(|_| ""))?;
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("x-msrv.yml");
-        std::fs::write(&path, format!("{}\nembedded-queue: {{path: q}}\n{store}\n", self.fields.as_ref()?)).expect("written");
-        config::load(Some(&path), &Overrides::default()).unwrap_or_else(|error| panic!("{:?}: {error}", self.fields)).fields
+        std::fs::write(&path, format!("{fields}\nembedded-queue: {{path: q}}\n{section}\n")).expect("written");
+        Some(config::load(Some(&path), &Overrides::default()).unwrap_or_else(|error| panic!("{section} {fields}: {error}")))
     }
 }
 
 /// What the store has under the key of this body, or why it, or the decoder, refuses it.
-async fn stored(store: &dyn Store, row: &Row, body: &[u8], shape: Option<Arc<Shape>>) -> Result<Fields, Rejection> {
+async fn stored(store: &dyn Store, row: &Row, body: &[u8], settings: Option<config::Settings>) -> Result<Fields, Rejection> {
     let message = Message {
         origin: Origin::of_topic("orders", "queue:4150"),
         id: "0123456789abcdef".into(),
@@ -166,8 +181,11 @@ async fn stored(store: &dyn Store, row: &Row, body: &[u8], shape: Option<Arc<Sha
         published: NonZeroI64::new(1_700_000_000_123_456_789),
     };
     let Row { big_integers, encoding, .. } = *row;
-    let decoder =
-        Decoder { max_size: 1 << 20, encoding, key: KeyRule::Message, big_integers, schema: None, shape, placing: Placing::default() };
+    let plain = || {
+        let (key, placing) = (KeyRule::Message, Placing::default());
+        Decoder { max_size: 1 << 20, encoding, key, big_integers, schema: None, shape: None, placing }
+    };
+    let decoder = settings.map_or_else(plain, |settings| wiring::decoder(&settings).expect("no schema"));
     let record = decoder.decode(&message)?;
     match put(store, vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}
@@ -248,8 +266,7 @@ fn in_aerospike_a_body_becomes_what_the_page_says() {
             let stand_in = StandIn::start().await;
             let host = real_aerospike().unwrap_or_else(|| stand_in.address().to_string().parse().expect("an address"));
             let store = AerospikeStore::connect(&aerospike_settings(host)).await.expect("the server answers");
-            let shape = row.shape("aerospike: {hosts: ['h:3000'], namespace: test, set: s}");
-            stored(&store, row, &sent, shape).await
+            stored(&store, row, &sent, row.settings("aerospike: {hosts: ['h:3000'], namespace: test")).await
         });
         fault(row, &row.aerospike, &sent, found)
     };
@@ -263,8 +280,7 @@ fn in_sqlite_a_body_becomes_what_the_page_says() {
         let folder = TempDir::new().expect("a folder");
         let settings = sqlite::Settings { path: folder.path().join("store.db"), set: "s".parse().expect("a name") };
         let store = SqliteStore::connect(&settings).expect("the database opens");
-        let shape = row.shape("sqlite: {path: s, set: s}");
-        fault(row, &row.sqlite, &sent, block_on(stored(&store, row, &sent, shape)))
+        fault(row, &row.sqlite, &sent, block_on(stored(&store, row, &sent, row.settings("sqlite: {path: s"))))
     };
-    assert_eq!(rows().iter().filter_map(fault).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(rows().iter().filter(|row| row.sqlite != NO_SUCH_KEY).filter_map(fault).collect::<Vec<_>>(), [""; 0]);
 }
