@@ -180,7 +180,7 @@ fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
         (
             SQLITE,
             "{constant: {a: [1]}}",
-            "fields.constant.a: invalid type: sequence, expected text, a number of 64 bits with sign, true or false",
+            "fields.constant.a: invalid type: a list, expected text, a number of 64 bits with sign, true or false",
         ),
         (SQLITE, "{constant: {a: 9223372036854775808}}", "fields.constant.a: invalid value: integer `9223372036854775808`, expected text"),
         (SQLITE, "{constant: {gid: 1}}", "fields.constant.gid: `gid` is kept for the record's key"),
