@@ -71,7 +71,7 @@ const ENTRIES: [Entry; 36] = [
     (
         "75",
         "exit code: some messages come again",
-        "They were given back because the store or the dead letter failed or is full, or because they arrived when the run had taken the queue for empty; or it is not known whether the queue took their settlement. None is lost; whatever is written again is the same record. `dead replay` and `dead purge` also end like this while another one is under way.",
+        "They were given back because the store or the dead letter failed or is full, or because they arrived when the run had taken the queue for empty; or it is not known whether the queue took their settlement. None is lost; whatever is written again is the same record. `check --connect` ends like this where the store answers and takes no record now, as a full set does; `dead replay` and `dead purge` do while another one is under way.",
         "The warnings of the run name the cause: journalctl -u x-msrv. The timer starts the next run, which tries again.",
     ),
     (
