@@ -10,7 +10,7 @@ use x_msrv_engine::{
     message::{Delivery, Message, Origin, Receipt, Settlement},
     run::{Parts, run},
     source::{Closing, Demand, Received, Source, SourceError},
-    store::{Batches, Pending, Put, Store, StoreError, StoredRecord},
+    store::{Batches, Pending, Put, See, Store, StoreError},
 };
 use x_msrv_frontend::{
     config::{self, Overrides, Settings},
@@ -72,8 +72,8 @@ impl Store for Nothing {
         Box::pin(std::future::ready(()))
     }
 
-    fn scan(&self, _: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    fn scan<'a>(&'a self, _: usize, _: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, process::Command};
 
 use crate::support::{
-    program::{Program, signal, wait},
+    program::{Program, Scale, signal, wait},
     sample, wait_until,
 };
 
@@ -379,4 +379,35 @@ fn a_dry_run_says_what_a_run_would_do_and_takes_nothing() {
     assert!(!program.path("store.db").exists() && !program.path("dead-letter.ndjson").exists() && !program.path("history.db").exists());
     let report = program.drain(&[]);
     assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(2), Some(2)), "and then it does");
+}
+
+/// `records --limit 1000000` took a gigabyte of memory: all of them were read before the first was shown.
+#[test]
+fn however_many_records_are_shown_memory_does_not_grow_with_them() {
+    let program = Program::new(CONFIGURATION);
+    program.drain(&[]);
+    let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
+    let table: String = store.query_row("SELECT name FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0)).expect("its table");
+    let fill = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+         INSERT INTO \"{table}\" SELECT 'key-' || i, '{{\"text\":\"{}\"}}' FROM n",
+        "x".repeat(5_000)
+    );
+    store.execute_batch(&fill).expect("100 MB");
+    let mut child = program.spawn(&["records", "--limit", "1000000"]);
+    let scale = Scale::under(&child);
+    let output = child.stdout.take().expect("piped");
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(output)).map_while(Result::ok).count();
+    assert_eq!((lines, wait(child).code), (20_000, Some(0)));
+    let memory = scale.read().memory;
+    assert!((1 << 20..64 << 20).contains(&memory), "{} MiB", memory >> 20);
+}
+
+/// A set that nobody has written to and a mistyped one looked the same, and both like a command that had done nothing.
+#[test]
+fn a_set_without_records_is_told() {
+    let program = Program::new(CONFIGURATION);
+    program.drain(&[]);
+    let ended = program.run(&["records"]);
+    assert!(ended.code == Some(0) && ended.stdout.is_empty() && ended.stderr.contains("has no record in this set"), "{}", ended.stderr);
 }

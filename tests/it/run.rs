@@ -20,7 +20,7 @@ use x_msrv_engine::{
         Closing, Demand, Received, Source, SourceError,
         memory::{MemoryQueue, MemorySource},
     },
-    store::{self, Batches, PutError, Store, StoreError, StoredRecord, memory::MemoryStore},
+    store::{self, Batches, PutError, See, Store, StoreError, memory::MemoryStore},
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -412,8 +412,8 @@ impl Store for FaultyStore {
         self.store.put(records)
     }
 
-    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
-        self.store.scan(limit)
+    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.scan(limit, see)
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

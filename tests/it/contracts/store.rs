@@ -1,6 +1,6 @@
 //! The contract of [`Store`].
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, ops::ControlFlow, rc::Rc};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -107,7 +107,7 @@ fn text(key: &str) -> Key {
 
 /// What is there, by key. Order of fields and fields that are null are the store's own affair.
 async fn contents(store: &dyn Store) -> BTreeMap<Key, Vec<(String, String)>> {
-    let records = store.scan(100_000).await.expect("the store answers");
+    let records = support::records(store, 100_000).await;
     let rows = records.into_iter().map(|record| (record.key.expect("a key"), comparable(&record.fields)));
     rows.collect()
 }
@@ -183,8 +183,15 @@ async fn a_scan_keeps_to_its_limit(database: &impl Database) {
     let records: Vec<_> = (0..50).map(|number| record(Key::Int(number), "{\"a\":1}")).collect();
     put(&*store, &records).await;
     for limit in [1, 7, 50, 1_000] {
-        assert_eq!(store.scan(limit).await.expect("the store answers").len(), limit.min(50));
+        assert_eq!(support::records(&*store, limit).await.len(), limit.min(50));
     }
+    let mut seen = 0;
+    let mut see = |_| {
+        seen += 1;
+        if seen < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    store.scan(50, &mut see).await.expect("the store answers");
+    assert_eq!(seen, 3, "who has seen enough is shown no more");
 }
 
 async fn a_large_record_is_stored_whole(database: &impl Database) {

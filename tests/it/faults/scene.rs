@@ -7,11 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use x_msrv_engine::{
-    address::HostPort,
-    record::Value as Field,
-    store::{Store as _, aerospike::AerospikeStore},
-};
+use x_msrv_engine::{address::HostPort, record::Value as Field, store::aerospike::AerospikeStore};
 
 use super::{Schedule, proxy::Proxy, witness::number};
 use crate::support::{
@@ -382,7 +378,7 @@ impl<'a> Scene<'a> {
             }
             Database::Real(address, set, _) => block_on(async {
                 let store = AerospikeStore::connect(&aerospike_settings(address, set)).await.expect("the server answers");
-                let records = store.scan(usize::MAX).await.expect("a scan");
+                let records = crate::support::records(&store, usize::MAX).await;
                 records
                     .into_iter()
                     .map(|record| {

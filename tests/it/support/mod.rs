@@ -7,6 +7,7 @@ pub(crate) mod nsqd;
 pub(crate) mod program;
 
 use std::{
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use std::{
 use x_msrv_engine::{
     answer,
     record::Record,
-    store::{Put, PutError, Store},
+    store::{Put, PutError, Store, StoredRecord},
 };
 
 /// How long a test waits for something that has to happen.
@@ -69,4 +70,15 @@ pub(crate) fn message_of_150_bytes(number: u64) -> String {
 pub(crate) fn real_aerospike() -> Option<x_msrv_engine::address::HostPort> {
     let address = std::env::var("X_MSRV_TEST_AEROSPIKE").ok()?;
     Some(address.parse().expect("X_MSRV_TEST_AEROSPIKE is HOST:PORT"))
+}
+
+/// At most so many records of a store.
+pub(crate) async fn records(store: &dyn Store, limit: usize) -> Vec<StoredRecord> {
+    let mut records = Vec::new();
+    let mut see = |record| {
+        records.push(record);
+        ControlFlow::Continue(())
+    };
+    store.scan(limit, &mut see).await.expect("the store answers");
+    records
 }

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
-use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     record::{Fields, Key, Record},
@@ -72,10 +72,12 @@ impl Store for MemoryStore {
         })
     }
 
-    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
+    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         let records = self.records.borrow();
-        let some = records.iter().take(limit).map(|(key, fields)| StoredRecord { key: Some(key.clone()), fields: fields.clone() });
-        Box::pin(std::future::ready(Ok(some.collect())))
+        let mut some = records.iter().take(limit).map(|(key, fields)| StoredRecord { key: Some(key.clone()), fields: fields.clone() });
+        // Who breaks it off has seen enough.
+        let _seen = some.try_for_each(see);
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

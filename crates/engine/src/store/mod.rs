@@ -7,7 +7,7 @@ pub mod aerospike;
 pub mod memory;
 pub mod sqlite;
 
-use std::error::Error;
+use std::{error::Error, ops::ControlFlow};
 
 use crate::{
     BoxFuture, answer,
@@ -26,14 +26,14 @@ pub trait Store {
     /// Dropping the future leaves the records in doubt: each may have been written or not.
     fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()>;
 
-    /// At most `limit` records, in no particular order.
+    /// Shows at most `limit` records, in no particular order, each as it comes: no more than a bounded number of them is in memory.
     ///
     /// # Errors
     /// The store does not answer.
     ///
     /// # Cancel safety
     /// Reads only.
-    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>>;
+    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Disconnects.
     ///
@@ -44,6 +44,9 @@ pub trait Store {
 
 /// A record that waits for its verdict.
 pub type Pending = answer::Pending<Record, Result<Put, PutError>>;
+
+/// Is shown one record after the other, and says whether it wants more.
+pub type See<'a> = &'a mut dyn FnMut(StoredRecord) -> ControlFlow<()>;
 
 /// What a store takes best. More in one call is no fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use rusqlite::{
     types::Value as Column,
 };
 
-use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     decode::{BigIntegers, parse_object},
@@ -167,10 +167,10 @@ impl SqliteStore {
         Ok(results)
     }
 
-    fn read(&self, limit: usize) -> rusqlite::Result<Vec<StoredRecord>> {
+    fn read(&self, limit: usize, see: See<'_>) -> rusqlite::Result<()> {
         let sql = format!("SELECT {KEY_FIELD}, document FROM \"{}\" ORDER BY rowid LIMIT ?1", self.settings.set);
         let mut statement = self.connection.prepare(&sql)?;
-        let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        let mut rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let key = match row.get(0)? {
                 Column::Integer(number) => Some(Key::Int(number)),
                 Column::Text(text) => Some(Key::Text(text)),
@@ -181,7 +181,10 @@ impl SqliteStore {
                 .unwrap_or_else(|fault| vec![("unreadable".into(), Value::Text(fault.to_string()))]);
             Ok(StoredRecord { key, fields })
         })?;
-        rows.collect()
+        while let Some(record) = rows.next().transpose()?
+            && see(record).is_continue()
+        {}
+        Ok(())
     }
 }
 
@@ -304,9 +307,9 @@ impl Store for SqliteStore {
         Box::pin(std::future::ready(()))
     }
 
-    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
-        let records = self.read(limit).map_err(|cause| connect_error(&self.settings.path, cause.into()));
-        Box::pin(std::future::ready(records))
+    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        let read = self.read(limit, see).map_err(|cause| connect_error(&self.settings.path, cause.into()));
+        Box::pin(std::future::ready(read))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -1,6 +1,9 @@
 //! `x-msrv records`
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    ops::ControlFlow,
+};
 
 use super::{CommandError, say, written};
 use crate::{cli::RecordsArgs, config::Settings, wiring};
@@ -17,10 +20,22 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
             return Ok(());
         }
     };
-    let records = store.scan(arguments.limit.get()).await?;
-    store.close().await;
     let mut output = io::BufWriter::new(io::stdout().lock());
-    written(records.into_iter().try_for_each(|record| writeln!(output, "{}", line(record))).and_then(|()| output.flush()))
+    let (mut count, mut shown) = (0_u64, Ok(()));
+    // Each is written as it comes: there may be more than memory holds, or than the reader wants.
+    let mut see = |record| {
+        count += 1;
+        shown = writeln!(output, "{}", line(record));
+        if shown.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let scanned = store.scan(arguments.limit.get(), &mut see).await;
+    store.close().await;
+    written(shown.and_then(|()| output.flush()))?;
+    scanned?;
+    if count == 0 {
+        say("the store answers, and has no record in this set");
+    }
+    Ok(())
 }
 
 /// The key first, then the fields in the store's order; a document may hold its key by that very name.

@@ -18,7 +18,7 @@ use self::{
     codes::Verdict,
     conditions::{Condition, Node},
 };
-use super::{Batches, Pending, Put, PutError, Store, StoreError, StoredRecord};
+use super::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord};
 use crate::{
     BoxFuture,
     address::HostPort,
@@ -321,17 +321,25 @@ impl AerospikeStore {
         Ok(BatchOperation::write(own.as_ref().unwrap_or(&self.write), key, bins))
     }
 
-    async fn read(&self, limit: usize) -> aerospike::Result<Vec<StoredRecord>> {
-        let mut records = Vec::new();
+    async fn read(&self, limit: usize, see: See<'_>) -> aerospike::Result<()> {
+        let mut left = limit;
         for set in self.settings.set.names() {
-            if records.len() < limit {
-                self.read_set(set, limit - records.len(), &mut records).await?;
+            let wanted = left;
+            if wanted == 0 {
+                break;
             }
+            let mut counted = |record| {
+                left -= 1;
+                let seen = see(record);
+                left = if seen.is_break() { 0 } else { left };
+                seen
+            };
+            self.read_set(set, wanted, &mut counted).await?;
         }
-        Ok(records)
+        Ok(())
     }
 
-    async fn read_set(&self, set: &str, limit: usize, records: &mut Vec<StoredRecord>) -> aerospike::Result<()> {
+    async fn read_set(&self, set: &str, limit: usize, see: See<'_>) -> aerospike::Result<()> {
         let mut policy = QueryPolicy::default();
         policy.max_records = limit as u64;
         let statement = Statement::new(&self.settings.namespace.0, set, Bins::All);
@@ -339,7 +347,9 @@ impl AerospikeStore {
         while let Some(record) = found.next().await {
             let mut fields = values::fields(record?.bins);
             let key = fields.iter().position(|(name, _)| name == KEY_FIELD).and_then(|index| values::key(fields.remove(index).1));
-            records.push(StoredRecord { key, fields });
+            if see(StoredRecord { key, fields }).is_break() {
+                break;
+            }
         }
         Ok(())
     }
@@ -478,8 +488,8 @@ impl Store for AerospikeStore {
         })
     }
 
-    fn scan(&self, limit: usize) -> BoxFuture<'_, Result<Vec<StoredRecord>, StoreError>> {
-        Box::pin(async move { self.read(limit).await.map_err(|error| connect::error(&self.settings, &error)) })
+    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.read(limit, see).await.map_err(|error| connect::error(&self.settings, &error)) })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
