@@ -195,7 +195,7 @@ async fn stored(store: &dyn Store, row: &Row, body: &[u8], settings: Option<conf
             other => panic!("it would come again for ever: {other:?}"),
         },
     }
-    let mut records = crate::support::records(&*store, 10).await;
+    let mut records = crate::support::records(store, 10).await;
     assert_eq!((records.len(), records[0].key.as_ref()), (1, Some(&record.key)));
     Ok(records.remove(0).fields)
 }

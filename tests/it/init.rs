@@ -132,7 +132,7 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
 #[test]
 fn on_a_terminal_a_wrong_answer_is_told_and_asked_for_again() {
     let (scene, nsqd) = (Program::new(""), Nsqd::start());
-    let answers = format!("kafka\nnsq\nlocalhost\n{}\n\nt#\nt\n\nsqlite\n\n0\n5\nsoon\n1m\n", nsqd.tcp);
+    let answers = format!("kafka\nnsq\n\nlocalhost\n{}\n\nt#\nt\n\nsqlite\n\n0\n5\nsoon\n1m\n", nsqd.tcp);
     let command = format!("{} init -c a.yml", program());
     let mut child = std::process::Command::new("script")
         .args(["--quiet", "--return", "--command", &command, "/dev/null"])

@@ -27,10 +27,18 @@ use x_msrv_engine::{
     state_file,
 };
 
+/// How nsqd are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Servers {
+    Nsqd,
+    Nsqlookupd,
+}
+
 /// What a configuration is made of; what no flag says is asked for, or has the value that is suggested.
 struct Answers {
     queue: Queue,
-    nsqd: String,
+    servers: Servers,
+    addresses: String,
     topic: String,
     channel: String,
     store: StoreKind,
@@ -46,7 +54,7 @@ pub(super) fn init(path: &Path, arguments: &InitArgs) -> Result<Settings, Comman
     refuse_to_replace(path, arguments.force)?;
     let answers =
         Answers::take(path, arguments, if io::stdin().is_terminal() { ask } else { |question| Ok(question.suggestion.to_owned()) })?;
-    let settings = write(path, &answers.text(arguments.lookupd.is_some()))?;
+    let settings = write(path, &answers.text())?;
     say(&format!("written: {}", path.display()));
     Ok(settings)
 }
@@ -152,30 +160,39 @@ impl Answers {
             Some(given) => Ok(given.clone()),
             None => ask(Question { text, suggestion, fault }),
         };
-        let queue = word(arguments.queue, ask, "queue (nsq, embedded)", "nsq")?;
+        // Who says something of NSQ has said which queue it is.
+        let is_given = |options: &[(&str, &Option<String>)]| options.iter().any(|(_, given)| given.is_some());
+        let queue = arguments.queue.or_else(|| is_given(&arguments.of_nsq()).then_some(Queue::Nsq));
+        let queue = word(queue, ask, "queue (nsq, embedded)", "nsq")?;
         if queue != Queue::Nsq {
             refuse(&arguments.of_nsq(), "--queue embedded")?;
         }
         // On one channel two pipelines would take each other's messages.
         let own_channel = ChannelName::of_pipeline(&path.file_stem().unwrap_or_default().to_string_lossy()).to_string();
-        let (mut nsqd, mut topic, mut channel) = (String::new(), String::new(), String::new());
+        let (mut servers, mut addresses, mut topic, mut channel) = (Servers::Nsqd, String::new(), String::new(), String::new());
         if queue == Queue::Nsq {
-            nsqd = match &arguments.lookupd {
-                Some(lookupd) => lookupd.clone(),
-                None => or_ask(
-                    &arguments.nsqd,
-                    "nsqd, as HOST:PORT; several with commas between them",
-                    "localhost:4150",
-                    fault_of_each::<HostPort>,
-                )?,
+            let given = match (&arguments.nsqd, &arguments.lookupd) {
+                (Some(_), _) => Some(Servers::Nsqd),
+                (None, Some(_)) => Some(Servers::Nsqlookupd),
+                (None, None) => None,
             };
+            servers = word(given, ask, "messages come from (nsqd, nsqlookupd: from all nsqd that it knows)", "nsqd")?;
+            let (given, question, suggestion) = match servers {
+                Servers::Nsqd => (&arguments.nsqd, "nsqd, as HOST:PORT; several with commas between them", "localhost:4150"),
+                Servers::Nsqlookupd => {
+                    let question = "nsqlookupd, as HOST:PORT with its HTTP port; several with commas between them";
+                    (&arguments.lookupd, question, "localhost:4161")
+                }
+            };
+            addresses = or_ask(given, question, suggestion, fault_of_each::<HostPort>)?;
             topic = or_ask(&arguments.topic, "topic", "", fault_of::<TopicName>)?;
             if topic.is_empty() {
                 return Err(CommandError::Missing { flag: "--topic" });
             }
             channel = or_ask(&arguments.channel, "channel; runs on several hosts share one", &own_channel, fault_of::<ChannelName>)?;
         }
-        let store = word(arguments.store, ask, "store (aerospike, sqlite)", "aerospike")?;
+        let store = arguments.store.or_else(|| is_given(&arguments.of_aerospike()).then_some(StoreKind::Aerospike));
+        let store = word(store, ask, "store (aerospike, sqlite)", "aerospike")?;
         if store != StoreKind::Aerospike {
             refuse(&arguments.of_aerospike(), "--store sqlite")?;
         }
@@ -200,7 +217,8 @@ impl Answers {
             max_messages: or_ask(&arguments.max_messages, "messages in a run at most: N", "1000", fault_of_number)?,
             period: or_ask(&arguments.period, "a run starts every", "10s", fault_of_duration)?,
             queue,
-            nsqd,
+            servers,
+            addresses,
             topic,
             channel,
             store,
@@ -209,15 +227,17 @@ impl Answers {
         })
     }
 
-    fn text(&self, is_lookupd: bool) -> String {
+    fn text(&self) -> String {
         let mut template = Template::shipped();
         template.set("", "period", &number(&self.period));
         match self.queue {
             Queue::Nsq => {
-                let (this, other) =
-                    if is_lookupd { ("lookupd-http-address", "nsqd-tcp-address") } else { ("nsqd-tcp-address", "lookupd-http-address") };
+                let (this, other) = match self.servers {
+                    Servers::Nsqd => ("nsqd-tcp-address", "lookupd-http-address"),
+                    Servers::Nsqlookupd => ("lookupd-http-address", "nsqd-tcp-address"),
+                };
                 template.unset("nsq", other);
-                template.set("nsq", this, &list(&self.nsqd));
+                template.set("nsq", this, &list(&self.addresses));
                 template.set("nsq", "topic", &name(&self.topic));
                 template.set("nsq", "channel", &name(&self.channel));
                 template.set("nsq", "max-messages", &number(&self.max_messages));
@@ -334,6 +354,33 @@ mod tests {
     use super::*;
     use config::{SourceSettings, StoreSettings};
 
+    /// Who had said `--nsqd` was asked whether the queue is NSQ, and nsqlookupd was not offered.
+    #[test]
+    fn what_options_said_is_not_asked_for_and_nsqlookupd_is_offered() {
+        #[expect(clippy::unnecessary_wraps, reason = "it is what a terminal answers")]
+        fn answered(question: Question<'_>) -> Result<String, CommandError> {
+            let answer = match question.text.split([' ', ',', ';']).next().expect("a word") {
+                "messages" if question.suggestion == "nsqd" => "nsqlookupd",
+                "nsqlookupd" => "l:4161",
+                "topic" => "orders",
+                "queue" | "store" | "nsqd" | "Aerospike" => panic!("asked for what options said: {}", question.text),
+                _ => question.suggestion,
+            };
+            Ok(answer.to_owned())
+        }
+        let answers = |options: &[&str]| {
+            let cli = crate::cli::parse(["x-msrv", "init"].iter().chain(options).map(Into::into)).expect("a command line");
+            let Some(crate::cli::Command::Init(arguments)) = cli.command else { panic!("init") };
+            Answers::take(Path::new("a.yml"), &arguments, answered).expect("all is said")
+        };
+        let found = answers(&["--topic", "t", "--aerospike", "db:3000"]);
+        assert_eq!((found.servers, &*found.addresses, found.store), (Servers::Nsqlookupd, "l:4161", StoreKind::Aerospike));
+        assert!(found.text().contains("  lookupd-http-address: [\"l:4161\"]"), "{}", found.text());
+        let named = answers(&["--nsqd", "q:4150", "--namespace", "n", "--aerospike", "db:3000"]);
+        assert_eq!((named.servers, &*named.addresses, &*named.topic), (Servers::Nsqd, "q:4150", "orders"));
+        assert_eq!(answers(&["--lookupd", "m:4161", "--aerospike", "db:3000"]).addresses, "m:4161");
+    }
+
     /// A topic `2024` was a number, and a set `no` a truth value: what was asked for was refused.
     #[test]
     fn names_are_written_so_that_they_stay_what_they_are() {
@@ -345,7 +392,8 @@ mod tests {
             let own = |text: &str| text.to_owned();
             let answers = Answers {
                 queue: Queue::Nsq,
-                nsqd: own("h:4150, i:4150"),
+                servers: Servers::Nsqd,
+                addresses: own("h:4150, i:4150"),
                 topic: own(name),
                 channel: own(name),
                 store: StoreKind::Aerospike,
@@ -355,7 +403,7 @@ mod tests {
                 max_messages: own("7"),
                 period: own("1m 30s"),
             };
-            fs::write(&path, answers.text(false)).expect("written");
+            fs::write(&path, answers.text()).expect("written");
             let settings = config::load(Some(&path), &Overrides::default()).expect(name);
             assert_eq!((settings.limits.max_messages.get(), settings.period.map(|period| period.as_secs())), (7, Some(90)));
             let (SourceSettings::Nsq(nsq), StoreSettings::Aerospike(store)) = (settings.source, settings.store) else { panic!("{name}") };
