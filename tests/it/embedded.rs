@@ -29,6 +29,20 @@ fn the_samples_are_sent_drained_in_bounded_runs_and_shown() {
     assert_eq!(program.letters().len(), 3);
 }
 
+/// A mistyped path was created and found empty by each run, exit 0, without a word, while messages waited in the other file.
+#[test]
+fn a_run_that_creates_the_queue_says_so_once_and_check_beforehand() {
+    let program = Program::new(CONFIGURATION);
+    let checked = program.run(&["check", "--connect"]);
+    assert!(checked.code == Some(0) && checked.stderr.contains("the embedded queue does not exist"), "{}", checked.stderr);
+    let created = |ended: crate::support::program::Ended| ended.stderr.contains("the embedded queue did not exist and was created");
+    assert!(created(program.run(&["run"])));
+    assert!(!created(program.run(&["run"])));
+    let published = Program::new(CONFIGURATION);
+    published.run_with_input(&["send"], b"{}\n");
+    assert!(!created(published.run(&["run"])), "what was sent has made the file");
+}
+
 /// The key stood in the line twice, which is a fault by our own rules.
 #[test]
 fn a_key_that_the_document_itself_holds_is_shown_once() {

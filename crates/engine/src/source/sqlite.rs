@@ -176,7 +176,10 @@ pub fn probe(settings: &Settings) -> Result<(), SourceError> {
     let path = &settings.path;
     match state_file::exists(path) {
         Ok(true) => open(path).map(drop),
-        Ok(false) => Ok(()),
+        Ok(false) => {
+            warn!(path = path.display().to_string(); "the embedded queue does not exist; the first message or run creates it");
+            Ok(())
+        }
         Err(cause) => Err(open_error(path, cause.into())),
     }
 }
@@ -235,7 +238,11 @@ impl SqliteSource {
     /// # Errors
     /// The file can't be opened or is no queue.
     pub fn connect(settings: &Settings) -> Result<Self, SourceError> {
+        let is_new = !state_file::exists(&settings.path).unwrap_or(true);
         let connection = open(&settings.path)?;
+        if is_new {
+            warn!(path = settings.path.display().to_string(); "the embedded queue did not exist and was created; if that is unexpected, check its path");
+        }
         let ask = |sql| connection.query_row(sql, [], |row| row.get(0)).map_err(|cause| unreachable(&settings.path, cause));
         let queue: String =
             connection.query_row("SELECT id FROM queue", [], |row| row.get(0)).map_err(|cause| unreachable(&settings.path, cause))?;
