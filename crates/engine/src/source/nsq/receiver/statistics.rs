@@ -39,10 +39,15 @@ const MOST_LATE: u32 = 2;
 impl NsqSource {
     /// Asks the statistics of every lane for which it is known where they are.
     pub(super) fn ask(&self, now: Instant) -> Question {
+        self.ask_again(now, 0)
+    }
+
+    /// The same with the patience for answers that were late so often more.
+    fn ask_again(&self, now: Instant, times: u32) -> Question {
         let lanes = || self.lanes.iter().enumerate().skip(self.first).filter(|(_, place)| place.closing != CloseState::Lost);
         let ask = |(lane, place): (usize, &Lane)| {
             let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
-            let bounds = patience(place.start.round_trip, place.late);
+            let bounds = patience(place.start.round_trip, place.late + times);
             Some(async move {
                 let told = match lookup::waiting(&at, &settings.topic, &settings.channel, Some(ours), bounds).await {
                     Ok(told) => Some(Ok(told)),
@@ -109,9 +114,7 @@ impl NsqSource {
     /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost, or where its statistics are not to be had,
     /// or not at once.
     pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
-        if !self.are_all
-            || self.lanes[self.first..].iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none() || lane.late > 0)
-        {
+        if !self.are_all || self.lanes[self.first..].iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none()) {
             return Box::pin(future::ready(None));
         }
         // Who said that nothing is to be had said what is put off or paused as well. That holds as long as nothing is given back.
@@ -122,8 +125,19 @@ impl NsqSource {
         {
             return Box::pin(future::ready(Some(depth)));
         }
-        let answers = self.ask(Instant::now()).answers;
-        Box::pin(async { depth(answers.await.into_iter().map(|Answer { told, .. }| told?.ok())) })
+        // On a busy machine an answer is late now and then: it is asked for again, with more patience each time, and nothing waits for it but the end.
+        let mut asked: Vec<_> = (0..=MOST_LATE).map(|times| self.ask_again(Instant::now(), times).answers).collect();
+        asked.reverse();
+        Box::pin(async move {
+            while let Some(answers) = asked.pop() {
+                let answers = answers.await;
+                let depth = depth(answers.into_iter().map(|Answer { told, .. }| told?.ok()));
+                if depth.is_some() {
+                    return depth;
+                }
+            }
+            None
+        })
     }
 }
 
