@@ -107,6 +107,7 @@ fn where_an_nsqlookupd_does_not_answer_nobody_knows_how_much_waits() {
 #[test]
 fn an_nsqd_that_stays_away_is_a_warning_a_metric_and_in_time_critical() {
     let mut nsqd = [(); 2].map(|()| Nsqd::with_statistics_beside(&[]));
+    nsqd[0].publish("t", ["{}"]);
     let program = program(&format!("nsqd-tcp-address: ['{}', '{}']", nsqd[0].tcp, nsqd[1].tcp));
     run(&program);
     assert_eq!(sample(&program, "x_msrv_unreached_servers"), "0");
@@ -143,6 +144,7 @@ fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebod
     for nsqd in &nsqd {
         nsqd.make_channel("t", "c");
     }
+    nsqd[0].publish("t", ["{}"]);
     lookupd.wait_for("t", 2);
     let mut program = program(&format!("lookupd-http-address: ['{}']", lookupd.http));
     run(&program);
