@@ -82,7 +82,7 @@ fn a_queue_that_keeps_no_times_is_drained_and_keeps_them_from_then_on() {
     program.run_with_input(&["send"], b"{}\n");
     assert_eq!(program.drain(&[])["stored"], 1);
     let keys: Vec<_> = program.rows("orders").into_iter().map(|(key, _)| key).collect();
-    assert!(keys[0] == "queue-0a/1" && keys[1].starts_with("queue-0a/2/1"), "{keys:?}");
+    assert!(keys[0] == "queue-0a/1" && keys[1].starts_with("queue-0a/2/") && keys[1].len() == "queue-0a/2/01234567".len(), "{keys:?}");
 }
 
 #[test]

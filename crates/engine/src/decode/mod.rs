@@ -195,7 +195,8 @@ impl Rejection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRule {
     /// The message's origin, its id, and when it was published, where the queue tells that: a redelivery hits the same record, two equal documents are
-    /// two records. Several servers behind one address may give one id to different messages, but hardly in the same nanosecond.
+    /// two records. Several servers behind one address may give one id to different messages, but not at the same time. Of that, the low 32 bits in nanoseconds are enough, and
+    /// keep the key short: nsqd makes its ids of the time as well (`nsqd/guid.go`), so equal ones are of one millisecond.
     Message,
     /// A field of the document, by JSON pointer (RFC 6901).
     Field(String),
@@ -279,9 +280,10 @@ impl Decoder {
         match &self.key {
             KeyRule::Message => {
                 let Message { origin, id, published, .. } = message;
+                // In one piece: formatted, a key took a thousand instructions more.
                 Ok(Key::Text(match published {
-                    Some(time) => format!("{origin}/{id}/{time}"),
-                    None => format!("{origin}/{id}"),
+                    Some(time) => [origin.as_str(), "/", id, "/", &hex(&time.get().to_be_bytes()[4..])].concat(),
+                    None => [origin.as_str(), "/", id].concat(),
                 }))
             }
             KeyRule::BodyHash => Ok(Key::Text(hex(&Sha256::digest(&message.body)))),
@@ -384,7 +386,7 @@ mod tests {
     fn messages_of_one_origin_and_id_are_told_apart_by_when_they_were_published() {
         let published = |time| Message { published: std::num::NonZeroI64::new(time), ..message("{}") };
         let key = |message| decoder(KeyRule::Message).decode(&message).expect("a record").key;
-        assert_eq!(key(published(1_700_000_000_123_456_789)), Key::Text("t@h:1/0a/1700000000123456789".into()));
+        assert_eq!(key(published(1_700_000_000_123_456_789)), Key::Text("t@h:1/0a/3d85cd15".into()));
         assert_eq!(key(Message { attempts: 9, ..published(7) }), key(published(7)), "whichever delivery it is");
     }
 
