@@ -328,7 +328,7 @@ impl<'a> Drain<'a> {
         if let (count @ 1.., Some(cause)) = (deferred.clone().count(), deferred.clone().next()) {
             // A cause that lasts is told once; how many it concerned is in the report.
             let level = if self.put_off_by.as_ref() == Some(cause) { Level::Debug } else { Level::Warn };
-            log!(level, messages = count, cause = cause.as_str(); "messages are put off");
+            log!(level, messages = count, cause = cause.as_str(); "messages requeued for later");
             self.put_off_by = Some(cause.clone());
             self.cause.get_or_insert_with(|| cause.clone());
         }

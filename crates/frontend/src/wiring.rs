@@ -170,9 +170,9 @@ pub fn letter_source(settings: &SourceSettings) -> Result<Option<String>, Source
 ///
 /// # Errors
 /// Their folder, or one of them, can't be read or changed.
-pub async fn tidy_letters(settings: &DeadLetterSettings, now: SystemTime) -> io::Result<()> {
+pub async fn tidy_letters(settings: &DeadLetterSettings, now: SystemTime, previous: Option<SystemTime>) -> io::Result<()> {
     match settings {
-        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::tidy::tidy(file, now).await,
+        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::tidy::tidy(file, now, previous).await,
         DeadLetterSettings::Log => Ok(()),
     }
 }

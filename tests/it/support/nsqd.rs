@@ -94,12 +94,12 @@ pub(crate) struct Nsqd {
     pub(crate) http: HostPort,
 }
 
-/// Two free ports, one above the other.
+/// Two free ports, one above the other, below those that the system gives connections: a server that is started again later finds them free.
 pub(crate) fn ports_side_by_side() -> [u16; 2] {
     let pair = || {
-        let first = TcpListener::bind("127.0.0.1:0").ok()?;
-        let port = first.local_addr().ok()?.port();
-        TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok().map(|_| [port, port + 1])
+        let port = fastrand::u16(12_000..32_000);
+        let _first = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        TcpListener::bind(("127.0.0.1", port + 1)).ok().map(|_| [port, port + 1])
     };
     std::iter::repeat_with(pair).take(100).flatten().next().expect("two free ports side by side")
 }

@@ -23,14 +23,17 @@ use crate::state_file;
 const FILES_AT_ONCE: usize = 10;
 
 /// Deletes the files that are over the limits. With a limit of age, a file whose first letter is over it is renamed before, so that what does not grow has an
-/// end as well; a letter is then kept for up to twice the age.
+/// end as well; a letter is then kept for up to twice the age. Where the run before began longer than that ago, at `previous`, nothing is too old: the clock may be
+/// wrong, and if it is right the next run deletes.
 ///
 /// # Errors
 /// The folder or a file in it can't be read or changed; what is not deleted is left as it was.
 ///
 /// # Cancel safety
 /// Dropping the future while the lock is waited for changes nothing.
-pub async fn tidy(settings: &Settings, now: SystemTime) -> io::Result<()> {
+pub async fn tidy(settings: &Settings, now: SystemTime, previous: Option<SystemTime>) -> io::Result<()> {
+    let has_jumped = |age: &Duration| previous.is_some_and(|previous| is_past(previous, *age, now));
+    let settings = &Settings { max_age: settings.max_age.filter(|age| !has_jumped(age)), ..settings.clone() };
     let path = &settings.path;
     if due(settings, now)?.is_empty() && !is_old(settings, now)? {
         return Ok(());
@@ -43,6 +46,10 @@ pub async fn tidy(settings: &Settings, now: SystemTime) -> io::Result<()> {
         rename(path).await?;
     }
     for (file, limit) in due(settings, now)?.into_iter().take(FILES_AT_ONCE) {
+        // Who rotates files himself may have renamed one that a run is about to write to.
+        if File::open(&file)?.try_lock().is_err() {
+            continue;
+        }
         tell(&file, limit)?;
         std::fs::remove_file(&file)?;
     }
@@ -55,15 +62,19 @@ fn due(settings: &Settings, now: SystemTime) -> io::Result<Vec<(PathBuf, &'stati
     if max_files.is_none() && max_age.is_none() {
         return Ok(Vec::new());
     }
-    let files = complete(&settings.path)?;
+    let mut files = Vec::new();
+    for file in complete(&settings.path)? {
+        files.push((file.symlink_metadata()?.modified()?, file));
+    }
+    files.sort_by_key(|(modified, _)| *modified); // another rotation may number them the other way round
     let most = max_files.map_or(usize::MAX, |most| usize::try_from(most.get()).unwrap_or(usize::MAX));
     let over = files.len().saturating_sub(most);
     let mut due = Vec::new();
-    for (index, file) in files.into_iter().enumerate() {
+    for (index, (modified, file)) in files.into_iter().enumerate() {
         if index < over {
             due.push((file, "max-files"));
         } else if let Some(age) = max_age
-            && is_past(file.symlink_metadata()?.modified()?, *age, now)
+            && is_past(modified, *age, now)
         {
             due.push((file, "max-age"));
         }
@@ -124,6 +135,10 @@ mod tests {
 
     /// A folder with files of these names, each with a letter as old as its number of hours, and what is left of them.
     fn left(files: &[(&str, u32)], max_files: Option<u64>, max_age: Option<Duration>) -> Vec<String> {
+        left_after(files, max_files, max_age, None)
+    }
+
+    fn left_after(files: &[(&str, u32)], max_files: Option<u64>, max_age: Option<Duration>, previous: Option<SystemTime>) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
         let now = now();
         for (name, hours) in files {
@@ -134,7 +149,7 @@ mod tests {
         let path = folder.path().join("dead.ndjson");
         let settings = Settings { path, max_size: 1 << 20, max_files: max_files.and_then(NonZeroU64::new), max_age };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(tidy(&settings, now)).expect("tidied");
+        runtime.block_on(tidy(&settings, now, previous)).expect("tidied");
         let mut names: Vec<_> = std::fs::read_dir(&folder)
             .expect("a folder")
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
@@ -169,6 +184,21 @@ mod tests {
         assert_eq!(left(Some(3), Some(HOUR * 5)), ["dead.ndjson.10", "dead.ndjson.9"]);
     }
 
+    /// A machine that booted with a clock a year ahead would have deleted all letters.
+    #[test]
+    fn nothing_is_too_old_where_the_run_before_is_as_well() {
+        let files = [("dead.ndjson", 0), ("dead.ndjson.1", 9)];
+        for (hours, left) in [(9, 2), (0, 1)] {
+            assert_eq!(left_after(&files, None, Some(HOUR * 5), Some(now() - HOUR * hours)).len(), left, "{hours}");
+        }
+    }
+
+    /// logrotate without dates gives the newest file the number 1.
+    #[test]
+    fn the_oldest_file_goes_first_whatever_its_number() {
+        assert_eq!(left(&[("dead.ndjson.1", 1), ("dead.ndjson.2", 5)], Some(1), None), ["dead.ndjson.1"]);
+    }
+
     /// Where few messages are rejected the file never reached its size, and letters outlived any age.
     #[test]
     fn a_file_whose_first_letter_is_over_the_age_is_renamed_although_it_is_small() {
@@ -178,9 +208,9 @@ mod tests {
         File::options().write(true).open(&path).and_then(|file| file.set_modified(now)).expect("set");
         let settings = Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: Some(HOUR * 2) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(tidy(&settings, now)).expect("tidied");
+        runtime.block_on(tidy(&settings, now, None)).expect("tidied");
         assert_eq!(complete(&path).expect("files"), [folder.path().join("dead.ndjson.1")], "its second letter is not old yet");
-        runtime.block_on(tidy(&settings, now + HOUR * 2)).expect("tidied");
+        runtime.block_on(tidy(&settings, now + HOUR * 2, None)).expect("tidied");
         assert_eq!(complete(&path).expect("files"), [] as [PathBuf; 0]);
     }
 }

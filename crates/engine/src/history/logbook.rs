@@ -28,6 +28,12 @@ impl Logbook {
         }
     }
 
+    /// When the run began that was remembered last; `None` where none was, or where that cannot be read.
+    pub fn previous(&mut self) -> Option<SystemTime> {
+        self.open();
+        self.opened.as_ref()?.as_ref().ok()?.last_started().ok()?
+    }
+
     /// Remembers a run and the servers that it found, if it came so far, of a machine that was booted then. What goes wrong is a warning.
     pub fn enter(mut self, run: &Run, servers: Option<&Servers>, booted: SystemTime) {
         self.open();

@@ -247,12 +247,19 @@ impl History {
         Ok(totals::all(&self.connection)?.last_success())
     }
 
-    /// Whether a run that is remembered has received a message.
+    /// Whether a run has received a message, or may have: of runs that were removed nobody knows.
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn has_received(&self) -> Result<bool, AnyError> {
-        Ok(self.connection.query_row("SELECT EXISTS (SELECT 1 FROM runs WHERE received > 0)", [], |row| row.get(0))?)
+    pub fn may_have_received(&self) -> Result<bool, AnyError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE received > 0) OR (SELECT min(id) > 1 FROM runs)";
+        Ok(self.connection.query_row(sql, [], |row| row.get::<_, Option<bool>>(0))?.unwrap_or_default())
+    }
+
+    /// When the run began that was remembered last.
+    fn last_started(&self) -> rusqlite::Result<Option<SystemTime>> {
+        let sql = "SELECT started_at FROM runs ORDER BY id DESC LIMIT 1";
+        self.connection.query_row(sql, [], |row| Ok(time(count(row, 0)?))).optional()
     }
 
     /// The servers of the queue that runs know, by name.

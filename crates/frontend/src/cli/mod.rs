@@ -151,6 +151,7 @@ pub(crate) enum Command {
     /// Each line is a message, as for send. It is decoded, checked and shaped as a run would do it, with neither queue nor store: what is shown is the
     /// record with its key as gid, or the reason for which it would be rejected. What only the queue can tell, such as the id in
     /// a key that is made of it, is a name in angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
+    /// A body that is compressed has line ends in it, and cannot be tried as a line.
     #[command(after_help = "Examples:
   x-msrv try orders samples.ndjson
   echo '{\"id\": 1}' | x-msrv try

@@ -59,7 +59,7 @@ const ENTRIES: [Entry; 36] = [
     (
         "70",
         "exit code: a bug",
-        "The program ended where it should not have. What was in flight comes again after the queue's message timeout. Such a run, like one that is killed, tells nothing of itself: it is neither in the history nor in the metrics, of which the alert XMsrvRunsMissing sees that runs are too few.",
+        "Either the program ended where it should not have: what was in flight comes again after the queue's message timeout, and the run, like one that is killed, is neither in the history nor in the metrics, of which the alert XMsrvRunsMissing sees that runs are too few. Or the report does not account for every message that was received: it and the history have both numbers.",
         "Report it, with the lines on standard error or in the journal.",
     ),
     (
@@ -216,7 +216,7 @@ const ENTRIES: [Entry; 36] = [
     (
         "refused",
         "reason of a dead letter: the store cannot hold this record",
-        "In Aerospike for instance a field name of more than 15 bytes, or a record over the namespace's max-record-size. `detail` has the store's words.",
+        "In Aerospike for instance a field name of more than 15 bytes, or a record over the namespace's max-record-size; in SQLite a unique index, a constraint or a trigger of your own table. `detail` has the store's words.",
         "Raise the store's limit, or let `fields` change the record: it has `rename` and `on-long-name: hash` for names that are too long (man x-msrv.yml).",
     ),
     (

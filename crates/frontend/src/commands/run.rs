@@ -27,8 +27,9 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
         tell(outcome, report);
     }
     let servers = outcome.as_ref().ok().and_then(|report| report.servers.as_ref());
+    let previous = logbook.previous();
     logbook.enter(&remembered(time, began.elapsed(), &outcome), servers, booted());
-    if let Err(cause) = wiring::tidy_letters(&settings.dead_letter, now()).await {
+    if let Err(cause) = wiring::tidy_letters(&settings.dead_letter, now(), previous).await {
         log::warn!(cause = cause.to_string(); "old dead letters cannot be deleted");
     }
     outcome.map(|outcome| outcome.exit())

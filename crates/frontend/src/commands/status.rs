@@ -110,7 +110,7 @@ impl Asked {
         let window = LOOKED_AT.0.max(interval(period, now.realtime, timer.as_ref(), None).saturating_mul(LOOKED_AT.1));
         let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
         let all = |history: &History| {
-            Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?, history.servers()?, history.has_received()?))
+            Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?, history.servers()?, history.may_have_received()?))
         };
         let (runs, last, last_success, servers, has_received) = read(settings, all)?.unwrap_or_default();
         let silent_topic = match &settings.source {

@@ -51,6 +51,12 @@ impl Node {
         all.min_by_key(|condition| matches!(condition, Condition::Outage(_)))
     }
 
+    /// Why this node takes no record at all, as far as the namespace alone tells; a record that has only names that are there already may be taken when there
+    /// is no room for others.
+    pub(super) fn refuses_all(&self, settings: &Settings) -> Option<Condition> {
+        self.condition(codes::FORBIDDEN, settings, "").or_else(|| self.replacing(settings))
+    }
+
     fn set_names(&self, settings: &Settings, set: &str) -> Option<Condition> {
         let sets = self.sets.split(';').filter(|set| !set.is_empty()).count();
         let is_full = self.set.is_empty() && MOST_SETS.contains(&sets);

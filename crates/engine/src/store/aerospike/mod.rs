@@ -203,7 +203,7 @@ impl AerospikeStore {
     /// No node answers within the connect timeout, all refuse us, or the namespace is not there or is not set up for what is configured.
     pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
         let (client, namespace) = connect::connect(settings).await?;
-        match (Node { namespace, ..Node::default() }).any_condition(settings, "") {
+        match (Node { namespace, ..Node::default() }).refuses_all(settings) {
             Some(Condition::Setup(fault)) => Err(StoreError::Setup { place: connect::place(settings), fault }),
             // What may pass by itself shows when it is still there, and records that are there already may be taken nevertheless.
             _ => Ok(Self::of(client, settings)),

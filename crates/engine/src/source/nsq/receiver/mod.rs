@@ -55,6 +55,8 @@ pub struct NsqSource {
     tests: u32,
     /// When nsqd was asked to end the connections that messages come from.
     asked_at: Option<Instant>,
+    /// When nsqd confirmed the end of one for the last time.
+    answered_at: Option<Instant>,
     servers: Servers,
     /// Whether there is a lane to every nsqd that may have messages: what the others hold is not known.
     are_all: bool,
@@ -90,6 +92,7 @@ impl NsqSource {
             test: None,
             tests: 0,
             asked_at: None,
+            answered_at: None,
             servers,
             are_all,
             question: None,
@@ -165,6 +168,7 @@ impl NsqSource {
             Frame::Response(data) if data == wire::CLOSE_WAIT => {
                 self.lanes[lane].closing = CloseState::Confirmed;
                 self.lanes[lane].proof.confirmed();
+                self.answered_at = Some(Instant::now());
             }
             Frame::Response(_) => {}
             Frame::Error(text) => {
@@ -343,14 +347,15 @@ impl NsqSource {
             warn!("nsqd does not confirm the end of the connection");
         }
         // Its answer is there before nsqd has hung up, or soon after.
-        let depth = self.depth();
+        let depth = timeout(SEND_BOUND, self.depth());
         let end = async {
             if self.may_stray {
                 self.requeue_strays().await;
             }
             self.hang_up().await;
         };
-        (self.closing.depth, ()) = tokio::join!(depth, end);
+        let (depth, ()) = tokio::join!(depth, end);
+        self.closing.depth = depth.ok().flatten();
         let now = Instant::now();
         let open = self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost);
         self.closing.unconfirmed += open.map(|lane| lane.proof.in_doubt(now)).sum::<u64>();

@@ -112,7 +112,8 @@ impl NsqSource {
     fn conclude(&mut self, mut asked: Asked, now: Instant) -> Option<Received> {
         let lanes = &self.lanes[self.first..];
         if asked.answered.is_none() && lanes.iter().all(|lane| lane.closing != CloseState::Asked) {
-            asked.answered = Some(now);
+            // When it came, and not when there was time to look: a store may have been waited for meanwhile.
+            asked.answered = Some(self.answered_at.map_or(now, |at| at.max(asked.at)));
             self.test = Some(Test::Asked(asked));
         }
         if self.next_judgement().is_some_and(|at| now < at) {
@@ -143,6 +144,10 @@ impl NsqSource {
         let (asked, round_trip) = (*asked, *round_trip);
         let result = ready!(connected.as_mut().poll(cx));
         match result {
+            Ok(Connected { lanes, .. }) if lanes.is_empty() => {
+                self.test = Some(Test::Passed);
+                Poll::Ready(Some(Received::Empty)) // nsqlookupd lists no nsqd: there is nobody to receive from
+            }
             Ok(Connected { mut lanes, are_all, .. }) => {
                 for lane in &mut lanes {
                     lane.start.round_trip = lane.start.round_trip.max(round_trip);
