@@ -23,7 +23,13 @@ fn messages() -> Vec<Message> {
     let (origin, body) = (Origin::new("orders@127.0.0.1:4150"), Bytes::from(body()));
     let id = |number| format!("{number:016x}").into();
     (0..MESSAGES)
-        .map(|number| Message { origin: origin.clone(), id: id(number), body: body.clone(), attempts: 1, published: None })
+        .map(|number| Message {
+            origin: origin.clone(),
+            id: id(number),
+            body: body.clone(),
+            attempts: 1,
+            published: None,
+        })
         .collect()
 }
 
@@ -58,7 +64,9 @@ fn frames(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("100 messages");
     group.throughput(Throughput::Elements(MESSAGES));
     let mut decode = |mut stream: BytesMut| while decoder.decode(&mut stream).expect("frames").is_some() {};
-    group.bench_function("frames", |bencher| bencher.iter_batched(|| stream.clone(), &mut decode, BatchSize::SmallInput));
+    group.bench_function("frames", |bencher| {
+        bencher.iter_batched(|| stream.clone(), &mut decode, BatchSize::SmallInput)
+    });
     group.finish();
 }
 
@@ -67,7 +75,9 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("100 messages");
     group.throughput(Throughput::Elements(MESSAGES));
     group.bench_function("JSON to records", |bencher| {
-        bencher.iter(|| messages.iter().map(|message| decoder.decode(message).expect("a record")).collect::<Vec<_>>());
+        bencher.iter(|| {
+            messages.iter().map(|message| decoder.decode(message).expect("a record")).collect::<Vec<_>>()
+        });
     });
     group.finish();
 }
@@ -82,7 +92,11 @@ fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("100 messages");
     group.throughput(Throughput::Elements(MESSAGES));
     group.bench_function("records to a batch", |bencher| {
-        bencher.iter_batched(records, |records| records.into_iter().map(write).collect::<Vec<_>>(), BatchSize::SmallInput);
+        bencher.iter_batched(
+            records,
+            |records| records.into_iter().map(write).collect::<Vec<_>>(),
+            BatchSize::SmallInput,
+        );
     });
     group.finish();
 }

@@ -1,8 +1,14 @@
-//! Writes what follows from the definition of the command line: `man/x-msrv.1`, by filling in `man/x-msrv.1.in`, and completions for shells.
+//! Writes what follows from the definition of the command line: `man/x-msrv.1`, by filling in
+//! `man/x-msrv.1.in`, and completions for shells.
 //!
-//! `cargo run --locked --example manual -- [OUTPUT_FOLDER]`; without a folder into the project itself. `.ci/test` compares.
+//! `cargo run --locked --example manual -- [OUTPUT_FOLDER]`; without a folder into the project itself.
+//! `.ci/test` compares.
 
-#![expect(clippy::format_collect, clippy::format_push_string, reason = "pages are made rarely, and writing to a String cannot fail")]
+#![expect(
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "pages are made rarely, and writing to a String cannot fail"
+)]
 
 use std::{collections::BTreeSet, env, error::Error, fs, path::PathBuf};
 
@@ -19,7 +25,8 @@ const PAGE: &str = include_str!("../man/x-msrv.1.in");
 const WIDTH: usize = 80;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = env::args_os().nth(1).map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let folder =
+        env::args_os().nth(1).map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
@@ -37,7 +44,10 @@ fn page(program: &Command) -> String {
     let parts = [
         ("@SYNOPSIS@\n", synopsis(program)),
         ("@OPTIONS@\n", program.get_arguments().map(entry).collect()),
-        ("@COMMANDS@\n", commands(program).into_iter().map(|(name, command)| section(program, &name, command)).collect()),
+        (
+            "@COMMANDS@\n",
+            commands(program).into_iter().map(|(name, command)| section(program, &name, command)).collect(),
+        ),
         ("@EXIT@\n", exit_codes()),
         ("@EXAMPLES@\n", examples(program.get_after_long_help())),
     ];
@@ -51,7 +61,9 @@ fn page(program: &Command) -> String {
 fn commands(program: &Command) -> Vec<(String, &Command)> {
     let own = program.get_subcommands().filter(|command| command.get_name() != "help");
     own.flat_map(|command| {
-        let below = commands(command).into_iter().map(|(name, below)| (format!("{} {name}", command.get_name()), below));
+        let below = commands(command)
+            .into_iter()
+            .map(|(name, below)| (format!("{} {name}", command.get_name()), below));
         let below: Vec<_> = below.collect();
         if below.is_empty() { vec![(command.get_name().to_owned(), command)] } else { below }
     })
@@ -78,7 +90,8 @@ fn is_default(program: &Command, command: &Command) -> bool {
 
 /// A paragraph for the program and one for each command, but none for that which happens without a command.
 fn synopsis(program: &Command) -> String {
-    let (default, others): (Vec<_>, Vec<_>) = commands(program).into_iter().partition(|(_, command)| is_default(program, command));
+    let (default, others): (Vec<_>, Vec<_>) =
+        commands(program).into_iter().partition(|(_, command)| is_default(program, command));
     let default: String = default.iter().map(|(name, _)| format!("[{}]\n", bold(name))).collect();
     let mut text = format!(".SY {}\n{}{default}.YS\n", escape(program.get_name()), usage(program));
     for (name, command) in others {
@@ -111,7 +124,8 @@ fn value(argument: &Arg) -> Option<String> {
 /// An option or an argument: what is typed, and what it means.
 fn entry(argument: &Arg) -> String {
     let names = names(argument).join(", ");
-    let tag: Vec<_> = Some(names).filter(|names| !names.is_empty()).into_iter().chain(value(argument)).collect();
+    let tag: Vec<_> =
+        Some(names).filter(|names| !names.is_empty()).into_iter().chain(value(argument)).collect();
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut paragraphs: Vec<_> = help.split("\n\n").map(sentence).collect();
     if argument.get_action().takes_values() && !argument.is_hide_possible_values_set() {
@@ -119,7 +133,8 @@ fn entry(argument: &Arg) -> String {
             let help = value.get_help().map(ToString::to_string).unwrap_or_default();
             format!("{}: {}", value.get_name(), sentence(&help))
         }));
-        let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let defaults: Vec<_> =
+            argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         if !defaults.is_empty() {
             paragraphs.push(format!("Default: {}", defaults.join(" ")));
         }
@@ -138,7 +153,8 @@ fn section(program: &Command, name: &str, command: &Command) -> String {
     format!(".SS {}\n{}{own}{}", escape(name), paragraphs.join(".PP\n"), examples(command.get_after_help()))
 }
 
-/// The command lines under "Examples:" at the end of a help text; what stands behind two spaces or more becomes a comment above.
+/// The command lines under "Examples:" at the end of a help text; what stands behind two spaces or more
+/// becomes a comment above.
 fn examples(help: Option<&clap::builder::StyledStr>) -> String {
     let help = help.map(ToString::to_string).unwrap_or_default();
     let mut text = ".PP\n.RS 4\n.EX\n".to_owned();

@@ -31,7 +31,8 @@ fn main() -> ExitCode {
     exit
 }
 
-/// What is wrong with a configuration is a warning; only a generator that cannot do its work at all fails, and systemd says so and goes on.
+/// What is wrong with a configuration is a warning; only a generator that cannot do its work at all fails,
+/// and systemd says so and goes on.
 fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match generator::run(arguments) {
         Ok(()) => Exit::Success.into(),
@@ -42,12 +43,16 @@ fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// A panic is a bug: it is shown as ever, and ends the program at once with the code for bugs. What was in flight comes again.
+/// A panic is a bug: it is shown as ever, and ends the program at once with the code for bugs. What was in
+/// flight comes again.
 fn exit_70_on_panic() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         show(panic);
-        #[expect(clippy::disallowed_methods, reason = "nothing that a panic left behind is to be trusted to end in order")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nothing that a panic left behind is to be trusted to end in order"
+        )]
         std::process::exit(Exit::Software as i32);
     }));
 }

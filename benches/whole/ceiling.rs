@@ -43,13 +43,25 @@ fn settings(configuration: &str) -> Settings {
     config::load(Some(configuration.as_ref()), &Overrides::default()).expect("a configuration")
 }
 
-fn drain(settings: &Settings, source: impl Future<Output = Box<dyn Source>>, store: impl Future<Output = Box<dyn Store>>) {
+fn drain(
+    settings: &Settings,
+    source: impl Future<Output = Box<dyn Source>>,
+    store: impl Future<Output = Box<dyn Store>>,
+) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let decoder = wiring::decoder(settings).expect("no schema");
     runtime.block_on(async {
         let (source, store) = tokio::join!(source, store);
         let (clock, progress) = (|| SystemTime::UNIX_EPOCH, &Cell::default());
-        let parts = Parts { source, store: &*store, dead_letter: &mut LogOnly, decoder: &decoder, clock, began: Instant::now(), progress };
+        let parts = Parts {
+            source,
+            store: &*store,
+            dead_letter: &mut LogOnly,
+            decoder: &decoder,
+            clock,
+            began: Instant::now(),
+            progress,
+        };
         let report = run(parts, settings.limits, std::future::pending()).await.expect("the queue starts");
         store.close().await;
         println!("{report}");
@@ -106,7 +118,13 @@ impl Source for Endless {
             self.number += 1;
             let id = format!("{:016x}", self.number).into();
             Delivery {
-                message: Message { origin: self.origin.clone(), id, body: self.body.clone(), attempts: 1, published: None },
+                message: Message {
+                    origin: self.origin.clone(),
+                    id,
+                    body: self.body.clone(),
+                    attempts: 1,
+                    published: None,
+                },
                 receipt: Receipt(0),
             }
         });

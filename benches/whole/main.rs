@@ -1,7 +1,8 @@
-//! What whole runs cost, from the start of the program to its end, beside the ceilings of the same minute. `test/bench` starts the servers and this.
+//! What whole runs cost, from the start of the program to its end, beside the ceilings of the same minute.
+//! `test/bench` starts the servers and this.
 //!
-//! Machines are shared, and seconds on them are not worth much alone: each figure is a median with its spread, and what matters is a ratio within
-//! one report.
+//! Machines are shared, and seconds on them are not worth much alone: each figure is a median with its
+//! spread, and what matters is a ratio within one report.
 
 mod ceiling;
 mod measure;
@@ -26,7 +27,9 @@ fn main() {
         ["measure", program, ref arguments @ ..] => measure::as_parent_of(program, arguments),
         ["consume", configuration] => ceiling::consume(configuration),
         ["store", configuration] => ceiling::store(configuration),
-        [folder, runs] => report::write(folder.as_ref(), &table::measure(runs.parse().expect("a number of runs"))),
+        [folder, runs] => {
+            report::write(folder.as_ref(), &table::measure(runs.parse().expect("a number of runs")))
+        }
         _ => panic!("test/bench starts this"),
     }
 }

@@ -24,10 +24,12 @@ pub(crate) struct Cost {
     pub(crate) output: String,
 }
 
-/// Runs `program` from a parent of its own: what the system tells of children that have ended is then about this one.
+/// Runs `program` from a parent of its own: what the system tells of children that have ended is then about
+/// this one.
 pub(crate) fn cost(program: &str, arguments: &[&str]) -> Cost {
     let ourselves = std::env::current_exe().expect("a program");
-    let output = Command::new(ourselves).arg("measure").arg(program).args(arguments).stderr(Stdio::inherit()).output();
+    let output =
+        Command::new(ourselves).arg("measure").arg(program).args(arguments).stderr(Stdio::inherit()).output();
     let output = output.expect("it starts");
     assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
     serde_json::from_slice(&output.stdout).expect("the parent speaks JSON")
@@ -48,14 +50,26 @@ pub(crate) fn as_parent_of(program: &str, arguments: &[&str]) {
 }
 
 fn seconds(time: TimeVal) -> f64 {
-    Duration::new(time.tv_sec().try_into().expect("a span"), u32::try_from(time.tv_usec()).expect("under a second") * 1_000).as_secs_f64()
+    Duration::new(
+        time.tv_sec().try_into().expect("a span"),
+        u32::try_from(time.tv_usec()).expect("under a second") * 1_000,
+    )
+    .as_secs_f64()
 }
 
-/// Seconds that all processors together were busy since the start, whoever with (proc(5), `/proc/stat`); in steps of 10 ms.
+/// Seconds that all processors together were busy since the start, whoever with (proc(5), `/proc/stat`); in
+/// steps of 10 ms.
 pub(crate) fn busy() -> f64 {
     const TICKS_IN_A_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/stat").expect("Linux");
-    let ticks: Vec<f64> = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).filter_map(|tick| tick.parse().ok()).collect();
+    let ticks: Vec<f64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|tick| tick.parse().ok())
+        .collect();
     let (user, nice, system, irq, softirq) = (ticks[0], ticks[1], ticks[2], ticks[5], ticks[6]);
     (user + nice + system + irq + softirq) / TICKS_IN_A_SECOND
 }

@@ -18,7 +18,11 @@ impl Spread {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
         let middle = figures.len() / 2;
-        let median = if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) };
+        let median = if figures.len() % 2 == 1 {
+            figures[middle]
+        } else {
+            f64::midpoint(figures[middle - 1], figures[middle])
+        };
         Self { least: figures[0], median, most: figures[figures.len() - 1] }
     }
 
@@ -65,7 +69,8 @@ fn processors() -> u32 {
     u32::try_from(processors).expect("a few")
 }
 
-/// Messages in a second that the machine could move at best: all processors busy with what the queue alone and the store alone need.
+/// Messages in a second that the machine could move at best: all processors busy with what the queue alone
+/// and the store alone need.
 fn ceiling(figures: &Figures) -> f64 {
     f64::from(processors()) / (figures.consume.busy_each() + figures.stored.busy_each())
 }
@@ -75,7 +80,11 @@ pub(crate) fn write(folder: &Path, figures: &Figures) {
     let text = markdown(figures);
     fs::create_dir_all(folder).expect("a folder");
     fs::write(folder.join("report.md"), &text).expect("written");
-    fs::write(folder.join("report.json"), serde_json::to_string_pretty(&machine(figures)).expect("JSON") + "\n").expect("written");
+    fs::write(
+        folder.join("report.json"),
+        serde_json::to_string_pretty(&machine(figures)).expect("JSON") + "\n",
+    )
+    .expect("written");
     fs::write(folder.join("figures.tsv"), plot(figures)).expect("written");
     print!("{text}");
 }
@@ -102,8 +111,13 @@ fn markdown(figures: &Figures) -> String {
         };
         let Row { name, costs, .. } = row;
         let (wall, cpu) = (row.wall().millis(), row.cpu().millis());
-        writeln!(text, "| {name} | {} | {wall} | {cpu} | {each} | {rate} | {:.1} |", costs.len(), mebibytes(row.memory()))
-            .expect("a String grows");
+        writeln!(
+            text,
+            "| {name} | {} | {wall} | {cpu} | {each} | {rate} | {:.1} |",
+            costs.len(),
+            mebibytes(row.memory())
+        )
+        .expect("a String grows");
     }
     let ceiling = ceiling(figures);
     writeln!(
@@ -115,12 +129,19 @@ fn markdown(figures: &Figures) -> String {
     .expect("a String grows");
     if let Some(least) = series(figures).next() {
         let each = |row: &Row| {
-            format!("{:.1} µs for {}", (row.wall().median - least.wall().median) * 1e6 / (row.count() - least.count()), row.name)
+            format!(
+                "{:.1} µs for {}",
+                (row.wall().median - least.wall().median) * 1e6 / (row.count() - least.count()),
+                row.name
+            )
         };
         let each: Vec<_> = series(figures).skip(1).map(each).collect();
-        writeln!(text, "A message beyond those of {}: {}.", least.name, each.join(", ")).expect("a String grows");
+        writeln!(text, "A message beyond those of {}: {}.", least.name, each.join(", "))
+            .expect("a String grows");
     }
-    if let [Some(forgotten), Some(remembered), Some(metered)] = REMEMBERED.map(|name| figures.rows.iter().find(|row| row.name == name)) {
+    if let [Some(forgotten), Some(remembered), Some(metered)] =
+        REMEMBERED.map(|name| figures.rows.iter().find(|row| row.name == name))
+    {
         let more = |row: &Row, than: &Row, of: fn(&Row) -> Spread| (of(row).median - of(than).median) * 1e3;
         writeln!(
             text,
@@ -147,7 +168,11 @@ fn markdown(figures: &Figures) -> String {
     text
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and far below 2^63")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is positive and far below 2^63"
+)]
 fn whole(figure: f64) -> u64 {
     figure.round() as u64
 }
@@ -187,7 +212,15 @@ fn series(figures: &Figures) -> impl Iterator<Item = &Row> {
 fn plot(figures: &Figures) -> String {
     series(figures).fold("# N\tms\tmessages/s\tus\n".to_owned(), |mut text, row| {
         let wall = row.wall().median;
-        writeln!(text, "{}\t{:.3}\t{:.0}\t{:.3}", row.messages, wall * 1e3, row.rate(), wall * 1e6 / row.count()).expect("a String grows");
+        writeln!(
+            text,
+            "{}\t{:.3}\t{:.0}\t{:.3}",
+            row.messages,
+            wall * 1e3,
+            row.rate(),
+            wall * 1e6 / row.count()
+        )
+        .expect("a String grows");
         text
     })
 }

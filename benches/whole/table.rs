@@ -23,7 +23,8 @@ use crate::{
 /// A backlog that does not go through nsqd's disk, whose pauses are not ours.
 const IN_MEMORY: [&str; 1] = ["-mem-queue-size=4000000"];
 
-/// How often a small run is measured in each round: its milliseconds differ by more than what is asked of them.
+/// How often a small run is measured in each round: its milliseconds differ by more than what is asked of
+/// them.
 const TURNS: usize = 8;
 
 /// The rows from which follows what remembering a run costs.
@@ -78,7 +79,12 @@ struct Job {
 }
 
 impl Job {
-    fn new(name: impl Into<String>, messages: u64, prepare: impl Fn() + 'static, run: impl Fn() -> Cost + 'static) -> Self {
+    fn new(
+        name: impl Into<String>,
+        messages: u64,
+        prepare: impl Fn() + 'static,
+        run: impl Fn() -> Cost + 'static,
+    ) -> Self {
         let row = Row { name: name.into(), messages, costs: Vec::new(), busy: 0.0 };
         Self { row, every: 1, turns: 1, prepare: Box::new(prepare), run: Box::new(run) }
     }
@@ -88,7 +94,13 @@ impl Job {
         (self.prepare)();
         let earlier = measure::busy();
         let cost = (self.run)();
-        assert_eq!(report(&cost)["stored"].as_u64(), Some(self.row.messages), "{}: {}", self.row.name, cost.output);
+        assert_eq!(
+            report(&cost)["stored"].as_u64(),
+            Some(self.row.messages),
+            "{}: {}",
+            self.row.name,
+            cost.output
+        );
         if counts {
             self.row.busy += measure::busy() - earlier;
             self.row.costs.push(cost);
@@ -96,8 +108,9 @@ impl Job {
     }
 }
 
-/// Every row in each round, ceilings included, and small ones in turns: a machine that has less to give for a while gives less to all of them. The first round opens topics
-/// and tables and warms caches, and is not counted.
+/// Every row in each round, ceilings included, and small ones in turns: a machine that has less to give for a
+/// while gives less to all of them. The first round opens topics and tables and warms caches, and is not
+/// counted.
 pub(crate) fn measure(rounds: usize) -> Figures {
     #[expect(clippy::disallowed_methods, reason = "a report has a date")]
     let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
@@ -119,10 +132,17 @@ pub(crate) fn measure(rounds: usize) -> Figures {
     for job in &mut jobs {
         job.turns = TURNS;
     }
-    jobs.extend([1_000, 10_000, 100_000].map(|n| bench.row(format!("N = {}", grouped(n)), n, n, one(&IN_MEMORY))));
+    jobs.extend(
+        [1_000, 10_000, 100_000].map(|n| bench.row(format!("N = {}", grouped(n)), n, n, one(&IN_MEMORY))),
+    );
     jobs.push(Job { every: 3, ..bench.row("N = 1,000,000", 1_000_000, 1_000_000, one(&IN_MEMORY)) });
     let three = [(); 3].map(|()| Nsqd::with_statistics_beside(&IN_MEMORY)).into();
-    jobs.extend([bench.row("N = 100,000, three nsqd", 100_000, 100_000, three), bench.two_instances(), bench.large(), embedded()]);
+    jobs.extend([
+        bench.row("N = 100,000, three nsqd", 100_000, 100_000, three),
+        bench.two_instances(),
+        bench.large(),
+        embedded(),
+    ]);
     jobs.extend([bench.ceiling("queue alone", "consume"), bench.ceiling("store alone", "store")]);
     let (mut nothing, mut start_up, first_bytes) = (Vec::new(), Vec::new(), first_bytes());
     for round in 0..=rounds {
@@ -147,7 +167,8 @@ pub(crate) fn measure(rounds: usize) -> Figures {
 
 /// As in `nsqd v1.3.0 (built w/go1.22.0)`.
 fn name_of_nsqd() -> String {
-    let output = Command::new(programs().join("nsqd")).arg("--version").output().expect("it was started before");
+    let output =
+        Command::new(programs().join("nsqd")).arg("--version").output().expect("it was started before");
     String::from_utf8_lossy(&output.stdout).split(" (").next().unwrap_or_default().trim().to_owned()
 }
 
@@ -188,7 +209,8 @@ impl Bench {
                 let threads = programs.each_ref().map(|program| scope.spawn(|| run(program)));
                 threads.map(|thread| thread.join().expect("no panic"))
             });
-            let stored: u64 = costs.iter().map(|cost| report(cost)["stored"].as_u64().expect("a number")).sum();
+            let stored: u64 =
+                costs.iter().map(|cost| report(cost)["stored"].as_u64().expect("a number")).sum();
             Cost {
                 wall: started.elapsed().as_secs_f64(),
                 cpu: costs.iter().map(|cost| cost.cpu).sum(),
@@ -220,7 +242,8 @@ impl Bench {
                 publish(&nsqd, MESSAGES);
             }
         };
-        let run = move || measure::cost(&ourselves, &[half, &program.path("x-msrv.yml").display().to_string()]);
+        let run =
+            move || measure::cost(&ourselves, &[half, &program.path("x-msrv.yml").display().to_string()]);
         Job::new(name, MESSAGES, fill, run)
     }
 }
@@ -231,7 +254,8 @@ fn embedded() -> Job {
     let program = Rc::new(Program::new(&format!(
         "embedded-queue: {{path: queue.db, max-messages: {MESSAGES}}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\nlog: {{level: error}}\n"
     )));
-    let lines: String = (0..MESSAGES).flat_map(|number| [message_of_150_bytes(number), "\n".to_owned()]).collect();
+    let lines: String =
+        (0..MESSAGES).flat_map(|number| [message_of_150_bytes(number), "\n".to_owned()]).collect();
     let sender = program.clone();
     let send = move || assert_eq!(sender.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
     Job::new("N = 100,000, embedded queue and store", MESSAGES, send, move || run(&program))
@@ -254,7 +278,10 @@ async fn empty_the_set(address: &str) {
 }
 
 fn run(x_msrv: &Program) -> Cost {
-    measure::cost(&program(), &["run", "-c", &x_msrv.path("x-msrv.yml").display().to_string(), "--report", "json"])
+    measure::cost(
+        &program(),
+        &["run", "-c", &x_msrv.path("x-msrv.yml").display().to_string(), "--report", "json"],
+    )
 }
 
 fn report(cost: &Cost) -> Value {
@@ -268,7 +295,8 @@ fn publish(nsqd: &[Nsqd], messages: u64) {
     }
 }
 
-/// How long it takes until a queue hears from us: the process itself, its libraries, the command line, the configuration.
+/// How long it takes until a queue hears from us: the process itself, its libraries, the command line, the
+/// configuration.
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn first_bytes() -> impl Fn() -> f64 {
     let queue = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -279,8 +307,11 @@ fn first_bytes() -> impl Fn() -> f64 {
     move || {
         let configuration = x_msrv.path("x-msrv.yml").display().to_string();
         let started = Instant::now();
-        let mut child: Child =
-            Command::new(program()).args(["run", "-c", &configuration]).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut child: Child = Command::new(program())
+            .args(["run", "-c", &configuration])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
         let (mut connection, _) = queue.accept().expect("it connects");
         connection.read_exact(&mut [0; 4]).expect("it speaks first");
         let elapsed = started.elapsed().as_secs_f64();

@@ -1,5 +1,5 @@
-//! The Aerospike store under faults, and the program with it. Faults need the stand-in; what they show was checked against a real server where
-//! one can be made to fail that way.
+//! The Aerospike store under faults, and the program with it. Faults need the stand-in; what they show was
+//! checked against a real server where one can be made to fail that way.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -83,13 +83,17 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
             };
             assert_eq!(found, verdict, "code {code}: {:?}", results[3]);
             let others = results.iter().enumerate().filter(|(index, _)| *index != 3);
-            assert!(others.into_iter().all(|(_, result)| *result == Ok(Put::Stored)), "code {code}: {results:?}");
+            assert!(
+                others.into_iter().all(|(_, result)| *result == Ok(Put::Stored)),
+                "code {code}: {results:?}"
+            );
             server.clear_rules();
         }
     }
 }
 
-/// The client counts bins in 16 bits: of 70,000 it stored 4,464, called that a success, and the server took what followed for other records.
+/// The client counts bins in 16 bits: of 70,000 it stored 4,464, called that a success, and the server took
+/// what followed for other records.
 #[tokio::test]
 async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_stored() {
     let server = StandIn::start().await;
@@ -100,12 +104,14 @@ async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_s
         let results = put(&store, batch.to_vec()).await;
         match &results[1] {
             Ok(Put::Stored) if count == 32_766 => {}
-            Err(PutError::Refused(text)) if text.starts_with(&format!("the document has {count} fields")) => {}
+            Err(PutError::Refused(text)) if text.starts_with(&format!("the document has {count} fields")) => {
+            }
             other => panic!("{count}: {other:?}"),
         }
         assert!(results[0] == Ok(Put::Stored) && results[2] == Ok(Put::Stored), "{count}: {results:?}");
     }
-    let bins: Vec<_> = server.records("s").iter().map(|record| record.bins.len()).filter(|bins| *bins > 1).collect();
+    let bins: Vec<_> =
+        server.records("s").iter().map(|record| record.bins.len()).filter(|bins| *bins > 1).collect();
     assert_eq!(bins, [32_767]);
 }
 
@@ -114,8 +120,14 @@ async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_s
 async fn every_result_code_means_the_same_for_a_record_alone() {
     let server = StandIn::start().await;
     let store = connect(&settings(&server)).await;
-    for (code, expected) in [(13, "refused"), (20, "setup"), (18, "unavailable"), (9, "unavailable"), (14, "unavailable"), (5, "duplicate")]
-    {
+    for (code, expected) in [
+        (13, "refused"),
+        (20, "setup"),
+        (18, "unavailable"),
+        (9, "unavailable"),
+        (14, "unavailable"),
+        (5, "duplicate"),
+    ] {
         server.rule(Rule::once(When::Any, Then::Answer(code)));
         let found = match &put(&store, records(1)).await[..] {
             [Err(PutError::Refused(_))] => "refused",
@@ -138,7 +150,8 @@ async fn a_connection_that_ends_in_the_middle_of_a_batch_leaves_the_rest_in_doub
         server.rule(Rule::once(When::Key("5".into()), then));
         let results = put(&store, records(10)).await;
         assert_eq!(results.len(), 10);
-        let unavailable = results.iter().filter(|result| matches!(result, Err(PutError::Unavailable(_)))).count();
+        let unavailable =
+            results.iter().filter(|result| matches!(result, Err(PutError::Unavailable(_)))).count();
         let done = results.iter().filter(|result| **result == Ok(Put::Stored)).count();
         assert!(unavailable > 0 && unavailable + done == 10, "{shown}: {results:?}");
         // The same records again, as a redelivery brings them.
@@ -153,7 +166,10 @@ async fn a_frozen_server_is_given_up_after_the_timeout_and_its_records_are_in_do
     let store = connect(&Settings { timeout: Duration::from_millis(200), ..settings(&server) }).await;
     server.freeze();
     let results = timeout(PATIENCE, put(&store, records(250))).await.expect("the timeout ends it");
-    assert!(results.len() == 250 && results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))), "{results:?}");
+    assert!(
+        results.len() == 250 && results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))),
+        "{results:?}"
+    );
     server.thaw();
 }
 
@@ -173,9 +189,19 @@ async fn a_server_that_went_away_and_came_back_takes_records_again() {
 async fn create_only_leaves_what_is_there_alone_and_says_so() {
     let server = StandIn::start().await;
     let store = connect(&Settings { exists: Exists::CreateOnly, ..settings(&server) }).await;
-    assert_eq!(put(&store, vec![record(1, r#"{"a":1}"#), record(2, "{}")]).await, [Ok(Put::Stored), Ok(Put::Stored)]);
-    assert_eq!(put(&store, vec![record(1, r#"{"a":2}"#), record(3, "{}")]).await, [Ok(Put::Duplicate), Ok(Put::Stored)]);
-    let values: Vec<_> = server.records("s").iter().filter_map(|record| record.bins.get("a").map(|bin| bin.value.clone())).collect();
+    assert_eq!(
+        put(&store, vec![record(1, r#"{"a":1}"#), record(2, "{}")]).await,
+        [Ok(Put::Stored), Ok(Put::Stored)]
+    );
+    assert_eq!(
+        put(&store, vec![record(1, r#"{"a":2}"#), record(3, "{}")]).await,
+        [Ok(Put::Duplicate), Ok(Put::Stored)]
+    );
+    let values: Vec<_> = server
+        .records("s")
+        .iter()
+        .filter_map(|record| record.bins.get("a").map(|bin| bin.value.clone()))
+        .collect();
     assert_eq!(values, [Value::Int(1)]);
 }
 
@@ -194,7 +220,9 @@ async fn update_keeps_other_bins_and_replace_does_not() {
 #[tokio::test]
 async fn ttl_and_key_reach_the_server_as_configured() {
     let server = StandIn::start().await;
-    for (number, ttl, send_key) in [(1, Ttl::Namespace, false), (2, Ttl::Never, false), (3, Ttl::Seconds(NonZeroU32::MIN), true)] {
+    for (number, ttl, send_key) in
+        [(1, Ttl::Namespace, false), (2, Ttl::Never, false), (3, Ttl::Seconds(NonZeroU32::MIN), true)]
+    {
         let store = connect(&Settings { ttl, send_key, ..settings(&server) }).await;
         assert_eq!(put(&store, vec![record(number, "{}")]).await, [Ok(Put::Stored)]);
     }
@@ -222,7 +250,8 @@ async fn a_record_at_fault_is_refused_alone_with_a_reason_for_people() {
     let store = connect(&settings(&server)).await;
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20));
     let documents = ["{}", r#"{"a_name_of_16_byt":1}"#, r#"{"":1}"#, &large, r#"{"a_name_of_15_by":1}"#];
-    let records: Vec<_> = documents.iter().enumerate().map(|(number, document)| record(number, document)).collect();
+    let records: Vec<_> =
+        documents.iter().enumerate().map(|(number, document)| record(number, document)).collect();
     let reasons: Vec<_> = put(&store, records)
         .await
         .into_iter()
@@ -253,11 +282,15 @@ async fn records_are_written_in_batches_of_a_bounded_size() {
 async fn a_namespace_that_is_not_there_and_a_server_that_is_not_there_are_told_apart() {
     let server = StandIn::start().await;
     let wrong = Settings { namespace: "nonesuch".parse().expect("a name"), ..settings(&server) };
-    let Err(StoreError::Setup { fault, .. }) = AerospikeStore::connect(&wrong).await else { panic!("no such namespace") };
+    let Err(StoreError::Setup { fault, .. }) = AerospikeStore::connect(&wrong).await else {
+        panic!("no such namespace")
+    };
     assert!(fault.contains("`nonesuch`") && fault.contains("test"), "{fault}");
-    let gone = Settings { hosts: vec![nobody()], connect_timeout: Duration::from_secs(1), ..settings(&server) };
+    let gone =
+        Settings { hosts: vec![nobody()], connect_timeout: Duration::from_secs(1), ..settings(&server) };
     assert!(matches!(AerospikeStore::connect(&gone).await, Err(StoreError::Unreachable { .. })));
-    let one_of_two = Settings { hosts: vec![nobody(), settings(&server).hosts[0].clone()], ..settings(&server) };
+    let one_of_two =
+        Settings { hosts: vec![nobody(), settings(&server).hosts[0].clone()], ..settings(&server) };
     connect(&one_of_two).await;
 }
 
@@ -299,7 +332,10 @@ fn the_original_s_configuration_and_samples_work() {
     let (nsqd, server, program) = scene("");
     nsqd.publish("testtopic", lines("valid.ndjson"));
     let report = program.drain(&[]);
-    assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(10), Some("limit-reached")));
+    assert_eq!(
+        (report["stored"].as_u64(), report["stop-reason"].as_str()),
+        (Some(10), Some("limit-reached"))
+    );
     nsqd.publish("testtopic", lines("invalid.ndjson"));
     assert_eq!(program.drain(&[])["rejected"], 3);
     let records = server.records("testset");
@@ -332,17 +368,28 @@ fn a_set_up_that_is_wrong_at_the_server_requeues_all_and_exits_78() {
     nsqd.publish("testtopic", lines("valid.ndjson"));
     server.rule(Rule::always(When::Write, Then::Answer(81)));
     let ended = program.run(&["run", "--report", "json"]);
-    assert_eq!((ended.code, ended.report()["stop-reason"].as_str()), (Some(78), Some("store-setup")), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, ended.report()["stop-reason"].as_str()),
+        (Some(78), Some("store-setup")),
+        "{}",
+        ended.stderr
+    );
     let depths = nsqd.depths("testtopic");
     assert_eq!((depths.waiting, depths.in_flight, depths.deferred), (10, 0, 0));
     assert!(program.letters().is_empty());
 }
 
-/// Runs, and holds that all ten messages are back at the queue without a delay, or with one, and that none became a dead letter.
+/// Runs, and holds that all ten messages are back at the queue without a delay, or with one, and that none
+/// became a dead letter.
 #[track_caller]
 fn given_back(nsqd: &Nsqd, program: &Program, code: i32, stop_reason: &str, words: &str) {
     let ended = program.run(&["run", "--report", "json"]);
-    assert_eq!((ended.code, ended.report()["stop-reason"].as_str()), (Some(code), Some(stop_reason)), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, ended.report()["stop-reason"].as_str()),
+        (Some(code), Some(stop_reason)),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
     let depths = nsqd.depths("testtopic");
     assert_eq!((depths.waiting + depths.deferred, depths.in_flight), (10, 0), "{}", ended.stderr);
@@ -398,11 +445,16 @@ fn a_full_set_is_an_outage_that_is_told_in_words_and_ends_by_itself() {
 /// All of these came by one code, whose words are "operation not allowed at this time".
 #[test]
 fn a_namespace_that_refuses_what_is_configured_is_told_in_words_before_a_message_is_taken() {
-    let expires = "namespace `test` refuses records that expire (nsup-period is 0 and allow-ttl-without-nsup is false)";
+    let expires =
+        "namespace `test` refuses records that expire (nsup-period is 0 and allow-ttl-without-nsup is false)";
     for (server_setting, ttl, words) in [
         ("nsup-period=0", "1h", format!("{expires}, and `aerospike.ttl` is set")),
         ("default-ttl=60;nsup-period=0", "namespace", format!("{expires}, and its default-ttl is 60 s")),
-        ("reject-non-xdr-writes=true", "never", "namespace `test` takes only what other clusters send it".to_owned()),
+        (
+            "reject-non-xdr-writes=true",
+            "never",
+            "namespace `test` takes only what other clusters send it".to_owned(),
+        ),
     ] {
         let (nsqd, server, program) = roomy_scene(&format!("  ttl: {ttl}\n"));
         nsqd.publish("testtopic", lines("valid.ndjson"));
@@ -446,8 +498,7 @@ fn a_server_that_does_not_say_why_it_refuses_is_in_trouble() {
         server.rule(Rule::always(When::Info, Then::Hang));
         put(&store, records(2)).await
     });
-    let unavailable =
-        |result: &Result<Put, PutError>| matches!(result, Err(PutError::Unavailable(text)) if text.contains("does not say why"));
+    let unavailable = |result: &Result<Put, PutError>| matches!(result, Err(PutError::Unavailable(text)) if text.contains("does not say why"));
     assert!(results.iter().all(unavailable), "{results:?}");
 }
 
@@ -458,7 +509,12 @@ fn a_store_outage_in_the_middle_puts_off_what_it_hit_and_exits_75() {
     server.rule(Rule::once(When::BinInt("id", 7), Then::Answer(18)));
     let ended = program.run(&["run", "--report", "json"]);
     let report = ended.report();
-    assert_eq!((ended.code, report["stored"].as_u64(), report["requeued"].as_u64()), (Some(75), Some(9), Some(1)), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, report["stored"].as_u64(), report["requeued"].as_u64()),
+        (Some(75), Some(9), Some(1)),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(nsqd.depths("testtopic").deferred, 1);
     wait_until("the delay is over", || nsqd.depths("testtopic").waiting == 1);
     assert_eq!(program.drain(&[])["stored"], 1);
@@ -557,7 +613,12 @@ fn an_nsqd_that_dies_while_its_messages_are_at_the_store_does_not_hang_the_run()
     dying.kill();
     let ended = wait(child);
     let report = ended.report();
-    assert_eq!((ended.code, report["stored"].as_u64(), report["unconfirmed"].as_u64()), (Some(75), Some(10), Some(10)), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, report["stored"].as_u64(), report["unconfirmed"].as_u64()),
+        (Some(75), Some(10), Some(10)),
+        "{}",
+        ended.stderr
+    );
 }
 
 /// What nsqd has not confirmed is not settled, whatever was written to the socket.
@@ -571,7 +632,12 @@ fn settlements_that_nsqd_does_not_confirm_are_reported_and_exit_75() {
     nsqd.freeze();
     let ended = wait(child);
     let report = ended.report();
-    assert_eq!((ended.code, report["stored"].as_u64(), report["unconfirmed"].as_u64()), (Some(75), Some(10), Some(10)), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, report["stored"].as_u64(), report["unconfirmed"].as_u64()),
+        (Some(75), Some(10), Some(10)),
+        "{}",
+        ended.stderr
+    );
 }
 
 /// A store that hangs takes its time at the end as well: a run of 3.1 s told that it had taken 1.1 s.

@@ -44,16 +44,30 @@ struct Row {
 
 fn rows() -> Vec<Row> {
     let page = std::fs::read_to_string(project().join("docs/BODIES.md")).expect("the page");
-    let rows = page.lines().filter(|line| line.starts_with('|') && !line.starts_with("| body") && !line.starts_with("|-"));
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("| body") && !line.starts_with("|-"));
     let row = |line: &str| {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
-        let [body, aerospike, sqlite, reason] = cells.try_into().unwrap_or_else(|_| panic!("{line} has four cells"));
-        let (body, with) = body.rsplit_once(", with ").map_or((&*body, None), |(body, with)| (body, code(with)));
-        let big_integers = if with == Some("big-integers: text") { BigIntegers::Text } else { BigIntegers::Reject };
-        let encoding = if with == Some("content-encoding: gzip") { ContentEncoding::Gzip } else { ContentEncoding::Identity };
+        let [body, aerospike, sqlite, reason] =
+            cells.try_into().unwrap_or_else(|_| panic!("{line} has four cells"));
+        let (body, with) =
+            body.rsplit_once(", with ").map_or((&*body, None), |(body, with)| (body, code(with)));
+        let big_integers =
+            if with == Some("big-integers: text") { BigIntegers::Text } else { BigIntegers::Reject };
+        let encoding = if with == Some("content-encoding: gzip") {
+            ContentEncoding::Gzip
+        } else {
+            ContentEncoding::Identity
+        };
         let fields = with.filter(|with| with.starts_with("fields: ")).map(str::to_owned);
-        let own = with.filter(|with| ["key: ", "set: ", "ttl: "].iter().any(|key| with.starts_with(key))).map(str::to_owned);
-        let is_known = fields.is_some() || own.is_some() || big_integers == BigIntegers::Text || encoding == ContentEncoding::Gzip;
+        let own = with
+            .filter(|with| ["key: ", "set: ", "ttl: "].iter().any(|key| with.starts_with(key)))
+            .map(str::to_owned);
+        let is_known = fields.is_some()
+            || own.is_some()
+            || big_integers == BigIntegers::Text
+            || encoding == ContentEncoding::Gzip;
         assert!(with.is_none() || is_known, "{line}");
         Row { body: body.to_owned(), big_integers, encoding, fields, own, aerospike, sqlite, reason }
     };
@@ -107,7 +121,9 @@ fn body(cell: &str) -> Vec<u8> {
         encoder.write_all(&body(cell)).expect("a Vec takes it");
         return encoder.finish().expect("a Vec takes it");
     }
-    let fields = |count: usize| format!("{{{}}}", (0..count).map(|number| format!("\"f{number}\":1")).collect::<Vec<_>>().join(","));
+    let fields = |count: usize| {
+        format!("{{{}}}", (0..count).map(|number| format!("\"f{number}\":1")).collect::<Vec<_>>().join(","))
+    };
     let text = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - r#"{"a":""}"#.len()));
     let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
     match cell {
@@ -130,7 +146,9 @@ fn body(cell: &str) -> Vec<u8> {
         "32,767 fields" => fields(32_767).into_bytes(),
         "32,768 fields" => fields(32_768).into_bytes(),
         "70,000 fields" => fields(70_000).into_bytes(),
-        "a name of 1,000 bytes around 1,000 fields" => format!("{{\"{}\":{}}}", "x".repeat(1_000), fields(1_000)).into_bytes(),
+        "a name of 1,000 bytes around 1,000 fields" => {
+            format!("{{\"{}\":{}}}", "x".repeat(1_000), fields(1_000)).into_bytes()
+        }
         "a text in 1,048,000 bytes" => text(1_048_000).into_bytes(),
         "a text in 1,048,576 bytes (1 MiB)" => text(1 << 20).into_bytes(),
         "a text in 1,048,577 bytes" => text((1 << 20) + 1).into_bytes(),
@@ -142,7 +160,9 @@ fn aerospike_settings(host: x_msrv_engine::address::HostPort) -> aerospike::Sett
     aerospike::Settings {
         hosts: vec![host],
         namespace: "test".parse().expect("a name"),
-        set: format!("bodies-{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ())).parse().expect("a name"),
+        set: format!("bodies-{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ()))
+            .parse()
+            .expect("a name"),
         exists: Exists::Replace,
         ttl: Ttl::Namespace,
         send_key: false,
@@ -166,13 +186,22 @@ impl Row {
         let fields = self.fields.as_deref().or(self.own.as_ref().map(|_| ""))?;
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("x-msrv.yml");
-        std::fs::write(&path, format!("{fields}\nembedded-queue: {{path: q}}\n{section}\n")).expect("written");
-        Some(config::load(Some(&path), &Overrides::default()).unwrap_or_else(|error| panic!("{section} {fields}: {error}")))
+        std::fs::write(&path, format!("{fields}\nembedded-queue: {{path: q}}\n{section}\n"))
+            .expect("written");
+        Some(
+            config::load(Some(&path), &Overrides::default())
+                .unwrap_or_else(|error| panic!("{section} {fields}: {error}")),
+        )
     }
 }
 
 /// What the store has under the key of this body, or why it, or the decoder, refuses it.
-async fn stored(store: &dyn Store, row: &Row, body: &[u8], settings: Option<config::Settings>) -> Result<Fields, Rejection> {
+async fn stored(
+    store: &dyn Store,
+    row: &Row,
+    body: &[u8],
+    settings: Option<config::Settings>,
+) -> Result<Fields, Rejection> {
     let message = Message {
         origin: Origin::of_topic("orders", "queue:4150"),
         id: "0123456789abcdef".into(),
@@ -225,17 +254,23 @@ fn fault(row: &Row, cell: &str, sent: &[u8], found: Result<Fields, Rejection>) -
             // The dots of the page stand for more of the same.
             let (begin, end) = row.reason.split_once('…').unwrap_or((&row.reason, ""));
             let text = told(&rejection);
-            let is_told = text.starts_with(begin) && text.ends_with(end) && (text == row.reason || row.reason.contains('…'));
+            let is_told = text.starts_with(begin)
+                && text.ends_with(end)
+                && (text == row.reason || row.reason.contains('…'));
             (!is_told).then(|| format!("{}: {text}", row.body))
         }
         ("dead letter", Ok(_)) => Some(format!("{} is stored", row.body)),
         (_, Err(rejection)) => Some(format!("{} is a dead letter: {}", row.body, told(&rejection))),
         (cell, Ok(fields)) => {
             // By a reader of our own, so that the decoder is not compared with itself.
-            let expected =
-                if cell == "as sent" || cell == "its digits as text" { sent } else { code(cell).expect("a document").as_bytes() };
+            let expected = if cell == "as sent" || cell == "its digits as text" {
+                sent
+            } else {
+                code(cell).expect("a document").as_bytes()
+            };
             let expected = values(grammar::object(expected, true).expect("an object"));
-            (comparable(&fields) != comparable(&expected)).then(|| format!("{} is stored as {fields:?}", row.body))
+            (comparable(&fields) != comparable(&expected))
+                .then(|| format!("{} is stored as {fields:?}", row.body))
         }
     }
 }
@@ -249,7 +284,9 @@ fn value(node: grammar::Node) -> Value {
     match node {
         Node::Null => Value::Null,
         Node::Bool(value) => Value::Bool(value),
-        Node::Number(literal) if literal.contains(['.', 'e', 'E']) => Value::Float(literal.parse().expect("a number")),
+        Node::Number(literal) if literal.contains(['.', 'e', 'E']) => {
+            Value::Float(literal.parse().expect("a number"))
+        }
         Node::Number(literal) => Value::Int(literal.parse().expect("an integer")),
         Node::Text(text) => Value::Text(text),
         Node::List(nodes) => Value::List(nodes.into_iter().map(value).collect()),
@@ -264,7 +301,8 @@ fn in_aerospike_a_body_becomes_what_the_page_says() {
         let sent = body(&row.body);
         let found = block_on(async {
             let stand_in = StandIn::start().await;
-            let host = real_aerospike().unwrap_or_else(|| stand_in.address().to_string().parse().expect("an address"));
+            let host = real_aerospike()
+                .unwrap_or_else(|| stand_in.address().to_string().parse().expect("an address"));
             let store = AerospikeStore::connect(&aerospike_settings(host)).await.expect("the server answers");
             stored(&store, row, &sent, row.settings("aerospike: {hosts: ['h:3000'], namespace: test")).await
         });
@@ -278,9 +316,13 @@ fn in_sqlite_a_body_becomes_what_the_page_says() {
     let fault = |row: &Row| {
         let sent = body(&row.body);
         let folder = TempDir::new().expect("a folder");
-        let settings = sqlite::Settings { path: folder.path().join("store.db"), set: "s".parse().expect("a name") };
+        let settings =
+            sqlite::Settings { path: folder.path().join("store.db"), set: "s".parse().expect("a name") };
         let store = SqliteStore::connect(&settings).expect("the database opens");
         fault(row, &row.sqlite, &sent, block_on(stored(&store, row, &sent, row.settings("sqlite: {path: s"))))
     };
-    assert_eq!(rows().iter().filter(|row| row.sqlite != NO_SUCH_KEY).filter_map(fault).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(
+        rows().iter().filter(|row| row.sqlite != NO_SUCH_KEY).filter_map(fault).collect::<Vec<_>>(),
+        [""; 0]
+    );
 }

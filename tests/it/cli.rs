@@ -47,17 +47,33 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
 fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
     let program = Program::new("not a configuration");
     let ended = program.bare(&["explain", "75"]);
-    assert!(ended.stdout.starts_with("75: exit code: ") && ended.stdout.contains("\nWhat to do: "), "{}", ended.stdout);
+    assert!(
+        ended.stdout.starts_with("75: exit code: ") && ended.stdout.contains("\nWhat to do: "),
+        "{}",
+        ended.stdout
+    );
     let ended = program.bare(&["explain", "big-integer"]);
-    assert!(ended.stdout.contains("`big-integers: text`") && ended.stdout.contains("`x-msrv dead replay`"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("`big-integers: text`") && ended.stdout.contains("`x-msrv dead replay`"),
+        "{}",
+        ended.stdout
+    );
     let ended = program.bare(&["explain", "not-json"]);
     assert!(!ended.stdout.contains("x-msrv dead replay"), "a replay mends nothing: {}", ended.stdout);
     let ended = program.bare(&["explain", "failed", "-c", "orders"]);
-    assert!(ended.stdout.contains("`x-msrv check --connect -c\norders`") || ended.stdout.contains("-c orders`"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("`x-msrv check --connect -c\norders`") || ended.stdout.contains("-c orders`"),
+        "{}",
+        ended.stdout
+    );
     let ended = program.bare(&["explain", "75", "-c", "orders"]);
     assert!(ended.stdout.replace('\n', " ").contains("journalctl -u x-msrv@orders."), "{}", ended.stdout);
     let ended = program.bare(&["explain"]);
-    for line in ["75                 exit code: ", "queue-empty        stop reason: ", "too-many-attempts  reason of a dead letter: "] {
+    for line in [
+        "75                 exit code: ",
+        "queue-empty        stop reason: ",
+        "too-many-attempts  reason of a dead letter: ",
+    ] {
         assert!(ended.stdout.lines().any(|found| found.starts_with(line)), "{line}: {}", ended.stdout);
     }
     let ended = program.bare(&["explain", "too-larg"]);
@@ -103,9 +119,14 @@ fn a_configuration_has_a_name_unless_there_is_a_file_of_that_name() {
 #[test]
 fn a_wrong_command_line_is_exit_2() {
     let program = Program::new(GOOD);
-    for arguments in
-        [&["nonesuch"][..], &["--nonesuch"], &["records", "--limit", "many"], &["replay"], &["dead", "purge"], &["run", "--report", "xml"]]
-    {
+    for arguments in [
+        &["nonesuch"][..],
+        &["--nonesuch"],
+        &["records", "--limit", "many"],
+        &["replay"],
+        &["dead", "purge"],
+        &["run", "--report", "xml"],
+    ] {
         assert_eq!(program.run(arguments).code, Some(2), "{arguments:?}");
     }
 }
@@ -113,7 +134,12 @@ fn a_wrong_command_line_is_exit_2() {
 #[test]
 fn the_original_s_flag_and_no_command_are_a_run() {
     let program = Program::new(GOOD);
-    for arguments in [&["-cfg", "x-msrv.yml"][..], &["-cfg=x-msrv.yml"], &["--config=x-msrv.yml"], &["run", "-c", "x-msrv.yml"]] {
+    for arguments in [
+        &["-cfg", "x-msrv.yml"][..],
+        &["-cfg=x-msrv.yml"],
+        &["--config=x-msrv.yml"],
+        &["run", "-c", "x-msrv.yml"],
+    ] {
         let ended = program.bare(arguments);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(ended.stderr.contains("run finished stop-reason=queue-empty received=0"), "{}", ended.stderr);
@@ -126,7 +152,9 @@ fn yaml_toml_and_json_are_found_beside_each_other_by_name_or_content() {
     let toml = "max-messages = 7\n[embedded-queue]\npath = \"queue.db\"\n[sqlite]\npath = \"store.db\"\nset = \"s\"\n";
     let json = r#"{"max-messages": 7, "embedded-queue": {"path": "queue.db"}, "sqlite": {"path": "store.db", "set": "s"}}"#;
     let yaml = format!("{GOOD}max-messages: 7\n");
-    for (name, text) in [("a.toml", toml), ("a.json", json), ("a.yaml", &yaml), ("a.yml", toml), ("a.conf", json)] {
+    for (name, text) in
+        [("a.toml", toml), ("a.json", json), ("a.yaml", &yaml), ("a.yml", toml), ("a.conf", json)]
+    {
         let program = Program::new("");
         program.write(name, text);
         let asked = if name == "a.conf" { name } else { "a.yml" };
@@ -162,13 +190,24 @@ fn a_path_without_an_extension_finds_the_file_of_any_format() {
     wanted("--config=etc/orders.v2", "itself");
     let ended = program.bare(&["check", "-cfg=./etc/nonesuch"]);
     assert_eq!(ended.code, Some(78));
-    for path in ["./etc/nonesuch,", "./etc/nonesuch.yml", "./etc/nonesuch.yaml", "./etc/nonesuch.toml", "./etc/nonesuch.json"] {
+    for path in [
+        "./etc/nonesuch,",
+        "./etc/nonesuch.yml",
+        "./etc/nonesuch.yaml",
+        "./etc/nonesuch.toml",
+        "./etc/nonesuch.json",
+    ] {
         assert!(ended.stderr.contains(path), "{path} in {}", ended.stderr);
     }
     let ended = program.bare(&["check", "-c", "./etc"]);
-    assert!(ended.code == Some(78) && ended.stderr.contains("./etc") && ended.stderr.contains("directory"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(78) && ended.stderr.contains("./etc") && ended.stderr.contains("directory"),
+        "{}",
+        ended.stderr
+    );
     // What would be passed over from now on is not made.
-    let ended = program.bare(&["init", "-c", "etc/orders.v3.yml", "--queue", "embedded", "--store", "sqlite"]);
+    let ended =
+        program.bare(&["init", "-c", "etc/orders.v3.yml", "--queue", "embedded", "--store", "sqlite"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let ended = program.bare(&["init", "-c", "./etc/orders.v3", "--queue", "embedded", "--store", "sqlite"]);
     assert!(ended.code != Some(0) && ended.stderr.contains("./etc/orders.v3.yml"), "{}", ended.stderr);
@@ -176,7 +215,9 @@ fn a_path_without_an_extension_finds_the_file_of_any_format() {
 
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
-    let program = Program::new(&format!("{GOOD}max-messages: 7\n")).env("X_MSRV__MAX_MESSAGES", "8").env("X_MSRV__SQLITE__SET", "t");
+    let program = Program::new(&format!("{GOOD}max-messages: 7\n"))
+        .env("X_MSRV__MAX_MESSAGES", "8")
+        .env("X_MSRV__SQLITE__SET", "t");
     assert!(program.run(&["check"]).stdout.starts_with("max-messages: 8\n"));
     program.run_with_input(&["send"], "{}\n".repeat(20).as_bytes());
     assert_eq!(program.drain(&[])["stored"], 8);
@@ -204,14 +245,16 @@ fn quiet_and_verbose_say_less_and_more_than_the_configuration_wants() {
 /// The original has N in the queue's section; whoever overrides it means that one.
 #[test]
 fn an_override_of_n_wins_wherever_the_file_has_it() {
-    let program = Program::new("embedded-queue: {path: queue.db, max-messages: 7}\nsqlite: {path: store.db, set: s}\n");
+    let program =
+        Program::new("embedded-queue: {path: queue.db, max-messages: 7}\nsqlite: {path: store.db, set: s}\n");
     assert!(program.run(&["check"]).stdout.starts_with("max-messages: 7\n"));
     assert!(program.run(&["--max-messages", "5", "check"]).stdout.starts_with("max-messages: 5\n"));
     let program = program.env("X_MSRV__EMBEDDED_QUEUE__MAX_MESSAGES", "6");
     assert!(program.run(&["check"]).stdout.starts_with("max-messages: 6\n"));
 }
 
-/// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known key.
+/// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known
+/// key.
 #[test]
 fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
     let cases: [(&str, &[&str]); 27] = [
@@ -222,7 +265,10 @@ fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
         ("timeot: 2s", &["x-msrv.yml: timeot: unknown field `timeot`", "did you mean `timeout`?"]),
         (
             "max-in-flight: 7",
-            &["x-msrv.yml: max-in-flight: unknown field", "there is `nsq.max-in-flight` and `embedded-queue.max-in-flight`"],
+            &[
+                "x-msrv.yml: max-in-flight: unknown field",
+                "there is `nsq.max-in-flight` and `embedded-queue.max-in-flight`",
+            ],
         ),
         ("log: {period: 10s}", &["x-msrv.yml: log.period: unknown field", "there is `period`"]),
         ("nsq.topic: t", &["x-msrv.yml: nsq.topic: unknown field `nsq.topic`"]),
@@ -236,18 +282,34 @@ fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
         ("max-messages: 2.5", &["x-msrv.yml: max-messages: ", "2.5", "a whole number"]),
         ("period: soon", &["x-msrv.yml: period: ", "\"soon\"", "duration"]),
         ("history: no", &["x-msrv.yml: history: ", "\"no\"", "true, false, or a section"]),
-        ("nsq: {topic: t, nsqd-tcp-address: [a:1], tls: {insecure-skip-verify: on}}", &["\"on\"", "true or false"]),
+        (
+            "nsq: {topic: t, nsqd-tcp-address: [a:1], tls: {insecure-skip-verify: on}}",
+            &["\"on\"", "true or false"],
+        ),
         ("max-messages: 0b11", &["x-msrv.yml: max-messages: ", "\"0b11\"", "a whole number"]),
-        ("big-integers: rejct", &["x-msrv.yml: big-integers: unknown variant `rejct`", "did you mean `reject`?"]),
-        ("nsq: {topic: t, nsqd-tcp-adress: [a:1]}", &["x-msrv.yml: nsq.nsqd-tcp-adress: ", "did you mean `nsqd-tcp-address`?"]),
+        (
+            "big-integers: rejct",
+            &["x-msrv.yml: big-integers: unknown variant `rejct`", "did you mean `reject`?"],
+        ),
+        (
+            "nsq: {topic: t, nsqd-tcp-adress: [a:1]}",
+            &["x-msrv.yml: nsq.nsqd-tcp-adress: ", "did you mean `nsqd-tcp-address`?"],
+        ),
         ("nsq: {topic: 'a b', nsqd-tcp-address: [a:1]}", &["x-msrv.yml: nsq.topic: ", "`a b`", "1 to 64"]),
         ("nsq: {topic: 7, nsqd-tcp-address: [a:1]}", &["x-msrv.yml: nsq.topic: ", "integer `7`", "a string"]),
-        ("nsq: {topic: t, nsqd-tcp-address: [a]}", &["x-msrv.yml: nsq.nsqd-tcp-address", "`a` is not HOST:PORT"]),
+        (
+            "nsq: {topic: t, nsqd-tcp-address: [a]}",
+            &["x-msrv.yml: nsq.nsqd-tcp-address", "`a` is not HOST:PORT"],
+        ),
         ("nsq: {topic: t}", &["x-msrv.yml: nsq: one of `nsqd-tcp-address` and `lookupd-http-address`"]),
         ("dead-letter: fil", &["x-msrv.yml: dead-letter: unknown variant `fil`", "did you mean `file`?"]),
     ];
     for (text, expected) in cases {
-        let rest = if text.is_empty() || text.contains("embedded-queue") || text.starts_with("sqlite") || text == "a: [" {
+        let rest = if text.is_empty()
+            || text.contains("embedded-queue")
+            || text.starts_with("sqlite")
+            || text == "a: ["
+        {
             ""
         } else if text.starts_with("nsq:") {
             "\nsqlite: {path: s, set: s}\n"
@@ -269,14 +331,17 @@ fn a_wrong_value_is_traced_to_the_variable_or_flag_that_brought_it() {
     let ended = program.run(&["check"]);
     assert_eq!(ended.code, Some(78));
     assert!(
-        ended.stderr.contains("environment variable X_MSRV__EMBEDDED_QUEUE__MAX_IN_FLIGHT: embedded-queue.max-in-flight: "),
+        ended.stderr.contains(
+            "environment variable X_MSRV__EMBEDDED_QUEUE__MAX_IN_FLIGHT: embedded-queue.max-in-flight: "
+        ),
         "{}",
         ended.stderr
     );
     let program = Program::new(GOOD).env("X_MSRV__NSQ__TOPC", "t");
     let ended = program.run(&["check"]);
     assert!(
-        ended.stderr.contains("environment variable X_MSRV__NSQ__TOPC: nsq.topc: ") && ended.stderr.contains("did you mean `topic`?"),
+        ended.stderr.contains("environment variable X_MSRV__NSQ__TOPC: nsq.topc: ")
+            && ended.stderr.contains("did you mean `topic`?"),
         "{}",
         ended.stderr
     );
@@ -285,7 +350,11 @@ fn a_wrong_value_is_traced_to_the_variable_or_flag_that_brought_it() {
     assert!(ended.stderr.contains("--timeout: invalid value: "), "{}", ended.stderr);
     let ended = Program::new(GOOD).env("X_MSRV_NSQ__TOPIC", "t").run(&["check"]);
     assert_eq!(ended.code, Some(78));
-    assert!(ended.stderr.contains("X_MSRV_NSQ__TOPIC: ") && ended.stderr.contains("two underscores"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("X_MSRV_NSQ__TOPIC: ") && ended.stderr.contains("two underscores"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -299,7 +368,9 @@ fn a_missing_file_names_the_paths_that_were_looked_at() {
 
 #[test]
 fn two_queues_or_two_stores_are_refused() {
-    for text in ["nsq: {topic: t, nsqd-tcp-address: [a:1]}\n", "aerospike: {hosts: [a:1], namespace: test, set: s}\n"] {
+    for text in
+        ["nsq: {topic: t, nsqd-tcp-address: [a:1]}\n", "aerospike: {hosts: [a:1], namespace: test, set: s}\n"]
+    {
         let ended = Program::new(&format!("{GOOD}{text}")).run(&["check"]);
         assert_eq!(ended.code, Some(78), "{text}");
         assert!(ended.stderr.contains("only one"), "{}", ended.stderr);
@@ -317,14 +388,19 @@ fn check_connect_proves_that_both_answer_and_takes_no_message() {
     let ended = Program::new(&configuration(&nsqd.tcp)).run(&["check", "--connect"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(
-        ended.stdout.contains("nsq.topic: t\n") && ended.stdout.ends_with("# queue, store and dead letter answer\n"),
+        ended.stdout.contains("nsq.topic: t\n")
+            && ended.stdout.ends_with("# queue, store and dead letter answer\n"),
         "{}",
         ended.stdout
     );
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight), (1, 0));
     assert_eq!(Program::new(&configuration(&nobody())).run(&["check", "--connect"]).code, Some(69));
-    assert_eq!(Program::new(&configuration(&nobody())).run(&["check"]).code, Some(0), "without --connect nobody is asked");
+    assert_eq!(
+        Program::new(&configuration(&nobody())).run(&["check"]).code,
+        Some(0),
+        "without --connect nobody is asked"
+    );
 }
 
 /// The queue's fault was told, and nothing of the store and the dead letter that were down as well.
@@ -337,7 +413,11 @@ fn check_connect_names_all_that_do_not_answer() {
         down[0], down[1], down[2], down[3]
     ));
     let ended = program.run(&["check", "--connect"]);
-    assert!(ended.code == Some(69) && down.iter().all(|address| ended.stderr.contains(&address.to_string())), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(69) && down.iter().all(|address| ended.stderr.contains(&address.to_string())),
+        "{}",
+        ended.stderr
+    );
     // What only the configuration can mend decides.
     let ended = program.env("X_MSRV__NSQ__TLS__CA_FILE", "nonesuch.pem").run(&["check", "--connect"]);
     assert!(ended.code == Some(78) && ended.stderr.contains(&down[1].to_string()), "{}", ended.stderr);
@@ -347,15 +427,28 @@ fn check_connect_names_all_that_do_not_answer() {
 #[test]
 fn send_and_dead_take_a_name_as_the_others_do_unless_it_is_a_file_s() {
     let program = Program::new(GOOD);
-    for arguments in
-        [&["send", "nonesuch"][..], &["dead", "list", "nonesuch"], &["dead", "replay", "nonesuch"], &["dead", "show", "1", "nonesuch"]]
-    {
+    for arguments in [
+        &["send", "nonesuch"][..],
+        &["dead", "list", "nonesuch"],
+        &["dead", "replay", "nonesuch"],
+        &["dead", "show", "1", "nonesuch"],
+    ] {
         let ended = program.bare(arguments);
-        assert!(ended.code == Some(78) && ended.stderr.contains("/etc/x-msrv/nonesuch.yml"), "{arguments:?}: {}", ended.stderr);
+        assert!(
+            ended.code == Some(78) && ended.stderr.contains("/etc/x-msrv/nonesuch.yml"),
+            "{arguments:?}: {}",
+            ended.stderr
+        );
     }
-    for (words, file) in [(&["send", "nonesuch"][..], "nonesuch"), (&["dead", "list", "nonesuch"], "nonesuch")] {
+    for (words, file) in
+        [(&["send", "nonesuch"][..], "nonesuch"), (&["dead", "list", "nonesuch"], "nonesuch")]
+    {
         let ended = program.run(words);
-        assert!(ended.code == Some(66) && ended.stderr.contains(&format!("cannot open {file}")), "it can only be a file: {}", ended.stderr);
+        assert!(
+            ended.code == Some(66) && ended.stderr.contains(&format!("cannot open {file}")),
+            "it can only be a file: {}",
+            ended.stderr
+        );
     }
     let ended = program.bare(&["dead", "list", "nonesuch.ndjson"]);
     assert!(!ended.stderr.contains("/etc/x-msrv/nonesuch"), "{}", ended.stderr);
@@ -373,15 +466,25 @@ fn send_and_dead_take_a_name_as_the_others_do_unless_it_is_a_file_s() {
 fn lookupd_s_http_port_is_told_apart_from_its_tcp_port_and_from_nsqd() {
     let (nsqd, lookupd) = (Nsqd::start(), Lookupd::start());
     let ask = |address: &HostPort| {
-        let text = format!("nsq: {{lookupd-http-address: ['{address}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n");
+        let text = format!(
+            "nsq: {{lookupd-http-address: ['{address}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n"
+        );
         let ended = Program::new(&text).run(&[]);
         assert_eq!(ended.code, Some(69), "{}", ended.stderr);
         ended.stderr
     };
     let shipped_by_mistake = HostPort { port: 4160, ..nobody() };
-    assert!(ask(&shipped_by_mistake).contains("its HTTP port is 4161 by default"), "{}", ask(&shipped_by_mistake));
+    assert!(
+        ask(&shipped_by_mistake).contains("its HTTP port is 4161 by default"),
+        "{}",
+        ask(&shipped_by_mistake)
+    );
     for address in [&lookupd.tcp, &nsqd.tcp] {
-        assert!(ask(address).contains("this is not an HTTP port: nsqlookupd's is required, 4161 by default"), "{}", ask(address));
+        assert!(
+            ask(address).contains("this is not an HTTP port: nsqlookupd's is required, 4161 by default"),
+            "{}",
+            ask(address)
+        );
     }
     assert!(ask(&nsqd.http).contains("this is not nsqlookupd"), "{}", ask(&nsqd.http));
 }
@@ -393,14 +496,18 @@ fn nsqd_s_tcp_port_is_told_apart_from_its_http_port_and_from_nsqlookupd() {
         (&nsqd.http, "this is an HTTP port"),
         (&lookupd.http, "this is an HTTP port"),
         // `a frame of the unknown type 1163870785`
-        (&lookupd.tcp, "this is nsqlookupd's TCP port, 4160 by default: nsqd's TCP port is required, 4150 by default"),
+        (
+            &lookupd.tcp,
+            "this is nsqlookupd's TCP port, 4160 by default: nsqd's TCP port is required, 4150 by default",
+        ),
     ] {
         for command in [&["run"][..], &["check", "--connect"], &["send", "x-msrv.yml"]] {
             let ended = Program::new(&configuration(address)).run(command);
             assert!(ended.code == Some(69) && ended.stderr.contains(words), "{ended:?}");
         }
     }
-    let letters = format!("{GOOD}dead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}'}}}}\n", lookupd.tcp);
+    let letters =
+        format!("{GOOD}dead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}'}}}}\n", lookupd.tcp);
     let ended = Program::new(&letters).run(&["check", "--connect"]);
     assert!(ended.code == Some(69) && ended.stderr.contains("this is nsqlookupd's TCP port"), "{ended:?}");
 }
@@ -412,11 +519,17 @@ fn a_broadcast_address_that_leads_nowhere_names_nsqd_s_option() {
     let nsqd = Nsqd::broadcasting(&format!("-lookupd-tcp-address={}", lookupd.tcp), "nsqd.invalid");
     nsqd.publish("t", ["{}"]);
     lookupd.wait_for("t", 1);
-    let text = format!("nsq: {{lookupd-http-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n", lookupd.http);
+    let text = format!(
+        "nsq: {{lookupd-http-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n",
+        lookupd.http
+    );
     let program = Program::new(&text);
     for command in [&["run"][..], &["check", "--connect"], &["send", "x-msrv.yml"]] {
         let ended = program.run(command);
-        let words = ["nsqd.invalid", "nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here"];
+        let words = [
+            "nsqd.invalid",
+            "nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here",
+        ];
         assert!(ended.code == Some(69) && words.iter().all(|word| ended.stderr.contains(word)), "{ended:?}");
     }
 }
@@ -425,7 +538,10 @@ fn a_broadcast_address_that_leads_nowhere_names_nsqd_s_option() {
 fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
     let nsqd = Nsqd::start();
     let program = Program::new(&configuration(&nsqd.tcp));
-    assert_eq!(program.run_with_input(&["send", "--count", "250"], b"{\"a\":1}\n").stderr, "messages sent: 250\n");
+    assert_eq!(
+        program.run_with_input(&["send", "--count", "250"], b"{\"a\":1}\n").stderr,
+        "messages sent: 250\n"
+    );
     assert_eq!(nsqd.depths("t").waiting, 250);
     let program = Program::new(&configuration(&nobody()));
     assert_eq!(program.run_with_input(&["send"], b"").code, Some(69));
@@ -436,7 +552,8 @@ fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
 fn without_a_syslog_socket_a_run_goes_on_and_logs_to_standard_error() {
     let program = Program::new(&format!("{GOOD}log: {{target: syslog}}\n"));
     let without_socket = "mount -t tmpfs none /dev && exec \"$0\" -c x-msrv.yml";
-    let ended = program.run_by("unshare", &["--mount", "sh", "-c", without_socket, &crate::support::program::program()]);
+    let ended = program
+        .run_by("unshare", &["--mount", "sh", "-c", without_socket, &crate::support::program::program()]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for words in ["cannot log to syslog; logging to standard error instead", "run finished"] {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
@@ -463,33 +580,61 @@ fn a_duplicate_field_is_refused_in_json_as_in_yaml_and_toml() {
             format!(r#"{{{rest}, "embedded-queue": {{"path": "q", "path": "q"}}}}"#),
             "embedded-queue: duplicate field `path` at line 1",
         ),
-        ("x.yml", "embedded-queue: {path: q, path: q}\nsqlite: {path: s, set: s}\n".to_owned(), "line 1 column 27: duplicate field `path`"),
+        (
+            "x.yml",
+            "embedded-queue: {path: q, path: q}\nsqlite: {path: s, set: s}\n".to_owned(),
+            "line 1 column 27: duplicate field `path`",
+        ),
         ("x.toml", "[embedded-queue]\npath = 'q'\npath = 'q'\n".to_owned(), "line 3: duplicate field `path`"),
     ];
     for (name, text, words) in cases {
         let program = Program::new("");
         program.write(name, &text);
         let ended = program.bare(&["check", "-c", name]);
-        assert!(ended.code == Some(78) && ended.stderr.contains(words), "{text}: {}{}", ended.stdout, ended.stderr);
+        assert!(
+            ended.code == Some(78) && ended.stderr.contains(words),
+            "{text}: {}{}",
+            ended.stdout,
+            ended.stderr
+        );
     }
     let ended = Program::new(GOOD).env("X_MSRV__FIELDS__RENAME", r#"{"a": "b", "a": "c"}"#).run(&["check"]);
-    assert!(ended.code == Some(78) && ended.stderr.contains("fields.rename: duplicate field `a`"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(78) && ended.stderr.contains("fields.rename: duplicate field `a`"),
+        "{}",
+        ended.stderr
+    );
     let twice = Program::new(GOOD).env("X_MSRV__TIMEOUT", "1s").env("X_MSRV__timeout", "2s").run(&["check"]);
-    assert!(twice.code == Some(78) && twice.stderr.contains("environment variable X_MSRV__TIMEOUT sets it as well"), "{}", twice.stderr);
+    assert!(
+        twice.code == Some(78)
+            && twice.stderr.contains("environment variable X_MSRV__TIMEOUT sets it as well"),
+        "{}",
+        twice.stderr
+    );
 }
 
 /// It was ignored in silence, and the file's value was in force.
 #[test]
 fn a_variable_that_is_not_utf_8_is_refused_by_its_name() {
     let program = Program::new(GOOD);
-    for (variable, shown) in [(r"X_MSRV__TIMEOUT=\377", "X_MSRV__TIMEOUT"), (r"X_MSRV__TIME\377OUT=1s", "X_MSRV__TIME\u{fffd}OUT")] {
+    for (variable, shown) in
+        [(r"X_MSRV__TIMEOUT=\377", "X_MSRV__TIMEOUT"), (r"X_MSRV__TIME\377OUT=1s", "X_MSRV__TIME\u{fffd}OUT")]
+    {
         let script = format!("env \"$(printf '{variable}')\" \"$0\" check -c x-msrv.yml");
         let ended = program.run_by("sh", &["-c", &script, &crate::support::program::program()]);
         assert_eq!(ended.code, Some(78), "{}", ended.stderr);
-        assert!(ended.stderr.contains(&format!("environment variable {shown}: is not UTF-8")), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(&format!("environment variable {shown}: is not UTF-8")),
+            "{}",
+            ended.stderr
+        );
     }
     let script = r#"env "$(printf 'OTHER=\377')" "$0" check -c x-msrv.yml"#;
-    assert_eq!(program.run_by("sh", &["-c", script, &crate::support::program::program()]).code, Some(0), "not ours");
+    assert_eq!(
+        program.run_by("sh", &["-c", script, &crate::support::program::program()]).code,
+        Some(0),
+        "not ours"
+    );
 }
 
 /// A service `x-msrv` in a namespace of Kubernetes stopped every run there.
@@ -507,7 +652,8 @@ fn variables_that_kubernetes_sets_for_a_service_are_ignored_and_near_misses_are_
         ("X_MSRV_INTAKE_SERVICE_HOST", "10.0.0.8"),
         ("X_MSRV_INTAKE_PORT_80_TCP", "tcp://10.0.0.8:80"),
     ];
-    let program = links.into_iter().fold(Program::new(GOOD), |program, (name, value)| program.env(name, value));
+    let program =
+        links.into_iter().fold(Program::new(GOOD), |program, (name, value)| program.env(name, value));
     let ended = program.run(&["run", "-v"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for (name, _) in links {
@@ -529,18 +675,37 @@ fn variables_that_kubernetes_sets_for_a_service_are_ignored_and_near_misses_are_
     }
 }
 
-/// `use from_str_multiple`, `budget breached`, `choice: …`, `expected map with a single key`, `expected unit`.
+/// `use from_str_multiple`, `budget breached`, `choice: …`, `expected map with a single key`, `expected
+/// unit`.
 #[test]
 fn no_error_is_in_the_words_of_a_library_for_programmers() {
     let cases = [
-        ("sqlite: {path: s, set: s, key: field}", "sqlite.key.field: is not complete: `key: {field: VALUE}` is required"),
-        ("sqlite: {path: s, set: s, key: {field: /a, message: }}", "sqlite.key: exactly one choice is required"),
-        ("sqlite: {path: s, set: s, key: {message: x}}", "sqlite.key.message: invalid type: string \"x\", but this choice takes no value"),
+        (
+            "sqlite: {path: s, set: s, key: field}",
+            "sqlite.key.field: is not complete: `key: {field: VALUE}` is required",
+        ),
+        (
+            "sqlite: {path: s, set: s, key: {field: /a, message: }}",
+            "sqlite.key: exactly one choice is required",
+        ),
+        (
+            "sqlite: {path: s, set: s, key: {message: x}}",
+            "sqlite.key.message: invalid type: string \"x\", but this choice takes no value",
+        ),
         ("sqlite: {path: s, set: s, key: [a]}", "sqlite.key: invalid type: a list, expected one word"),
-        ("sqlite: {path: s, set: s}\ndead-letter: nsq", "dead-letter.nsq: is not complete: `dead-letter: {nsq: VALUE}` is required"),
-        ("sqlite: {path: s, set: s}\nlog: {level: [debug]}", "log.level: invalid type: a list, expected one word"),
+        (
+            "sqlite: {path: s, set: s}\ndead-letter: nsq",
+            "dead-letter.nsq: is not complete: `dead-letter: {nsq: VALUE}` is required",
+        ),
+        (
+            "sqlite: {path: s, set: s}\nlog: {level: [debug]}",
+            "log.level: invalid type: a list, expected one word",
+        ),
         ("sqlite: {path: s, set: s}\nperiod: 5M", "period: `5M` is in months, which have no fixed length"),
-        ("sqlite: {path: s, set: s}\ntimeout: {a: 1}", "timeout: invalid type: a section, expected a duration"),
+        (
+            "sqlite: {path: s, set: s}\ntimeout: {a: 1}",
+            "timeout: invalid type: a section, expected a duration",
+        ),
     ];
     for (text, words) in cases {
         let ended = Program::new(&format!("{text}\nembedded-queue: {{path: q}}\n")).run(&["check"]);
@@ -557,13 +722,18 @@ fn no_error_is_in_the_words_of_a_library_for_programmers() {
 /// A file's name looked like the next setting.
 #[test]
 fn a_setting_is_one_line_of_check_whatever_it_holds() {
-    let program = Program::new("embedded-queue: {path: \"/q\\nlog.level: debug\"}\nsqlite: {path: /s, set: s}\n");
+    let program =
+        Program::new("embedded-queue: {path: \"/q\\nlog.level: debug\"}\nsqlite: {path: /s, set: s}\n");
     let shown = program.run(&["check"]).stdout;
-    assert!(shown.contains("embedded-queue.path: \"/q\\nlog.level: debug\"\n") && shown.contains("\nlog.level: info\n"), "{shown}");
+    assert!(
+        shown.contains("embedded-queue.path: \"/q\\nlog.level: debug\"\n")
+            && shown.contains("\nlog.level: info\n"),
+        "{shown}"
+    );
 }
 
-/// `tls:` with all its keys commented out meant a connection in plain, an empty `schema:` that every message fits, and an empty `channel:` one that
-/// nsqd forgets.
+/// `tls:` with all its keys commented out meant a connection in plain, an empty `schema:` that every message
+/// fits, and an empty `channel:` one that nsqd forgets.
 #[test]
 fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
     let nsq = json!({"nsqd-tcp-address": ["h:1"], "topic": "t"});
@@ -614,25 +784,38 @@ fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
             program.write(name, &text);
             let ended = program.bare(&["check", "-c", name]);
             let wanted = format!("{name}: {key}: has no value: give it one, or leave the key out\n");
-            assert!(ended.code == Some(78) && ended.stderr.ends_with(&wanted), "{text}: {}{}", ended.stdout, ended.stderr);
+            assert!(
+                ended.code == Some(78) && ended.stderr.ends_with(&wanted),
+                "{text}: {}{}",
+                ended.stdout,
+                ended.stderr
+            );
         }
     }
-    let chosen = "sqlite: {path: s, set: s, key: {message: }}\nembedded-queue: {path: q}\ndead-letter:\n  log:\n";
+    let chosen =
+        "sqlite: {path: s, set: s, key: {message: }}\nembedded-queue: {path: q}\ndead-letter:\n  log:\n";
     assert_eq!(Program::new(chosen).run(&["check"]).code, Some(0), "a choice needs nothing behind it");
 }
 
 /// Who reads a log wants one line for one error; who sits in front of it wants to know what to do.
 #[test]
 fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
-    let program =
-        Program::new(&format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n", nobody()));
+    let program = Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
+        nobody()
+    ));
     for (arguments, hint) in [
         (&["-c", "x-msrv.yml", "-q"][..], "hint: x-msrv check --connect -c x-msrv.yml asks queue"),
         (&["-c", "nonesuch.yml"], "hint: x-msrv init writes a configuration"),
         (&["dead", "show", "x", "-c", "x-msrv.yml"], "hint: x-msrv dead list --all -c x-msrv.yml shows"),
     ] {
         let on_a_pipe = program.bare(arguments).stderr;
-        assert!(on_a_pipe.lines().count() == 1 && on_a_pipe.starts_with("x-msrv: ") && !on_a_pipe.contains("os error"), "{on_a_pipe}");
+        assert!(
+            on_a_pipe.lines().count() == 1
+                && on_a_pipe.starts_with("x-msrv: ")
+                && !on_a_pipe.contains("os error"),
+            "{on_a_pipe}"
+        );
         let command = format!("{} {}", crate::support::program::program(), arguments.join(" "));
         let on_a_terminal = program.run_by("script", &["--quiet", "--command", &command, "/dev/null"]).stdout;
         let lines: Vec<_> = on_a_terminal.lines().collect();
@@ -643,7 +826,11 @@ fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
 #[test]
 fn a_variable_with_one_underscore_too_few_is_told_which_was_meant() {
     let ended = Program::new(GOOD).env("X_MSRV__NSQ_TOPIC", "t").run(&["check"]);
-    assert!(ended.code == Some(78) && ended.stderr.contains("did you mean `nsq.topic`, X_MSRV__NSQ__TOPIC?"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(78) && ended.stderr.contains("did you mean `nsq.topic`, X_MSRV__NSQ__TOPIC?"),
+        "{}",
+        ended.stderr
+    );
 }
 
 /// Two configurations of one folder had one history, and each the other's failures.
@@ -651,8 +838,14 @@ fn a_variable_with_one_underscore_too_few_is_told_which_was_meant() {
 fn configurations_that_lie_beside_each_other_have_a_history_each() {
     let program = Program::new(GOOD);
     program.write("other.yml", GOOD);
-    let path =
-        |name: &str| program.bare(&["check", "-c", name]).stdout.lines().find(|line| line.starts_with("history.path")).map(str::to_owned);
+    let path = |name: &str| {
+        program
+            .bare(&["check", "-c", name])
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("history.path"))
+            .map(str::to_owned)
+    };
     assert!(path("x-msrv.yml").is_some_and(|path| path.ends_with("/history.db")));
     assert!(path("other.yml").is_some_and(|path| path.ends_with("/other-history.db")));
 }

@@ -42,17 +42,29 @@ fn compressed_messages_are_dead_letters_that_say_so_until_the_configuration_take
     publish(&nsqd, vec![whole.clone(), broken.clone()]);
     let report = program.drain(&[]);
     assert_eq!(report["reasons"]["not-json"], 2, "{report}");
-    assert!(program.letters().iter().all(|letter| letter["detail"].as_str().is_some_and(|text| text.contains("content-encoding: gzip"))));
+    assert!(
+        program.letters().iter().all(|letter| letter["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("content-encoding: gzip")))
+    );
     program.set("X_MSRV__CONTENT_ENCODING", "gzip");
     assert_eq!(program.run(&["dead", "replay"]).code, Some(0));
     publish(&nsqd, vec![br#"{"id":3}"#.to_vec()]);
     let report = program.drain(&[]);
-    assert_eq!((report["stored"].as_u64(), report["reasons"]["bad-encoding"].as_u64()), (Some(2), Some(1)), "{report}");
+    assert_eq!(
+        (report["stored"].as_u64(), report["reasons"]["bad-encoding"].as_u64()),
+        (Some(2), Some(1)),
+        "{report}"
+    );
     let documents: Vec<_> = program.rows("s").into_iter().map(|(_, document)| document).collect();
     assert!(documents.contains(&json!({"id": 1})) && documents.contains(&json!({"id": 3})), "{documents:?}");
     let letters = program.letters();
     let letter = letters.last().expect("a letter");
-    assert_eq!(letter["body-base64"], BASE64.encode(&broken), "the bytes that were published, so that they can be published again");
+    assert_eq!(
+        letter["body-base64"],
+        BASE64.encode(&broken),
+        "the bytes that were published, so that they can be published again"
+    );
     assert_eq!(report["received-bytes"], whole.len() + broken.len() + 8, "what the queue has sent");
 }
 
@@ -71,7 +83,8 @@ fn a_body_s_hash_is_that_of_the_body_as_it_was_published() {
     assert_eq!(keys, [hash.split(' ').next().expect("a hash")]);
 }
 
-/// A batch was bounded by the bytes of its bodies, and a document takes many times its text: these became 200 MB at once.
+/// A batch was bounded by the bytes of its bodies, and a document takes many times its text: these became 200
+/// MB at once.
 #[test]
 fn small_bodies_of_large_documents_take_no_more_memory_than_large_bodies() {
     let (nsqd, program) = scene("");

@@ -1,4 +1,5 @@
-//! Dead letters as an operator works with them: nothing that is looked at is lost, and nothing that is sent is sent twice.
+//! Dead letters as an operator works with them: nothing that is looked at is lost, and nothing that is sent
+//! is sent twice.
 
 use std::{
     fs::Permissions,
@@ -14,7 +15,8 @@ use crate::support::{
     wait_until,
 };
 
-const EMBEDDED: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 100\n";
+const EMBEDDED: &str =
+    "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 100\n";
 
 /// A folder with four letters in it: two that are not JSON, one array, and one that is too large.
 fn with_letters() -> Program {
@@ -49,14 +51,23 @@ fn said(program: &Program, arguments: &[&str]) -> String {
 #[test]
 fn letters_that_logrotate_has_renamed_are_read_and_compressed_ones_are_named() {
     let program = with_letters();
-    std::fs::rename(program.path("dead-letter.ndjson"), program.path("dead-letter.ndjson-20261128")).expect("rotated");
+    std::fs::rename(program.path("dead-letter.ndjson"), program.path("dead-letter.ndjson-20261128"))
+        .expect("rotated");
     program.write("dead-letter.ndjson-20261127.gz", "compressed");
     program.write("dead-letter.ndjson.bak", "not ours");
     program.run_with_input(&["send"], b"{b\n");
     program.drain(&[]);
-    assert_eq!(reasons(&listed(&program, &[])), ["too-large", "not-json", "not-object", "not-json", "not-json"], "the oldest first");
+    assert_eq!(
+        reasons(&listed(&program, &[])),
+        ["too-large", "not-json", "not-object", "not-json", "not-json"],
+        "the oldest first"
+    );
     let told = said(&program, &["list"]);
-    assert!(told.contains("compressed dead letters are not read") && told.contains("/dead-letter.ndjson-20261127.gz"), "{told}");
+    assert!(
+        told.contains("compressed dead letters are not read")
+            && told.contains("/dead-letter.ndjson-20261127.gz"),
+        "{told}"
+    );
     assert!(!told.contains(".bak"), "{told}");
     assert!(said(&program, &["replay", "--all"]).contains("letters sent: 5"), "of all files");
     assert!(listed(&program, &[]).is_empty(), "they are marked");
@@ -66,20 +77,35 @@ fn letters_that_logrotate_has_renamed_are_read_and_compressed_ones_are_named() {
 fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
     let program = with_letters();
     let all = listed(&program, &[]);
-    assert_eq!(reasons(&all), ["too-large", "not-json", "not-object", "not-json"], "in the order in which they were rejected");
+    assert_eq!(
+        reasons(&all),
+        ["too-large", "not-json", "not-object", "not-json"],
+        "in the order in which they were rejected"
+    );
     assert!(all.iter().all(|letter| letter.get("body").is_none() && letter["replayed"] == false), "{all:?}");
     assert_eq!(all[0]["bytes"], 111);
     assert_eq!(reasons(&listed(&program, &["--reason", "not-json"])), ["not-json"; 2]);
     assert_eq!(listed(&program, &["--reason", "not-json", "--reason", "too-large"]).len(), 3);
-    assert_eq!((listed(&program, &["--since", "1h"]).len(), listed(&program, &["--until", "1h"]).len()), (4, 0));
-    assert_eq!((listed(&program, &["--since", "2020-01-01"]).len(), listed(&program, &["--replayed"]).len()), (4, 0));
+    assert_eq!(
+        (listed(&program, &["--since", "1h"]).len(), listed(&program, &["--until", "1h"]).len()),
+        (4, 0)
+    );
+    assert_eq!(
+        (listed(&program, &["--since", "2020-01-01"]).len(), listed(&program, &["--replayed"]).len()),
+        (4, 0)
+    );
     assert_eq!(reasons(&listed(&program, &["--limit", "1"])), ["not-json"], "the newest");
-    assert_eq!(said(&program, &["list", "--limit", "1"]), "letters: 4 (2 not-json, 1 not-object, 1 too-large), the newest 1 are shown");
+    assert_eq!(
+        said(&program, &["list", "--limit", "1"]),
+        "letters: 4 (2 not-json, 1 not-object, 1 too-large), the newest 1 are shown"
+    );
 
     let table = program.run(&["dead", "list"]).stdout;
     let row = table.lines().nth(3).expect("a row");
     assert!(
-        table.starts_with("time  ") && row.contains("  not-object  ") && row.ends_with("a JSON object is wanted, this is an array"),
+        table.starts_with("time  ")
+            && row.contains("  not-object  ")
+            && row.ends_with("a JSON object is wanted, this is an array"),
         "{table}"
     );
 
@@ -95,13 +121,18 @@ fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
     let letter: Value = serde_json::from_str(&shown).expect("one letter");
     assert_eq!((letter["body"].as_str(), letter["replayed"].as_bool()), (Some("\u{1}"), Some(false)));
     let ended = program.run(&["dead", "show", "nonesuch"]);
-    assert!(ended.code == Some(66) && ended.stderr.contains("no dead letter has the id nonesuch"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(66) && ended.stderr.contains("no dead letter has the id nonesuch"),
+        "{}",
+        ended.stderr
+    );
 }
 
 /// How another program writes a letter.
 type Writes = fn(&Value) -> String;
 
-/// `jq`, an editor or another consumer wrote the file anew, and none of its lines was a dead letter any longer: a replay refused all of them.
+/// `jq`, an editor or another consumer wrote the file anew, and none of its lines was a dead letter any
+/// longer: a replay refused all of them.
 #[test]
 fn letters_that_went_through_another_program_are_letters_and_each_is_sent_once() {
     let other_programs: [(&str, Writes); 6] = [
@@ -113,14 +144,19 @@ fn letters_that_went_through_another_program_are_letters_and_each_is_sent_once()
         }),
         ("another order", |letter| {
             let keys = letter.as_object().expect("an object").iter().rev();
-            format!("{{ {} }}\r", keys.map(|(key, value)| format!("\"{key}\" : {value}")).collect::<Vec<_>>().join(" , "))
+            format!(
+                "{{ {} }}\r",
+                keys.map(|(key, value)| format!("\"{key}\" : {value}")).collect::<Vec<_>>().join(" , ")
+            )
         }),
         ("a key more", |letter| {
             let mut letter = letter.clone();
             letter["seen"] = "by Ada".into();
             letter.to_string()
         }),
-        ("null in the place of false", |letter| letter.to_string().replace(r#""replayed":false"#, r#""replayed":null"#)),
+        ("null in the place of false", |letter| {
+            letter.to_string().replace(r#""replayed":false"#, r#""replayed":null"#)
+        }),
         ("a byte order mark", |letter| format!("\u{feff}{letter}")),
     ];
     for (what, write) in other_programs {
@@ -128,26 +164,36 @@ fn letters_that_went_through_another_program_are_letters_and_each_is_sent_once()
         let lines: Vec<_> = program.letters().iter().map(|letter| format!("{}\n", write(letter))).collect();
         program.write("dead-letter.ndjson", &format!("{}no letter\n", lines.concat()));
         assert_eq!(listed(&program, &[]).len(), 4, "{what}");
-        let id = program.run(&["dead", "show", listed(&program, &[])[3]["id"].as_str().expect("an id"), "--body"]);
+        let id =
+            program.run(&["dead", "show", listed(&program, &[])[3]["id"].as_str().expect("an id"), "--body"]);
         assert_eq!(id.stdout, "\u{1}", "{what}");
         let replay = |more: &[&str]| said(&program, &[&["replay"], more].concat());
-        assert!(replay(&["--reason", "not-json"]).ends_with("letters sent: 2, sent before: 0, 1 are no letters"), "{what}");
+        assert!(
+            replay(&["--reason", "not-json"]).ends_with("letters sent: 2, sent before: 0, 1 are no letters"),
+            "{what}"
+        );
         let untouched = std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("a file");
         assert!(untouched.contains(&lines[2]) && untouched.ends_with("no letter\n"), "{what}: {untouched}");
         assert!(replay(&[]).ends_with("letters sent: 2, sent before: 2, 1 are no letters"), "{what}");
         assert!(replay(&[]).ends_with("letters sent: 0, sent before: 4, 1 are no letters"), "{what}");
         assert_eq!(listed(&program, &["--replayed"]).len(), 4, "{what}");
         let kept = std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("a file");
-        assert_eq!(kept.matches("by Ada").count(), if what == "a key more" { 4 } else { 0 }, "what others have added stays");
+        assert_eq!(
+            kept.matches("by Ada").count(),
+            if what == "a key more" { 4 } else { 0 },
+            "what others have added stays"
+        );
         assert!(
-            said(&program, &["purge", "--reason", "not-object", "--replayed"]).ends_with("letters removed: 1 (1 not-object)"),
+            said(&program, &["purge", "--reason", "not-object", "--replayed"])
+                .ends_with("letters removed: 1 (1 not-object)"),
             "{what}"
         );
         assert_eq!(listed(&program, &["--all"]).len(), 3, "{what}");
     }
 }
 
-/// While the lines were written anew a run could have appended to the old file, whose letters would have been lost with it.
+/// While the lines were written anew a run could have appended to the old file, whose letters would have been
+/// lost with it.
 #[test]
 fn no_letter_is_lost_where_runs_append_while_a_replay_makes_room_in_the_file() {
     let program = with_letters();
@@ -175,8 +221,7 @@ fn a_letter_in_the_topic_may_be_written_by_another_program() {
          idle-timeout: 300ms\n",
         nsqd.tcp
     ));
-    let letter =
-        r#"{"id":"0a","body":"{}","reason":"schema","detail":"","attempts":1,"source":"t@h:1","time":"2026-01-01T00:00:00.000Z","seen":1}"#;
+    let letter = r#"{"id":"0a","body":"{}","reason":"schema","detail":"","attempts":1,"source":"t@h:1","time":"2026-01-01T00:00:00.000Z","seen":1}"#;
     nsqd.publish("dead", [letter.to_owned()]);
     assert_eq!(listed(&program, &[]).len(), 1);
     assert_eq!(said(&program, &["replay"]), "letters sent: 1, sent before: 0");
@@ -207,12 +252,19 @@ fn a_replay_sends_what_is_meant_once_and_says_when() {
     let reason = ["--reason", "too-large"];
     let replay = |more: &[&str]| said(&program, &[&["replay"], &reason[..], more].concat());
     assert_eq!(replay(&["--dry-run"]), "letters that would be sent: 1 (1 too-large)");
-    assert_eq!(std::fs::read(program.path("dead-letter.ndjson")).expect("a file"), before, "nothing is touched");
+    assert_eq!(
+        std::fs::read(program.path("dead-letter.ndjson")).expect("a file"),
+        before,
+        "nothing is touched"
+    );
     assert_eq!(replay(&[]), "letters sent: 1, sent before: 0");
     assert_eq!(replay(&[]), "letters sent: 0, sent before: 1");
     let replayed = listed(&program, &["--replayed"]);
     assert_eq!(reasons(&replayed), ["too-large"]);
-    assert!(replayed[0]["replayed"].as_str().is_some_and(|time| humantime::parse_rfc3339(time).is_ok()), "{replayed:?}");
+    assert!(
+        replayed[0]["replayed"].as_str().is_some_and(|time| humantime::parse_rfc3339(time).is_ok()),
+        "{replayed:?}"
+    );
     program.write("x-msrv.yml", EMBEDDED);
     assert_eq!(program.drain(&[])["stored"], 1, "it fits now");
     assert_eq!((listed(&program, &[]).len(), listed(&program, &["--all"]).len()), (3, 4));
@@ -244,9 +296,12 @@ fn an_id_that_several_messages_have_is_no_reason_to_take_the_wrong_one() {
     };
     let before = letter("t@a:1", "first") + &letter("t@b:1", "second") + &letter("t@b:1", "second");
     program.write("dead-letter.ndjson", &before);
-    for words in
-        [&["show", "0a", "--body"][..], &["purge", "--id", "0a"], &["replay", "--id", "0a"], &["replay", "--id", "0a", "--dry-run"]]
-    {
+    for words in [
+        &["show", "0a", "--body"][..],
+        &["purge", "--id", "0a"],
+        &["replay", "--id", "0a"],
+        &["replay", "--id", "0a", "--dry-run"],
+    ] {
         let ended = program.run(&[&["dead"], words].concat());
         assert!(
             ended.code == Some(2)
@@ -258,15 +313,27 @@ fn an_id_that_several_messages_have_is_no_reason_to_take_the_wrong_one() {
     }
     assert_eq!(std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("text"), before);
     assert_eq!(listed(&program, &["--id", "0a"]).len(), 3, "there is nothing to be lost by looking");
-    assert_eq!(program.run(&["dead", "show", "t@b:1/0a", "--body"]).stdout, "second", "once, however often it is kept");
+    assert_eq!(
+        program.run(&["dead", "show", "t@b:1/0a", "--body"]).stdout,
+        "second",
+        "once, however often it is kept"
+    );
     assert_eq!(said(&program, &["purge", "--id", "t@a:1/0a"]), "letters removed: 1 (1 schema)");
     assert_eq!(said(&program, &["replay", "--id", "0a"]), "letters sent: 2, sent before: 0");
     program.write("dead-letter.ndjson", &(letter("t@b:1", "first") + &letter("t@b:1", "second")));
     let ended = program.run(&["dead", "show", "0a", "--body"]);
-    assert!(ended.code == Some(2) && ended.stderr.contains("2 letters of t@b:1/0a with different bodies"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(2) && ended.stderr.contains("2 letters of t@b:1/0a with different bodies"),
+        "{}",
+        ended.stderr
+    );
     for words in [["purge", "--id", "0b"], ["replay", "--id", "0b"]] {
         let ended = program.run(&[&["dead"][..], &words].concat());
-        assert!(ended.code == Some(66) && ended.stderr.contains("no dead letter has the id 0b"), "{}", ended.stderr);
+        assert!(
+            ended.code == Some(66) && ended.stderr.contains("no dead letter has the id 0b"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
@@ -274,21 +341,38 @@ fn an_id_that_several_messages_have_is_no_reason_to_take_the_wrong_one() {
 fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
     let program = with_letters();
     let path = program.path("dead-letter.ndjson");
-    std::fs::OpenOptions::new().append(true).open(&path).expect("a file").write_all(b"{\"half\n").expect("written");
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .expect("a file")
+        .write_all(b"{\"half\n")
+        .expect("written");
     let before = std::fs::read_to_string(&path).expect("text");
     let words = said(&program, &["purge", "--reason", "not-json", "--dry-run"]);
     assert!(words.ends_with("letters that would be removed: 2 (2 not-json)"), "{words}");
     assert_eq!(std::fs::read_to_string(&path).expect("text"), before);
     std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("ours");
     let words = said(&program, &["purge", "--reason", "not-json"]);
-    assert!(words.ends_with("letters removed: 2 (2 not-json)") && words.matches("a line is no dead letter").count() == 1, "{words}");
-    let file = || path.metadata().map(|file| (file.permissions().mode() & 0o777, file.ino())).expect("a file");
+    assert!(
+        words.ends_with("letters removed: 2 (2 not-json)")
+            && words.matches("a line is no dead letter").count() == 1,
+        "{words}"
+    );
+    let file =
+        || path.metadata().map(|file| (file.permissions().mode() & 0o777, file.ino())).expect("a file");
     let replaced = file();
     assert_eq!(replaced.0, 0o600, "nobody can read more than before");
     assert!(said(&program, &["purge", "--reason", "not-json"]).ends_with("letters removed: 0"));
-    assert!(file() == replaced && !program.path("dead-letter.ndjson.new").exists(), "a file of which nothing goes stays");
+    assert!(
+        file() == replaced && !program.path("dead-letter.ndjson.new").exists(),
+        "a file of which nothing goes stays"
+    );
     let kept: Vec<_> = before.lines().filter(|line| !line.contains("\"not-json\"")).collect();
-    assert_eq!(std::fs::read_to_string(&path).expect("text").lines().collect::<Vec<_>>(), kept, "also what is no letter");
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("text").lines().collect::<Vec<_>>(),
+        kept,
+        "also what is no letter"
+    );
     // Without a word about which, nothing goes.
     let ended = program.run(&["dead", "purge"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("--all"), "{}", ended.stderr);
@@ -301,7 +385,8 @@ fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
     assert_eq!(program.letters().len(), 1, "and made again");
 }
 
-/// A purge replaces the file: a run that had it open would write its letters into one that is gone, and finish their messages.
+/// A purge replaces the file: a run that had it open would write its letters into one that is gone, and
+/// finish their messages.
 #[test]
 fn no_letter_of_a_run_is_lost_while_letters_are_purged() {
     let program = with_letters();
@@ -315,7 +400,11 @@ fn no_letter_of_a_run_is_lost_while_letters_are_purged() {
         assert!(words.contains("letters removed: "), "{words}");
         // So that there is something to remove the next time, and the file is replaced.
         let letter = r#"{"replayed":false                     ,"time":"","source":"","id":"x","attempts":1,"reason":"too-large","detail":"","body":""}"#;
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(program.path("dead-letter.ndjson")).expect("a file");
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(program.path("dead-letter.ndjson"))
+            .expect("a file");
         file.lock().expect("as runs do it");
         writeln!(file, "{letter}").expect("written");
         purges += 1;
@@ -334,7 +423,10 @@ fn files_that_have_been_renamed_belong_to_it_the_oldest_first() {
     assert_eq!(reasons(&listed(&program, &[])).last(), Some(&"not-object"));
     assert_eq!((listed(&program, &[]).len(), listed(&program, &["dead-letter.ndjson.1"]).len()), (5, 4));
     assert_eq!(said(&program, &["replay"]), "letters sent: 5, sent before: 0");
-    assert_eq!(said(&program, &["purge", "--replayed"]), "letters removed: 5 (2 not-json, 2 not-object, 1 too-large)");
+    assert_eq!(
+        said(&program, &["purge", "--replayed"]),
+        "letters removed: 5 (2 not-json, 2 not-object, 1 too-large)"
+    );
     assert!(!program.path("dead-letter.ndjson.1").exists() && !program.path("dead-letter.ndjson").exists());
 }
 
@@ -352,11 +444,15 @@ fn a_gap_in_the_numbers_hides_no_letter_and_is_not_filled() {
     reject("{2\n");
     program.write("dead-letter.ndjson.01", "another's");
     program.write("dead-letter.ndjson.old", "another's");
-    assert_eq!(said(&program, &["purge", "--all", "dead-letter.ndjson.1"]), "letters removed: 4 (2 not-json, 1 not-object, 1 too-large)");
+    assert_eq!(
+        said(&program, &["purge", "--all", "dead-letter.ndjson.1"]),
+        "letters removed: 4 (2 not-json, 1 not-object, 1 too-large)"
+    );
     assert_eq!(reasons(&listed(&program, &[])), ["not-object", "not-json"]);
     reject("[3]\n");
     assert_eq!(reasons(&listed(&program, &[])), ["not-object", "not-json", "not-object"], "the newest last");
-    let there: Vec<_> = (1..5).map(|number| program.path(&format!("dead-letter.ndjson.{number}")).exists()).collect();
+    let there: Vec<_> =
+        (1..5).map(|number| program.path(&format!("dead-letter.ndjson.{number}")).exists()).collect();
     assert_eq!(there, [false, true, true, false]);
     assert_eq!(said(&program, &["purge", "--all"]), "letters removed: 3 (1 not-json, 2 not-object)");
     reject("[4]\n");
@@ -372,22 +468,35 @@ fn letters_that_we_may_not_see_are_not_told_to_be_none() {
     std::fs::rename(program.path("dead-letter.ndjson"), letters.join("dead-letter.ndjson")).expect("moved");
     let is_root = letters.metadata().expect("a folder").uid() == 0;
     // Root may look into every folder, so somebody else has to try.
-    std::fs::set_permissions(&letters, Permissions::from_mode(if is_root { 0o700 } else { 0 })).expect("ours");
+    std::fs::set_permissions(&letters, Permissions::from_mode(if is_root { 0o700 } else { 0 }))
+        .expect("ours");
     std::fs::set_permissions(program.path("."), Permissions::from_mode(0o755)).expect("ours");
-    program
-        .write("x-msrv.yml", &format!("{EMBEDDED}dead-letter: {{file: {{path: '{}'}}}}\n", letters.join("dead-letter.ndjson").display()));
+    program.write(
+        "x-msrv.yml",
+        &format!(
+            "{EMBEDDED}dead-letter: {{file: {{path: '{}'}}}}\n",
+            letters.join("dead-letter.ndjson").display()
+        ),
+    );
     let configuration = program.path("x-msrv.yml").display().to_string();
     // The program itself may stand where nobody else can reach it, below root's own folder for instance.
     let copy = program.path("x-msrv").display().to_string();
     std::fs::copy(crate::support::program::program(), &copy).expect("copied");
     let as_nobody = |words: &[&str]| {
         let words = [&["dead"], words].concat();
-        let as_another = [&["--reuid=65534", "--regid=65534", "--clear-groups", &copy, "-c", &configuration], &words[..]].concat();
+        let as_another =
+            [&["--reuid=65534", "--regid=65534", "--clear-groups", &copy, "-c", &configuration], &words[..]]
+                .concat();
         if is_root { program.run_by("setpriv", &as_another) } else { program.run(&words) }
     };
     for words in [&["list"][..], &["purge", "--all"], &["replay", "--dry-run"]] {
         let ended = as_nobody(words);
-        assert!(ended.code == Some(66) && ended.stderr.contains("Permission denied"), "{words:?}: {:?} {}", ended.code, ended.stderr);
+        assert!(
+            ended.code == Some(66) && ended.stderr.contains("Permission denied"),
+            "{words:?}: {:?} {}",
+            ended.code,
+            ended.stderr
+        );
     }
     std::fs::set_permissions(&letters, Permissions::from_mode(0o700)).expect("ours");
     assert_eq!(listed(&program, &[]).len(), 4);
@@ -428,7 +537,11 @@ fn a_topic_with_more_letters_than_can_be_in_flight_is_not_told_to_be_seen_whole(
     let ended = program.run(&["dead", "list"]);
     assert!(ended.code == Some(0) && ended.stderr.trim_end().ends_with(NOT_ALL), "{}", ended.stderr);
     wait_until("they are given back", || nsqd.depths("dead").waiting == 50);
-    assert_eq!(said(&program, &["replay", "--reason", "schema"]), "letters sent: 5, sent before: 0", "those behind the others as well");
+    assert_eq!(
+        said(&program, &["replay", "--reason", "schema"]),
+        "letters sent: 5, sent before: 0",
+        "those behind the others as well"
+    );
     wait_until("the others are there", || nsqd.depths("dead").waiting + nsqd.depths("dead").deferred == 45);
 }
 
@@ -448,14 +561,22 @@ fn letters_in_a_topic_are_listed_without_being_taken_and_replayed_or_purged_by_r
             found.sort_by_key(|letter| letter["reason"].to_string());
             assert_eq!(reasons(&found), ["not-json", "not-json", "not-object"]);
         }
-        assert_eq!(said(&program, &["replay", "--reason", "not-json", "--dry-run"]), "letters that would be sent: 2 (2 not-json)");
+        assert_eq!(
+            said(&program, &["replay", "--reason", "not-json", "--dry-run"]),
+            "letters that would be sent: 2 (2 not-json)"
+        );
         wait_until("they are all given back", || nsqd.depths("dead").waiting == 3);
         assert_eq!(said(&program, &["replay", "--reason", "not-json"]), "letters sent: 2, sent before: 0");
-        wait_until("two are sent, one is given back", || (nsqd.depths("dead").waiting, nsqd.depths("t").waiting) == (1, 2));
+        wait_until("two are sent, one is given back", || {
+            (nsqd.depths("dead").waiting, nsqd.depths("t").waiting) == (1, 2)
+        });
         assert_eq!(program.drain(&[])["rejected"], 2, "as invalid as before, and new letters");
         let id = listed(&program, &["--reason", "not-object"])[0]["id"].as_str().expect("an id").to_owned();
         assert_eq!(program.run(&["dead", "show", &id, "--body"]).stdout, "[]");
-        assert_eq!(said(&program, &["purge", "--reason", "not-object", "--dry-run"]), "letters that would be removed: 1 (1 not-object)");
+        assert_eq!(
+            said(&program, &["purge", "--reason", "not-object", "--dry-run"]),
+            "letters that would be removed: 1 (1 not-object)"
+        );
         assert_eq!(said(&program, &["purge", "--reason", "not-object"]), "letters removed: 1 (1 not-object)");
         assert_eq!(said(&program, &["purge", "--all"]), "letters removed: 2 (2 not-json)");
         wait_until("the topic is empty", || nsqd.depths("dead").waiting == 0);
@@ -466,8 +587,10 @@ fn letters_in_a_topic_are_listed_without_being_taken_and_replayed_or_purged_by_r
 fn a_queue_that_does_not_take_a_replay_leaves_every_letter_where_it_is() {
     let (letters, queue) = (Nsqd::start(), Nsqd::with(&["-max-msg-size=60"]));
     let nsq = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\n", queue.tcp);
-    let rest =
-        format!("sqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: ['{}']}}}}\n", letters.tcp);
+    let rest = format!(
+        "sqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: ['{}']}}}}\n",
+        letters.tcp
+    );
     let program = Program::new(&format!("{nsq}{rest}"));
     let letter = |body: &str| {
         format!(
@@ -478,7 +601,9 @@ fn a_queue_that_does_not_take_a_replay_leaves_every_letter_where_it_is() {
     let ended = program.run(&["dead", "replay"]);
     assert_eq!(ended.code, Some(65), "{}", ended.stderr);
     // nsqd does not count everything at one moment.
-    wait_until("both letters wait", || (letters.depths("dead").waiting, letters.depths("dead").in_flight) == (2, 0));
+    wait_until("both letters wait", || {
+        (letters.depths("dead").waiting, letters.depths("dead").in_flight) == (2, 0)
+    });
 }
 
 /// One rejected message a run, into a file of its own.
@@ -489,13 +614,19 @@ fn each_run_a_file(limits: &str) -> Program {
 }
 
 fn files(program: &Program) -> Vec<String> {
-    let names = std::fs::read_dir(program.path("")).expect("a folder").map(|entry| entry.expect("an entry").file_name());
-    let mut names: Vec<_> = names.map(|name| name.into_string().expect("UTF-8")).filter(|name| name.starts_with("dead-letter")).collect();
+    let names = std::fs::read_dir(program.path(""))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names
+        .map(|name| name.into_string().expect("UTF-8"))
+        .filter(|name| name.starts_with("dead-letter"))
+        .collect();
     names.sort();
     names
 }
 
-/// Nobody deletes letters whom nobody has told to; and whoever is told says how many of them nobody has sent again.
+/// Nobody deletes letters whom nobody has told to; and whoever is told says how many of them nobody has sent
+/// again.
 #[test]
 fn letters_are_deleted_only_where_the_configuration_has_a_limit_and_never_in_silence() {
     let run = |program: &Program| {
@@ -521,7 +652,8 @@ fn letters_are_deleted_only_where_the_configuration_has_a_limit_and_never_in_sil
     assert_eq!(few.letters().len(), 1, "the file that is written is left alone");
 }
 
-/// A replay that has sent letters marks them in their files: one that was deleted meanwhile would not be there to be marked.
+/// A replay that has sent letters marks them in their files: one that was deleted meanwhile would not be
+/// there to be marked.
 #[test]
 fn no_letter_is_deleted_while_letters_are_replayed() {
     let program = each_run_a_file(", max-files: 1");
@@ -549,17 +681,28 @@ fn letters_over_the_age_are_deleted_by_a_run_that_rejects_nothing() {
     let time = program.letters()[0]["time"].as_str().expect("a time").to_owned();
     std::fs::write(&path, text.replace(&time, "2026-01-01T00:00:00.000Z")).expect("written");
     let long_ago = humantime::parse_rfc3339("2026-01-01T00:00:00Z").expect("a time");
-    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(long_ago)).expect("set");
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(long_ago))
+        .expect("set");
     let ended = program.run(&["run"]);
-    assert!(ended.code == Some(0) && ended.stderr.contains("letters=1 not-replayed=1 limit=max-age"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(0) && ended.stderr.contains("letters=1 not-replayed=1 limit=max-age"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(files(&program), [""; 0]);
 }
 
-/// `dead replay` of one configuration sent the letters of the other to the wrong queue, for both kept them in one file.
+/// `dead replay` of one configuration sent the letters of the other to the wrong queue, for both kept them in
+/// one file.
 #[test]
 fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
     let program = Program::new("");
-    let configuration = |name: &str| format!("embedded-queue: {{path: {name}-queue.db}}\nsqlite: {{path: store.db, set: {name}}}\n");
+    let configuration = |name: &str| {
+        format!("embedded-queue: {{path: {name}-queue.db}}\nsqlite: {{path: store.db, set: {name}}}\n")
+    };
     for name in ["a", "b"] {
         program.write(&format!("{name}.yml"), &configuration(name));
     }
@@ -577,13 +720,19 @@ fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
     assert_ne!(source("a-dead-letter.ndjson"), source("b-dead-letter.ndjson"));
     assert!(!program.path("dead-letter.ndjson").exists());
     // As they were until 0.1.0: in one file. Who moves them there by hand has the same.
-    let both: Vec<_> = ["a", "b"].map(|name| std::fs::read(program.path(&format!("{name}-dead-letter.ndjson"))).expect("letters")).concat();
+    let both: Vec<_> = ["a", "b"]
+        .map(|name| std::fs::read(program.path(&format!("{name}-dead-letter.ndjson"))).expect("letters"))
+        .concat();
     program.write("dead-letter.ndjson", &String::from_utf8(both).expect("text"));
     for name in ["a", "b"] {
         std::fs::remove_file(program.path(&format!("{name}-dead-letter.ndjson"))).expect("removed");
     }
     let listed = of("a", &["dead", "list", "--json"]);
-    assert!(listed.stdout.lines().count() == 1 && listed.stderr.contains("letters of other queues, which are left alone: 1"), "{listed:?}");
+    assert!(
+        listed.stdout.lines().count() == 1
+            && listed.stderr.contains("letters of other queues, which are left alone: 1"),
+        "{listed:?}"
+    );
     assert!(of("a", &["dead", "replay"]).stderr.contains("letters sent: 1, sent before: 0"));
     assert!(of("a", &["dead", "replay"]).stderr.contains("letters sent: 0, sent before: 1"));
     assert!(of("a", &["dead", "purge", "--all"]).stderr.contains("letters removed: 1"));
@@ -592,7 +741,11 @@ fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
         "it was neither sent nor removed with the other's"
     );
     let named = of("a", &["dead", "list", "--all", "--json", "dead-letter.ndjson"]);
-    assert!(named.stdout.contains(&source("dead-letter.ndjson")), "a file that is named is meant as a whole: {}", named.stdout);
+    assert!(
+        named.stdout.contains(&source("dead-letter.ndjson")),
+        "a file that is named is meant as a whole: {}",
+        named.stdout
+    );
     // The file is that of x-msrv.yml, and may have letters of its neighbours.
     program.write("x-msrv.yml", &configuration("x"));
     assert!(of("x-msrv", &["dead", "replay", "--all"]).stderr.contains("letters sent: 0"));
@@ -603,5 +756,9 @@ fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
 fn a_file_of_letters_that_is_not_there_is_told() {
     let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n");
     let ended = program.run(&["dead", "list"]);
-    assert!(ended.code == Some(0) && ended.stderr.contains("there is no file of dead letters: "), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(0) && ended.stderr.contains("there is no file of dead letters: "),
+        "{}",
+        ended.stderr
+    );
 }

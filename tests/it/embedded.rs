@@ -7,7 +7,8 @@ use crate::support::{
     sample, wait_until,
 };
 
-const CONFIGURATION: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: orders}\nmax-messages: 10\n";
+const CONFIGURATION: &str =
+    "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: orders}\nmax-messages: 10\n";
 
 fn sample_path(name: &str) -> String {
     sample(name).to_str().expect("UTF-8").to_owned()
@@ -22,20 +23,28 @@ fn the_samples_are_sent_drained_in_bounded_runs_and_shown() {
     let stored: Vec<_> = (0..5).map(|_| program.drain(&[])["stored"].as_u64().expect("a count")).collect();
     assert_eq!(stored, [10, 10, 10, 0, 0]);
     let records = program.run(&["records", "--limit", "7"]);
-    let lines: Vec<serde_json::Value> = records.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<serde_json::Value> =
+        records.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 7);
     assert_eq!((lines[3]["id"].as_u64(), lines[3]["msg"].as_str()), (Some(3), Some("Some message-3")));
     assert!(lines.iter().all(|line| line["gid"].as_str().is_some_and(|key| key.starts_with("queue-"))));
     assert_eq!(program.letters().len(), 3);
 }
 
-/// A mistyped path was created and found empty by each run, exit 0, without a word, while messages waited in the other file.
+/// A mistyped path was created and found empty by each run, exit 0, without a word, while messages waited in
+/// the other file.
 #[test]
 fn a_run_that_creates_the_queue_says_so_once_and_check_beforehand() {
     let program = Program::new(CONFIGURATION);
     let checked = program.run(&["check", "--connect"]);
-    assert!(checked.code == Some(0) && checked.stderr.contains("the embedded queue does not exist"), "{}", checked.stderr);
-    let created = |ended: crate::support::program::Ended| ended.stderr.contains("the embedded queue did not exist and was created");
+    assert!(
+        checked.code == Some(0) && checked.stderr.contains("the embedded queue does not exist"),
+        "{}",
+        checked.stderr
+    );
+    let created = |ended: crate::support::program::Ended| {
+        ended.stderr.contains("the embedded queue did not exist and was created")
+    };
     assert!(created(program.run(&["run"])));
     assert!(!created(program.run(&["run"])));
     let published = Program::new(CONFIGURATION);
@@ -52,7 +61,8 @@ fn a_key_that_the_document_itself_holds_is_shown_once() {
     assert_eq!(program.run(&["records"]).stdout, "{\"gid\":7,\"a\":1}\n");
 }
 
-/// Two machines from one image have one queue, which gave the same ids to different messages on both: in one store each wrote over the other's records.
+/// Two machines from one image have one queue, which gave the same ids to different messages on both: in one
+/// store each wrote over the other's records.
 #[test]
 fn messages_that_a_queue_and_its_copy_give_one_id_are_two_records() {
     let mut program = Program::new(CONFIGURATION);
@@ -65,7 +75,8 @@ fn messages_that_a_queue_and_its_copy_give_one_id_are_two_records() {
         program.run_with_input(&["send"], body.as_bytes());
         assert_eq!(program.drain(&[])["stored"], 1);
     }
-    let rows: Vec<_> = program.rows("orders").into_iter().map(|(_, document)| document["n"].as_u64()).collect();
+    let rows: Vec<_> =
+        program.rows("orders").into_iter().map(|(_, document)| document["n"].as_u64()).collect();
     assert_eq!(rows, [Some(0), Some(1), Some(2)]);
 }
 
@@ -82,7 +93,12 @@ fn a_queue_that_keeps_no_times_is_drained_and_keeps_them_from_then_on() {
     program.run_with_input(&["send"], b"{}\n");
     assert_eq!(program.drain(&[])["stored"], 1);
     let keys: Vec<_> = program.rows("orders").into_iter().map(|(key, _)| key).collect();
-    assert!(keys[0] == "queue-0a/1" && keys[1].starts_with("queue-0a/2/") && keys[1].len() == "queue-0a/2/01234567".len(), "{keys:?}");
+    assert!(
+        keys[0] == "queue-0a/1"
+            && keys[1].starts_with("queue-0a/2/")
+            && keys[1].len() == "queue-0a/2/01234567".len(),
+        "{keys:?}"
+    );
 }
 
 #[test]
@@ -91,7 +107,11 @@ fn documents_can_be_asked_for_with_the_functions_of_the_sqlite3_shell() {
     program.run_with_input(&["send"], b"{\"id\":1,\"ext\":[{\"a\":2}]}\n{\"id\":2}\n");
     program.drain(&[]);
     let sql = "SELECT document ->> '$.ext[0].a' FROM orders WHERE document ->> 'id' = 1";
-    let shell = Command::new("sqlite3").arg(program.path("store.db")).arg(sql).output().expect("test/prerequisites installs it");
+    let shell = Command::new("sqlite3")
+        .arg(program.path("store.db"))
+        .arg(sql)
+        .output()
+        .expect("test/prerequisites installs it");
     assert_eq!(String::from_utf8_lossy(&shell.stdout), "2\n", "{shell:?}");
 }
 
@@ -108,10 +128,14 @@ fn standard_input_is_sent_line_by_line_whatever_its_bytes() {
 #[test]
 fn a_key_from_the_document_makes_later_messages_replace_earlier_ones() {
     let program = Program::new(CONFIGURATION).env("X_MSRV__SQLITE__KEY__FIELD", "/id");
-    program.run_with_input(&["send"], b"{\"id\":\"a\",\"n\":1}\n{\"id\":\"b\",\"n\":2}\n{\"id\":\"a\",\"n\":3}\n{\"n\":4}\n");
+    program.run_with_input(
+        &["send"],
+        b"{\"id\":\"a\",\"n\":1}\n{\"id\":\"b\",\"n\":2}\n{\"id\":\"a\",\"n\":3}\n{\"n\":4}\n",
+    );
     let report = program.drain(&[]);
     assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(3), Some(1)));
-    let rows: Vec<_> = program.rows("orders").into_iter().map(|(key, document)| (key, document["n"].as_u64())).collect();
+    let rows: Vec<_> =
+        program.rows("orders").into_iter().map(|(key, document)| (key, document["n"].as_u64())).collect();
     assert_eq!(rows, [("a".to_owned(), Some(3)), ("b".to_owned(), Some(2))]);
     assert_eq!(program.letters()[0]["reason"], "no-key");
 }
@@ -145,7 +169,11 @@ fn replayed_letters_are_sent_once() {
     assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 2, sent before: 2\n");
     let letters = program.letters();
     assert!(letters.iter().all(|letter| letter["replayed"].is_string()));
-    assert_eq!(letters.iter().filter(|letter| letter["body-base64"] == "/w==").count(), 2, "bytes that are no text survive the way");
+    assert_eq!(
+        letters.iter().filter(|letter| letter["body-base64"] == "/w==").count(),
+        2,
+        "bytes that are no text survive the way"
+    );
 }
 
 #[test]
@@ -162,7 +190,8 @@ fn replay_refuses_what_holds_no_letters_and_sends_the_rest_past_a_broken_line() 
     let ended = program.run(&["dead", "replay", "torn.ndjson"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("a line is no dead letter") && ended.stderr.ends_with("letters sent: 1, sent before: 0, 1 are no letters\n"),
+        ended.stderr.contains("a line is no dead letter")
+            && ended.stderr.ends_with("letters sent: 1, sent before: 0, 1 are no letters\n"),
         "{}",
         ended.stderr
     );
@@ -174,18 +203,30 @@ fn with_dead_letter_log_a_rejected_message_is_a_warning_and_gone() {
     program.run_with_input(&["send"], b"{a\n{}\n");
     let ended = program.run(&["run", "--report", "json"]);
     let report = ended.report();
-    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64(), report["dead-lettered"].as_u64()), (Some(1), Some(1), Some(0)));
+    assert_eq!(
+        (report["stored"].as_u64(), report["rejected"].as_u64(), report["dead-lettered"].as_u64()),
+        (Some(1), Some(1), Some(0))
+    );
     assert!(ended.stderr.contains("message rejected reason=not-json"), "{}", ended.stderr);
     assert_eq!(program.drain(&[])["received"], 0);
 }
 
 #[test]
 fn a_dead_letter_that_cannot_be_written_requeues_and_exits_75() {
-    let program = Program::new(&format!("{CONFIGURATION}dead-letter: {{file: {{path: /proc/nonesuch/dead.ndjson}}}}\n"));
+    let program = Program::new(&format!(
+        "{CONFIGURATION}dead-letter: {{file: {{path: /proc/nonesuch/dead.ndjson}}}}\n"
+    ));
     program.run_with_input(&["send"], b"{a\n{}\n");
     let ended = program.run(&["run", "--report", "json"]);
-    assert_eq!((ended.code, ended.report()["requeued"].as_u64(), ended.report()["stored"].as_u64()), (Some(75), Some(1), Some(1)));
-    assert!(ended.stderr.contains("cannot keep dead letters in /proc/nonesuch/dead.ndjson: No such file"), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, ended.report()["requeued"].as_u64(), ended.report()["stored"].as_u64()),
+        (Some(75), Some(1), Some(1))
+    );
+    assert!(
+        ended.stderr.contains("cannot keep dead letters in /proc/nonesuch/dead.ndjson: No such file"),
+        "{}",
+        ended.stderr
+    );
     // A warning for each of many batches filled the journal.
     program.run_with_input(&["send"], "{a\n".repeat(1_999).as_bytes());
     let ended = program.run(&["run", "--report", "json", "--max-messages", "2000"]);
@@ -214,11 +255,16 @@ fn kill_9_at_any_moment_loses_and_doubles_nothing() {
         program.drain(&["--max-messages", "20000", "--timeout", "1m"]);
         queued(&program, "true") == 0
     });
-    let numbers: BTreeSet<u64> = program.rows("orders").iter().map(|(_, document)| document["n"].as_u64().expect("a number")).collect();
+    let numbers: BTreeSet<u64> = program
+        .rows("orders")
+        .iter()
+        .map(|(_, document)| document["n"].as_u64().expect("a number"))
+        .collect();
     assert_eq!((program.rows("orders").len() as u64, numbers), (COUNT, (0..COUNT).collect()));
 }
 
-/// Queue and store are files, which never keep anybody waiting: the run did not look up before it had reached N.
+/// Queue and store are files, which never keep anybody waiting: the run did not look up before it had reached
+/// N.
 #[test]
 fn sigterm_in_the_middle_is_seen_and_leaves_nothing_leased() {
     let program = Program::new(CONFIGURATION);
@@ -289,7 +335,12 @@ fn a_table_of_another_shape_is_exit_78_before_a_message_is_taken() {
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
     assert!(ended.stderr.contains("no column named gid"), "{}", ended.stderr);
     let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");
-    assert_eq!(queue.query_row("SELECT attempts FROM messages", [], |row| row.get::<_, i64>(0)).expect("the message"), 0);
+    assert_eq!(
+        queue
+            .query_row("SELECT attempts FROM messages", [], |row| row.get::<_, i64>(0))
+            .expect("the message"),
+        0
+    );
 }
 
 /// `check --connect` found it in order, and the run could not read it.
@@ -311,7 +362,10 @@ fn a_queue_that_lacks_a_column_is_exit_78_for_every_command() {
 fn records_shows_what_is_there_and_creates_nothing() {
     let program = Program::new(CONFIGURATION);
     let ended = program.run(&["records"]);
-    assert!(ended.code == Some(0) && ended.stderr.starts_with("nothing is stored: there is no table orders in /"), "{ended:?}");
+    assert!(
+        ended.code == Some(0) && ended.stderr.starts_with("nothing is stored: there is no table orders in /"),
+        "{ended:?}"
+    );
     assert!(!program.path("store.db").exists());
     program.run_with_input(&["send"], b"{}\n");
     program.drain(&[]);
@@ -319,7 +373,11 @@ fn records_shows_what_is_there_and_creates_nothing() {
     assert_eq!(other.stdout.lines().count(), 1, "{other:?}");
     let program = program.env("X_MSRV__SQLITE__SET", "mistyped");
     let ended = program.run(&["records"]);
-    assert!(ended.code == Some(0) && ended.stderr.starts_with("nothing is stored: there is no table mistyped in /"), "{ended:?}");
+    assert!(
+        ended.code == Some(0)
+            && ended.stderr.starts_with("nothing is stored: there is no table mistyped in /"),
+        "{ended:?}"
+    );
     let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
     let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
     assert_eq!(store.query_row(tables, [], |row| row.get::<_, i64>(0)).expect("a count"), 1);
@@ -332,7 +390,11 @@ fn records_of_a_store_that_cannot_be_opened_is_exit_78() {
     std::os::unix::fs::symlink("nonesuch", program.path("store.db")).expect("a symlink");
     for command in [&["records"][..], &["check", "--connect"]] {
         let ended = program.run(command);
-        assert!(ended.code == Some(78) && ended.stderr.contains("it is a symlink, and those are not followed here"), "{ended:?}");
+        assert!(
+            ended.code == Some(78)
+                && ended.stderr.contains("it is a symlink, and those are not followed here"),
+            "{ended:?}"
+        );
     }
 }
 
@@ -345,7 +407,10 @@ fn replay_does_not_follow_a_symlink() {
     std::fs::rename(program.path("dead-letter.ndjson"), program.path("elsewhere")).expect("renamed");
     std::os::unix::fs::symlink("elsewhere", program.path("dead-letter.ndjson")).expect("a symlink");
     let ended = program.run(&["dead", "replay", "dead-letter.ndjson"]);
-    assert!(ended.code == Some(66) && ended.stderr.contains("it is a symlink, and those are not followed here"), "{ended:?}");
+    assert!(
+        ended.code == Some(66) && ended.stderr.contains("it is a symlink, and those are not followed here"),
+        "{ended:?}"
+    );
     assert!(program.letters_in("elsewhere").iter().all(|letter| letter["replayed"] == false));
 }
 
@@ -383,16 +448,30 @@ fn a_dry_run_says_what_a_run_would_do_and_takes_nothing() {
     assert!(!program.path("queue.db").exists(), "it makes no file");
     program.run_with_input(&["send"], b"{\"a\":1}\n[]\n{\"a\":2}\n{b\n");
     let ended = dry_run(&["--max-messages", "3"]);
-    assert!(ended.stdout.starts_with("4 messages wait in the queue; a run takes 3: 2 would go to the store, 1 to the dead letter\n"));
-    assert!(ended.stdout.contains(" 2: not-object: a JSON object is wanted, this is an array"), "{}", ended.stdout);
+    assert!(ended.stdout.starts_with(
+        "4 messages wait in the queue; a run takes 3: 2 would go to the store, 1 to the dead letter\n"
+    ));
+    assert!(
+        ended.stdout.contains(" 2: not-object: a JSON object is wanted, this is an array"),
+        "{}",
+        ended.stdout
+    );
     let report = dry_run(&["--report", "json"]).report();
     assert_eq!(
         (report["waiting"].as_u64(), report["reasons"]["not-json"].as_u64(), report["dry-run"].as_bool()),
         (Some(4), Some(1), Some(true))
     );
-    assert!(!program.path("store.db").exists() && !program.path("dead-letter.ndjson").exists() && !program.path("history.db").exists());
+    assert!(
+        !program.path("store.db").exists()
+            && !program.path("dead-letter.ndjson").exists()
+            && !program.path("history.db").exists()
+    );
     let report = program.drain(&[]);
-    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64()), (Some(2), Some(2)), "and then it does");
+    assert_eq!(
+        (report["stored"].as_u64(), report["rejected"].as_u64()),
+        (Some(2), Some(2)),
+        "and then it does"
+    );
 }
 
 /// `records --limit 1000000` took a gigabyte of memory: all of them were read before the first was shown.
@@ -401,7 +480,9 @@ fn however_many_records_are_shown_memory_does_not_grow_with_them() {
     let program = Program::new(CONFIGURATION);
     program.drain(&[]);
     let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
-    let table: String = store.query_row("SELECT name FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0)).expect("its table");
+    let table: String = store
+        .query_row("SELECT name FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
+        .expect("its table");
     let fill = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
          INSERT INTO \"{table}\" SELECT 'key-' || i, '{{\"text\":\"{}\"}}' FROM n",
@@ -417,11 +498,18 @@ fn however_many_records_are_shown_memory_does_not_grow_with_them() {
     assert!((1 << 20..64 << 20).contains(&memory), "{} MiB", memory >> 20);
 }
 
-/// A set that nobody has written to and a mistyped one looked the same, and both like a command that had done nothing.
+/// A set that nobody has written to and a mistyped one looked the same, and both like a command that had done
+/// nothing.
 #[test]
 fn a_set_without_records_is_told() {
     let program = Program::new(CONFIGURATION);
     program.drain(&[]);
     let ended = program.run(&["records"]);
-    assert!(ended.code == Some(0) && ended.stdout.is_empty() && ended.stderr.contains("has no record in this set"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(0)
+            && ended.stdout.is_empty()
+            && ended.stderr.contains("has no record in this set"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -1,4 +1,5 @@
-//! The section `fields`: which fields of a message are stored, and under which names, from the configuration to what `records` shows.
+//! The section `fields`: which fields of a message are stored, and under which names, from the configuration
+//! to what `records` shows.
 
 use std::time::SystemTime;
 
@@ -49,7 +50,10 @@ fn a_section_with_every_key_makes_the_record_that_it_describes() {
     assert_eq!(program.drain(&[])["stored"], 1);
     let mut records = shown(&program);
     let published = records[0].as_object_mut().and_then(|record| record.remove("queued-at")?.as_i64());
-    assert!(published.is_some_and(|published| (before..=after).contains(&published)), "{before} {published:?} {after}");
+    assert!(
+        published.is_some_and(|published| (before..=after).contains(&published)),
+        "{before} {published:?} {after}"
+    );
     let record = json!({"id": 7, "who": "Ada", "customer_address_city": "London", "source": "web", "version": 2, "tries": 1});
     assert_eq!(records, [record], "the embedded queue has no topic, and SQLite takes long names");
 }
@@ -86,7 +90,10 @@ fn from_nsqd_the_record_has_the_topic_and_when_the_message_was_published_and_lon
     assert_eq!(program.drain(&[])["stored"], 1);
     let mut records = shown(&program);
     let published = records[0].as_object_mut().and_then(|record| record.remove("queued-at")?.as_i64());
-    assert!(published.is_some_and(|published| (before..=after).contains(&published)), "{before} {published:?} {after}");
+    assert!(
+        published.is_some_and(|published| (before..=after).contains(&published)),
+        "{before} {published:?} {after}"
+    );
     // printf %s customer_address_city | sha256sum
     let record = json!({"id": 7, "who": "Ada", "custom~92d0a564": "London", "source": "web", "version": 2, "tries": 1, "from": "orders"});
     assert_eq!(records, [record]);
@@ -112,13 +119,20 @@ fn a_message_that_comes_again_is_as_old_as_before_and_has_one_attempt_more() {
 
 #[test]
 fn what_two_fields_would_be_called_is_a_dead_letter_with_its_body_as_it_was_published() {
-    let program = Program::new(&format!("{EMBEDDED}fields: {{include: [a, b], flatten: _, rename: {{b: a_b}}}}\n"));
+    let program =
+        Program::new(&format!("{EMBEDDED}fields: {{include: [a, b], flatten: _, rename: {{b: a_b}}}}\n"));
     let body = r#"{"a":{"b":1},"b":2,"c":3}"#;
     program.run_with_input(&["send"], format!("{body}\n{{\"b\":2,\"c\":3}}\n").as_bytes());
     let report = program.drain(&[]);
-    assert_eq!((&report["stored"], &report["rejected"], &report["reasons"]["duplicate-field"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&report["stored"], &report["rejected"], &report["reasons"]["duplicate-field"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
     let letter = program.letters().remove(0);
-    assert_eq!((&letter["reason"], &letter["detail"]), (&json!("duplicate-field"), &json!("two fields get the name a_b")));
+    assert_eq!(
+        (&letter["reason"], &letter["detail"]),
+        (&json!("duplicate-field"), &json!("two fields get the name a_b"))
+    );
     assert_eq!(letter["body"], body);
     assert_eq!(shown(&program), [json!({"a_b": 2})]);
 }
@@ -137,7 +151,8 @@ fn a_message_of_which_no_field_is_left_is_a_record_with_its_key() {
     assert_eq!(shown(&program), [json!({})]);
 }
 
-/// Otherwise a field that is not to be stored could not be the key, and one that is renamed would silently be another key.
+/// Otherwise a field that is not to be stored could not be the key, and one that is renamed would silently be
+/// another key.
 #[test]
 fn the_key_is_of_the_message_as_it_was_published() {
     let program = Program::new(&format!(
@@ -156,7 +171,8 @@ fn check(fields: &str, store: &str) -> Ended {
 const SQLITE: &str = "sqlite: {path: s, set: s}";
 const AEROSPIKE: &str = "aerospike: {hosts: ['h:3000'], namespace: test, set: s}";
 
-/// Every message would have been a dead letter, or a rule would have done nothing, and nobody would have been told.
+/// Every message would have been a dead letter, or a rule would have done nothing, and nobody would have been
+/// told.
 #[test]
 fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
     let long = "a-name-of-16-byt";
@@ -164,30 +180,70 @@ fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
         (SQLITE, "", "fields: has no value: give it one, or leave the key out"),
         (SQLITE, "{inclode: [a]}", "fields.inclode: unknown field `inclode`, expected one of"),
         (SQLITE, "{include: }", "fields.include: has no value"),
-        (SQLITE, "{include: []}", "fields.include: the list is empty: without this key all fields are stored"),
+        (
+            SQLITE,
+            "{include: []}",
+            "fields.include: the list is empty: without this key all fields are stored",
+        ),
         (SQLITE, "{include: ['']}", "fields.include[0]: a name is empty"),
         (SQLITE, "{include: [1]}", "fields.include[0]: invalid type: integer `1`, expected a string"),
-        (SQLITE, "{exclude: [/a~b]}", "fields.exclude[0]: `/a~b` is not a JSON pointer: behind ~ stands 0 (for ~) or 1 (for /)"),
-        (SQLITE, "{include: [a, /b/c], exclude: [b]}", "fields.exclude: `b` takes away `/b/c`, which `fields.include` names"),
+        (
+            SQLITE,
+            "{exclude: [/a~b]}",
+            "fields.exclude[0]: `/a~b` is not a JSON pointer: behind ~ stands 0 (for ~) or 1 (for /)",
+        ),
+        (
+            SQLITE,
+            "{include: [a, /b/c], exclude: [b]}",
+            "fields.exclude: `b` takes away `/b/c`, which `fields.include` names",
+        ),
         (SQLITE, "{flatten: ''}", "fields.flatten: is empty, and names would run into each other"),
         (SQLITE, "{flatten: true}", "fields.flatten: invalid type: boolean `true`, expected a string"),
-        (SQLITE, "{rename: [a, b]}", "fields.rename: invalid type: a list, expected names of fields, with a value each"),
+        (
+            SQLITE,
+            "{rename: [a, b]}",
+            "fields.rename: invalid type: a list, expected names of fields, with a value each",
+        ),
         (SQLITE, "{rename: {a: 7}}", "fields.rename.a: the other name is wanted, as text"),
         (SQLITE, "{rename: {a: ''}}", "fields.rename.a: a name is empty"),
         (SQLITE, "{rename: {a: gid}}", "fields.rename.a: `gid` is kept for the record's key"),
-        (SQLITE, "{rename: {/a/b: c}}", "fields.rename./a/b: is inside of an object, and fields are renamed at the top level"),
+        (
+            SQLITE,
+            "{rename: {/a/b: c}}",
+            "fields.rename./a/b: is inside of an object, and fields are renamed at the top level",
+        ),
         (SQLITE, "{rename: {a: b, /a: c}}", "fields.rename.a: stands twice, as a name and as a JSON pointer"),
         (
             SQLITE,
             "{constant: {a: [1]}}",
             "fields.constant.a: invalid type: a list, expected text, a number of 64 bits with sign, true or false",
         ),
-        (SQLITE, "{constant: {a: 9223372036854775808}}", "fields.constant.a: invalid value: integer `9223372036854775808`, expected text"),
+        (
+            SQLITE,
+            "{constant: {a: 9223372036854775808}}",
+            "fields.constant.a: invalid value: integer `9223372036854775808`, expected text",
+        ),
         (SQLITE, "{constant: {gid: 1}}", "fields.constant.gid: `gid` is kept for the record's key"),
-        (SQLITE, "{metadata: {at: time}}", "fields.metadata.at: one of timestamp, attempts, topic, source, id is wanted"),
-        (SQLITE, "{metadata: {a: id}, constant: {a: 1}}", "fields.metadata.a: `a` is a name that `fields.constant.a` gives already"),
-        (SQLITE, "{rename: {b: a}, constant: {a: 1}}", "fields.constant.a: `a` is a name that `fields.rename.b` gives already"),
-        (SQLITE, "{on-long-name: cut}", "fields.on-long-name: unknown variant `cut`, expected `reject` or `hash`"),
+        (
+            SQLITE,
+            "{metadata: {at: time}}",
+            "fields.metadata.at: one of timestamp, attempts, topic, source, id is wanted",
+        ),
+        (
+            SQLITE,
+            "{metadata: {a: id}, constant: {a: 1}}",
+            "fields.metadata.a: `a` is a name that `fields.constant.a` gives already",
+        ),
+        (
+            SQLITE,
+            "{rename: {b: a}, constant: {a: 1}}",
+            "fields.constant.a: `a` is a name that `fields.rename.b` gives already",
+        ),
+        (
+            SQLITE,
+            "{on-long-name: cut}",
+            "fields.on-long-name: unknown variant `cut`, expected `reject` or `hash`",
+        ),
         (
             AEROSPIKE,
             "{constant: {a-name-of-16-byt: 1}}",
@@ -223,7 +279,9 @@ fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
 #[test]
 fn check_shows_the_section_as_it_can_be_written() {
     let section = "{exclude: [a, /b/c, 'd, e'], flatten: ., rename: {/: none, x: 'y z'}, constant: {a: 7, b: '7', c: 7.0, d: true}, metadata: {t: topic}}";
-    let lines = |ended: &Ended| ended.stdout.lines().filter(|line| line.starts_with("fields.")).map(str::to_owned).collect::<Vec<_>>();
+    let lines = |ended: &Ended| {
+        ended.stdout.lines().filter(|line| line.starts_with("fields.")).map(str::to_owned).collect::<Vec<_>>()
+    };
     let ended = check(section, SQLITE);
     let shown = lines(&ended);
     assert_eq!(
@@ -241,7 +299,11 @@ fn check_shows_the_section_as_it_can_be_written() {
     );
     let again: Vec<_> = shown.iter().map(|line| line.trim_start_matches("fields.")).collect();
     assert_eq!(lines(&check(&format!("\n  {}", again.join("\n  ")), SQLITE)), shown);
-    assert_eq!(lines(&Program::new(EMBEDDED).run(&["check"])), [""; 0], "who has no section is not told of one");
+    assert_eq!(
+        lines(&Program::new(EMBEDDED).run(&["check"])),
+        [""; 0],
+        "who has no section is not told of one"
+    );
     let hashed = check("{constant: {customer-address-line-1: 1}, on-long-name: hash}", AEROSPIKE);
     assert!(hashed.stdout.contains(r#"fields.constant: {"custom~42301b79":1}"#), "{}", hashed.stdout);
 }
@@ -267,11 +329,24 @@ fn the_environment_sets_lists_with_commas_single_names_and_whole_tables_as_json(
     }
     for (variable, value, fault) in [
         ("X_MSRV__FIELDS__RENAME", "a", r#"fields.rename: `a` is not a JSON object such as {"a":"b"}"#),
-        ("X_MSRV__FIELDS__CONSTANT", "[1]", r#"fields.constant: `[1]` is not a JSON object such as {"a":"b"}"#),
-        ("X_MSRV__FIELDS__METADATA__AT", "time", "fields.metadata.at: one of timestamp, attempts, topic, source, id is wanted"),
+        (
+            "X_MSRV__FIELDS__CONSTANT",
+            "[1]",
+            r#"fields.constant: `[1]` is not a JSON object such as {"a":"b"}"#,
+        ),
+        (
+            "X_MSRV__FIELDS__METADATA__AT",
+            "time",
+            "fields.metadata.at: one of timestamp, attempts, topic, source, id is wanted",
+        ),
     ] {
         let ended = Program::new(EMBEDDED).env(variable, value).run(&["check"]);
-        assert!(ended.code == Some(78) && ended.stderr.contains(&format!("environment variable {variable}: {fault}")), "{}", ended.stderr);
+        assert!(
+            ended.code == Some(78)
+                && ended.stderr.contains(&format!("environment variable {variable}: {fault}")),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
@@ -279,12 +354,15 @@ fn the_environment_sets_lists_with_commas_single_names_and_whole_tables_as_json(
 #[test]
 fn the_section_can_be_written_in_toml_and_json() {
     let toml = "[embedded-queue]\npath = \"queue.db\"\n[sqlite]\npath = \"store.db\"\nset = \"s\"\n[fields]\ninclude = [\"a\"]\n[fields.rename]\na = \"b\"\n";
-    let json =
-        r#"{"embedded-queue":{"path":"queue.db"},"sqlite":{"path":"store.db","set":"s"},"fields":{"include":["a"],"rename":{"a":"b"}}}"#;
+    let json = r#"{"embedded-queue":{"path":"queue.db"},"sqlite":{"path":"store.db","set":"s"},"fields":{"include":["a"],"rename":{"a":"b"}}}"#;
     for (name, text) in [("x-msrv.toml", toml), ("x-msrv.json", json)] {
         let program = Program::new("");
         program.write(name, text);
         let ended = program.bare(&["check", "-c", name]);
-        assert!(ended.stdout.contains("fields.include: [a]\nfields.rename: {\"a\":\"b\"}\n"), "{name}: {}", ended.stderr);
+        assert!(
+            ended.stdout.contains("fields.include: [a]\nfields.rename: {\"a\":\"b\"}\n"),
+            "{name}: {}",
+            ended.stderr
+        );
     }
 }

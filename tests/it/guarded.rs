@@ -1,4 +1,5 @@
-//! Aerospike behind TLS and logins. The stand-in asks for them as a server of the enterprise edition does; a community edition has neither.
+//! Aerospike behind TLS and logins. The stand-in asks for them as a server of the enterprise edition does; a
+//! community edition has neither.
 
 use std::{
     net::TcpListener,
@@ -17,8 +18,9 @@ fn guarded(guard: Guard) -> StandIn {
     block_on(StandIn::guarded(guard))
 }
 
-/// An embedded queue into the stand-in; `more` are keys of the store's section. A login costs some hundred milliseconds of the processor's time on purpose,
-/// and more without an optimizer, so a run gets more time than by default.
+/// An embedded queue into the stand-in; `more` are keys of the store's section. A login costs some hundred
+/// milliseconds of the processor's time on purpose, and more without an optimizer, so a run gets more time
+/// than by default.
 fn program(server: &StandIn, more: &str) -> Program {
     let program = Program::new(&format!(
         "embedded-queue: {{path: queue.db}}\nconnect-timeout: 5s\ntimeout: 30s\naerospike: {{hosts: ['{}'], namespace: test, set: s{more}}}\n",
@@ -32,7 +34,8 @@ fn trusting(authority: &Authority) -> String {
     format!(", tls: {{ca-file: '{}'}}", authority.file.display())
 }
 
-/// A round trip: what is sent is stored, and read again, and nobody learns the password, or what is as good as it: its hash.
+/// A round trip: what is sent is stored, and read again, and nobody learns the password, or what is as good
+/// as it: its hash.
 #[track_caller]
 fn works(server: &StandIn, program: &Program) {
     let before = server.records("s").len();
@@ -49,11 +52,15 @@ fn works(server: &StandIn, program: &Program) {
 #[track_caller]
 fn tells_no_password(ended: &[Ended]) {
     for Ended { stdout, stderr, .. } in ended {
-        assert!([PASSWORD, "$2a$"].iter().all(|secret| !stdout.contains(secret) && !stderr.contains(secret)), "{stdout}{stderr}");
+        assert!(
+            [PASSWORD, "$2a$"].iter().all(|secret| !stdout.contains(secret) && !stderr.contains(secret)),
+            "{stdout}{stderr}"
+        );
     }
 }
 
-/// Every command that speaks to the store ends with this code and these words, soon; nothing is taken, and nothing is written.
+/// Every command that speaks to the store ends with this code and these words, soon; nothing is taken, and
+/// nothing is written.
 #[track_caller]
 fn refused(server: &StandIn, program: &Program, code: i32, words: &[&str]) {
     let before = server.records("s").len();
@@ -61,7 +68,11 @@ fn refused(server: &StandIn, program: &Program, code: i32, words: &[&str]) {
     #[expect(clippy::disallowed_methods, reason = "the server lives in real time")]
     let started = Instant::now();
     let ended = [program.run(&["run"]), program.run(&["check", "--connect"]), program.run(&["records"])];
-    assert!(started.elapsed() < Duration::from_secs(15), "connect-timeout is 5s, and three took {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "connect-timeout is 5s, and three took {:?}",
+        started.elapsed()
+    );
     for ended in &ended {
         assert_eq!(ended.code, Some(code), "{ended:?}");
         for word in words {
@@ -77,7 +88,9 @@ fn records_are_written_and_read_over_tls() {
     let authority = Authority::new();
     let server = guarded(Guard::default().tls(&authority.server(&["127.0.0.1"]), None));
     works(&server, &program(&server, &trusting(&authority)));
-    let system = program(&server, ", tls: true").env("SSL_CERT_FILE", &authority.file.display().to_string()).env("SSL_CERT_DIR", "");
+    let system = program(&server, ", tls: true")
+        .env("SSL_CERT_FILE", &authority.file.display().to_string())
+        .env("SSL_CERT_DIR", "");
     works(&server, &system);
 }
 
@@ -93,7 +106,8 @@ fn tls_1_2_will_do() {
 fn a_port_that_says_nothing_ends_with_the_connect_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = guarded(Guard::default());
-    let program = program(&server, ", tls: true").env("X_MSRV__AEROSPIKE__HOSTS", &listener.local_addr().expect("an address").to_string());
+    let program = program(&server, ", tls: true")
+        .env("X_MSRV__AEROSPIKE__HOSTS", &listener.local_addr().expect("an address").to_string());
     refused(&server, &program.env("X_MSRV__CONNECT_TIMEOUT", "300ms"), 69, &["no answer within 300ms"]);
 }
 
@@ -103,10 +117,18 @@ fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
     let server = guarded(Guard::default().tls(&authority.server(&["127.0.0.1"]), Some(&authority)));
     let with = |Pair { certificate, key }: Pair| {
         let (ca, certificate, key) = (authority.file.display(), certificate.display(), key.display());
-        program(&server, &format!(", tls: {{ca-file: '{ca}', certificate: '{certificate}', key: {{file: '{key}'}}}}"))
+        program(
+            &server,
+            &format!(", tls: {{ca-file: '{ca}', certificate: '{certificate}', key: {{file: '{key}'}}}}"),
+        )
     };
     works(&server, &with(authority.client()));
-    refused(&server, &program(&server, &trusting(&authority)), 78, &["the server wants a certificate of ours"]);
+    refused(
+        &server,
+        &program(&server, &trusting(&authority)),
+        78,
+        &["the server wants a certificate of ours"],
+    );
     let stranger = Authority::new();
     refused(&server, &with(stranger.client()), 78, &["the server refuses the handshake"]);
 }
@@ -121,7 +143,12 @@ fn a_certificate_that_does_not_pass_is_exit_69_unless_nobody_verifies_it() {
         (authority.server(&["store.example"]), "not valid for name \"127.0.0.1\""),
     ] {
         let server = guarded(Guard::default().tls(&pair, None));
-        refused(&server, &program(&server, &trusting(&authority)), 69, &["cannot reach Aerospike at 127.0.0.1:", words]);
+        refused(
+            &server,
+            &program(&server, &trusting(&authority)),
+            69,
+            &["cannot reach Aerospike at 127.0.0.1:", words],
+        );
         let careless = program(&server, ", tls: {insecure-skip-verify: true}");
         works(&server, &careless);
         assert!(careless.run(&["run"]).stderr.contains("aerospike.tls.insecure-skip-verify"));
@@ -140,15 +167,30 @@ fn the_name_to_expect_can_be_another_than_the_host_s() {
 fn tls_at_a_plain_port_and_none_at_one_of_tls_is_said() {
     let authority = Authority::new();
     let plain = guarded(Guard::default());
-    refused(&plain, &program(&plain, ", tls: true"), 69, &["a port without TLS does that, and `aerospike.tls` is set"]);
+    refused(
+        &plain,
+        &program(&plain, ", tls: true"),
+        69,
+        &["a port without TLS does that, and `aerospike.tls` is set"],
+    );
     let strict = guarded(Guard::default().tls(&authority.server(&["127.0.0.1"]), None));
-    refused(&strict, &program(&strict, ""), 69, &["a port for TLS does that, and `aerospike.tls` is not set"]);
+    refused(
+        &strict,
+        &program(&strict, ""),
+        69,
+        &["a port for TLS does that, and `aerospike.tls` is not set"],
+    );
 }
 
 #[test]
 fn what_tls_needs_and_cannot_be_had_is_exit_78_and_says_which() {
     let server = guarded(Guard::default());
-    refused(&server, &program(&server, ", tls: {ca-file: nonesuch.pem}"), 78, &["aerospike.tls: cannot read /", "/nonesuch.pem: No such"]);
+    refused(
+        &server,
+        &program(&server, ", tls: {ca-file: nonesuch.pem}"),
+        78,
+        &["aerospike.tls: cannot read /", "/nonesuch.pem: No such"],
+    );
 }
 
 fn login(password: &str) -> String {
@@ -170,16 +212,27 @@ fn a_password_is_taken_from_a_credential_a_file_the_configuration_and_the_enviro
     let configuration = program(&server, &login(&format!("'{PASSWORD}'")));
     works(&server, &configuration);
     assert!(configuration.run(&["check"]).stdout.contains("aerospike.password: (hidden)\n"));
-    let environment = program(&server, &format!(", user: {USER}")).env("X_MSRV__AEROSPIKE__PASSWORD", PASSWORD);
+    let environment =
+        program(&server, &format!(", user: {USER}")).env("X_MSRV__AEROSPIKE__PASSWORD", PASSWORD);
     works(&server, &environment.env("X_MSRV__LOG__LEVEL", "debug"));
 }
 
 #[test]
 fn a_login_that_is_wrong_or_missing_or_not_wanted_is_exit_78_and_says_so() {
     let server = guarded(Guard::default().login());
-    refused(&server, &program(&server, &login("other")), 78, &["the server refuses the login of `writer`: wrong password (code 65)"]);
+    refused(
+        &server,
+        &program(&server, &login("other")),
+        78,
+        &["the server refuses the login of `writer`: wrong password (code 65)"],
+    );
     let stranger = format!(", user: stranger, password: '{PASSWORD}'");
-    refused(&server, &program(&server, &stranger), 78, &["the server refuses the login of `stranger`: unknown user (code 60)"]);
+    refused(
+        &server,
+        &program(&server, &stranger),
+        78,
+        &["the server refuses the login of `stranger`: unknown user (code 60)"],
+    );
     refused(&server, &program(&server, ""), 78, &["the server wants a login", "`aerospike.user`"]);
     refused(
         &server,
@@ -205,7 +258,11 @@ fn a_login_goes_over_tls_and_a_password_of_a_directory_over_nothing_else() {
         &["wrong password"],
     );
     let ended = program(&server, &format!("{password}, auth-mode: external")).run(&["check"]);
-    assert!(ended.code == Some(78) && ended.stderr.contains("aerospike.auth-mode: `external` needs"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(78) && ended.stderr.contains("aerospike.auth-mode: `external` needs"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -223,7 +280,11 @@ fn a_password_that_everybody_can_read_is_a_warning() {
             }
             let ended = program.run(&["check"]);
             assert_eq!(ended.stderr.contains("WARN"), warned, "{}", ended.stderr);
-            assert!(!warned || ended.stderr.replace("x-msrv.yml:", "/x-msrv.yml:").contains(words), "{}", ended.stderr);
+            assert!(
+                !warned || ended.stderr.replace("x-msrv.yml:", "/x-msrv.yml:").contains(words),
+                "{}",
+                ended.stderr
+            );
         }
     }
 }

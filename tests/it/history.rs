@@ -1,4 +1,5 @@
-//! What runs leave behind for people: the history and the metrics. Nothing that is wrong with them may cost a run its messages, or its time.
+//! What runs leave behind for people: the history and the metrics. Nothing that is wrong with them may cost a
+//! run its messages, or its time.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,8 @@ use crate::support::{
     project,
 };
 
-const EMBEDDED: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 10\n";
+const EMBEDDED: &str =
+    "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 10\n";
 
 fn with(more: &str) -> Program {
     Program::new(&format!("{EMBEDDED}{more}"))
@@ -26,8 +28,12 @@ fn with(more: &str) -> Program {
 /// Stop reason, exit code, messages stored and error of each run in the history.
 fn runs(program: &Program) -> Vec<(String, i64, i64, Option<String>)> {
     let history = Connection::open(program.path("history.db")).expect("a history");
-    let mut statement = history.prepare("SELECT stop_reason, exit_code, stored, error FROM runs ORDER BY id").expect("its table");
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).expect("rows");
+    let mut statement = history
+        .prepare("SELECT stop_reason, exit_code, stored, error FROM runs ORDER BY id")
+        .expect("its table");
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .expect("rows");
     rows.map(|row| row.expect("a row")).collect()
 }
 
@@ -41,14 +47,22 @@ fn send(program: &Program, count: usize) {
 fn metrics(program: &Program) -> BTreeMap<String, f64> {
     let text = std::fs::read_to_string(program.path("x.prom")).expect("the metrics");
     let mut promtool = Command::new(project().join("test/promtool"));
-    let promtool = promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let promtool = promtool
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut check = promtool.spawn().expect("a shell script");
     check.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
     let said = check.wait_with_output().expect("it ends");
     assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples
-        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).expect("a sample"))
+        .map(|line| {
+            line.rsplit_once(' ')
+                .map(|(name, value)| (name.to_owned(), value.parse().expect("a number")))
+                .expect("a sample")
+        })
         .collect()
 }
 
@@ -62,7 +76,10 @@ fn each_run_is_a_row_those_that_fail_as_well() {
     assert_eq!(program.run(&["--timeout", "1s"]).code, Some(0));
     program.write("x-msrv.yml", &format!("{EMBEDDED}schema: schema.json\n"));
     assert_eq!(program.run(&[]).code, Some(78));
-    let nsq = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n", nobody());
+    let nsq = format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
+        nobody()
+    );
     program.write("x-msrv.yml", &nsq);
     assert_eq!(program.run(&[]).code, Some(69));
     let runs = runs(&program);
@@ -71,16 +88,25 @@ fn each_run_is_a_row_those_that_fail_as_well() {
     let failed = |run: &(String, i64, i64, Option<String>), code, words: &str| {
         run.0 == "failed" && run.1 == code && run.3.as_ref().is_some_and(|error| error.contains(words))
     };
-    assert!(failed(&runs[3], 78, "schema.json as JSON") && failed(&runs[4], 69, "cannot reach nsqd at"), "{runs:?}");
+    assert!(
+        failed(&runs[3], 78, "schema.json as JSON") && failed(&runs[4], 69, "cannot reach nsqd at"),
+        "{runs:?}"
+    );
     assert_eq!(runs.len(), 5);
 }
 
-/// A run that waited for its history would be as slow as whoever reads it, and one that failed for it would stop the queue.
+/// A run that waited for its history would be as slow as whoever reads it, and one that failed for it would
+/// stop the queue.
 #[test]
 fn a_history_that_cannot_be_written_is_a_warning_and_the_run_goes_on() {
     let is_a_run = |ended: &Ended, program: &Program| {
         assert_eq!((ended.code, ended.report()["stored"].as_u64()), (Some(0), Some(3)), "{}", ended.stderr);
-        assert!(ended.stderr.contains("WARN  the run is not in the history") && ended.stderr.contains("history.db"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("WARN  the run is not in the history")
+                && ended.stderr.contains("history.db"),
+            "{}",
+            ended.stderr
+        );
         assert_eq!(program.rows("s").len(), 3);
     };
     let run = |program: &Program| program.run(&["run", "--report", "json"]);
@@ -116,10 +142,19 @@ fn the_first_cause_of_a_run_that_did_not_do_all_is_in_the_history_in_words() {
     let ended = program.run(&["run", "--report", "json"]);
     assert_eq!(ended.code, Some(75), "{}", ended.stderr);
     let cause = format!("cannot keep dead letters in {}: ", program.path("folder").display());
-    assert!(ended.report()["cause"].as_str().is_some_and(|text| text.starts_with(&cause)), "{}", ended.stdout);
+    assert!(
+        ended.report()["cause"].as_str().is_some_and(|text| text.starts_with(&cause)),
+        "{}",
+        ended.stdout
+    );
     let status = program.run(&["status"]);
-    assert!(status.code == Some(1) && status.stdout.contains(&format!("the last run ended with 75: {cause}")), "{}", status.stdout);
-    let line: serde_json::Value = serde_json::from_str(&program.run(&["history", "--json"]).stdout).expect("one run");
+    assert!(
+        status.code == Some(1) && status.stdout.contains(&format!("the last run ended with 75: {cause}")),
+        "{}",
+        status.stdout
+    );
+    let line: serde_json::Value =
+        serde_json::from_str(&program.run(&["history", "--json"]).stdout).expect("one run");
     assert!(line["error"].as_str().is_some_and(|text| text.starts_with(&cause)), "{line}");
     assert!(program.run(&["history", "--html", "-"]).stdout.contains("cannot keep dead letters in "));
     let well = with("");
@@ -137,9 +172,14 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     program.drain(&[]);
     let second = metrics(&program);
     let stored = r#"x_msrv_messages_total{pipeline="x-msrv",outcome="stored",reason=""}"#;
-    let rejected = |reason| format!(r#"x_msrv_messages_total{{pipeline="x-msrv",outcome="rejected",reason="{reason}"}}"#);
+    let rejected = |reason| {
+        format!(r#"x_msrv_messages_total{{pipeline="x-msrv",outcome="rejected",reason="{reason}"}}"#)
+    };
     assert_eq!((first[stored], second[stored]), (10.0, 12.0));
-    assert_eq!((first[&rejected("not-json")], second[&rejected("not-json")], second[&rejected("not-object")]), (0.0, 1.0, 1.0));
+    assert_eq!(
+        (first[&rejected("not-json")], second[&rejected("not-json")], second[&rejected("not-object")]),
+        (0.0, 1.0, 1.0)
+    );
     let is = |name: &str, labels: &str, value: f64| {
         let name = format!("{name}{{pipeline=\"x-msrv\"{labels}}}");
         assert_eq!(second.get(&name), Some(&value), "{name}");
@@ -164,16 +204,30 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     assert_eq!(program.run(&[]).code, Some(78));
     let third = metrics(&program);
     let last = |name: &str| third[&format!("{name}{{pipeline=\"x-msrv\"}}")];
-    assert_eq!((last("x_msrv_last_run_success"), last("x_msrv_last_run_exit_code")), (0.0, 78.0), "a run that fails tells it as well");
     assert_eq!(
-        (third[stored].to_string(), third[r#"x_msrv_failed_runs_total{pipeline="x-msrv",exit_code="78"}"#].to_string()),
+        (last("x_msrv_last_run_success"), last("x_msrv_last_run_exit_code")),
+        (0.0, 78.0),
+        "a run that fails tells it as well"
+    );
+    assert_eq!(
+        (
+            third[stored].to_string(),
+            third[r#"x_msrv_failed_runs_total{pipeline="x-msrv",exit_code="78"}"#].to_string()
+        ),
         ("12".to_owned(), "1".to_owned())
     );
-    let left = std::fs::read_dir(program.path("")).expect("the folder").map(|entry| entry.expect("an entry").file_name());
-    assert_eq!(left.filter(|name| name.to_string_lossy().contains("prom")).count(), 1, "no file beside it is left over");
+    let left = std::fs::read_dir(program.path(""))
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name());
+    assert_eq!(
+        left.filter(|name| name.to_string_lossy().contains("prom")).count(),
+        1,
+        "no file beside it is left over"
+    );
 }
 
-/// After a power failure the totals lack the last runs; a counter that goes back to anything but 0 is counted twice.
+/// After a power failure the totals lack the last runs; a counter that goes back to anything but 0 is counted
+/// twice.
 #[test]
 fn counters_begin_anew_with_the_machine() {
     let program = with("metrics: {textfile: x.prom}\n");
@@ -194,7 +248,12 @@ fn metrics_that_cannot_be_written_are_a_warning() {
     send(&program, 3);
     let ended = program.run(&["run", "--report", "json"]);
     assert_eq!((ended.code, ended.report()["stored"].as_u64()), (Some(0), Some(3)));
-    assert!(ended.stderr.contains("WARN  the metrics are not written") && ended.stderr.contains("nonesuch/x.prom"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("WARN  the metrics are not written")
+            && ended.stderr.contains("nonesuch/x.prom"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(runs(&program).len(), 1);
 }
 
@@ -204,7 +263,10 @@ fn a_history_that_is_not_wanted_leaves_no_file() {
     program.drain(&[]);
     assert!(!program.path("history.db").exists());
     for (more, words) in [
-        ("history: false\nmetrics: {textfile: x.prom}\n", "metrics.textfile: counters that survive runs are kept in the history"),
+        (
+            "history: false\nmetrics: {textfile: x.prom}\n",
+            "metrics.textfile: counters that survive runs are kept in the history",
+        ),
         ("metrics: {textfile: x.txt}\n", "`x.txt` does not end in .prom"),
         ("history: {max-runs: 0}\n", "history.max-runs: 0 is not allowed"),
         ("history:\n", "history: "),
@@ -232,7 +294,8 @@ fn the_depth_of_the_queue_is_known_where_nsqd_has_its_statistics_beside() {
     assert_eq!(depths(), (Some(10), Some(0)), "empty is empty, and needs no question");
 }
 
-/// The run after an outage found nothing to take and said that nothing was left, while everything waited for its time.
+/// The run after an outage found nothing to take and said that nothing was left, while everything waited for
+/// its time.
 #[test]
 fn what_is_put_off_is_left() {
     let nsqd = Nsqd::with_statistics_beside(&[]);
@@ -243,7 +306,8 @@ fn what_is_put_off_is_left() {
     ));
     nsqd.publish_late("t", Duration::from_secs(600), (0..5).map(|number| format!("{{\"n\":{number}}}")));
     let report = program.drain(&[]);
-    let depths = |report: &serde_json::Value| (report["depth-before"].as_u64(), report["depth-after"].as_u64());
+    let depths =
+        |report: &serde_json::Value| (report["depth-before"].as_u64(), report["depth-after"].as_u64());
     assert_eq!((report["stop-reason"].as_str(), depths(&report)), (Some("queue-empty"), (Some(5), Some(5))));
     assert_eq!(metrics(&program).get("x_msrv_last_run_queue_depth_after{pipeline=\"x-msrv\"}"), Some(&5.0));
     let status = program.run(&["status"]);
@@ -262,7 +326,11 @@ fn the_history_is_for_the_service_and_its_group_only() {
     let program = with("");
     program.drain(&[]);
     for name in ["history.db", "history.db-wal"] {
-        assert_eq!(program.path(name).metadata().expect("a file").permissions(), Permissions::from_mode(0o100_640), "{name}");
+        assert_eq!(
+            program.path(name).metadata().expect("a file").permissions(),
+            Permissions::from_mode(0o100_640),
+            "{name}"
+        );
     }
 }
 
@@ -280,21 +348,37 @@ fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
     (0..3).for_each(|_| drop(program.drain(&[])));
     let (code, line, ended) = first_line(&program, &[]);
     assert_eq!((code, line.as_str()), (0, "x-msrv: ok"), "{}", ended.stdout);
-    for words in ["limit-reached, 10 received: 10 stored in ", "4 messages left, ", "drained in ", "3 runs; 30 received: 30 stored\n"] {
+    for words in [
+        "limit-reached, 10 received: 10 stored in ",
+        "4 messages left, ",
+        "drained in ",
+        "3 runs; 30 received: 30 stored\n",
+    ] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }
     let (code, line, _) = first_line(&program, &["--warning", "backlog=3"]);
     assert_eq!((code, line.as_str()), (1, "x-msrv: warning: 4 messages wait (3 are allowed)"));
     let (code, line, _) = first_line(&program, &["--warning", "backlog=1", "--critical", "backlog=3"]);
-    assert_eq!((code, line.as_str()), (2, "x-msrv: critical: 4 messages wait (3 are allowed)"), "the worst comes first");
+    assert_eq!(
+        (code, line.as_str()),
+        (2, "x-msrv: critical: 4 messages wait (3 are allowed)"),
+        "the worst comes first"
+    );
     program.drain(&[]);
     let (code, _, ended) = first_line(&program, &["--critical", "rejected=2%"]);
     assert_eq!(code, 2, "{}", ended.stdout);
-    assert!(ended.stdout.contains("  rejected   1 not-object, the newest: a JSON object is wanted, "), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("  rejected   1 not-object, the newest: a JSON object is wanted, "),
+        "{}",
+        ended.stdout
+    );
     program.write("x-msrv.yml", &format!("{EMBEDDED}schema: nonesuch.json\n"));
     assert_eq!(program.run(&[]).code, Some(78));
     let (code, line, _) = first_line(&program, &[]);
-    assert!(code == 1 && line.starts_with("x-msrv: warning: the last run ended with 78: cannot read the schema"), "{line}");
+    assert!(
+        code == 1 && line.starts_with("x-msrv: warning: the last run ended with 78: cannot read the schema"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -304,9 +388,18 @@ fn status_for_programs_is_one_json_object() {
     program.drain(&[]);
     let ended = program.run(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
-    assert_eq!((status["state"].as_str(), status["name"].as_str(), ended.code), (Some("ok"), Some("x-msrv"), Some(0)));
-    assert_eq!((status["last-run"]["stored"].as_u64(), status["last-run"]["depth-after"].as_u64()), (Some(10), Some(2)));
-    assert_eq!((status["lately"]["runs"].as_u64(), status["lately"]["received"].as_u64()), (Some(1), Some(10)));
+    assert_eq!(
+        (status["state"].as_str(), status["name"].as_str(), ended.code),
+        (Some("ok"), Some("x-msrv"), Some(0))
+    );
+    assert_eq!(
+        (status["last-run"]["stored"].as_u64(), status["last-run"]["depth-after"].as_u64()),
+        (Some(10), Some(2))
+    );
+    assert_eq!(
+        (status["lately"]["runs"].as_u64(), status["lately"]["received"].as_u64()),
+        (Some(1), Some(10))
+    );
     assert_eq!(status["problems"], serde_json::json!([]));
 }
 
@@ -319,13 +412,19 @@ fn status_tells_a_run_of_five_hours_ago_as_the_last_and_none_of_the_last_hour() 
     let history = Connection::open(program.path("history.db")).expect("a history");
     history.execute_batch("UPDATE runs SET started_at = started_at - 5 * 3600 * 1000").expect("written");
     let ended = program.run(&["status"]);
-    for words in
-        ["  last run   5 h ago: limit-reached, 10 received: 10 stored in ", "  backlog    nothing left 5 h ago\n", "  last 1 h   no run\n"]
-    {
+    for words in [
+        "  last run   5 h ago: limit-reached, 10 received: 10 stored in ",
+        "  backlog    nothing left 5 h ago\n",
+        "  last 1 h   no run\n",
+    ] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }
-    let status: serde_json::Value = serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
-    assert_eq!((status["last-run"]["stored"].as_u64(), status["lately"]["runs"].as_u64()), (Some(10), Some(0)));
+    let status: serde_json::Value =
+        serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
+    assert_eq!(
+        (status["last-run"]["stored"].as_u64(), status["lately"]["runs"].as_u64()),
+        (Some(10), Some(0))
+    );
 }
 
 /// For a monitoring plugin 2 is critical, and whatever keeps it from knowing is 3.
@@ -333,9 +432,15 @@ fn status_tells_a_run_of_five_hours_ago_as_the_last_and_none_of_the_last_hour() 
 fn whatever_is_wrong_with_the_question_is_unknown_for_status_only() {
     let program = with("history: false\n");
     assert_eq!((program.run(&["status"]).code, program.run(&["history"]).code), (Some(3), Some(78)));
-    assert_eq!((program.run(&["status", "--nonesuch"]).code, program.run(&["history", "--nonesuch"]).code), (Some(3), Some(2)));
+    assert_eq!(
+        (program.run(&["status", "--nonesuch"]).code, program.run(&["history", "--nonesuch"]).code),
+        (Some(3), Some(2))
+    );
     assert_eq!(program.run(&["status", "--warning", "load=3"]).code, Some(3));
-    assert_eq!((program.bare(&["status", "nonesuch"]).code, program.bare(&["status", "--help"]).code), (Some(3), Some(0)));
+    assert_eq!(
+        (program.bare(&["status", "nonesuch"]).code, program.bare(&["status", "--help"]).code),
+        (Some(3), Some(0))
+    );
     let program = with("");
     program.write("history.db", "these are notes");
     let ended = program.run(&["status"]);
@@ -347,11 +452,18 @@ fn whatever_is_wrong_with_the_question_is_unknown_for_status_only() {
 fn the_history_is_a_table_with_sparklines_or_json() {
     let program = with("");
     let ended = program.run(&["history"]);
-    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", "no run began in the last 1 d\n"));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (Some(0), "", "no run began in the last 1 d\n")
+    );
     send(&program, 25);
     (0..4).for_each(|_| drop(program.drain(&[])));
-    let lines: Vec<serde_json::Value> =
-        program.run(&["history", "--json"]).stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<serde_json::Value> = program
+        .run(&["history", "--json"])
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     let received: Vec<_> = lines.iter().map(|line| line["received"].as_u64().expect("a number")).collect();
     assert_eq!(received, [10, 10, 5, 0]);
     let last = lines[3]["started"].as_str().expect("a time");
@@ -367,14 +479,22 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     assert_eq!(std::fs::read_to_string(program.path("x-msrv.yml")).expect("still there"), configuration);
     let ended = program.run(&["history", "--since", "2999-01-01"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("that time has not come yet"), "{}", ended.stderr);
-    assert_eq!(program.run(&["history", "--json", "--since", last]).stdout.lines().count(), 1, "a moment counts as well: {last}");
+    assert_eq!(
+        program.run(&["history", "--json", "--since", last]).stdout.lines().count(),
+        1,
+        "a moment counts as well: {last}"
+    );
     let table = program.run(&["history", "--since", "1h"]).stdout;
     assert!(
-        table.starts_with("received  ") && table.contains("  up to ") && table.contains("\nwaiting   ") && !table.contains('\x1b'),
+        table.starts_with("received  ")
+            && table.contains("  up to ")
+            && table.contains("\nwaiting   ")
+            && !table.contains('\x1b'),
         "{table}"
     );
     let rows = table.lines().skip_while(|line| !line.starts_with("from (UTC)")).skip(1);
     let columns: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
-    let sum = |column: usize| columns.iter().map(|row| row[column].parse::<u64>().expect("a number")).sum::<u64>();
+    let sum =
+        |column: usize| columns.iter().map(|row| row[column].parse::<u64>().expect("a number")).sum::<u64>();
     assert_eq!((sum(2), sum(3), sum(4), sum(5)), (4, 0, 25, 25), "runs, failed, received, stored: {table}");
 }

@@ -27,7 +27,8 @@ fn has(lines: &[String], wanted: &[&str]) {
 
 /// What is in the folder, hidden files as well, but for what a configuration brings about.
 fn names(scene: &Program) -> Vec<String> {
-    let names = std::fs::read_dir(scene.path("")).expect("a folder").map(|file| file.expect("a file").file_name());
+    let names =
+        std::fs::read_dir(scene.path("")).expect("a folder").map(|file| file.expect("a file").file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());
     let mut names: Vec<_> = names.filter(|name| name != "x-msrv.yml" && name.contains(".yml")).collect();
     names.sort();
@@ -37,29 +38,94 @@ fn names(scene: &Program) -> Vec<String> {
 #[test]
 fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
     let (scene, nsqd) = (Program::new(""), Nsqd::start());
-    let ended = scene.bare(&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite", "--period", "5m", "--max-messages", "7"]);
+    let ended = scene.bare(&[
+        "init",
+        "-c",
+        "a.yml",
+        "--queue",
+        "embedded",
+        "--store",
+        "sqlite",
+        "--period",
+        "5m",
+        "--max-messages",
+        "7",
+    ]);
     let said = ended.stderr.as_str();
-    assert!(ended.code == Some(0) && said.starts_with("written: a.yml\n") && said.ends_with("\nnext:    x-msrv -c a.yml\n"), "{said}");
-    assert!(said.lines().filter(|line| !line.contains("the embedded queue does not exist")).count() == 2, "{said}");
+    assert!(
+        ended.code == Some(0)
+            && said.starts_with("written: a.yml\n")
+            && said.ends_with("\nnext:    x-msrv -c a.yml\n"),
+        "{said}"
+    );
+    assert!(
+        said.lines().filter(|line| !line.contains("the embedded queue does not exist")).count() == 2,
+        "{said}"
+    );
     assert_eq!(ended.stdout, "# queue, store and dead letter answer\n");
     has(&in_force(&scene, "a.yml"), &["max-messages: 7", "period: 5m", "sqlite.set: messages"]);
-    let ended =
-        scene.bare(&["init", "-c", "b.yml", "--nsqd", &nsqd.tcp.to_string(), "--topic", "orders", "--store", "sqlite", "--set", "a \"b\""]);
-    assert_eq!(ended.code, Some(78), "a table cannot have such a name, and nothing is written: {}", ended.stderr);
+    let ended = scene.bare(&[
+        "init",
+        "-c",
+        "b.yml",
+        "--nsqd",
+        &nsqd.tcp.to_string(),
+        "--topic",
+        "orders",
+        "--store",
+        "sqlite",
+        "--set",
+        "a \"b\"",
+    ]);
+    assert_eq!(
+        ended.code,
+        Some(78),
+        "a table cannot have such a name, and nothing is written: {}",
+        ended.stderr
+    );
     assert_eq!(names(&scene), ["a.yml"], "nothing is left of it");
     scene.write("b.new.yml", "# mine\n");
-    let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", &nsqd.tcp.to_string(), "--topic", "orders", "--store", "sqlite"]);
+    let ended = scene.bare(&[
+        "init",
+        "-c",
+        "b.yml",
+        "--nsqd",
+        &nsqd.tcp.to_string(),
+        "--topic",
+        "orders",
+        "--store",
+        "sqlite",
+    ]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(std::fs::read_to_string(scene.path("b.new.yml")).expect("it is somebody's"), "# mine\n");
     let address = format!("nsq.nsqd-tcp-address: [{}]", nsqd.tcp);
     has(
         &in_force(&scene, "b.yml"),
-        &[&address, "nsq.topic: orders", "nsq.channel: x-msrv-b", "nsq.max-in-flight: 1000", "sqlite.set: orders"],
+        &[
+            &address,
+            "nsq.topic: orders",
+            "nsq.channel: x-msrv-b",
+            "nsq.max-in-flight: 1000",
+            "sqlite.set: orders",
+        ],
     );
     // What does not answer is told, and the file is there to be looked at.
-    let ended = scene.bare(&["init", "-c", "c.yml", "--lookupd", "h:4161, i:4161", "--topic", "t", "--aerospike", &nobody().to_string()]);
+    let ended = scene.bare(&[
+        "init",
+        "-c",
+        "c.yml",
+        "--lookupd",
+        "h:4161, i:4161",
+        "--topic",
+        "t",
+        "--aerospike",
+        &nobody().to_string(),
+    ]);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-    has(&in_force(&scene, "c.yml"), &["nsq.lookupd-http-address: [h:4161, i:4161]", "aerospike.namespace: test", "aerospike.set: t"]);
+    has(
+        &in_force(&scene, "c.yml"),
+        &["nsq.lookupd-http-address: [h:4161, i:4161]", "aerospike.namespace: test", "aerospike.set: t"],
+    );
 }
 
 /// Whoever said `--namespace prod` found records in a file, and was not told.
@@ -78,7 +144,10 @@ fn what_is_said_of_another_kind_or_can_t_be_guessed_is_refused() {
         (&[&embedded, &["--aerospike", "h:1"]], "--aerospike: is of no use with --store sqlite"),
         (&[&nsq, &[&longest]], "--set: is needed, for the topic's name can't be taken: `tttt"),
         (&[&nsq, &[&longest], &sqlite], "--set: is needed, for the topic's name can't be taken: `tttt"),
-        (&[&nsq, &[a_table_of_sqlite_s], &sqlite], "--set: is needed, for the topic's name can't be taken: `sqlite_a`"),
+        (
+            &[&nsq, &[a_table_of_sqlite_s], &sqlite],
+            "--set: is needed, for the topic's name can't be taken: `sqlite_a`",
+        ),
     ];
     for (arguments, fault) in table {
         let ended = scene.bare(&[&["init", "-c", "a.yml"], &*arguments.concat()].concat());
@@ -86,7 +155,17 @@ fn what_is_said_of_another_kind_or_can_t_be_guessed_is_refused() {
         assert_eq!(names(&scene), Vec::<String>::new());
     }
     let nowhere = nobody().to_string();
-    let ended = scene.bare(&["init", "-c", "a.yml", "--nsqd", &nowhere, "--topic", "o#ephemeral", "--store", "sqlite"]);
+    let ended = scene.bare(&[
+        "init",
+        "-c",
+        "a.yml",
+        "--nsqd",
+        &nowhere,
+        "--topic",
+        "o#ephemeral",
+        "--store",
+        "sqlite",
+    ]);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
     has(&in_force(&scene, "a.yml"), &["nsq.topic: o#ephemeral", "sqlite.set: o"]);
 }
@@ -97,7 +176,9 @@ fn every_key_of_the_shipped_configuration_stands_in_it_with_its_comment() {
     scene.bare(&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"]);
     let written = std::fs::read_to_string(scene.path("a.yml")).expect("text");
     let shipped = std::fs::read_to_string(crate::support::project().join("etc/x-msrv.yml")).expect("text");
-    for comment in shipped.lines().filter(|line| line.trim_start().starts_with("# ") && !line.starts_with("#  ")) {
+    for comment in
+        shipped.lines().filter(|line| line.trim_start().starts_with("# ") && !line.starts_with("#  "))
+    {
         assert!(written.lines().any(|line| line == comment), "{comment}");
     }
 }
@@ -106,29 +187,47 @@ fn every_key_of_the_shipped_configuration_stands_in_it_with_its_comment() {
 fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
     let scene = Program::new("");
     scene.write("a.toml", "# mine\n");
-    let init = |more: &[&str]| scene.bare(&[&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"], more].concat());
+    let init = |more: &[&str]| {
+        scene.bare(&[&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"], more].concat())
+    };
     let ended = init(&[]);
     assert!(ended.code == Some(66) && ended.stderr.contains("a.toml is there already"), "{}", ended.stderr);
     std::fs::rename(scene.path("a.toml"), scene.path("a.yml")).expect("renamed");
     assert_eq!(init(&[]).code, Some(66));
     let ended = init(&["--force"]);
-    assert!(ended.code == Some(0) && ended.stderr.contains("what was there is now a.yml.old"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(0) && ended.stderr.contains("what was there is now a.yml.old"),
+        "{}",
+        ended.stderr
+    );
     assert!(init(&["--force", "--period", "5m"]).stderr.contains("what was there is now a.yml.old.1"));
     assert_eq!(std::fs::read_to_string(scene.path("a.yml.old")).expect("kept"), "# mine\n");
     std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("c.yml")).expect("copied");
     let ended = scene.bare(&["init", "-c", "c.yml", "--queue", "embedded", "--store", "sqlite"]);
-    assert!(ended.code == Some(0) && !scene.path("c.yml.old").exists(), "nobody has changed what was shipped: {}", ended.stderr);
+    assert!(
+        ended.code == Some(0) && !scene.path("c.yml.old").exists(),
+        "nobody has changed what was shipped: {}",
+        ended.stderr
+    );
     std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("d.yml")).expect("copied");
     std::os::unix::fs::symlink("d.yml", scene.path("e.yml")).expect("a link");
     assert!(Command::new("mkfifo").arg(scene.path("f.yml")).status().expect("every system has it").success());
     for name in ["d.yaml", "e.yml", "f.yml"] {
         let ended = scene.bare(&["init", "-c", name, "--queue", "embedded", "--store", "sqlite"]);
-        assert!(ended.code == Some(66) && ended.stderr.contains("is there already"), "{name}: {}", ended.stderr);
+        assert!(
+            ended.code == Some(66) && ended.stderr.contains("is there already"),
+            "{name}: {}",
+            ended.stderr
+        );
     }
     let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", "queue:4150"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("--topic is needed"), "{}", ended.stderr);
     let ended = scene.bare(&["init", "-c", "nonesuch/b.yml", "--queue", "embedded", "--store", "sqlite"]);
-    assert!(ended.code == Some(66) && ended.stderr.contains("cannot write nonesuch/b.yml: "), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(66) && ended.stderr.contains("cannot write nonesuch/b.yml: "),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -156,5 +255,8 @@ fn on_a_terminal_a_wrong_answer_is_told_and_asked_for_again() {
     ] {
         assert!(shown.contains(fault), "{fault}: {shown}");
     }
-    has(&in_force(&scene, "a.yml"), &["nsq.topic: t", "nsq.channel: x-msrv-a", "max-messages: 5", "period: 1m", "sqlite.set: t"]);
+    has(
+        &in_force(&scene, "a.yml"),
+        &["nsq.topic: t", "nsq.channel: x-msrv-a", "max-messages: 5", "period: 1m", "sqlite.set: t"],
+    );
 }

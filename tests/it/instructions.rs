@@ -1,4 +1,5 @@
-//! How many instructions a run takes. Seconds on a shared machine say little; instructions are the same each time, to a few in a thousand.
+//! How many instructions a run takes. Seconds on a shared machine say little; instructions are the same each
+//! time, to a few in a thousand.
 
 use crate::support::{
     aerospike::StandIn,
@@ -11,7 +12,8 @@ use crate::support::{
 /// What a message may take, in percent of what it took when `benches/instructions` was written.
 const MOST: u64 = 110;
 
-/// From nsqd into Aerospike's stand-in, by the program that `X_MSRV_TEST_PROGRAM` names, which has to be a release build.
+/// From nsqd into Aerospike's stand-in, by the program that `X_MSRV_TEST_PROGRAM` names, which has to be a
+/// release build.
 #[test]
 #[ignore = "it is about the release build, and needs valgrind: test/instructions runs it"]
 fn a_message_takes_no_more_instructions_than_it_did() {
@@ -27,13 +29,26 @@ fn a_message_takes_no_more_instructions_than_it_did() {
     ));
     let ended = configured.run_by(
         "valgrind",
-        &["--tool=callgrind", "--callgrind-out-file=/dev/null", &program(), "run", "-c", "x-msrv.yml", "--report", "json"],
+        &[
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            &program(),
+            "run",
+            "-c",
+            "x-msrv.yml",
+            "--report",
+            "json",
+        ],
     );
     assert_eq!((ended.code, &ended.report()["stored"]), (Some(0), &MESSAGES.into()), "{ended:?}");
-    let collected = ended.stderr.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<u64>().ok());
+    let collected =
+        ended.stderr.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<u64>().ok());
     let each = collected.expect("callgrind counts") / MESSAGES;
     let file = project().join("benches/instructions");
     let before: u64 = std::fs::read_to_string(&file).expect("a figure").trim().parse().expect("a number");
     println!("{each} instructions a message, {before} when benches/instructions was written");
-    assert!(each * 100 <= before * MOST, "{each} instructions a message, {before} before: mend it, or write the new figure and its reason");
+    assert!(
+        each * 100 <= before * MOST,
+        "{each} instructions a message, {before} before: mend it, or write the new figure and its reason"
+    );
 }

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::support::program::{Ended, Program};
 
-const CONFIGURATION: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nlog: {format: json, level: debug}\n";
+const CONFIGURATION: &str =
+    "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nlog: {format: json, level: debug}\n";
 
 /// Each line on standard error, which has to be an object with a time, a level and a message.
 #[track_caller]
@@ -12,9 +13,17 @@ fn lines(ended: &Ended) -> Vec<Value> {
     let line = |line: &str| -> Value {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(object["time"].as_str().is_some_and(|time| humantime::parse_rfc3339(time).is_ok()), "{line}");
-        assert!(matches!(object["level"].as_str(), Some("error" | "warn" | "info" | "debug")) && object["message"].is_string(), "{line}");
         assert!(
-            object.as_object().expect("an object").keys().all(|key| ["time", "level", "message", "fields"].contains(&&**key)),
+            matches!(object["level"].as_str(), Some("error" | "warn" | "info" | "debug"))
+                && object["message"].is_string(),
+            "{line}"
+        );
+        assert!(
+            object
+                .as_object()
+                .expect("an object")
+                .keys()
+                .all(|key| ["time", "level", "message", "fields"].contains(&&**key)),
             "{line}"
         );
         object
@@ -38,8 +47,14 @@ fn every_line_is_an_object_whatever_a_command_has_to_tell() {
         (&"info".into(), Some(3), Some("queue-empty"))
     );
     let rejected: Vec<_> = run.iter().filter(|line| line["message"] == "message rejected").collect();
-    assert_eq!(rejected.iter().map(|line| line["fields"]["reason"].as_str()).collect::<Vec<_>>(), [Some("not-json"), Some("not-object")]);
-    assert!(rejected.iter().all(|line| line["level"] == "warn" && line["fields"]["attempts"] == 1), "{rejected:?}");
+    assert_eq!(
+        rejected.iter().map(|line| line["fields"]["reason"].as_str()).collect::<Vec<_>>(),
+        [Some("not-json"), Some("not-object")]
+    );
+    assert!(
+        rejected.iter().all(|line| line["level"] == "warn" && line["fields"]["attempts"] == 1),
+        "{rejected:?}"
+    );
 
     let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
     store.execute_batch("DROP TABLE s; CREATE TABLE s (other)").expect("another table");
@@ -54,7 +69,11 @@ fn every_line_is_an_object_whatever_a_command_has_to_tell() {
 fn it_is_for_standard_error_and_the_configuration_says_so() {
     let program = Program::new(&CONFIGURATION.replace("format: json", "format: json, target: syslog"));
     let ended = program.run(&["check"]);
-    assert!(ended.code == Some(78) && ended.stderr.contains("log.format: `json` is for standard error"), "{ended:?}");
-    let program = Program::new(&CONFIGURATION.replace("format: json, ", "")).env("X_MSRV__LOG__FORMAT", "json");
+    assert!(
+        ended.code == Some(78) && ended.stderr.contains("log.format: `json` is for standard error"),
+        "{ended:?}"
+    );
+    let program =
+        Program::new(&CONFIGURATION.replace("format: json, ", "")).env("X_MSRV__LOG__FORMAT", "json");
     assert!(lines(&program.run(&["run"])).iter().any(|line| line["message"] == "run finished"));
 }

@@ -1,4 +1,5 @@
-//! Everything that needs more than one module: contracts of the traits, the run, the command line, real servers.
+//! Everything that needs more than one module: contracts of the traits, the run, the command line, real
+//! servers.
 
 mod aerospike;
 mod bodies;

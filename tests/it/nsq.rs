@@ -24,8 +24,9 @@ fn bodies(numbers: std::ops::Range<u64>) -> impl Iterator<Item = String> {
     numbers.map(|number| format!("{{\"n\":{number},\"text\":\"{}\"}}", "x".repeat(100)))
 }
 
-/// A configuration that drains the topic `t` of these nsqd into the table `s` of `store.db`. Most of these tests are not about how soon a queue
-/// counts as empty, and machines that run tests are busy, so it takes its time.
+/// A configuration that drains the topic `t` of these nsqd into the table `s` of `store.db`. Most of these
+/// tests are not about how soon a queue counts as empty, and machines that run tests are busy, so it takes
+/// its time.
 fn program(nsqd: &[&Nsqd], more: &str) -> Program {
     let addresses: Vec<_> = nsqd.iter().map(|nsqd| format!("'{}'", nsqd.tcp)).collect();
     Program::new(&format!(
@@ -38,7 +39,8 @@ fn program(nsqd: &[&Nsqd], more: &str) -> Program {
 #[track_caller]
 fn stored(program: &Program) -> BTreeSet<u64> {
     let rows = program.rows("s");
-    let numbers: BTreeSet<u64> = rows.iter().map(|(_, document)| document["n"].as_u64().expect("a number")).collect();
+    let numbers: BTreeSet<u64> =
+        rows.iter().map(|(_, document)| document["n"].as_u64().expect("a number")).collect();
     assert_eq!(numbers.len(), rows.len(), "no document is stored twice");
     numbers
 }
@@ -55,7 +57,11 @@ fn exactly_n_are_stored_and_the_rest_is_left_as_it_was() {
             let program = program(&[&nsqd], &format!(", max-in-flight: {max_in_flight}, max-messages: {n}"));
             let report = program.drain(&[]);
             let context = format!("N = {n}, max-in-flight = {max_in_flight}: {report}");
-            assert_eq!((report["stop-reason"].as_str(), report["stored"].as_u64()), (Some("limit-reached"), Some(n)), "{context}");
+            assert_eq!(
+                (report["stop-reason"].as_str(), report["stored"].as_u64()),
+                (Some("limit-reached"), Some(n)),
+                "{context}"
+            );
             assert_eq!(stored(&program).len() as u64, n, "{context}");
             assert_eq!(nsqd.depths("t"), Depths { waiting: 5, ..NOTHING_LEFT }, "{context}");
         }
@@ -67,7 +73,8 @@ fn runs_of_n_drain_a_queue_completely_and_each_message_once() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..1_003));
     let program = program(&[&nsqd], ", max-in-flight: 30, max-messages: 100");
-    let totals: Vec<_> = std::iter::repeat_with(|| program.drain(&[])["stored"].as_u64().expect("a count")).take(11).collect();
+    let totals: Vec<_> =
+        std::iter::repeat_with(|| program.drain(&[])["stored"].as_u64().expect("a count")).take(11).collect();
     assert_eq!(totals, [&[100; 10][..], &[3]].concat());
     assert_eq!(stored(&program), (0..1_003).collect());
     assert_eq!(nsqd.depths("t"), NOTHING_LEFT);
@@ -83,7 +90,8 @@ fn an_empty_topic_is_known_to_be_empty_at_once() {
     assert_no_wait(&report);
 }
 
-/// nsqd holds back what is less than it may send, a quarter of a second by default, and each run waited for it.
+/// nsqd holds back what is less than it may send, a quarter of a second by default, and each run waited for
+/// it.
 #[test]
 fn fewer_than_n_are_all_taken_without_the_wait_for_nsqd_s_buffer() {
     let nsqd = Nsqd::with(&HOLDS_BACK);
@@ -99,8 +107,12 @@ fn a_backlog_on_the_disk_is_drained_to_its_end() {
     const COUNT: u64 = 30_000;
     let nsqd = Nsqd::with_statistics_beside(&["-mem-queue-size=10"]);
     nsqd.publish("t", bodies(0..COUNT));
-    let report = program(&[&nsqd], &format!(", max-in-flight: 1000, max-messages: {}", 2 * COUNT)).drain(&["--idle-timeout", "0s"]);
-    assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(COUNT), Some("queue-empty")));
+    let report = program(&[&nsqd], &format!(", max-in-flight: 1000, max-messages: {}", 2 * COUNT))
+        .drain(&["--idle-timeout", "0s"]);
+    assert_eq!(
+        (report["stored"].as_u64(), report["stop-reason"].as_str()),
+        (Some(COUNT), Some("queue-empty"))
+    );
     assert_eq!(nsqd.depths("t"), NOTHING_LEFT);
 }
 
@@ -116,19 +128,35 @@ fn what_is_paused_is_left_where_it_is_and_told_and_not_waited_for() {
         let program = program(&[&nsqd[0], &nsqd[1]], "");
         let run = || {
             let ended = program.run(&["run", "--report", "json", "--idle-timeout", "0s"]);
-            assert_eq!((ended.code, ended.report()["stop-reason"].as_str()), (Some(0), Some("queue-empty")), "{}", ended.stderr);
+            assert_eq!(
+                (ended.code, ended.report()["stop-reason"].as_str()),
+                (Some(0), Some("queue-empty")),
+                "{}",
+                ended.stderr
+            );
             ended
         };
         assert!(!run().stderr.contains("paused"), "{place}: nothing waits there");
         for nsqd in &nsqd {
             nsqd.publish("t", bodies(0..3));
-            wait_until("they are where they stay", || nsqd.depths("t").waiting == 3 && (place == "topic" || nsqd.channels_have_all("t")));
+            wait_until("they are where they stay", || {
+                nsqd.depths("t").waiting == 3 && (place == "topic" || nsqd.channels_have_all("t"))
+            });
         }
         let ended = run();
         let report = ended.report();
         assert_eq!(report["received"], 0);
-        assert_eq!((report["depth-before"].as_u64(), report["depth-after"].as_u64()), (Some(6), Some(6)), "{place}");
-        assert_eq!(ended.stderr.matches(&format!("the {place} is paused")).count(), 1, "not once for each nsqd: {}", ended.stderr);
+        assert_eq!(
+            (report["depth-before"].as_u64(), report["depth-after"].as_u64()),
+            (Some(6), Some(6)),
+            "{place}"
+        );
+        assert_eq!(
+            ended.stderr.matches(&format!("the {place} is paused")).count(),
+            1,
+            "not once for each nsqd: {}",
+            ended.stderr
+        );
         for nsqd in &nsqd {
             nsqd.post(&format!("/{place}/unpause?{name}"));
         }
@@ -139,7 +167,8 @@ fn what_is_paused_is_left_where_it_is_and_told_and_not_waited_for() {
 #[test]
 fn a_port_beside_nsqd_that_does_not_answer_holds_nobody_up() {
     let [tcp, beside] = ports_side_by_side();
-    let (nsqd, silent) = (Nsqd::on_ports(&[], [tcp, 0]), TcpListener::bind(("127.0.0.1", beside)).expect("a port"));
+    let (nsqd, silent) =
+        (Nsqd::on_ports(&[], [tcp, 0]), TcpListener::bind(("127.0.0.1", beside)).expect("a port"));
     nsqd.publish("t", bodies(0..9));
     let report = program(&[&nsqd], "").env("X_MSRV__CONNECT_TIMEOUT", "60s").drain(&["--idle-timeout", "0s"]);
     silent.accept().expect("it was asked");
@@ -147,7 +176,8 @@ fn a_port_beside_nsqd_that_does_not_answer_holds_nobody_up() {
     assert_no_wait(&report);
 }
 
-/// As a firewall does that lets nsqd's own port through only. Each run waited for statistics until they were late, before it asked for a message.
+/// As a firewall does that lets nsqd's own port through only. Each run waited for statistics until they were
+/// late, before it asked for a message.
 #[test]
 fn a_port_beside_nsqd_whose_packets_are_dropped_holds_nobody_up() {
     let [tcp, beside] = ports_side_by_side();
@@ -159,12 +189,24 @@ fn a_port_beside_nsqd_whose_packets_are_dropped_holds_nobody_up() {
         let listener = socket.listen(1).expect("it listens");
         // Where nobody takes connections, Linux drops what is beyond the backlog.
         let mut waiting = Vec::new();
-        while let Ok(stream) = timeout(Duration::from_millis(100), TcpStream::connect(listener.local_addr().expect("bound"))).await {
+        while let Ok(stream) =
+            timeout(Duration::from_millis(100), TcpStream::connect(listener.local_addr().expect("bound")))
+                .await
+        {
             waiting.push(stream.expect("a connection"));
         }
-        let ended = program(&[&nsqd], "").env("X_MSRV__LOG__LEVEL", "debug").run(&["run", "--idle-timeout", "0s", "--report", "json"]);
+        let ended = program(&[&nsqd], "").env("X_MSRV__LOG__LEVEL", "debug").run(&[
+            "run",
+            "--idle-timeout",
+            "0s",
+            "--report",
+            "json",
+        ]);
         let report = ended.report();
-        assert_eq!((report["stored"].as_u64(), report["stop-reason"].as_str()), (Some(9), Some("queue-empty")));
+        assert_eq!(
+            (report["stored"].as_u64(), report["stop-reason"].as_str()),
+            (Some(9), Some("queue-empty"))
+        );
         assert!(ended.stderr.contains("no connection in time"), "{}", ended.stderr);
     });
 }
@@ -202,7 +244,8 @@ fn with_n_smaller_than_the_number_of_nsqd_no_nsqd_is_starved() {
     }
     let program = program(&[&nsqd[0], &nsqd[1], &nsqd[2]], ", max-messages: 1");
     let mut runs = 0;
-    // Who is asked first differs from run to run. All of a third missing after 30 runs has a chance of 1 in 60,000.
+    // Who is asked first differs from run to run. All of a third missing after 30 runs has a chance of 1 in
+    // 60,000.
     while runs < 30 && nsqd.iter().any(|nsqd| nsqd.depths("t").waiting == 30) {
         assert_eq!(program.drain(&[])["stored"], 1);
         runs += 1;
@@ -226,7 +269,11 @@ fn two_nsqd_of_one_host_store_all_of_their_messages() {
     assert_eq!(stored(&program), (0..2 * EACH).collect());
     let ids = |index: usize| {
         let of_one = format!("t@{}/", nsqd[index].tcp);
-        program.rows("s").into_iter().filter_map(move |(key, _)| key.strip_prefix(&of_one).map(str::to_owned)).collect::<BTreeSet<_>>()
+        program
+            .rows("s")
+            .into_iter()
+            .filter_map(move |(key, _)| key.strip_prefix(&of_one).map(str::to_owned))
+            .collect::<BTreeSet<_>>()
     };
     assert_eq!(ids(0).len() + ids(1).len(), 2 * usize::try_from(EACH).expect("fits"));
 }
@@ -258,10 +305,13 @@ fn n_is_shared_out_by_depth_where_lookupd_tells_it() {
     let lookupd = Lookupd::start();
     let nsqd = [lookupd.nsqd(), lookupd.nsqd()];
     for (nsqd, count) in nsqd.iter().zip([90, 10]) {
-        // Not a channel that the run itself makes: it would get its messages from the topic just when they are counted.
+        // Not a channel that the run itself makes: it would get its messages from the topic just when they
+        // are counted.
         nsqd.make_channel("t", "c");
         nsqd.publish("t", bodies(0..count));
-        wait_until("the channel has them", || nsqd.channels_have_all("t") && nsqd.depths("t").waiting == count);
+        wait_until("the channel has them", || {
+            nsqd.channels_have_all("t") && nsqd.depths("t").waiting == count
+        });
     }
     lookupd.wait_for("t", 2);
     let program = Program::new(&format!(
@@ -270,7 +320,10 @@ fn n_is_shared_out_by_depth_where_lookupd_tells_it() {
     ));
     assert_eq!(program.drain(&[])["stored"], 50);
     let left = nsqd.each_ref().map(|nsqd| nsqd.depths("t").waiting);
-    assert!(left == [45, 5] || left == [46, 4], "{left:?}: 45 and 5 were taken, and one in 50 may go either way");
+    assert!(
+        left == [45, 5] || left == [46, 4],
+        "{left:?}: 45 and 5 were taken, and one in 50 may go either way"
+    );
 }
 
 #[test]
@@ -298,7 +351,11 @@ fn one_dead_nsqd_in_the_list_is_a_warning() {
         let report = ended.report();
         assert_eq!((ended.code, report["stored"].as_u64()), (Some(0), Some(stored)), "{}", ended.stderr);
         assert!(ended.stderr.contains("nsqd does not answer"), "{}", ended.stderr);
-        assert_eq!((report.get("depth-before"), report.get("depth-after")), (None, None), "nobody knows what the dead one holds");
+        assert_eq!(
+            (report.get("depth-before"), report.get("depth-after")),
+            (None, None),
+            "nobody knows what the dead one holds"
+        );
     }
 }
 
@@ -321,7 +378,12 @@ fn where_an_nsqd_was_lost_nobody_knows_what_is_left() {
     let ended = wait(child);
     let report = ended.report();
     assert_eq!((ended.code, report["stored"].as_u64()), (Some(0), Some(5)), "{}", ended.stderr);
-    assert_eq!((report["depth-before"].as_u64(), report.get("depth-after")), (Some(5), None), "{}", ended.stderr);
+    assert_eq!(
+        (report["depth-before"].as_u64(), report.get("depth-after")),
+        (Some(5), None),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -389,7 +451,8 @@ fn sigterm_in_the_middle_drains_and_leaves_nothing_in_flight() {
     assert_eq!((report["stop-reason"].as_str(), report["stored"].as_u64()), (Some("signal"), Some(stored)));
     let depths = nsqd.depths("t");
     assert_eq!((depths.in_flight, depths.deferred), (0, 0));
-    // nsqd may still be moving messages from the topic to the channel, and those under way are in neither count.
+    // nsqd may still be moving messages from the topic to the channel, and those under way are in neither
+    // count.
     wait_until("the rest waits", || nsqd.depths("t").waiting == COUNT - stored);
 }
 
@@ -416,15 +479,18 @@ fn consumers(nsqd: &Nsqd) -> usize {
     stats["topics"][0]["channels"][0]["clients"].as_array().map_or(0, Vec::len)
 }
 
-/// nsqd sends a heartbeat every 30 s, and ends connections from which it hears nothing for 60 s. Neither can be set lower from outside, so this
-/// test takes its time.
+/// nsqd sends a heartbeat every 30 s, and ends connections from which it hears nothing for 60 s. Neither can
+/// be set lower from outside, so this test takes its time.
 #[test]
 fn heartbeats_keep_a_run_alive_that_has_nothing_to_say() {
     let nsqd = Nsqd::start();
     let program = program(&[&nsqd], ", max-messages: 1");
     let child = program.spawn(&["run", "--idle-timeout", "1h", "--timeout", "2h"]);
     wait_until("it listens", || consumers(&nsqd) == 1);
-    #[expect(clippy::disallowed_methods, reason = "nsqd's heartbeats come in real time, and that time is what is tested")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nsqd's heartbeats come in real time, and that time is what is tested"
+    )]
     std::thread::sleep(Duration::from_secs(63));
     nsqd.publish("t", bodies(0..1));
     let ended = wait(child);
@@ -452,9 +518,16 @@ fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
     let stored = stored(&program);
     let came_again = count(&first, "received") + count(&again, "received") - stored.len() as u64;
     assert!(count(&first, "received") > 3_000 && count(&first, "unconfirmed") <= 2_000, "{first}");
-    assert!(came_again <= count(&first, "unconfirmed") + count(&first, "requeued"), "{came_again} came again: {first} {again}");
+    assert!(
+        came_again <= count(&first, "unconfirmed") + count(&first, "requeued"),
+        "{came_again} came again: {first} {again}"
+    );
     // nsqd that is stopped loses one of its own now and then (`faults` tells those from ours).
-    assert!(stored.len() as u64 + 1 >= COUNT && stored.iter().all(|number| *number < COUNT), "{}", stored.len());
+    assert!(
+        stored.len() as u64 + 1 >= COUNT && stored.iter().all(|number| *number < COUNT),
+        "{}",
+        stored.len()
+    );
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight), (0, 0));
 }
@@ -472,7 +545,10 @@ fn a_body_of_a_mebibyte_is_stored_and_a_larger_one_is_a_dead_letter() {
     assert_eq!(program.rows("s")[0].1["text"].as_str().map(str::len), Some((1 << 20) - 11));
     let letters = program.letters();
     assert!(letters.iter().all(|letter| letter["reason"] == "too-large"));
-    assert_eq!(letters[1]["body"].as_str().map(str::len).max(letters[0]["body"].as_str().map(str::len)), Some(3 << 20));
+    assert_eq!(
+        letters[1]["body"].as_str().map(str::len).max(letters[0]["body"].as_str().map(str::len)),
+        Some(3 << 20)
+    );
 }
 
 #[test]
@@ -484,33 +560,52 @@ fn messages_that_nsqd_refuses_are_exit_65() {
         let ended = program.run_with_input(&["send"], input.as_bytes());
         assert!(ended.code == Some(65) && ended.stderr.contains(words), "{ended:?}");
         // The first line goes by itself where the second one is not there yet.
-        let told = ["messages sent: 0, then it failed at lines 1 to 2: ", "messages sent: 1, then it failed at line 2: "];
+        let told = [
+            "messages sent: 0, then it failed at lines 1 to 2: ",
+            "messages sent: 1, then it failed at line 2: ",
+        ];
         assert!(told.iter().any(|told| ended.stderr.contains(told)), "{ended:?}");
     }
 }
 
-/// nsqd does not read what is too large, and closes; all that was told then was that the rest could not be sent, and the run did not try again.
+/// nsqd does not read what is too large, and closes; all that was told then was that the rest could not be
+/// sent, and the run did not try again.
 #[test]
 fn what_nsqd_refuses_before_it_has_read_it_is_told_in_its_own_words() {
     let nsqd = Nsqd::start();
-    let identity = Identity { section: "nsq", msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
+    let identity =
+        Identity { section: "nsq", msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
     let more_than_buffers_hold = Bytes::from(vec![b'x'; 64 << 20]);
     for _ in 0..5 {
         let published = block_on(async {
-            let (mut connection, _) = Connection::open(&nsqd.tcp, &identity, PATIENCE).await.expect("nsqd answers");
-            connection.publish(&"t".parse().expect("a topic"), std::slice::from_ref(&more_than_buffers_hold), PATIENCE).await
+            let (mut connection, _) =
+                Connection::open(&nsqd.tcp, &identity, PATIENCE).await.expect("nsqd answers");
+            connection
+                .publish(
+                    &"t".parse().expect("a topic"),
+                    std::slice::from_ref(&more_than_buffers_hold),
+                    PATIENCE,
+                )
+                .await
         });
         let error = published.expect_err("nsqd takes 5 MiB");
-        assert!(matches!(&error, NsqError::Refused { fault, .. } if fault.starts_with("E_BAD_BODY")), "{error:?}");
+        assert!(
+            matches!(&error, NsqError::Refused { fault, .. } if fault.starts_with("E_BAD_BODY")),
+            "{error:?}"
+        );
     }
 }
 
-/// The channel was ephemeral: of 1,000 messages a run of N = 10 stored ten, and the other 990 were gone with it.
+/// The channel was ephemeral: of 1,000 messages a run of N = 10 stored ten, and the other 990 were gone with
+/// it.
 #[test]
 fn without_a_channel_what_a_run_does_not_take_is_there_for_the_next() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..25));
-    let text = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t}}\nsqlite: {{path: store.db, set: s}}\n", nsqd.tcp);
+    let text = format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t}}\nsqlite: {{path: store.db, set: s}}\n",
+        nsqd.tcp
+    );
     let program = Program::new(&text);
     assert!(program.run(&["check"]).stdout.contains("nsq.channel: x-msrv\n"));
     for expected in [10, 10, 5] {
@@ -518,7 +613,10 @@ fn without_a_channel_what_a_run_does_not_take_is_there_for_the_next() {
     }
     assert_eq!(stored(&program), (0..25).collect());
     program.write("orders.yml", &text);
-    assert!(program.bare(&["check", "-c", "orders.yml"]).stdout.contains("nsq.channel: x-msrv-orders\n"), "one of its own");
+    assert!(
+        program.bare(&["check", "-c", "orders.yml"]).stdout.contains("nsq.channel: x-msrv-orders\n"),
+        "one of its own"
+    );
 }
 
 #[test]
@@ -536,13 +634,17 @@ fn what_an_ephemeral_name_costs_is_told_by_check_status_and_run() {
     assert_eq!(told(&program), [false; 3]);
     let program = program.env("X_MSRV__NSQ__CHANNEL", "c#ephemeral");
     assert_eq!(told(&program), [true; 3]);
-    let status: serde_json::Value = serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
+    let status: serde_json::Value =
+        serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
     assert_eq!(status["warnings"], serde_json::json!([cost]));
-    let program = program.env("X_MSRV__DEAD_LETTER__NSQ__TOPIC", "d#ephemeral").env("X_MSRV__DEAD_LETTER__NSQ__CHANNEL", "e#ephemeral");
+    let program = program
+        .env("X_MSRV__DEAD_LETTER__NSQ__TOPIC", "d#ephemeral")
+        .env("X_MSRV__DEAD_LETTER__NSQ__CHANNEL", "e#ephemeral");
     let told = program.run(&["check"]).stderr;
-    for words in
-        ["dead-letter.nsq.topic: d#ephemeral is ephemeral: nsqd keeps its messages in memory only", "dead-letter.nsq.channel: e#ephemeral"]
-    {
+    for words in [
+        "dead-letter.nsq.topic: d#ephemeral is ephemeral: nsqd keeps its messages in memory only",
+        "dead-letter.nsq.channel: e#ephemeral",
+    ] {
         assert!(told.contains(words), "{told}");
     }
 }
@@ -555,16 +657,23 @@ fn a_topic_with_a_mistyped_name_is_told_by_check_by_the_run_that_creates_it_and_
     let program = program(&[&nsqd], "").env("X_MSRV__NSQ__TOPIC", "odrers");
     let said = |command: &[&str]| program.run(command).stderr;
     let told = said(&["check", "--connect"]);
-    assert!(told.contains("no nsqd has the topic; the first run creates it") && told.contains("topic=odrers"), "{told}");
+    assert!(
+        told.contains("no nsqd has the topic; the first run creates it") && told.contains("topic=odrers"),
+        "{told}"
+    );
     let told = said(&["run"]);
-    assert!(told.contains("the topic was not there, and is created now") && told.contains("topic=odrers"), "{told}");
+    assert!(
+        told.contains("the topic was not there, and is created now") && told.contains("topic=odrers"),
+        "{told}"
+    );
     assert!(!said(&["run"]).contains(" WARN "), "once, for a topic may be quiet");
     said(&["run"]);
     let told = said(&["check", "--connect"]);
     assert!(told.contains("the topic has had no message since nsqd was started"), "{told}");
     let status = program.run(&["status"]);
     assert!(
-        status.code == Some(1) && status.stdout.contains("no run has ever received a message: is the topic `odrers` right?"),
+        status.code == Some(1)
+            && status.stdout.contains("no run has ever received a message: is the topic `odrers` right?"),
         "{status:?}"
     );
     nsqd.publish("odrers", bodies(0..1));
@@ -583,7 +692,10 @@ fn a_channel_that_is_created_beside_others_is_told_once() {
     let told = program.run(&["check", "--connect"]).stderr;
     assert!(told.contains("the topic has other channels, and not this one"), "{told}");
     let told = program.run(&[]).stderr;
-    assert!(told.contains("the channel was not there, and is created now") && told.contains("channel=c"), "{told}");
+    assert!(
+        told.contains("the channel was not there, and is created now") && told.contains("channel=c"),
+        "{told}"
+    );
     assert!(!program.run(&[]).stderr.contains(" WARN "));
 }
 
@@ -595,7 +707,8 @@ fn two_runs_at_once_on_one_channel_share_it_without_doubling() {
     nsqd.publish("t", bodies(0..COUNT));
     let program = program(&[&nsqd], &format!(", max-in-flight: 200, max-messages: {COUNT}"));
     let children = [program.spawn(&["run", "--report", "json"]), program.spawn(&["run", "--report", "json"])];
-    let total: u64 = children.into_iter().map(|child| wait(child).report()["stored"].as_u64().expect("a count")).sum();
+    let total: u64 =
+        children.into_iter().map(|child| wait(child).report()["stored"].as_u64().expect("a count")).sum();
     assert_eq!(total, COUNT);
     assert_eq!(stored(&program), (0..COUNT).collect());
     let depths = nsqd.depths("t");
@@ -610,7 +723,11 @@ fn a_dry_run_of_nsq_says_that_it_cannot_look_and_makes_no_channel() {
     let program = program(&[&nsqd], "");
     let ended = program.run(&["run", "--dry-run"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stdout.starts_with("7 messages wait in the queue; what they are is not known"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.starts_with("7 messages wait in the queue; what they are is not known"),
+        "{}",
+        ended.stdout
+    );
     assert_eq!(nsqd.depths("t"), Depths { waiting: 7, ..NOTHING_LEFT });
     assert_eq!(program.drain(&[])["stored"], 7);
     let down = program.env("X_MSRV__NSQ__NSQD_TCP_ADDRESS", &nobody().to_string());
@@ -626,11 +743,19 @@ fn a_run_of_more_than_a_second_shows_how_far_it_is_on_a_terminal_only() {
     program.set("X_MSRV__IDLE_TIMEOUT", "1500ms");
     program.set("TERM", "xterm");
     let command = format!("{} -c x-msrv.yml", crate::support::program::program());
-    let on_a_terminal = program.run_by("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
+    let on_a_terminal =
+        program.run_by("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
     assert_eq!(on_a_terminal.code, Some(0), "{}", on_a_terminal.stdout);
     let (shown, log) = on_a_terminal.stdout.rsplit_once("\r\x1b[K").expect("a line that was passing");
     assert!(shown.contains("[####################] 7 of 7  100%"), "{shown:?}");
-    assert!(log.contains("INFO  run finished stop-reason=queue-empty received=7") && !shown.contains("INFO"), "{log:?}");
+    assert!(
+        log.contains("INFO  run finished stop-reason=queue-empty received=7") && !shown.contains("INFO"),
+        "{log:?}"
+    );
     let elsewhere = program.run(&[]);
-    assert!(!elsewhere.stderr.contains('\x1b') && elsewhere.stderr.lines().count() == 1, "{:?}", elsewhere.stderr);
+    assert!(
+        !elsewhere.stderr.contains('\x1b') && elsewhere.stderr.lines().count() == 1,
+        "{:?}",
+        elsewhere.stderr
+    );
 }

@@ -1,4 +1,5 @@
-//! Several nsqd behind one name, which have one node id: a default id is a hash of the host's name modulo 1,024, and containers are copies of each other.
+//! Several nsqd behind one name, which have one node id: a default id is a hash of the host's name modulo
+//! 1,024, and containers are copies of each other.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -10,7 +11,8 @@ use x_msrv_engine::address::HostPort;
 
 use crate::support::{nsqd::Nsqd, program::Program};
 
-/// Messages that each nsqd is sent. Ids are made of the millisecond and a count in it, so that many are equal where two are sent as many at once.
+/// Messages that each nsqd is sent. Ids are made of the millisecond and a count in it, so that many are equal
+/// where two are sent as many at once.
 const MESSAGES: u64 = 2_000;
 
 /// One address that stands for several servers: who connects reaches the one that it stands for just then.
@@ -28,9 +30,11 @@ impl OneName {
         thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.expect("a connection");
-                let server = TcpStream::connect(now.lock().expect("no panic").to_string()).expect("nsqd listens");
+                let server =
+                    TcpStream::connect(now.lock().expect("no panic").to_string()).expect("nsqd listens");
                 for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (mut from, mut to) = (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
+                    let (mut from, mut to) =
+                        (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
                     thread::spawn(move || {
                         // An error is the end of a connection, as its end is.
                         drop(std::io::copy(&mut from, &mut to));
@@ -52,7 +56,8 @@ fn count(program: &Program, sql: &str) -> u64 {
     connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count").cast_unsigned()
 }
 
-/// A topic and an id made the key, and a record of one nsqd was written over that of another: both messages were finished, and one was nowhere.
+/// A topic and an id made the key, and a record of one nsqd was written over that of another: both messages
+/// were finished, and one was nowhere.
 #[test]
 fn messages_that_two_nsqd_behind_one_name_give_one_id_are_two_records() {
     let both = [Nsqd::with(&["-node-id=7"]), Nsqd::with(&["-node-id=7"])];
@@ -66,7 +71,12 @@ fn messages_that_two_nsqd_behind_one_name_give_one_id_are_two_records() {
     for _ in 0..10 {
         thread::scope(|scope| {
             for (number, nsqd) in both.iter().enumerate() {
-                scope.spawn(move || nsqd.publish("t", (0..MESSAGES).map(|message| format!("{{\"nsqd\":{number},\"n\":{message}}}"))));
+                scope.spawn(move || {
+                    nsqd.publish(
+                        "t",
+                        (0..MESSAGES).map(|message| format!("{{\"nsqd\":{number},\"n\":{message}}}")),
+                    )
+                });
             }
         });
         for nsqd in &both {

@@ -1,5 +1,5 @@
-//! The faults of the program that this one grew from: each was measured there, and has its test here. Those that need a fault in the store or
-//! several servers stand in `nsq` and `aerospike`.
+//! The faults of the program that this one grew from: each was measured there, and has its test here. Those
+//! that need a fault in the store or several servers stand in `nsq` and `aerospike`.
 
 use crate::support::{
     aerospike::{Rule, StandIn, Then, When},
@@ -17,7 +17,8 @@ fn program(nsqd: &Nsqd, max_messages: u64, max_in_flight: u64) -> Program {
     ))
 }
 
-/// N = 2, 50 in flight, 50 messages: the original stored 10 and lost 40, for each message over N burned an attempt and waited 90 s.
+/// N = 2, 50 in flight, 50 messages: the original stored 10 and lost 40, for each message over N burned an
+/// attempt and waited 90 s.
 #[test]
 fn messages_over_n_cost_no_attempt_and_are_all_stored_in_the_end() {
     let nsqd = Nsqd::start();
@@ -26,12 +27,17 @@ fn messages_over_n_cost_no_attempt_and_are_all_stored_in_the_end() {
     for round in 1..=25 {
         assert_eq!(program.drain(&[])["stored"], 2, "round {round}");
         let depths = nsqd.depths("t");
-        assert_eq!((depths.waiting, depths.in_flight, depths.deferred, depths.requeued), (50 - 2 * round, 0, 0, 0), "round {round}");
+        assert_eq!(
+            (depths.waiting, depths.in_flight, depths.deferred, depths.requeued),
+            (50 - 2 * round, 0, 0, 0),
+            "round {round}"
+        );
     }
     assert_eq!(program.rows("s").len(), 50);
 }
 
-/// The original's key came from the clock: a redelivered message was stored twice, two messages of one nanosecond were one record.
+/// The original's key came from the clock: a redelivered message was stored twice, two messages of one
+/// nanosecond were one record.
 #[test]
 fn a_redelivered_message_is_one_record_and_equal_messages_are_two() {
     let (nsqd, server) = (Nsqd::impatient(), block_on(StandIn::start()));
@@ -55,7 +61,8 @@ fn a_redelivered_message_is_one_record_and_equal_messages_are_two() {
     );
 }
 
-/// The original logged invalid JSON and dropped it, as it dropped arrays, numbers and strings; `null` became an empty record.
+/// The original logged invalid JSON and dropped it, as it dropped arrays, numbers and strings; `null` became
+/// an empty record.
 #[test]
 fn what_is_no_json_object_is_kept_as_a_dead_letter() {
     let nsqd = Nsqd::start();
@@ -63,8 +70,12 @@ fn what_is_no_json_object_is_kept_as_a_dead_letter() {
     nsqd.publish("t", bodies);
     let program = program(&nsqd, 10, 10);
     let report = program.drain(&[]);
-    assert_eq!((report["stored"].as_u64(), report["rejected"].as_u64(), report["dead-lettered"].as_u64()), (Some(1), Some(6), Some(6)));
-    let mut kept: Vec<_> = program.letters().iter().map(|letter| letter["body"].as_str().expect("text").to_owned()).collect();
+    assert_eq!(
+        (report["stored"].as_u64(), report["rejected"].as_u64(), report["dead-lettered"].as_u64()),
+        (Some(1), Some(6), Some(6))
+    );
+    let mut kept: Vec<_> =
+        program.letters().iter().map(|letter| letter["body"].as_str().expect("text").to_owned()).collect();
     kept.sort_unstable();
     let mut expected: Vec<_> = bodies[..6].to_vec();
     expected.sort_unstable();
@@ -72,7 +83,8 @@ fn what_is_no_json_object_is_kept_as_a_dead_letter() {
     assert_eq!(program.rows("s").len(), 1);
 }
 
-/// One field name longer than 15 bytes made the original's consumer back off for 2 s, and the message die after five tries.
+/// One field name longer than 15 bytes made the original's consumer back off for 2 s, and the message die
+/// after five tries.
 #[test]
 fn a_field_name_that_aerospike_cannot_take_is_a_dead_letter_and_delays_nobody() {
     let (nsqd, server) = (Nsqd::start(), block_on(StandIn::start()));
@@ -84,8 +96,16 @@ fn a_field_name_that_aerospike_cannot_take_is_a_dead_letter_and_delays_nobody() 
     ));
     let report = program.drain(&[]);
     assert_eq!((report["stored"].as_u64(), report["dead-lettered"].as_u64()), (Some(2), Some(1)));
-    assert_eq!((report["requeued"].as_u64(), report["stop-reason"].as_str()), (Some(0), Some("queue-empty")), "{report}");
-    assert!(program.letters()[0]["detail"].as_str().is_some_and(|detail| detail.contains("`a_name_of_16_byt` has 16 bytes")));
+    assert_eq!(
+        (report["requeued"].as_u64(), report["stop-reason"].as_str()),
+        (Some(0), Some("queue-empty")),
+        "{report}"
+    );
+    assert!(
+        program.letters()[0]["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("`a_name_of_16_byt` has 16 bytes"))
+    );
 }
 
 /// The original made every number a float.
@@ -96,19 +116,26 @@ fn integers_above_2_to_the_53_keep_every_digit() {
     let program = program(&nsqd, 10, 10);
     assert_eq!(program.drain(&[])["stored"], 1);
     let rows = program.rows("s");
-    assert_eq!((rows[0].1["n"].as_i64(), rows[0].1["m"].as_i64()), (Some(9_007_199_254_740_993), Some(i64::MIN)));
+    assert_eq!(
+        (rows[0].1["n"].as_i64(), rows[0].1["m"].as_i64()),
+        (Some(9_007_199_254_740_993), Some(i64::MIN))
+    );
     let detail = program.letters()[0]["detail"].as_str().expect("text").to_owned();
     assert!(detail.contains("field /n") && detail.contains("64 bits"), "{detail}");
 }
 
-/// `-cfg=./etc/x-msrv-local`, the command of the original's documentation: the name of the file has no extension there.
+/// `-cfg=./etc/x-msrv-local`, the command of the original's documentation: the name of the file has no
+/// extension there.
 #[test]
 fn the_original_s_documented_command_finds_its_configuration() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", ["{\"a\":1}"]);
     let program = Program::new("");
     std::fs::create_dir(program.path("etc")).expect("a folder");
-    let configuration = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n", nsqd.tcp);
+    let configuration = format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
+        nsqd.tcp
+    );
     program.write("etc/x-msrv-local.yml", &configuration);
     let ended = program.bare(&["-cfg=./etc/x-msrv-local"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

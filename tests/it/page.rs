@@ -14,13 +14,19 @@ use crate::support::{
     project,
 };
 
-const EMBEDDED: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 10\n";
+const EMBEDDED: &str =
+    "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 10\n";
 
 /// What a browser sees of the page. Whatever it complains of, and whatever a reader would, is a fault.
 #[track_caller]
 fn look(page: &Path, arguments: &[&str]) -> Value {
     let mut command = Command::new(project().join("test/page"));
-    let output = command.arg(page).args(arguments).stdin(Stdio::null()).output().expect("test/prerequisites installs Python");
+    let output = command
+        .arg(page)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("test/prerequisites installs Python");
     let ended = ended(output);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let seen: Value = serde_json::from_str(&ended.stdout).expect("JSON");
@@ -57,10 +63,15 @@ const TOLD: &str = "(() => {
 #[test]
 fn a_browser_shows_what_the_runs_did_with_and_without_script_in_light_and_dark_on_desktop_and_phone() {
     let path = "\"'&amp;<script>alert(1)</script>.db".replace('/', "");
-    let program = Program::new(&format!("embedded-queue: {{path: {path:?}}}\nsqlite: {{path: store.db, set: s}}\nmax-messages: 10\n"));
+    let program = Program::new(&format!(
+        "embedded-queue: {{path: {path:?}}}\nsqlite: {{path: store.db, set: s}}\nmax-messages: 10\n"
+    ));
     let lines: Vec<_> = (0..25).map(|number| format!("{{\"n\":{number}}}")).collect();
     assert_eq!(program.run_with_input(&["send"], lines.join("\n").as_bytes()).code, Some(0));
-    program.run_with_input(&["send"], b"{\"<img src=x onerror=alert(1)>&\":1,\"<img src=x onerror=alert(1)>&\":2}\n[]\n{a\n{b\n");
+    program.run_with_input(
+        &["send"],
+        b"{\"<img src=x onerror=alert(1)>&\":1,\"<img src=x onerror=alert(1)>&\":2}\n[]\n{a\n{b\n",
+    );
     (0..4).for_each(|_| drop(program.drain(&[])));
     let configuration = std::fs::read_to_string(program.path("x-msrv.yml")).expect("it is there");
     program.write("x-msrv.yml", &format!("{configuration}schema: nonesuch.json\n"));
@@ -68,13 +79,20 @@ fn a_browser_shows_what_the_runs_did_with_and_without_script_in_light_and_dark_o
     program.write("x-msrv.yml", &configuration);
     // As if the timer had started them: on a machine that is busy they may come at any time.
     let history = Connection::open(program.path("history.db")).expect("the history");
-    assert_eq!(history.execute("UPDATE runs SET started_at = started_at - (6 - id) * 10000", []).expect("rows"), 5);
+    assert_eq!(
+        history.execute("UPDATE runs SET started_at = started_at - (6 - id) * 10000", []).expect("rows"),
+        5
+    );
     let page = write_page(&program, &[]);
 
     let light = look(&page, &["--eval", TOLD]);
     let told = &light["value"];
     assert_eq!(told["figures"], json!(["5", "1", "29", "25", "4", "0"]));
-    assert_eq!((&told["bars"], &told["heights"]), (&json!([3, 0, 0, 1]), &json!([180, 180, 90])), "as high as N, and as half of it");
+    assert_eq!(
+        (&told["bars"], &told["heights"]),
+        (&json!([3, 0, 0, 1]), &json!([180, 180, 90])),
+        "as high as N, and as half of it"
+    );
     assert_eq!((&told["runs"], &told["crosses"]), (&json!(4), &json!(1)));
     let messages = [
         ("limit-reached", 10, 10, 0),
@@ -88,18 +106,29 @@ fn a_browser_shows_what_the_runs_did_with_and_without_script_in_light_and_dark_o
     };
     assert_eq!(told["messages"], messages.iter().map(cells).collect::<Value>());
     assert_eq!(told["backlog"], json!([["29", "19"], ["19", "9"], ["9", "0"], ["0", "0"], ["–", "–"]]));
-    assert_eq!(told["reasons"], json!([["limit-reached", "2", "40.0%"], ["queue-empty", "2", "40.0%"], ["failed", "1", "20.0%"]]));
-    let rejects: Vec<_> = told["rejects"].as_array().expect("rows").iter().map(|row| (&row[0], &row[1], &row[2])).collect();
+    assert_eq!(
+        told["reasons"],
+        json!([["limit-reached", "2", "40.0%"], ["queue-empty", "2", "40.0%"], ["failed", "1", "20.0%"]])
+    );
+    let rejects: Vec<_> =
+        told["rejects"].as_array().expect("rows").iter().map(|row| (&row[0], &row[1], &row[2])).collect();
     assert_eq!(rejects[0], (&json!("not-json"), &json!("2"), &json!("50.0%")));
     let detail = told["rejects"].to_string();
-    assert!(rejects.len() == 3 && detail.contains("<img src=x onerror=alert(1)>&"), "in the words of the message: {detail}");
+    assert!(
+        rejects.len() == 3 && detail.contains("<img src=x onerror=alert(1)>&"),
+        "in the words of the message: {detail}"
+    );
     assert_eq!((&told["state"], &told["title"]), (&json!("warning"), &json!("x-msrv: warning")));
     for (place, words) in [
         ("problems", "the last run ended with 78: cannot read the schema"),
         ("failures", "cannot read the schema"),
         ("settings", path.as_str()),
     ] {
-        let text = if told[place].is_string() { told[place].as_str().expect("text").to_owned() } else { told[place].to_string() };
+        let text = if told[place].is_string() {
+            told[place].as_str().expect("text").to_owned()
+        } else {
+            told[place].to_string()
+        };
         assert!(text.contains(words), "{place}: {text}");
     }
     assert_eq!((&told["scripts"], &told["strangers"]), (&json!(1), &json!(0)));
@@ -123,10 +152,17 @@ fn the_values_of_a_chart_can_be_read_by_keys() {
         return [document.activeElement === plot, ...['Home', 'ArrowRight', 'Escape'].map(press)];
     })()";
     let seen = look(&write_page(&program, &[]), &["--eval", read]);
-    let read: Vec<_> =
-        seen["value"].as_array().expect("a list").iter().map(|text| text.as_str().unwrap_or_default().replace('\n', " ")).collect();
+    let read: Vec<_> = seen["value"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|text| text.as_str().unwrap_or_default().replace('\n', " "))
+        .collect();
     assert_eq!(seen["value"][0], json!(true));
-    assert!(read[1].ends_with("stop reason queue-empty received 2 stored 1 duplicate 0 requeued 0 rejected 1"), "{read:?}");
+    assert!(
+        read[1].ends_with("stop reason queue-empty received 2 stored 1 duplicate 0 requeued 0 rejected 1"),
+        "{read:?}"
+    );
     assert!(read[2].ends_with("received 0 stored 0 duplicate 0 requeued 0 rejected 0"), "{read:?}");
     assert_eq!(seen["value"][3], json!(null));
 }
@@ -155,7 +191,8 @@ fn many_runs_fit_on_a_phone_whatever_the_time_that_they_took() {
                 "[document.querySelectorAll('#messages tbody tr').length, document.querySelector('#messages-note').textContent]",
             ],
         );
-        let (bars, note) = (seen["value"][0].as_u64().expect("a number"), seen["value"][1].as_str().expect("text"));
+        let (bars, note) =
+            (seen["value"][0].as_u64().expect("a number"), seen["value"][1].as_str().expect("text"));
         assert!((1..=200).contains(&bars), "{since}: {bars}");
         assert_eq!(note.ends_with("one run."), ["5m", "70s"].contains(&since), "{since}: {note}");
     }
@@ -165,11 +202,15 @@ fn many_runs_fit_on_a_phone_whatever_the_time_that_they_took() {
 fn a_history_without_runs_is_a_page_that_says_so() {
     let program = Program::new(EMBEDDED);
     let told = &look(&write_page(&program, &["--since", "2h"]), &["--eval", TOLD])["value"];
-    assert_eq!((&told["empty"], &told["state"]), (&json!("No run began in the last 2 h."), &json!("unknown")));
+    assert_eq!(
+        (&told["empty"], &told["state"]),
+        (&json!("No run began in the last 2 h."), &json!("unknown"))
+    );
     assert!(told["settings"].as_str().expect("text").contains("max-messages: 10"));
 }
 
-/// Whoever opens the page while it is written would see half of it, and what can't be written would take the old one with it.
+/// Whoever opens the page while it is written would see half of it, and what can't be written would take the
+/// old one with it.
 #[test]
 fn the_page_takes_the_place_of_the_old_one_as_a_whole_or_not_at_all() {
     let program = Program::new(EMBEDDED);
@@ -182,14 +223,24 @@ fn the_page_takes_the_place_of_the_old_one_as_a_whole_or_not_at_all() {
     assert_eq!(program.run(&["history", "--html", "-"]).stdout.len(), text.len());
     let ended = program.run(&["history", "--html", "nonesuch/page.html"]);
     assert_eq!(ended.code, Some(66));
-    assert!(ended.stderr.contains("cannot write the page nonesuch/page.html: No such file"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cannot write the page nonesuch/page.html: No such file"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(program.run(&["history", "--html", "."]).code, Some(66));
     assert_eq!(program.run(&["history", "--html", "page.html", "--json"]).code, Some(2));
     symlink("page.html", program.path("link.html")).expect("a link");
     assert_eq!(program.run(&["history", "--html", "link.html"]).code, Some(0));
     assert!(program.path("link.html").is_symlink() && !page.is_symlink(), "a link stays one");
-    let left = std::fs::read_dir(program.path("")).expect("the folder").map(|entry| entry.expect("an entry").file_name());
-    assert_eq!(left.filter(|name| name.to_string_lossy().contains("page.html")).count(), 1, "nothing beside it is left over");
+    let left = std::fs::read_dir(program.path(""))
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name());
+    assert_eq!(
+        left.filter(|name| name.to_string_lossy().contains("page.html")).count(),
+        1,
+        "nothing beside it is left over"
+    );
 }
 
 /// As root, `--html /dev/stdout` would put a file in the place of the device.

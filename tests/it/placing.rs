@@ -1,4 +1,5 @@
-//! Keys of several fields, and what a field of the message tells Aerospike: the set, and how long the record lives. From the configuration to the server.
+//! Keys of several fields, and what a field of the message tells Aerospike: the set, and how long the record
+//! lives. From the configuration to the server.
 
 use serde_json::{Value, json};
 use x_msrv_engine::address::HostPort;
@@ -36,7 +37,12 @@ impl Scene {
     }
 
     fn publish(&self, bodies: &[Value]) {
-        self.nsqd.publish("t", bodies.iter().map(|body| body.to_string().replace("\"type\":\"", &format!("\"type\":\"{}", self.sets))));
+        self.nsqd.publish(
+            "t",
+            bodies
+                .iter()
+                .map(|body| body.to_string().replace("\"type\":\"", &format!("\"type\":\"{}", self.sets))),
+        );
     }
 
     fn stored(&self, set: &str) -> Vec<crate::support::aerospike::StoredRecord> {
@@ -95,7 +101,11 @@ fn each_record_lives_as_long_as_its_message_says_or_the_message_is_a_dead_letter
             json!({"id": 5, "meta": {"type": "a"}}),
         ]);
         let report = scene.program.drain(&[]);
-        assert_eq!((&report["stored"], &report["reasons"]["no-ttl"]), (&json!(stored), &json!(rejected)), "{report}");
+        assert_eq!(
+            (&report["stored"], &report["reasons"]["no-ttl"]),
+            (&json!(stored), &json!(rejected)),
+            "{report}"
+        );
         let mut lives: Vec<_> = scene.stored("a").iter().map(|record| record.ttl).collect();
         lives.sort_unstable();
         assert!(lives.pop().flatten().is_some_and(|ttl| (3_590..=3_600).contains(&ttl)), "the first one");
@@ -109,7 +119,10 @@ fn a_sample_shows_its_set_and_for_how_long_it_would_live() {
     let sample = format!("{{\"id\":1,\"ttl\":60,\"meta\":{{\"type\":\"{}a\"}}}}\n", scene.sets);
     let tried = scene.program.run_with_input(&["try", "--json"], sample.as_bytes());
     let tried: Value = serde_json::from_str(&tried.stdout).expect("JSON");
-    assert_eq!(tried, json!({"line": 1, "key": 1, "set": format!("{}a", scene.sets), "ttl": 60, "record": {"id": 1}}));
+    assert_eq!(
+        tried,
+        json!({"line": 1, "key": 1, "set": format!("{}a", scene.sets), "ttl": 60, "record": {"id": 1}})
+    );
     let shown = scene.program.run_with_input(&["try"], sample.as_bytes()).stdout;
     assert_eq!(shown, format!("line 1, set {}a, TTL 60 s: {{\"gid\":1,\"id\":1}}\n", scene.sets));
 }
@@ -125,7 +138,12 @@ fn a_full_set_puts_off_its_own_messages_and_no_others() {
     scene.publish(&[message(3, "a"), message(4, "b"), message(5, "a")]);
     let ended = scene.program.run(&["run", "--report", "json"]);
     let report = ended.report();
-    assert_eq!((ended.code, &report["stored"], &report["deferred"]), (Some(75), &json!(1), &json!(2)), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, &report["stored"], &report["deferred"]),
+        (Some(75), &json!(1), &json!(2)),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains(&format!("set `{}a` is full", scene.sets)), "{}", ended.stderr);
     assert_eq!(scene.program.run(&["check", "--connect"]).code, Some(75));
     scene.stand_in.configure(&format!("set={}a;stop-writes-count=0", scene.sets));
@@ -147,15 +165,26 @@ fn a_set_that_cannot_be_made_is_the_set_up_s_fault_and_costs_no_message() {
     assert!(ended.stderr.contains(&format!("cannot create set `{}b`", scene.sets)), "{}", ended.stderr);
     assert!(scene.program.letters().is_empty());
     let depths = scene.nsqd.depths("t");
-    assert_eq!((depths.waiting, depths.deferred, depths.in_flight), (1, 0, 0), "the others are stored: {}", ended.stderr);
+    assert_eq!(
+        (depths.waiting, depths.deferred, depths.in_flight),
+        (1, 0, 0),
+        "the others are stored: {}",
+        ended.stderr
+    );
 }
 
 /// Joined by a colon or a slash both would be one record, and one message would be nowhere.
 #[test]
 fn a_key_of_several_fields_keeps_apart_what_joined_text_would_merge() {
-    let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s, key: {fields: [/tenant, /id]}}\n");
-    let bodies =
-        ["{\"tenant\":\"a\",\"id\":\"b:c\"}", "{\"tenant\":\"a:b\",\"id\":\"c\"}", "{\"tenant\":\"a\",\"id\":7}", "{\"tenant\":\"a\"}"];
+    let program = Program::new(
+        "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s, key: {fields: [/tenant, /id]}}\n",
+    );
+    let bodies = [
+        "{\"tenant\":\"a\",\"id\":\"b:c\"}",
+        "{\"tenant\":\"a:b\",\"id\":\"c\"}",
+        "{\"tenant\":\"a\",\"id\":7}",
+        "{\"tenant\":\"a\"}",
+    ];
     program.run_with_input(&["send"], bodies.join("\n").as_bytes());
     let report = program.drain(&[]);
     assert_eq!((&report["stored"], &report["reasons"]["no-key"]), (&json!(3), &json!(1)), "{report}");
@@ -165,12 +194,17 @@ fn a_key_of_several_fields_keeps_apart_what_joined_text_would_merge() {
 }
 
 fn check(aerospike: &str) -> Ended {
-    Program::new(&format!("embedded-queue: {{path: q}}\naerospike: {{hosts: ['h:3000'], namespace: test, {aerospike}}}\n")).run(&["check"])
+    Program::new(&format!(
+        "embedded-queue: {{path: q}}\naerospike: {{hosts: ['h:3000'], namespace: test, {aerospike}}}\n"
+    ))
+    .run(&["check"])
 }
 
 #[test]
 fn what_fields_tell_is_shown_as_it_can_be_written() {
-    let shown = check("set: {field: /a, allowed: [x, y]}, ttl: {field: /t}, key: {fields: [/a, /b]}, use-alternate-addresses: true");
+    let shown = check(
+        "set: {field: /a, allowed: [x, y]}, ttl: {field: /t}, key: {fields: [/a, /b]}, use-alternate-addresses: true",
+    );
     for line in [
         "aerospike.set: {field: /a, allowed: [x, y]}\n",
         "aerospike.ttl: {field: /t}\n",
@@ -179,7 +213,11 @@ fn what_fields_tell_is_shown_as_it_can_be_written() {
     ] {
         assert!(shown.stdout.contains(line), "{line}: {}{}", shown.stdout, shown.stderr);
     }
-    assert!(check("set: s, ttl: {field: /t, default: 2h}").stdout.contains("aerospike.ttl: {field: /t, default: 7200s}\n"));
+    assert!(
+        check("set: s, ttl: {field: /t, default: 2h}")
+            .stdout
+            .contains("aerospike.ttl: {field: /t, default: 7200s}\n")
+    );
 }
 
 #[test]
@@ -193,7 +231,11 @@ fn what_no_message_could_tell_is_a_fault_of_the_configuration() {
         ("set: 'a:b'", "aerospike.set", "`a:b` is not a name"),
         ("set: s, ttl: {default: never}", "aerospike.ttl", "field"),
         ("set: s, ttl: {field: ttl}", "aerospike.ttl.field", "`ttl` is not a JSON pointer"),
-        ("set: s, ttl: {field: /ttl, default: 0s}", "aerospike.ttl.default", "`0s` is not `namespace`, `never` or a duration"),
+        (
+            "set: s, ttl: {field: /ttl, default: 0s}",
+            "aerospike.ttl.default",
+            "`0s` is not `namespace`, `never` or a duration",
+        ),
         ("set: s, ttl: {field: /ttl, default: 4000d}", "aerospike.ttl.default", "`4000d`"),
         ("set: s, key: {fields: []}", "aerospike.key.fields", "the list is empty"),
         ("set: s, key: {fields: [id]}", "aerospike.key", "`id` is not a JSON pointer"),
@@ -202,7 +244,11 @@ fn what_no_message_could_tell_is_a_fault_of_the_configuration() {
     for (configuration, key, words) in faults {
         let ended = check(configuration);
         assert_eq!(ended.code, Some(78), "{configuration}: {}", ended.stderr);
-        assert!(ended.stderr.contains(key) && ended.stderr.contains(words), "{configuration}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains(key) && ended.stderr.contains(words),
+            "{configuration}: {}",
+            ended.stderr
+        );
     }
 }
 

@@ -61,7 +61,13 @@ impl Scene {
     }
 
     async fn run_until(&mut self, shutdown: impl Future<Output = ()>) -> RunReport {
-        self.run_with(Box::new(self.queue.source()), &self.store.clone(), &mut self.dead_letter.clone(), shutdown).await
+        self.run_with(
+            Box::new(self.queue.source()),
+            &self.store.clone(),
+            &mut self.dead_letter.clone(),
+            shutdown,
+        )
+        .await
     }
 
     /// A run with these in the place of the scene's own.
@@ -101,7 +107,8 @@ fn key(number: u64) -> Key {
 #[track_caller]
 fn assert_counts(report: &RunReport, expected: [u64; 5]) {
     let counters = report.counters;
-    let found = [counters.received, counters.stored, counters.duplicate, counters.rejected, counters.requeued];
+    let found =
+        [counters.received, counters.stored, counters.duplicate, counters.rejected, counters.requeued];
     assert_eq!(found, expected, "received, stored, duplicate, rejected, requeued: {report}");
 }
 
@@ -181,8 +188,8 @@ async fn a_message_that_fails_too_often_for_unknown_reasons_goes_to_the_dead_let
     assert!(scene.queue.is_empty());
 }
 
-/// A namespace that had no room for another set refused every record by a code that blames records: all of them became dead letters, and the run
-/// ended with 0.
+/// A namespace that had no room for another set refused every record by a code that blames records: all of
+/// them became dead letters, and the run ended with 0.
 #[tokio::test(start_paused = true)]
 async fn records_that_all_fail_alike_before_any_was_stored_are_given_back_and_none_is_a_dead_letter() {
     for (error, stop_reason, exit) in [
@@ -205,7 +212,8 @@ async fn records_that_all_fail_alike_before_any_was_stored_are_given_back_and_no
 
 /// One poison message must not stall the pipeline for ever.
 #[tokio::test(start_paused = true)]
-async fn one_record_that_is_refused_while_others_are_stored_is_a_dead_letter_at_once_and_alone_after_its_attempts() {
+async fn one_record_that_is_refused_while_others_are_stored_is_a_dead_letter_at_once_and_alone_after_its_attempts()
+ {
     let suspect = || PutError::Suspect("code 4".into());
     let mut scene = Scene::with(10, 10);
     scene.store.fail_once(key(7), suspect());
@@ -235,7 +243,8 @@ async fn a_message_outlives_any_number_of_outages() {
     assert!(scene.dead_letter.letters().is_empty());
 }
 
-/// A queue may be known to be empty while the store has the last messages, and what becomes of them is worth more to know.
+/// A queue may be known to be empty while the store has the last messages, and what becomes of them is worth
+/// more to know.
 #[tokio::test(start_paused = true)]
 async fn an_outage_that_shows_on_the_last_messages_of_a_queue_is_told() {
     let mut scene = Scene::with(100, 5);
@@ -302,7 +311,8 @@ async fn a_wrong_set_up_stops_the_run_costs_no_attempt_more_and_exits_78() {
     assert_eq!((scene.queue.depth(), scene.queue.in_flight()), (1_000, 0), "all of it waits, with no delay");
 }
 
-/// A record that the store already has would be counted as stored a second time, or its message would come again for ever.
+/// A record that the store already has would be counted as stored a second time, or its message would come
+/// again for ever.
 #[tokio::test(start_paused = true)]
 async fn what_is_stored_already_is_finished_and_counted_as_duplicate() {
     let mut scene = Scene::with(10, 3);
@@ -325,7 +335,11 @@ async fn the_deadline_stops_taking_and_what_is_under_way_is_finished() {
     scene.store = scene.store.slow(Duration::from_millis(100));
     let report = scene.run().await;
     assert_eq!((report.stop_reason, report.exit()), (StopReason::Deadline, Exit::Success));
-    assert!(report.elapsed >= Duration::from_secs(2) && report.elapsed < Duration::from_millis(2_200), "{:?}", report.elapsed);
+    assert!(
+        report.elapsed >= Duration::from_secs(2) && report.elapsed < Duration::from_millis(2_200),
+        "{:?}",
+        report.elapsed
+    );
     assert_eq!(scene.store.records().len() as u64, report.counters.stored);
     assert_eq!(scene.queue.len() as u64, 10_000 - report.counters.stored);
     assert_eq!(scene.queue.in_flight(), 0);
@@ -421,13 +435,21 @@ impl Store for FaultyStore {
     }
 }
 
-/// A store that answered for fewer records than it was given made messages vanish, in a release build without a word.
+/// A store that answered for fewer records than it was given made messages vanish, in a release build without
+/// a word.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_the_store_does_not_answer_for_is_in_doubt_and_comes_again() {
     for fault in [Planted::DropsAnAnswer, Planted::KeepsAnAnswer] {
         let mut scene = Scene::with(10, 3);
         let faulty = FaultyStore { store: scene.store.clone(), fault, kept: RefCell::default() };
-        let report = scene.run_with(Box::new(scene.queue.source()), &faulty, &mut scene.dead_letter.clone(), std::future::pending()).await;
+        let report = scene
+            .run_with(
+                Box::new(scene.queue.source()),
+                &faulty,
+                &mut scene.dead_letter.clone(),
+                std::future::pending(),
+            )
+            .await;
         assert_counts(&report, [3, 2, 0, 0, 1]);
         assert_eq!((report.exit(), scene.queue.len()), (Exit::TemporaryFailure, 1), "{fault:?}");
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -456,7 +478,9 @@ async fn a_message_whose_dead_letter_is_not_answered_for_stays_at_the_queue() {
     scene.queue.push(b"no JSON");
     scene.queue.push(b"no JSON either");
     let mut faulty = FaultyDeadLetter(scene.dead_letter.clone());
-    let report = scene.run_with(Box::new(scene.queue.source()), &scene.store, &mut faulty, std::future::pending()).await;
+    let report = scene
+        .run_with(Box::new(scene.queue.source()), &scene.store, &mut faulty, std::future::pending())
+        .await;
     assert_counts(&report, [2, 0, 0, 1, 1]);
     assert_eq!((report.exit(), scene.queue.len()), (Exit::TemporaryFailure, 1));
     let bodies = |letter: &Letter| letter.body.to_bytes().expect("a body");
@@ -474,7 +498,9 @@ impl Source for LosingSource {
     fn receive(&mut self) -> BoxFuture<'_, Received> {
         Box::pin(async {
             match self.0.receive().await {
-                Received::Deliveries(deliveries) => Received::Deliveries(deliveries.into_iter().skip(1).collect()),
+                Received::Deliveries(deliveries) => {
+                    Received::Deliveries(deliveries.into_iter().skip(1).collect())
+                }
                 other => other,
             }
         })
@@ -505,13 +531,15 @@ impl Source for LosingSource {
     }
 }
 
-/// `received` was counted together with what became of the messages, so that no sum of a report could be wrong, whatever was lost before.
+/// `received` was counted together with what became of the messages, so that no sum of a report could be
+/// wrong, whatever was lost before.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_lost_between_its_arrival_and_its_outcome_is_a_bug_that_exits_70() {
     let mut scene = Scene::with(3, 3);
     scene.queue = scene.queue.counted();
     let source = Box::new(LosingSource(scene.queue.source()));
-    let report = scene.run_with(source, &scene.store, &mut scene.dead_letter.clone(), std::future::pending()).await;
+    let report =
+        scene.run_with(source, &scene.store, &mut scene.dead_letter.clone(), std::future::pending()).await;
     assert_counts(&report, [3, 2, 0, 0, 0]);
     assert_eq!(report.exit(), Exit::Software);
     let fault = report.fault.expect("it is told");

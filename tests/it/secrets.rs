@@ -16,7 +16,8 @@ pub(crate) const SECRET: &str = "hunter2";
 /// Who knows this may use the topic `other` and nothing else.
 const GUEST: &str = "guest";
 
-/// What nsqd asks (<https://nsq.io/components/nsqd.html#auth>): who knows the secret may do everything. It ends with the tests.
+/// What nsqd asks (<https://nsq.io/components/nsqd.html#auth>): who knows the secret may do everything. It
+/// ends with the tests.
 pub(crate) fn authentication_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
@@ -25,16 +26,27 @@ pub(crate) fn authentication_server() -> String {
             let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
             let request = lines.next().unwrap_or_default();
             lines.find(String::is_empty);
-            let says = |secret| ['&', ' '].iter().any(|end| request.contains(&format!("secret={secret}{end}")));
-            let topics = [(SECRET, ".*"), (GUEST, "other")].into_iter().find_map(|(secret, topics)| says(secret).then_some(topics));
+            let says =
+                |secret| ['&', ' '].iter().any(|end| request.contains(&format!("secret={secret}{end}")));
+            let topics = [(SECRET, ".*"), (GUEST, "other")]
+                .into_iter()
+                .find_map(|(secret, topics)| says(secret).then_some(topics));
             let (status, body) = match topics {
                 Some(topics) => {
-                    let permission = format!(r#"{{"permissions":["subscribe","publish"],"topic":"{topics}","channels":[".*"]}}"#);
-                    ("200 OK", format!(r#"{{"ttl":3600,"identity":"tests","authorizations":[{permission}]}}"#))
+                    let permission = format!(
+                        r#"{{"permissions":["subscribe","publish"],"topic":"{topics}","channels":[".*"]}}"#
+                    );
+                    (
+                        "200 OK",
+                        format!(r#"{{"ttl":3600,"identity":"tests","authorizations":[{permission}]}}"#),
+                    )
                 }
                 None => ("403 Forbidden", "{}".to_owned()),
             };
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
             drop((&stream).write_all(answer.as_bytes()));
         }
     });
@@ -55,7 +67,8 @@ fn program(nsqd: &Nsqd, secret: &str) -> Program {
     program
 }
 
-/// A valid and an invalid message go in; the first has to be stored, the second to be in the topic for dead letters.
+/// A valid and an invalid message go in; the first has to be stored, the second to be in the topic for dead
+/// letters.
 fn works(nsqd: &Nsqd, program: &Program) {
     let sent = program.run_with_input(&["send"], b"{\"a\": 1}\nnot json\n");
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
@@ -108,7 +121,10 @@ fn fails(ended: &Ended, words: &[&str]) {
 fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
     let nsqd = nsqd();
     fails(&program(&nsqd, "").run(&[]), &["wants authentication", "no `nsq.auth-secret` is configured"]);
-    fails(&program(&nsqd, ", auth-secret: {file: nonesuch}").run(&[]), &["cannot read the file /", "/nonesuch: No such file"]);
+    fails(
+        &program(&nsqd, ", auth-secret: {file: nonesuch}").run(&[]),
+        &["cannot read the file /", "/nonesuch: No such file"],
+    );
     let credential = program(&nsqd, ", auth-secret: {credential: nsq}");
     fails(&credential.run(&[]), &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY"]);
 }
@@ -120,7 +136,8 @@ fn an_authentication_server_that_is_down_or_does_not_know_the_secret_is_exit_69(
     for program in [program(&down, ", auth-secret: hunter2"), program(&nsqd(), ", auth-secret: hunter22")] {
         for command in [&["run"][..], &["send", "x-msrv.yml"], &["check", "--connect"]] {
             let ended = program.run(command);
-            let words = "its authentication server does not answer, or refuses `nsq.auth-secret`: E_AUTH_FAILED";
+            let words =
+                "its authentication server does not answer, or refuses `nsq.auth-secret`: E_AUTH_FAILED";
             assert!(ended.code == Some(69) && ended.stderr.contains(words), "{ended:?}");
             assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
         }
@@ -150,10 +167,14 @@ fn the_topic_for_dead_letters_may_have_a_secret_of_its_own() {
     };
     works(&nsqd, &program(", auth-secret: hunter2"));
     let check = program("").run(&["check", "--connect"]);
-    assert!(check.code == Some(78) && check.stderr.contains("no `dead-letter.nsq.auth-secret` is configured"), "{check:?}");
+    assert!(
+        check.code == Some(78) && check.stderr.contains("no `dead-letter.nsq.auth-secret` is configured"),
+        "{check:?}"
+    );
     let shown = program(", auth-secret: hunter2").run(&["check"]).stdout;
     assert!(shown.contains("dead-letter.nsq.auth-secret: (hidden)\n"), "{shown}");
-    let elsewhere = self::program(&nsqd, ", auth-secret: hunter2").env("X_MSRV__DEAD_LETTER__NSQ__TLS", "false");
+    let elsewhere =
+        self::program(&nsqd, ", auth-secret: hunter2").env("X_MSRV__DEAD_LETTER__NSQ__TLS", "false");
     let shown = elsewhere.run(&["check"]).stdout;
     assert!(
         shown.contains("nsq.auth-secret: (hidden)") && !shown.contains("dead-letter.nsq.auth-secret"),
@@ -191,6 +212,10 @@ fn a_secret_in_a_file_that_everybody_can_read_is_a_warning() {
     assert!(!program.run(&["check"]).stderr.contains("WARN"));
     std::fs::set_permissions(program.path("x-msrv.yml"), PermissionsExt::from_mode(0o644)).expect("ours");
     let ended = program.run(&["check"]);
-    assert!(ended.stderr.contains("WARN") && ended.stderr.contains("nsq.auth-secret is a secret"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("WARN") && ended.stderr.contains("nsq.auth-secret is a secret"),
+        "{}",
+        ended.stderr
+    );
     assert!(!ended.stderr.contains(SECRET));
 }

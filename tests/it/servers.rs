@@ -1,4 +1,5 @@
-//! Servers of the queue that stay away. Each run drains the others and ends well, so who looks at one run alone does not see it.
+//! Servers of the queue that stay away. Each run drains the others and ends well, so who looks at one run
+//! alone does not see it.
 
 use serde_json::Value;
 
@@ -42,7 +43,8 @@ fn depths(report: &Value) -> (Option<u64>, Option<u64>) {
     (report["depth-before"].as_u64(), report["depth-after"].as_u64())
 }
 
-/// "Nothing left", depth 0, exit 0 and ok, while 900 messages waited in an nsqd that nsqlookupd no longer listed.
+/// "Nothing left", depth 0, exit 0 and ok, while 900 messages waited in an nsqd that nsqlookupd no longer
+/// listed.
 #[test]
 fn messages_in_an_nsqd_that_nsqlookupd_lists_no_more_do_not_count_as_none() {
     for way in ["it is stopped", "its topic is a tombstone"] {
@@ -63,9 +65,20 @@ fn messages_in_an_nsqd_that_nsqlookupd_lists_no_more_do_not_count_as_none() {
         lookupd.wait_for("t", 0);
         let ended = program.run(&["run", "--report", "json"]);
         let report = ended.report();
-        assert_eq!((ended.code, report["stop-reason"].as_str(), depths(&report)), (Some(0), Some("queue-empty"), (None, None)), "{way}");
+        assert_eq!(
+            (ended.code, report["stop-reason"].as_str(), depths(&report)),
+            (Some(0), Some("queue-empty"), (None, None)),
+            "{way}"
+        );
         assert!(ended.stderr.contains("nsqlookupd lists no nsqd for the topic"), "{way}: {}", ended.stderr);
-        is(&program, 1, &format!("warning: 1 of 2 servers of the queue not reached, messages may wait there: nsqd at {}", nsqd.tcp));
+        is(
+            &program,
+            1,
+            &format!(
+                "warning: 1 of 2 servers of the queue not reached, messages may wait there: nsqd at {}",
+                nsqd.tcp
+            ),
+        );
         is(&program, 1, "8 messages left");
         is(&program, 1, "not known since then");
         let looked = program.run(&["run", "--dry-run"]);
@@ -119,7 +132,10 @@ fn an_nsqd_that_stays_away_is_a_warning_a_metric_and_in_time_critical() {
     is(
         &program,
         1,
-        &format!("warning: 1 of 2 servers of the queue not reached, messages may wait there: nsqd at {} (last reached", nsqd[1].tcp),
+        &format!(
+            "warning: 1 of 2 servers of the queue not reached, messages may wait there: nsqd at {} (last reached",
+            nsqd[1].tcp
+        ),
     );
     wait_until("ten periods have passed", || {
         run(&program);
@@ -154,9 +170,18 @@ fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebod
     let gone = nsqd[1].tcp.to_string();
     is(&program, 1, &format!("if one is gone for good: x-msrv status --forget {gone}"));
     let forgotten = program.run(&["status", "--forget", &gone]);
-    assert!(forgotten.code == Some(0) && forgotten.stdout.starts_with("x-msrv: ok"), "{} {}", forgotten.stdout, forgotten.stderr);
+    assert!(
+        forgotten.code == Some(0) && forgotten.stdout.starts_with("x-msrv: ok"),
+        "{} {}",
+        forgotten.stdout,
+        forgotten.stderr
+    );
     let unknown = program.run(&["status", "--forget", &gone]);
-    assert!(unknown.code == Some(3) && unknown.stderr.contains("is known to the history"), "{}", unknown.stderr);
+    assert!(
+        unknown.code == Some(3) && unknown.stderr.contains("is known to the history"),
+        "{}",
+        unknown.stderr
+    );
     run(&program);
     is(&program, 0, "ok");
     // Where the configuration names them all, it tells which there are.
@@ -171,7 +196,10 @@ fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebod
     nsqd[0].restart();
     program.write(
         "x-msrv.yml",
-        &format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n", nsqd[0].tcp),
+        &format!(
+            "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
+            nsqd[0].tcp
+        ),
     );
     run(&program);
     is(&program, 0, "ok");

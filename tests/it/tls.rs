@@ -50,7 +50,12 @@ fn trusting(authority: &Authority) -> String {
 
 fn with_certificate(authority: &Authority, pair: &Pair) -> String {
     let Pair { certificate, key } = pair;
-    format!("{{ca-file: '{}', certificate: '{}', key: {{file: '{}'}}}}", authority.file.display(), certificate.display(), key.display())
+    format!(
+        "{{ca-file: '{}', certificate: '{}', key: {{file: '{}'}}}}",
+        authority.file.display(),
+        certificate.display(),
+        key.display()
+    )
 }
 
 #[track_caller]
@@ -65,7 +70,11 @@ fn send(program: &Program, lines: impl IntoIterator<Item = String>) {
 fn works(nsqd: &Nsqd, program: &Program) {
     send(program, ["{\"a\": 1}", "not json"].map(str::to_owned));
     let report = program.drain(&[]);
-    assert_eq!((&report["stored"], &report["dead-lettered"], &report["unconfirmed"]), (&1.into(), &1.into(), &0.into()), "{report}");
+    assert_eq!(
+        (&report["stored"], &report["dead-lettered"], &report["unconfirmed"]),
+        (&1.into(), &1.into(), &0.into()),
+        "{report}"
+    );
     assert_eq!(nsqd.depths("dead").waiting, 1);
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight, depths.requeued, depths.timed_out), (0, 0, 0, 0));
@@ -73,7 +82,8 @@ fn works(nsqd: &Nsqd, program: &Program) {
     assert_eq!(check.code, Some(0), "{}", check.stderr);
 }
 
-/// Every command that speaks to nsqd ends with this code and these words, soon, and nsqd has not been told anything.
+/// Every command that speaks to nsqd ends with this code and these words, soon, and nsqd has not been told
+/// anything.
 #[track_caller]
 fn refused(program: &Program, code: i32, words: &[&str]) {
     let check = |ended: &Ended| {
@@ -96,8 +106,7 @@ fn everything_that_speaks_to_nsqd_does_so_over_tls() {
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-min-version=tls1.3"]);
     let program = program(&nsqd.tcp, &trusting(&authority));
     works(&nsqd, &program);
-    let letter =
-        r#"{"replayed":false                     ,"time":"","source":"","id":"","attempts":1,"reason":"schema","detail":"","body":"{}"}"#;
+    let letter = r#"{"replayed":false                     ,"time":"","source":"","id":"","attempts":1,"reason":"schema","detail":"","body":"{}"}"#;
     program.write("letters.ndjson", &format!("{letter}\n"));
     let replay = program.run(&["dead", "replay", "letters.ndjson"]);
     assert_eq!((replay.code, nsqd.depths("t").waiting), (Some(0), 1), "{}", replay.stderr);
@@ -117,13 +126,18 @@ fn the_system_s_authorities_are_trusted_where_none_are_named() {
 fn a_certificate_that_another_authority_signed_or_nobody_is_refused_and_nothing_is_received() {
     let (authority, other) = (Authority::new(), Authority::new());
     // Both authorities bear the same name.
-    let signed_by_other = (other.server(&["127.0.0.1"]), "it was not signed by the trusted authority of that name");
+    let signed_by_other =
+        (other.server(&["127.0.0.1"]), "it was not signed by the trusted authority of that name");
     let self_signed = (authority.self_signed(), "it comes from an authority that is not trusted");
     for (pair, words) in [signed_by_other, self_signed] {
         let nsqd = nsqd(&pair, &[]);
         let words = ["cannot reach nsqd at 127.0.0.1:", "TLS handshake: invalid peer certificate: ", words];
         refused(&program(&nsqd.tcp, &trusting(&authority)), 69, &words);
-        refused(&program(&nsqd.tcp, "true"), 69, &["it comes from an authority that is not trusted (`ca-file` names others)"]);
+        refused(
+            &program(&nsqd.tcp, "true"),
+            69,
+            &["it comes from an authority that is not trusted (`ca-file` names others)"],
+        );
         assert_eq!(nsqd.depths("t").waiting, 0);
     }
 }
@@ -132,8 +146,14 @@ fn a_certificate_that_another_authority_signed_or_nobody_is_refused_and_nothing_
 fn a_certificate_of_another_name_is_refused_unless_that_name_is_expected() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["queue.example"]), &[]);
-    refused(&program(&nsqd.tcp, &trusting(&authority)), 69, &["not valid for name \"127.0.0.1\"", "queue.example"]);
-    let named = |name: &str| program(&nsqd.tcp, &format!("{{ca-file: '{}', server-name: {name}}}", authority.file.display()));
+    refused(
+        &program(&nsqd.tcp, &trusting(&authority)),
+        69,
+        &["not valid for name \"127.0.0.1\"", "queue.example"],
+    );
+    let named = |name: &str| {
+        program(&nsqd.tcp, &format!("{{ca-file: '{}', server-name: {name}}}", authority.file.display()))
+    };
     refused(&named("other.example"), 69, &["not valid for name \"other.example\""]);
     works(&nsqd, &named("queue.example"));
 }
@@ -142,7 +162,11 @@ fn a_certificate_of_another_name_is_refused_unless_that_name_is_expected() {
 fn a_certificate_that_expired_is_refused() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.expired(), &[]);
-    refused(&program(&nsqd.tcp, &trusting(&authority)), 69, &["TLS handshake: the server's certificate expired at 2"]);
+    refused(
+        &program(&nsqd.tcp, &trusting(&authority)),
+        69,
+        &["TLS handshake: the server's certificate expired at 2"],
+    );
 }
 
 /// Somebody who has to get through now, and forgets it later, is reminded by each run.
@@ -154,7 +178,11 @@ fn a_certificate_that_is_not_verified_works_and_is_a_warning_at_each_run() {
     works(&nsqd, &program);
     for command in [&["run"][..], &["check"], &["send", "x-msrv.yml"]] {
         let ended = program.run(command);
-        assert!(ended.stderr.contains("WARN") && ended.stderr.contains("nsq.tls.insecure-skip-verify"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("WARN") && ended.stderr.contains("nsq.tls.insecure-skip-verify"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
@@ -166,7 +194,11 @@ fn a_client_certificate_is_shown_to_an_nsqd_that_asks_for_one() {
     works(&nsqd, &program(&nsqd.tcp, &with_certificate(&authority, &authority.client())));
     refused(&program(&nsqd.tcp, &trusting(&authority)), 78, &["the server wants a certificate of ours"]);
     let other = Authority::new();
-    refused(&program(&nsqd.tcp, &with_certificate(&authority, &other.client())), 78, &["TLS handshake: the server refuses the handshake"]);
+    refused(
+        &program(&nsqd.tcp, &with_certificate(&authority, &other.client())),
+        78,
+        &["TLS handshake: the server refuses the handshake"],
+    );
 }
 
 #[test]
@@ -176,16 +208,28 @@ fn certificate_and_key_are_taken_from_credentials_and_from_the_environment() {
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-client-auth-policy=require-verify", &ca]);
     let client = authority.client();
     let folder = client.key.parent().expect("a folder").display().to_string();
-    let names =
-        format!("{{ca-file: '{}', certificate: {{credential: client.pem}}, key: {{credential: client.key}}}}", authority.file.display());
+    let names = format!(
+        "{{ca-file: '{}', certificate: {{credential: client.pem}}, key: {{credential: client.key}}}}",
+        authority.file.display()
+    );
     works(&nsqd, &program(&nsqd.tcp, &names).env("CREDENTIALS_DIRECTORY", &folder));
     let key = std::fs::read_to_string(&client.key).expect("a key");
-    let by_environment =
-        program(&nsqd.tcp, &format!("{{ca-file: '{}', certificate: '{}'}}", authority.file.display(), client.certificate.display()))
-            .env("X_MSRV__NSQ__TLS__KEY", &key);
+    let by_environment = program(
+        &nsqd.tcp,
+        &format!(
+            "{{ca-file: '{}', certificate: '{}'}}",
+            authority.file.display(),
+            client.certificate.display()
+        ),
+    )
+    .env("X_MSRV__NSQ__TLS__KEY", &key);
     let check = by_environment.run(&["check", "--connect"]);
     assert_eq!(check.code, Some(0), "{}", check.stderr);
-    assert!(check.stdout.contains("nsq.tls.key: (hidden)\n") && !check.stdout.contains("BEGIN"), "{}", check.stdout);
+    assert!(
+        check.stdout.contains("nsq.tls.key: (hidden)\n") && !check.stdout.contains("BEGIN"),
+        "{}",
+        check.stdout
+    );
 }
 
 #[test]
@@ -193,21 +237,31 @@ fn what_tls_needs_and_cannot_be_had_is_exit_78_and_says_which() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[]);
     let (client, other) = (authority.client(), authority.server(&["x"]));
-    let files =
-        |certificate: &Path, key: &Path| format!("{{certificate: '{}', key: {{file: '{}'}}}}", certificate.display(), key.display());
+    let files = |certificate: &Path, key: &Path| {
+        format!("{{certificate: '{}', key: {{file: '{}'}}}}", certificate.display(), key.display())
+    };
     for (tls, words) in [
         ("{ca-file: nonesuch.pem}".to_owned(), "nsq.tls: cannot read /"),
         ("{ca-file: nonesuch.pem}".to_owned(), "/nonesuch.pem: No such file"),
         ("{ca-file: x-msrv.yml}".to_owned(), "/x-msrv.yml holds no certificate in PEM"),
         (files(&client.key, &client.key), "client.key holds no certificate in PEM"),
-        (files(&client.certificate, &client.certificate), "client.pem holds no private key without a passphrase in PEM"),
-        (files(&client.certificate, &other.key), "nsq.tls: certificate and key cannot be used: keys may not be consistent: KeyMismatch"),
+        (
+            files(&client.certificate, &client.certificate),
+            "client.pem holds no private key without a passphrase in PEM",
+        ),
+        (
+            files(&client.certificate, &other.key),
+            "nsq.tls: certificate and key cannot be used: keys may not be consistent: KeyMismatch",
+        ),
     ] {
         refused(&program(&nsqd.tcp, &tls), 78, &[words]);
     }
     for (tls, words) in [
         ("{certificate: a.pem}", "nsq.tls: `certificate` and `key` must be set together"),
-        ("{certificate: a.pem, key: a.key}", "nsq.tls.key: is not a private key in PEM; one in a file is named by `file: PATH`"),
+        (
+            "{certificate: a.pem, key: a.key}",
+            "nsq.tls.key: is not a private key in PEM; one in a file is named by `file: PATH`",
+        ),
         ("{server-name: 'a b'}", "`a b` is no name or address that a certificate can bear"),
         ("{ca-fiel: a.pem}", "nsq.tls.ca-fiel: unknown field `ca-fiel`"),
         ("maybe", "true, false, or a section with keys of its own"),
@@ -220,11 +274,19 @@ fn what_tls_needs_and_cannot_be_had_is_exit_78_and_says_which() {
 #[test]
 fn one_side_that_wants_tls_and_one_that_does_not_is_exit_78_and_never_plain() {
     let plain = Nsqd::start();
-    refused(&program(&plain.tcp, "true"), 78, &["nsqd at 127.0.0.1:", "it offers no TLS, and `nsq.tls` is set"]);
+    refused(
+        &program(&plain.tcp, "true"),
+        78,
+        &["nsqd at 127.0.0.1:", "it offers no TLS, and `nsq.tls` is set"],
+    );
     assert_eq!(plain.depths("t").waiting, 0);
     let authority = Authority::new();
     let strict = nsqd(&authority.server(&["127.0.0.1"]), &[]);
-    refused(&program(&strict.tcp, "false"), 78, &["nsqd at 127.0.0.1:", "it demands TLS, and `nsq.tls` is not set"]);
+    refused(
+        &program(&strict.tcp, "false"),
+        78,
+        &["nsqd at 127.0.0.1:", "it demands TLS, and `nsq.tls` is not set"],
+    );
 }
 
 /// An nsqd that answers IDENTIFY with these bytes, and nothing after it.
@@ -245,14 +307,16 @@ fn one_that_answers(bytes: Vec<u8>) -> HostPort {
 #[test]
 fn what_is_sent_in_plain_before_the_handshake_ends_the_connection() {
     let answer = br#"{"max_rdy_count":2500,"msg_timeout":60000,"tls_v1":true}"#;
-    let frame = [&u32::try_from(answer.len() + 4).expect("short").to_be_bytes()[..], &[0; 4], answer].concat();
+    let frame =
+        [&u32::try_from(answer.len() + 4).expect("short").to_be_bytes()[..], &[0; 4], answer].concat();
     let injecting = one_that_answers([&frame[..], &[0, 0, 0, 6, 0, 0]].concat());
     refused(&program(&injecting, "true"), 69, &["something was sent in plain before the TLS handshake"]);
     let silent = program(&one_that_answers(frame), "true").env("X_MSRV__CONNECT_TIMEOUT", "300ms");
     refused(&silent, 69, &["no answer in time"]);
 }
 
-/// AUTH in plain would show the secret to everybody on the way; nsqd that demands TLS would refuse it as well.
+/// AUTH in plain would show the secret to everybody on the way; nsqd that demands TLS would refuse it as
+/// well.
 #[test]
 fn the_secret_is_sent_over_tls_only() {
     let authority = Authority::new();
@@ -279,7 +343,8 @@ fn dead_letters_may_have_tls_of_their_own() {
     let embedded = "embedded-queue: {path: queue.db}";
     let own = format!(", tls: {}", trusting(&authority));
     works_with_letters_at(&nsqd, &program(embedded, &own), 1);
-    let in_plain = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nidle-timeout: 300ms", plain.tcp);
+    let in_plain =
+        format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nidle-timeout: 300ms", plain.tcp);
     works_with_letters_at(&nsqd, &program(&in_plain, &own), 2);
     for (tls, words) in [
         ("", "it demands TLS, and `dead-letter.nsq.tls` is not set"),
@@ -289,8 +354,11 @@ fn dead_letters_may_have_tls_of_their_own() {
         assert!(check.code == Some(78) && check.stderr.contains(words), "{check:?}");
     }
     // `false` is an answer as well.
-    let encrypted =
-        format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, tls: {}}}\nidle-timeout: 300ms", nsqd.tcp, trusting(&authority));
+    let encrypted = format!(
+        "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, tls: {}}}\nidle-timeout: 300ms",
+        nsqd.tcp,
+        trusting(&authority)
+    );
     let elsewhere = format!(
         "{encrypted}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: '{}', tls: false}}}}\n",
         plain.tcp
@@ -314,8 +382,14 @@ fn an_nsqd_that_nsqlookupd_names_and_that_answers_no_statistics_is_drained_never
     let authority = Authority::new();
     let lookupd = Lookupd::start();
     let pair = authority.server(&["127.0.0.1"]);
-    let (certificate, key) = (format!("-tls-cert={}", pair.certificate.display()), format!("-tls-key={}", pair.key.display()));
-    let nsqd = Nsqd::with(&[&certificate, &key, "-tls-required=true", &format!("-lookupd-tcp-address={}", lookupd.tcp)]);
+    let (certificate, key) =
+        (format!("-tls-cert={}", pair.certificate.display()), format!("-tls-key={}", pair.key.display()));
+    let nsqd = Nsqd::with(&[
+        &certificate,
+        &key,
+        "-tls-required=true",
+        &format!("-lookupd-tcp-address={}", lookupd.tcp),
+    ]);
     let sender = program(&nsqd.tcp, &trusting(&authority));
     send(&sender, ["{\"a\": 1}", "{\"a\": 2}"].map(str::to_owned));
     lookupd.wait_for("t", 1);
@@ -348,8 +422,13 @@ fn thousands_of_messages_are_stored_once_each_some_after_a_requeue() {
     wait_until("all is stored", || {
         let ended = program.run(&["run", "--report", "json"]);
         let report = ended.report();
-        // What nsqd had taken from its queue just when it was told to stop is given back as well, and that is no failure.
-        assert_eq!((ended.code == Some(75), &report["unconfirmed"]), (report["deferred"] != 0, &0.into()), "{ended:?}");
+        // What nsqd had taken from its queue just when it was told to stop is given back as well, and that is
+        // no failure.
+        assert_eq!(
+            (ended.code == Some(75), &report["unconfirmed"]),
+            (report["deferred"] != 0, &0.into()),
+            "{ended:?}"
+        );
         stored += report["stored"].as_u64().expect("a number");
         deferred += report["deferred"].as_u64().expect("a number");
         runs += 1;
@@ -372,10 +451,15 @@ fn bodies_of_a_mebibyte_come_through() {
     assert_eq!(line(0).len(), 1 << 20);
     send(&program, (0..8).map(line));
     assert_eq!(program.drain(&[])["stored"], 8);
-    assert!(program.rows("s").iter().all(|(_, document)| document["filler"].as_str().is_some_and(|text| text.len() == (1 << 20) - 20)));
+    assert!(
+        program.rows("s").iter().all(|(_, document)| document["filler"]
+            .as_str()
+            .is_some_and(|text| text.len() == (1 << 20) - 20))
+    );
 }
 
-/// A relay to `target` that cuts the first connection on which this many bytes came from there, and lets all others be.
+/// A relay to `target` that cuts the first connection on which this many bytes came from there, and lets all
+/// others be.
 fn relay_that_cuts(target: &HostPort, after: u64) -> HostPort {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string().parse().expect("an address");
@@ -385,7 +469,8 @@ fn relay_that_cuts(target: &HostPort, after: u64) -> HostPort {
         for near in listener.incoming().map_while(Result::ok) {
             let cut = Arc::clone(&cut);
             let far = TcpStream::connect(&target).expect("nsqd answers");
-            let (mut from_near, mut to_far) = (near.try_clone().expect("a socket"), far.try_clone().expect("a socket"));
+            let (mut from_near, mut to_far) =
+                (near.try_clone().expect("a socket"), far.try_clone().expect("a socket"));
             std::thread::spawn(move || {
                 drop(std::io::copy(&mut from_near, &mut to_far));
                 drop(to_far.shutdown(Shutdown::Write));
@@ -403,7 +488,8 @@ fn relay_that_cuts(target: &HostPort, after: u64) -> HostPort {
     address
 }
 
-/// In the middle of a record of TLS, what came before it still counts, and what was not confirmed comes again.
+/// In the middle of a record of TLS, what came before it still counts, and what was not confirmed comes
+/// again.
 #[test]
 fn a_connection_that_is_cut_in_the_middle_loses_nothing() {
     const COUNT: usize = 500;
@@ -415,14 +501,19 @@ fn a_connection_that_is_cut_in_the_middle_loses_nothing() {
     let cut = program.run(&["run", "--report", "json"]);
     let report = cut.report();
     assert_eq!((cut.code, &report["stop-reason"]), (Some(69), &"queue-closed".into()), "{}", cut.stderr);
-    assert!(cut.stderr.contains("connection to nsqd lost") && report["received"].as_u64() > Some(0), "{}", cut.stderr);
+    assert!(
+        cut.stderr.contains("connection to nsqd lost") && report["received"].as_u64() > Some(0),
+        "{}",
+        cut.stderr
+    );
     wait_until("all is stored", || {
         program.drain(&[]);
         let depths = nsqd.depths("t");
         (depths.waiting, depths.in_flight, depths.deferred) == (0, 0, 0)
     });
     let rows = program.rows("s");
-    let ids: std::collections::BTreeSet<_> = rows.iter().map(|(_, document)| document["id"].as_u64()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        rows.iter().map(|(_, document)| document["id"].as_u64()).collect();
     assert_eq!((rows.len(), ids.len()), (COUNT, COUNT));
 }
 
@@ -430,10 +521,16 @@ fn a_connection_that_is_cut_in_the_middle_loses_nothing() {
 fn a_key_in_a_file_that_everybody_can_read_is_a_warning() {
     let authority = Authority::new();
     let client = authority.client();
-    let program = program(&"127.0.0.1:4150".parse().expect("an address"), &with_certificate(&authority, &client));
+    let program =
+        program(&"127.0.0.1:4150".parse().expect("an address"), &with_certificate(&authority, &client));
     for (mode, warned) in [(0o644, true), (0o640, false)] {
         std::fs::set_permissions(&client.key, PermissionsExt::from_mode(mode)).expect("ours");
         let ended = program.run(&["check"]);
-        assert_eq!(ended.stderr.contains("client.key: nsq.tls.key is a secret, and everybody"), warned, "{}", ended.stderr);
+        assert_eq!(
+            ended.stderr.contains("client.key: nsq.tls.key is a secret, and everybody"),
+            warned,
+            "{}",
+            ended.stderr
+        );
     }
 }

@@ -23,17 +23,30 @@ fn what_is_shown_of_a_sample_is_what_a_run_makes_of_the_message() {
     std::fs::write(program.path("samples"), SAMPLES).expect("written");
     let tried = program.run(&["try", "samples", "--json"]);
     assert!(tried.code == Some(65) && tried.stderr.contains("8 of 10 lines would be rejected"), "{tried:?}");
-    assert!(!program.path("queue.db").exists() && !program.path("store.db").exists() && !program.path("dead-letter.ndjson").exists());
+    assert!(
+        !program.path("queue.db").exists()
+            && !program.path("store.db").exists()
+            && !program.path("dead-letter.ndjson").exists()
+    );
     let tried = lines(&tried);
-    assert_eq!(tried.iter().map(|tried| tried["line"].as_u64()).collect::<Vec<_>>(), [1, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(Some));
+    assert_eq!(
+        tried.iter().map(|tried| tried["line"].as_u64()).collect::<Vec<_>>(),
+        [1, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(Some)
+    );
 
     program.run(&["send", "samples"]);
     program.drain(&[]);
     let would_be = tried.iter().filter(|tried| tried["reason"].is_null());
     let text = |key: &Value| key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-    assert_eq!(would_be.map(|tried| (text(&tried["key"]), tried["record"].clone())).collect::<Vec<_>>(), program.rows("s"));
+    assert_eq!(
+        would_be.map(|tried| (text(&tried["key"]), tried["record"].clone())).collect::<Vec<_>>(),
+        program.rows("s")
+    );
     let ends = |letters: &[Value]| {
-        let mut ends: Vec<_> = letters.iter().map(|letter| [letter["reason"].to_string(), letter["detail"].to_string()]).collect();
+        let mut ends: Vec<_> = letters
+            .iter()
+            .map(|letter| [letter["reason"].to_string(), letter["detail"].to_string()])
+            .collect();
         ends.sort();
         ends
     };
@@ -60,15 +73,27 @@ fn a_sample_needs_neither_nsqd_nor_aerospike_and_keeps_to_the_store_s_own_limits
     let detail = "refused by the store: the field name `customer-address-line-1` has 23 bytes, a bin name has 15 at most";
     assert_eq!(tried[1], json!({"line": 2, "reason": "refused", "detail": detail}));
     let shown = program.run_with_input(&["try"], b"{\"id\":1}\n[]\n");
-    assert!(shown.stdout.starts_with("line 1: {\"gid\":\"orders@<nsqd>/<id>/<time>\",\"id\":1,"), "{}", shown.stdout);
-    assert!(shown.stdout.ends_with("line 2: not-object: a JSON object is wanted, this is an array\n"), "{}", shown.stdout);
+    assert!(
+        shown.stdout.starts_with("line 1: {\"gid\":\"orders@<nsqd>/<id>/<time>\",\"id\":1,"),
+        "{}",
+        shown.stdout
+    );
+    assert!(
+        shown.stdout.ends_with("line 2: not-object: a JSON object is wanted, this is an array\n"),
+        "{}",
+        shown.stdout
+    );
 }
 
 #[test]
 fn the_exit_code_tells_whether_all_would_be_stored_and_whether_they_could_be_looked_at() {
     let program = Program::new("embedded-queue: {path: q}\nsqlite: {path: s, set: s}\n");
     let all = program.run_with_input(&["try", "-"], b"{}\n{\"a\":1}\n");
-    assert_eq!((all.code, all.stderr.as_str()), (Some(0), "lines tried: 2, all of them would be stored\n"), "{all:?}");
+    assert_eq!(
+        (all.code, all.stderr.as_str()),
+        (Some(0), "lines tried: 2, all of them would be stored\n"),
+        "{all:?}"
+    );
     let nothing = program.run_with_input(&["try"], b"\n");
     assert_eq!((nothing.code, nothing.stderr.as_str()), (Some(0), "lines tried: 0\n"));
     let missing = program.run(&["try", "./nonesuch"]);

@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// `host:port`; an IPv6 address stands in brackets. Equal text is the same place: names are not resolved here.
+/// `host:port`; an IPv6 address stands in brackets. Equal text is the same place: names are not resolved
+/// here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostPort {
     /// A name or an address, without brackets.
@@ -15,7 +16,11 @@ pub struct HostPort {
 
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -23,11 +28,16 @@ impl FromStr for HostPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || match text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default()) {
-            Some(inner) if inner.parse::<Self>().is_ok() => format!("`{text}` is a URL, HOST:PORT is required: `{inner}`"),
-            Some(_) => format!("`{text}` is a URL, HOST:PORT is required, for instance localhost:4150 or [::1]:4150"),
-            None => format!("`{text}` is not HOST:PORT, for instance localhost:4150 or [::1]:4150"),
-        };
+        let wrong =
+            || match text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default()) {
+                Some(inner) if inner.parse::<Self>().is_ok() => {
+                    format!("`{text}` is a URL, HOST:PORT is required: `{inner}`")
+                }
+                Some(_) => format!(
+                    "`{text}` is a URL, HOST:PORT is required, for instance localhost:4150 or [::1]:4150"
+                ),
+                None => format!("`{text}` is not HOST:PORT, for instance localhost:4150 or [::1]:4150"),
+            };
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -36,7 +46,11 @@ impl FromStr for HostPort {
             None if host.contains([':', '[', ']']) => return Err(wrong()),
             None => host,
         };
-        if host.is_empty() || host.contains(|letter: char| letter.is_whitespace() || letter.is_control() || ",/".contains(letter)) {
+        if host.is_empty()
+            || host.contains(|letter: char| {
+                letter.is_whitespace() || letter.is_control() || ",/".contains(letter)
+            })
+        {
             return Err(wrong());
         }
         Ok(Self { host: host.to_owned(), port })

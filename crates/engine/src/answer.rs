@@ -1,7 +1,8 @@
 //! Batches in which each item carries the right to one verdict. Pure.
 //!
-//! Whoever works on a batch answers for each item by value. There is no list of verdicts whose length or order two sides have to agree on: an item whose
-//! answer is dropped has no verdict, and the other side sees that.
+//! Whoever works on a batch answers for each item by value. There is no list of verdicts whose length or
+//! order two sides have to agree on: an item whose answer is dropped has no verdict, and the other side sees
+//! that.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -47,7 +48,9 @@ impl<V> Verdicts<V> {
 /// Makes a batch of `items`.
 pub fn batch<T, V>(items: impl ExactSizeIterator<Item = T>) -> (Vec<Pending<T, V>>, Verdicts<V>) {
     let verdicts = Rc::new(RefCell::new(std::iter::repeat_with(|| None).take(items.len()).collect()));
-    let pending = items.enumerate().map(|(index, item)| Pending { item, answer: Answer { verdicts: Rc::clone(&verdicts), index } });
+    let pending = items
+        .enumerate()
+        .map(|(index, item)| Pending { item, answer: Answer { verdicts: Rc::clone(&verdicts), index } });
     (pending.collect(), Verdicts(verdicts))
 }
 

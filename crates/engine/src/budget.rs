@@ -26,8 +26,15 @@ pub enum StopReason {
 
 impl StopReason {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::LimitReached, Self::QueueEmpty, Self::Deadline, Self::Signal, Self::QueueClosed, Self::StoreUnavailable, Self::StoreSetup];
+    pub const ALL: [Self; 7] = [
+        Self::LimitReached,
+        Self::QueueEmpty,
+        Self::Deadline,
+        Self::Signal,
+        Self::QueueClosed,
+        Self::StoreUnavailable,
+        Self::StoreSetup,
+    ];
 
     /// The word for logs and reports.
     #[must_use]
@@ -86,7 +93,8 @@ mod tests {
     fn exactly_n_are_taken_however_many_threads_ask() {
         let budget = Budget::new(NonZeroU64::new(1_000).expect("not zero"));
         let taken: usize = std::thread::scope(|scope| {
-            let asking: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..1_000).filter(|_| budget.take()).count())).collect();
+            let asking: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| (0..1_000).filter(|_| budget.take()).count())).collect();
             asking.into_iter().map(|thread| thread.join().expect("no panic")).sum()
         });
         assert_eq!(taken, 1_000);

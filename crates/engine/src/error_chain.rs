@@ -4,7 +4,8 @@ use std::error::Error;
 
 /// The error, and behind colons its causes; one that only repeats what was said is left out.
 ///
-/// Servers, files and messages have a part in these words. None of them writes a line of its own, or moves the cursor of who reads it.
+/// Servers, files and messages have a part in these words. None of them writes a line of its own, or moves
+/// the cursor of who reads it.
 #[must_use]
 pub fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -29,14 +30,17 @@ fn without_numbers(text: &str) -> String {
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         match part.split_once(')') {
-            Some((number, rest)) if number.bytes().all(|digit| digit.is_ascii_digit()) => plain.push_str(rest),
+            Some((number, rest)) if number.bytes().all(|digit| digit.is_ascii_digit()) => {
+                plain.push_str(rest)
+            }
             _ => plain.extend([BEFORE, part]),
         }
     }
     plain
 }
 
-/// Text of several lines on one, without control characters and without those that change the direction of what is read (UAX #9).
+/// Text of several lines on one, without control characters and without those that change the direction of
+/// what is read (UAX #9).
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let turns = |letter| matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -59,15 +63,28 @@ mod tests {
         #[error("{0}")]
         struct Said(&'static str, #[source] Option<Box<Said>>);
         let said = |words: [&'static str; 3]| {
-            text(&words.into_iter().rev().fold(None, |cause, words| Some(Said(words, cause.map(Box::new)))).expect("three"))
+            text(
+                &words
+                    .into_iter()
+                    .rev()
+                    .fold(None, |cause, words| Some(Said(words, cause.map(Box::new))))
+                    .expect("three"),
+            )
         };
-        assert_eq!(said(["cannot reach it", "the disk is full", "code 13: the disk is full"]), "cannot reach it: the disk is full");
-        assert_eq!(said(["cannot reach it: refused", "refused", "code 111"]), "cannot reach it: refused: code 111");
+        assert_eq!(
+            said(["cannot reach it", "the disk is full", "code 13: the disk is full"]),
+            "cannot reach it: the disk is full"
+        );
+        assert_eq!(
+            said(["cannot reach it: refused", "refused", "code 111"]),
+            "cannot reach it: refused: code 111"
+        );
     }
 
     #[test]
     fn the_system_s_words_go_without_their_number() {
-        let error = io::Error::other("open: No such file or directory (os error 2) (os error x) (os error 13)");
+        let error =
+            io::Error::other("open: No such file or directory (os error 2) (os error x) (os error 13)");
         assert_eq!(text(&error), "open: No such file or directory (os error x)");
     }
 

@@ -22,7 +22,8 @@ pub enum Exit {
     Software = 70,
     /// Standard output can't be written.
     OutputFailed = 74,
-    /// Some messages were requeued because of an outage, or are not known to be settled; or another process is at it.
+    /// Some messages were requeued because of an outage, or are not known to be settled; or another process
+    /// is at it.
     TemporaryFailure = 75,
     /// The configuration, or what it names, is wrong.
     Configuration = 78,

@@ -47,8 +47,8 @@ pub struct Late;
 /// Asks `address` for `path`.
 ///
 /// # Errors
-/// The server can't be reached in time, which is an [`io::Error`]; it does not answer in time, which is [`Late`]; it answers with another status, or with something that is not the
-/// expected JSON.
+/// The server can't be reached in time, which is an [`io::Error`]; it does not answer in time, which is
+/// [`Late`]; it answers with another status, or with something that is not the expected JSON.
 pub async fn get_json<T: DeserializeOwned>(
     address: &HostPort,
     path: &str,
@@ -57,9 +57,15 @@ pub async fn get_json<T: DeserializeOwned>(
     timeout(bounds.answer, get(address, path, bounds.connect)).await.map_err(|_| Late)?
 }
 
-async fn get<T: DeserializeOwned>(address: &HostPort, path: &str, bound: Duration) -> Result<Answer<T>, Box<dyn Error + Send + Sync>> {
+async fn get<T: DeserializeOwned>(
+    address: &HostPort,
+    path: &str,
+    bound: Duration,
+) -> Result<Answer<T>, Box<dyn Error + Send + Sync>> {
     let connect = TcpStream::connect((address.host.as_str(), address.port));
-    let stream = timeout(bound, connect).await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
+    let stream = timeout(bound, connect)
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
     let exchange = async {
@@ -78,7 +84,8 @@ async fn get<T: DeserializeOwned>(address: &HostPort, path: &str, bound: Duratio
     };
     match status {
         StatusCode::OK => {
-            let found = serde_json::from_slice(&body).map_err(|error| format!("the answer is not the expected JSON: {error}"))?;
+            let found = serde_json::from_slice(&body)
+                .map_err(|error| format!("the answer is not the expected JSON: {error}"))?;
             Ok(Answer::Found(found))
         }
         StatusCode::NOT_FOUND => Ok(Answer::NotFound(body)),

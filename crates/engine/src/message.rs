@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 /// The place a message came from, for instance `orders@10.0.0.7:4150`.
 ///
-/// A message id is unique within its origin only: two nsqd of one host that run with the default node id give the same ids (measured:
-/// 37,929 of 50,000 were equal), so nothing may identify a message without its origin. Nor is an origin and an id enough where several nsqd are behind one
-/// address; what tells their messages apart as well is when they were published.
+/// A message id is unique within its origin only: two nsqd of one host that run with the default node id give
+/// the same ids (measured: 37,929 of 50,000 were equal), so nothing may identify a message without its
+/// origin. Nor is an origin and an id enough where several nsqd are behind one address; what tells their
+/// messages apart as well is when they were published.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin(Arc<Place>);
 
@@ -63,7 +64,8 @@ pub struct Message {
     pub body: Bytes,
     /// How often the queue has delivered it, this time included; 1 is the first.
     pub attempts: u32,
-    /// When it was published, in nanoseconds since the epoch by the queue's clock, where the queue tells; the same for every delivery.
+    /// When it was published, in nanoseconds since the epoch by the queue's clock, where the queue tells; the
+    /// same for every delivery.
     pub published: Option<NonZeroI64>,
 }
 
@@ -73,7 +75,8 @@ pub struct Receipt(pub u64);
 
 /// A message that is in flight to us, to be settled exactly once.
 ///
-/// It is not `Clone` and [`settle`](crate::source::Source::settle) takes it by value, so settling twice does not compile.
+/// It is not `Clone` and [`settle`](crate::source::Source::settle) takes it by value, so settling twice does
+/// not compile.
 #[must_use = "a delivery that is not settled stays in flight until the queue's own timeout"]
 #[derive(Debug)]
 pub struct Delivery {

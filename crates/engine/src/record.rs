@@ -5,7 +5,8 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 /// The bin or column that holds a record's key beside its fields.
 pub const KEY_FIELD: &str = "gid";
 
-/// Identifies a record: the same message always gives the same key, so that a redelivery or a write in doubt hits the same record.
+/// Identifies a record: the same message always gives the same key, so that a redelivery or a write in doubt
+/// hits the same record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     /// A key that was an integer in the document.
@@ -84,7 +85,8 @@ pub struct Record {
     pub key: Key,
     /// The top-level fields of the document.
     pub fields: Fields,
-    /// The length of the document as it came, in bytes, and of what was added to it: what a store sizes its batches by.
+    /// The length of the document as it came, in bytes, and of what was added to it: what a store sizes its
+    /// batches by.
     pub size: usize,
     /// Which of several sets it goes to, where a field says so.
     pub set: Option<Arc<str>>,

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use log::info;
 use serde::Serialize;
 
-use crate::{budget::StopReason, exit::Exit, message::Settlement, outcome::Outcome, servers::Servers, source::Closing};
+use crate::{
+    budget::StopReason, exit::Exit, message::Settlement, outcome::Outcome, servers::Servers, source::Closing,
+};
 
 /// Messages by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -23,9 +25,11 @@ pub struct Counters {
     pub requeued: u64,
     /// Letters that the dead letter has acknowledged.
     pub dead_lettered: u64,
-    /// Of the requeued: those that the store or the dead letter failed on, and those that arrived when the run had taken the queue for empty.
+    /// Of the requeued: those that the store or the dead letter failed on, and those that arrived when the
+    /// run had taken the queue for empty.
     pub deferred: u64,
-    /// Settlements that the queue did not take, or that are not known to have reached it, so that the message may come again.
+    /// Settlements that the queue did not take, or that are not known to have reached it, so that the message
+    /// may come again.
     pub unconfirmed: u64,
     /// Bytes of the bodies of what was received.
     pub received_bytes: u64,
@@ -58,7 +62,8 @@ pub struct Tally {
     pub reasons: BTreeMap<&'static str, Rejected>,
 }
 
-/// Messages that were in the queue and nobody had, those that were put off or are paused among them, where that is known.
+/// Messages that were in the queue and nobody had, those that were put off or are paused among them, where
+/// that is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Depth {
     /// Before the first one was taken.
@@ -89,7 +94,11 @@ impl Counters {
             Outcome::Duplicate => self.duplicate += 1,
             Outcome::Rejected(_) => self.rejected += 1,
             Outcome::Deferred { .. } | Outcome::NotStarted => {
-                debug_assert_ne!(outcome.settlement(), Settlement::Finish, "what is not safe is not finished");
+                debug_assert_ne!(
+                    outcome.settlement(),
+                    Settlement::Finish,
+                    "what is not safe is not finished"
+                );
                 self.requeued += 1;
                 self.deferred += u64::from(matches!(outcome, Outcome::Deferred { .. }));
             }
@@ -105,7 +114,17 @@ impl Counters {
 
     /// Adds what became of the messages of another run.
     pub fn add(&mut self, other: &Self) {
-        let Self { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed, received_bytes } = other;
+        let Self {
+            received,
+            stored,
+            duplicate,
+            rejected,
+            requeued,
+            dead_lettered,
+            deferred,
+            unconfirmed,
+            received_bytes,
+        } = other;
         self.received += received;
         self.stored += stored;
         self.duplicate += duplicate;
@@ -153,10 +172,12 @@ pub struct RunReport {
     /// What is wrong with the set-up, where that stopped the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// Why messages come again, or why the queue was lost: the first cause. Only where the exit code tells of it.
+    /// Why messages come again, or why the queue was lost: the first cause. Only where the exit code tells of
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The queue's servers, where it was asked for messages; in JSON, the names of those that were not reached.
+    /// The queue's servers, where it was asked for messages; in JSON, the names of those that were not
+    /// reached.
     #[serde(rename = "unreached", skip_serializing_if = "are_all_reached", serialize_with = "unreached")]
     pub servers: Option<Servers>,
 }
@@ -175,22 +196,44 @@ pub(crate) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) 
     serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e6)
 }
 
-fn messages<S: serde::Serializer>(reasons: &BTreeMap<&'static str, Rejected>, serializer: S) -> Result<S::Ok, S::Error> {
+fn messages<S: serde::Serializer>(
+    reasons: &BTreeMap<&'static str, Rejected>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(reasons.iter().map(|(reason, rejected)| (reason, rejected.messages)))
 }
 
 impl RunReport {
-    /// A report. Where the counters do not add up, that is its fault and its exit code, whatever else there is: a message was dropped, or counted twice.
+    /// A report. Where the counters do not add up, that is its fault and its exit code, whatever else there
+    /// is: a message was dropped, or counted twice.
     #[must_use]
-    pub fn new(stop_reason: StopReason, tally: Tally, depth: Depth, elapsed: Duration, fault: Option<String>) -> Self {
+    pub fn new(
+        stop_reason: StopReason,
+        tally: Tally,
+        depth: Depth,
+        elapsed: Duration,
+        fault: Option<String>,
+    ) -> Self {
         let Tally { counters, reasons } = tally;
         let fault = if counters.add_up() {
             fault
         } else {
             let (received, accounted_for) = (counters.received, counters.accounted_for());
-            Some(format!("this is a bug in x-msrv: {received} messages were received, and {accounted_for} are accounted for"))
+            Some(format!(
+                "this is a bug in x-msrv: {received} messages were received, and {accounted_for} are accounted for"
+            ))
         };
-        let report = Self { stop_reason, counters, reasons, depth, elapsed, messages_per_second: 0, fault, cause: None, servers: None };
+        let report = Self {
+            stop_reason,
+            counters,
+            reasons,
+            depth,
+            elapsed,
+            messages_per_second: 0,
+            fault,
+            cause: None,
+            servers: None,
+        };
         report.took(elapsed)
     }
 
@@ -201,7 +244,8 @@ impl RunReport {
         Self { elapsed, messages_per_second: u64::try_from(per_second).unwrap_or(u64::MAX), ..self }
     }
 
-    /// The same report, with the first cause of what it tells by its exit code; none where all is well, or where `fault` says it.
+    /// The same report, with the first cause of what it tells by its exit code; none where all is well, or
+    /// where `fault` says it.
     #[must_use]
     pub fn because(self, cause: Option<String>) -> Self {
         let is_wanted = self.exit() != Exit::Success && self.fault.is_none();
@@ -237,7 +281,17 @@ impl RunReport {
 
     /// The one line that a run leaves in the log.
     pub fn log(&self) {
-        let Counters { received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed, .. } = self.counters;
+        let Counters {
+            received,
+            stored,
+            duplicate,
+            rejected,
+            requeued,
+            dead_lettered,
+            deferred,
+            unconfirmed,
+            ..
+        } = self.counters;
         info!(
             stop_reason = self.stop_reason.as_str(), received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed,
             elapsed_ms = format!("{:.1}", self.elapsed.as_secs_f64() * 1e3), per_second = self.messages_per_second;
@@ -260,7 +314,13 @@ mod tests {
     fn report(stop_reason: StopReason, deferred: u64) -> RunReport {
         let counters = Counters { received: deferred, requeued: deferred, deferred, ..Counters::default() };
         let tally = Tally { counters, ..Tally::default() };
-        RunReport::new(stop_reason, tally, Depth { before: Some(3), after: None }, Duration::from_millis(2), None)
+        RunReport::new(
+            stop_reason,
+            tally,
+            Depth { before: Some(3), after: None },
+            Duration::from_millis(2),
+            None,
+        )
     }
 
     #[test]
@@ -268,9 +328,14 @@ mod tests {
         let mut tally = Tally::default();
         let deferred = Outcome::Deferred { attempts: 1, cause: "down".into() };
         let refused = |detail: &str| Outcome::Rejected(Rejection::Refused(detail.into()));
-        for (count, outcome) in
-            (1..).zip([Outcome::Stored, Outcome::Duplicate, refused("first"), deferred, Outcome::NotStarted, refused("last")])
-        {
+        for (count, outcome) in (1..).zip([
+            Outcome::Stored,
+            Outcome::Duplicate,
+            refused("first"),
+            deferred,
+            Outcome::NotStarted,
+            refused("last"),
+        ]) {
             tally.count(7, &outcome);
             assert_eq!(tally.counters.accounted_for(), count, "{tally:?}");
         }
@@ -280,7 +345,10 @@ mod tests {
         assert_eq!((counters.received_bytes, counters.rejected), (42, 2));
         counters.count_closing(&Closing { received: 8, requeued: 2, unconfirmed: 1, ..Closing::default() });
         assert!(counters.add_up(), "{counters:?}");
-        assert_eq!((counters.received, counters.requeued, counters.deferred, counters.unconfirmed), (8, 4, 1, 1));
+        assert_eq!(
+            (counters.received, counters.requeued, counters.deferred, counters.unconfirmed),
+            (8, 4, 1, 1)
+        );
     }
 
     #[test]
@@ -294,12 +362,20 @@ mod tests {
         assert_eq!(report(StoreSetup, 1).exit(), Exit::Configuration);
     }
 
-    /// The sum was compared in debug builds only, with a number that was counted together with its parts: a dropped message was seen by nobody.
+    /// The sum was compared in debug builds only, with a number that was counted together with its parts: a
+    /// dropped message was seen by nobody.
     #[test]
     fn a_message_that_is_not_accounted_for_is_a_bug_with_both_numbers_in_every_build() {
         for (received, stored) in [(5, 4), (4, 5)] {
-            let tally = Tally { counters: Counters { received, stored, ..Counters::default() }, ..Tally::default() };
-            let report = RunReport::new(StopReason::StoreSetup, tally, Depth::default(), Duration::ZERO, Some("no such table".into()));
+            let tally =
+                Tally { counters: Counters { received, stored, ..Counters::default() }, ..Tally::default() };
+            let report = RunReport::new(
+                StopReason::StoreSetup,
+                tally,
+                Depth::default(),
+                Duration::ZERO,
+                Some("no such table".into()),
+            );
             assert_eq!(report.exit(), Exit::Software);
             let fault = format!("{received} messages were received, and {stored} are accounted for");
             assert!(report.fault.as_ref().is_some_and(|text| text.contains(&fault)), "{:?}", report.fault);
@@ -308,12 +384,17 @@ mod tests {
 
     #[test]
     fn as_json_a_report_is_one_flat_object() {
-        let json: serde_json::Value = serde_json::from_str(&report(StopReason::QueueEmpty, 3).to_string()).expect("JSON");
+        let json: serde_json::Value =
+            serde_json::from_str(&report(StopReason::QueueEmpty, 3).to_string()).expect("JSON");
         assert_eq!(json["stop-reason"], "queue-empty");
         assert_eq!(json["dead-lettered"], 0);
         assert_eq!(json["elapsed-seconds"], 0.002);
         assert_eq!(json["messages-per-second"], 1_500);
-        assert_eq!((&json["depth-before"], json.get("depth-after")), (&serde_json::json!(3), None), "what is not known is not there");
+        assert_eq!(
+            (&json["depth-before"], json.get("depth-after")),
+            (&serde_json::json!(3), None),
+            "what is not known is not there"
+        );
         assert_eq!(json["reasons"], serde_json::json!({}));
     }
 }

@@ -1,7 +1,8 @@
 //! One bounded run: receive, decode, put, settle, drain.
 //!
-//! Everything happens in one task. Batches are written while others are received; what a batch became is settled as soon as it is known. A
-//! delivery is in one of three places until then: waiting as it came, in a batch that is being written, or on its way to the dead letter.
+//! Everything happens in one task. Batches are written while others are received; what a batch became is
+//! settled as soon as it is known. A delivery is in one of three places until then: waiting as it came, in a
+//! batch that is being written, or on its way to the dead letter.
 
 use std::{
     cell::Cell,
@@ -34,8 +35,8 @@ use crate::{
 /// Bytes of documents after which a batch is complete.
 const BYTES_IN_BATCH: usize = 1 << 20;
 
-/// Bytes of documents that are with the store, after which it is given no more. A document takes many times the memory of its text, and no more of them
-/// are decoded than the store is given.
+/// Bytes of documents that are with the store, after which it is given no more. A document takes many times
+/// the memory of its text, and no more of them are decoded than the store is given.
 const BYTES_WITH_STORE: usize = 2 << 20;
 
 /// What a run works with.
@@ -67,15 +68,21 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// What is under way then has this long to end.
     pub shutdown_timeout: Duration,
-    /// A message that the store fails on for unknown reasons at this delivery or a later one is rejected; 0 means never.
+    /// A message that the store fails on for unknown reasons at this delivery or a later one is rejected; 0
+    /// means never.
     pub max_attempts: u32,
 }
 
-/// Runs until N is reached, the queue is empty or gone, time is up, or `shutdown` is ready; then drains, and closes the source.
+/// Runs until N is reached, the queue is empty or gone, time is up, or `shutdown` is ready; then drains, and
+/// closes the source.
 ///
 /// # Errors
 /// The source can't be started. Whatever goes wrong later is in the report.
-pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output = ()>) -> Result<RunReport, SourceError> {
+pub async fn run(
+    parts: Parts<'_>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> Result<RunReport, SourceError> {
     let began = parts.began;
     let mut drain = Drain {
         parts,
@@ -105,7 +112,8 @@ pub async fn run(parts: Parts<'_>, limits: Limits, shutdown: impl Future<Output 
     if reason == StopReason::QueueEmpty {
         tally.counters.deferred += closing.late; // the run had room for them: the queue was not empty
     }
-    let report = RunReport::new(reason, tally, Depth { before, after: closing.depth }, began.elapsed(), fault);
+    let report =
+        RunReport::new(reason, tally, Depth { before, after: closing.depth }, began.elapsed(), fault);
     Ok(RunReport { servers: Some(servers), ..report.because(cause.or(closing.trouble)) })
 }
 
@@ -152,9 +160,11 @@ impl<'a> Drain<'a> {
             if self.stop.is_some() && batches.is_empty() && self.waiting.is_empty() {
                 return;
             }
-            // Queue and store may be files, which are always ready: without a pause, no signal would be seen and no timer would run.
+            // Queue and store may be files, which are always ready: without a pause, no signal would be seen
+            // and no timer would run.
             yield_now().await;
-            // Each step below is short or has a timeout of its own, and what ends a run comes before what makes work.
+            // Each step below is short or has a timeout of its own, and what ends a run comes before what
+            // makes work.
             tokio::select! {
                 biased;
                 () = &mut shutdown, if !told => {
@@ -194,7 +204,8 @@ impl<'a> Drain<'a> {
     /// Decodes what the store is given next; what is no record goes to the dead letter.
     async fn next_batch(&mut self) -> Option<BoxFuture<'a, Written>> {
         let most = self.parts.store.batches().records.min(self.waiting.len());
-        let (mut deliveries, mut records, mut rejected, mut size) = (Vec::with_capacity(most), Vec::with_capacity(most), Vec::new(), 0);
+        let (mut deliveries, mut records, mut rejected, mut size) =
+            (Vec::with_capacity(most), Vec::with_capacity(most), Vec::new(), 0);
         while records.len() + rejected.len() < most
             && size < BYTES_IN_BATCH
             && let Some(delivery) = self.waiting.pop_front()
@@ -257,11 +268,17 @@ impl<'a> Drain<'a> {
             return Vec::new();
         }
         let time = (self.parts.clock)();
-        let letters: Vec<_> = rejected.iter().map(|(delivery, rejection)| Letter::new(&delivery.message, rejection, time)).collect();
+        let letters: Vec<_> = rejected
+            .iter()
+            .map(|(delivery, rejection)| Letter::new(&delivery.message, rejection, time))
+            .collect();
         let (batch, verdicts) = answer::batch(letters.iter());
         self.parts.dead_letter.keep(batch).await;
-        let results: Vec<_> =
-            verdicts.take().into_iter().map(|result| result.unwrap_or_else(|| Err(DeadLetterError::not_answered()))).collect();
+        let results: Vec<_> = verdicts
+            .take()
+            .into_iter()
+            .map(|result| result.unwrap_or_else(|| Err(DeadLetterError::not_answered())))
+            .collect();
         for (letter, _) in letters.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
             warn!(
                 reason = letter.reason.as_str(), detail = letter.detail.as_str(), source = letter.source.as_str(), id = letter.id.as_str(),
@@ -269,24 +286,28 @@ impl<'a> Drain<'a> {
                 "message rejected"
             );
         }
-        let outcome = |((delivery, rejection), result): ((Delivery, Rejection), Result<Kept, DeadLetterError>)| {
-            let attempts = delivery.message.attempts;
-            let outcome = match result {
-                Ok(kept) => {
-                    self.tally.counters.dead_lettered += u64::from(kept == Kept::Durably);
-                    Outcome::Rejected(rejection)
-                }
-                Err(error) => Outcome::Deferred { attempts, cause: error.to_string() },
+        let outcome =
+            |((delivery, rejection), result): ((Delivery, Rejection), Result<Kept, DeadLetterError>)| {
+                let attempts = delivery.message.attempts;
+                let outcome = match result {
+                    Ok(kept) => {
+                        self.tally.counters.dead_lettered += u64::from(kept == Kept::Durably);
+                        Outcome::Rejected(rejection)
+                    }
+                    Err(error) => Outcome::Deferred { attempts, cause: error.to_string() },
+                };
+                (delivery, outcome)
             };
-            (delivery, outcome)
-        };
         rejected.into_iter().zip(results).map(outcome).collect()
     }
 
     async fn settle_batch(&mut self, (number, results): Written) {
         let Batch { deliveries, size } = self.under_way.remove(&number).expect("a batch is answered once");
         self.bytes_under_way -= size;
-        let mut results: Vec<_> = results.into_iter().map(|result| result.unwrap_or_else(|| Err(PutError::not_answered()))).collect();
+        let mut results: Vec<_> = results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(|| Err(PutError::not_answered())))
+            .collect();
         outcome::weigh(&mut results, self.tally.counters.stored + self.tally.counters.duplicate > 0);
         let outage = results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_))));
         let (mut decided, mut rejected, mut fault) = (Vec::with_capacity(deliveries.len()), Vec::new(), None);
@@ -339,18 +360,22 @@ impl<'a> Drain<'a> {
                 (delivery, outcome.settlement())
             })
             .collect();
-        self.parts.progress.update(|progress| Progress { done: self.tally.counters.accounted_for(), ..progress });
+        self.parts
+            .progress
+            .update(|progress| Progress { done: self.tally.counters.accounted_for(), ..progress });
         self.parts.source.settle(settlements).await;
     }
 
     async fn touch(&mut self) {
-        let deliveries: Vec<_> = self.under_way.values().flat_map(|batch| &batch.deliveries).chain(&self.waiting).collect();
+        let deliveries: Vec<_> =
+            self.under_way.values().flat_map(|batch| &batch.deliveries).chain(&self.waiting).collect();
         debug!(messages = deliveries.len(); "the store is slow, the queue is asked for more time");
         self.parts.source.touch(deliveries).await;
     }
 
-    /// No message is taken from here on. The first reason counts, but for a fault in the set-up, which is the cause of whatever came before, and for an
-    /// outage of the store that showed on the last messages of a queue.
+    /// No message is taken from here on. The first reason counts, but for a fault in the set-up, which is the
+    /// cause of whatever came before, and for an outage of the store that showed on the last messages of a
+    /// queue.
     async fn stop(&mut self, reason: StopReason) {
         if self.stop.is_none() {
             self.until = match reason {
@@ -361,24 +386,37 @@ impl<'a> Drain<'a> {
             if reason != StopReason::QueueClosed {
                 self.parts.source.pause().await;
             }
-        } else if reason == StopReason::StoreSetup || reason == StopReason::StoreUnavailable && self.stop == Some(StopReason::QueueEmpty) {
+        } else if reason == StopReason::StoreSetup
+            || reason == StopReason::StoreUnavailable && self.stop == Some(StopReason::QueueEmpty)
+        {
             self.stop = Some(reason);
         } else if self.stop == Some(StopReason::QueueEmpty) && !self.waiting.is_empty() {
             self.stop = Some(reason); // it is why messages go back, and a queue that they go back to is not empty
         }
         // N reached, or an empty queue: what is here is finished. Otherwise what was not started goes back.
         if !matches!(reason, StopReason::LimitReached | StopReason::QueueEmpty) {
-            let not_started = self.waiting.drain(..).map(|delivery| (delivery, Outcome::NotStarted)).collect();
+            let not_started =
+                self.waiting.drain(..).map(|delivery| (delivery, Outcome::NotStarted)).collect();
             self.settle(not_started).await;
         }
     }
 
-    /// The store did not answer in time: what it was given is in doubt, comes again, and hits the same records.
+    /// The store did not answer in time: what it was given is in doubt, comes again, and hits the same
+    /// records.
     async fn give_up(&mut self) {
-        let in_doubt = std::mem::take(&mut self.under_way).into_values().flat_map(|batch| batch.deliveries).map(|delivery| {
-            let attempts = delivery.message.attempts;
-            (delivery, Outcome::Deferred { attempts, cause: "the store did not answer within the shutdown timeout".to_owned() })
-        });
+        let in_doubt = std::mem::take(&mut self.under_way)
+            .into_values()
+            .flat_map(|batch| batch.deliveries)
+            .map(|delivery| {
+                let attempts = delivery.message.attempts;
+                (
+                    delivery,
+                    Outcome::Deferred {
+                        attempts,
+                        cause: "the store did not answer within the shutdown timeout".to_owned(),
+                    },
+                )
+            });
         let not_started = self.waiting.drain(..).map(|delivery| (delivery, Outcome::NotStarted));
         let decided = in_doubt.chain(not_started).collect();
         self.settle(decided).await;

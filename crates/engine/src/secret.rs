@@ -9,7 +9,8 @@ pub enum Secret {
     Text(String),
     /// The content of a file.
     File(PathBuf),
-    /// A credential that the service manager hands over: a file of this name in `$CREDENTIALS_DIRECTORY` (systemd.exec(5), `LoadCredential=`).
+    /// A credential that the service manager hands over: a file of this name in `$CREDENTIALS_DIRECTORY`
+    /// (systemd.exec(5), `LoadCredential=`).
     Credential(String),
 }
 
@@ -31,13 +32,18 @@ impl Secret {
         let path = match self {
             Self::Text(text) => return Ok(text.clone()),
             Self::File(path) => Ok(path.clone()),
-            Self::Credential(name) => {
-                std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| PathBuf::from(folder).join(name)).ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::NotFound, "there is no $CREDENTIALS_DIRECTORY: the service manager handed none over")
-                })
-            }
+            Self::Credential(name) => std::env::var_os("CREDENTIALS_DIRECTORY")
+                .map(|folder| PathBuf::from(folder).join(name))
+                .ok_or_else(|| {
+                    io::Error::new(
+                        io::ErrorKind::NotFound,
+                        "there is no $CREDENTIALS_DIRECTORY: the service manager handed none over",
+                    )
+                }),
         };
-        let text = path.and_then(std::fs::read_to_string).map_err(|cause| SecretError { place: self.to_string(), cause })?;
+        let text = path
+            .and_then(std::fs::read_to_string)
+            .map_err(|cause| SecretError { place: self.to_string(), cause })?;
         let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
         if text.is_empty() {
             let cause = io::Error::new(io::ErrorKind::InvalidData, "it is empty");

@@ -16,8 +16,8 @@ pub struct Server {
 pub struct Servers {
     /// Those that the configuration names, and those that were found.
     pub named: Vec<Server>,
-    /// What servers were looked for with, such as a topic. One that was found for the same before and is not named now is missing. `None` where nothing is
-    /// looked for.
+    /// What servers were looked for with, such as a topic. One that was found for the same before and is not
+    /// named now is missing. `None` where nothing is looked for.
     pub scope: Option<String>,
 }
 

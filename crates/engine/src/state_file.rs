@@ -1,5 +1,5 @@
-//! Files of ours: created for us and our group only, never where a symlink is in the way that is not an administrator's, and never in root's name
-//! where somebody else is to write them.
+//! Files of ours: created for us and our group only, never where a symlink is in the way that is not an
+//! administrator's, and never in root's name where somebody else is to write them.
 
 use std::{
     fs::{DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -10,8 +10,8 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
-/// Opens a file for reading and appending, without creating it. A symlink in its place is an error, not a way to write elsewhere, and so is one on
-/// the way to it that is neither root's nor ours.
+/// Opens a file for reading and appending, without creating it. A symlink in its place is an error, not a way
+/// to write elsewhere, and so is one on the way to it that is neither root's nor ours.
 ///
 /// # Errors
 /// It is not there, not ours, or a symlink.
@@ -50,15 +50,16 @@ pub fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Where something is written that is to take the place of a file. The name's ending is not that of the file: whoever collects such files passes over one
-/// that was left behind by a process that was killed.
+/// Where something is written that is to take the place of a file. The name's ending is not that of the file:
+/// whoever collects such files passes over one that was left behind by a process that was killed.
 #[must_use]
 pub fn new_name(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     folder(path).join(format!(".{name}.{}", std::process::id()))
 }
 
-/// Puts `text` in the place of a file, so that a reader finds the old one or the new one. Without permissions the process's mask decides.
+/// Puts `text` in the place of a file, so that a reader finds the old one or the new one. Without permissions
+/// the process's mask decides.
 ///
 /// Not synced: what a power failure takes can be written again.
 ///
@@ -81,19 +82,25 @@ pub fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io:
 #[must_use]
 pub fn is_setup_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), InvalidInput | IsADirectory | NotADirectory | PermissionDenied | ReadOnlyFilesystem)
+    matches!(
+        error.kind(),
+        InvalidInput | IsADirectory | NotADirectory | PermissionDenied | ReadOnlyFilesystem
+    )
 }
 
 /// The system calls a symlink that is not to be followed one too many of them.
 fn in_plain_words(error: io::Error) -> io::Error {
     match Errno::from_io_error(&error) {
-        Some(Errno::LOOP) => io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink, and those are not followed here"),
+        Some(Errno::LOOP) => {
+            io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink, and those are not followed here")
+        }
         _ => error,
     }
 }
 
-/// Who may write to a folder of the service's could lead root's commands elsewhere by a symlink in it. Symlinks of root's are how systems are laid out
-/// (`/var/lib/x-msrv` of a service with `DynamicUser=` is one).
+/// Who may write to a folder of the service's could lead root's commands elsewhere by a symlink in it.
+/// Symlinks of root's are how systems are laid out (`/var/lib/x-msrv` of a service with `DynamicUser=` is
+/// one).
 fn refuse_links_of_others(path: &Path) -> io::Result<()> {
     let us = rustix::process::geteuid().as_raw();
     for folder in std::path::absolute(folder(path))?.ancestors() {
@@ -109,9 +116,11 @@ fn refuse_links_of_others(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same, and creates it with mode 0640 where it is not there, and the folders on the way to it with mode 0750.
+/// The same, and creates it with mode 0640 where it is not there, and the folders on the way to it with mode
+/// 0750.
 ///
-/// The service does not run as root, but administrators do: what root creates in a folder of the service's belongs to the service.
+/// The service does not run as root, but administrators do: what root creates in a folder of the service's
+/// belongs to the service.
 ///
 /// # Errors
 /// It can't be opened or created.

@@ -1,7 +1,9 @@
-//! TLS: what is configured, to what rustls needs. Files are read when a connection is to be made, and none of it happens where none is encrypted.
+//! TLS: what is configured, to what rustls needs. Files are read when a connection is to be made, and none of
+//! it happens where none is encrypted.
 //!
-//! The cryptography is that of *ring*, which the Aerospike client brings along. Nobody is trusted without a reason: certificates are verified
-//! against the configured authorities or the system's, unless the configuration says in so many words that any will do.
+//! The cryptography is that of *ring*, which the Aerospike client brings along. Nobody is trusted without a
+//! reason: certificates are verified against the configured authorities or the system's, unless the
+//! configuration says in so many words that any will do.
 
 use std::{borrow::Cow, fmt, io, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -79,7 +81,9 @@ pub enum TlsError {
         wanted: &'static str,
     },
     /// There is nobody to trust.
-    #[error("this system has no certificates of authorities (the package ca-certificates); name those to trust by `ca-file`")]
+    #[error(
+        "this system has no certificates of authorities (the package ca-certificates); name those to trust by `ca-file`"
+    )]
     NoAuthorities,
     /// Certificate and key are not a pair, or of a kind that is not known.
     #[error("certificate and key cannot be used")]
@@ -139,9 +143,12 @@ fn authorities(file: Option<&PathBuf>) -> Result<RootCertStore, TlsError> {
         Some(path) => {
             let pem = std::fs::read(path).map_err(|cause| TlsError::Read { path: path.clone(), cause })?;
             let place = || format!("file {}", path.display());
-            let certificates = certificates(&pem).ok_or_else(|| TlsError::Content { place: place(), wanted: "certificate" })?;
+            let certificates = certificates(&pem)
+                .ok_or_else(|| TlsError::Content { place: place(), wanted: "certificate" })?;
             for certificate in certificates {
-                store.add(certificate).map_err(|_| TlsError::Content { place: place(), wanted: "valid certificate" })?;
+                store
+                    .add(certificate)
+                    .map_err(|_| TlsError::Content { place: place(), wanted: "valid certificate" })?;
             }
         }
         // Some of the system's many files may be broken; the others do.
@@ -158,14 +165,16 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
 impl ClientCertificate {
     fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         let wrong = |secret: &Secret, wanted| TlsError::Content { place: secret.to_string(), wanted };
-        let chain = certificates(self.chain.read()?.as_bytes()).ok_or_else(|| wrong(&self.chain, "certificate"))?;
+        let chain =
+            certificates(self.chain.read()?.as_bytes()).ok_or_else(|| wrong(&self.chain, "certificate"))?;
         // Its error is not passed on: it might show a part of the key.
         let key = PrivateKeyDer::from_pem_slice(self.key.read()?.as_bytes());
         Ok((chain, key.map_err(|_| wrong(&self.key, "private key without a passphrase"))?))
     }
 }
 
-/// `insecure-skip-verify`: whoever answers is believed to be the server. Its signature still has to fit the certificate that it shows.
+/// `insecure-skip-verify`: whoever answers is believed to be the server. Its signature still has to fit the
+/// certificate that it shows.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -204,8 +213,8 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// Whether a handshake failed because the server does not take the certificate that we show, or that we show none: only the configuration can mend
-/// that. (Alerts of RFC 8446, section 6.2.)
+/// Whether a handshake failed because the server does not take the certificate that we show, or that we show
+/// none: only the configuration can mend that. (Alerts of RFC 8446, section 6.2.)
 #[must_use]
 pub fn is_refusal_of_ours(fault: &str) -> bool {
     const ALERTS: [&str; 7] = [
@@ -217,10 +226,13 @@ pub fn is_refusal_of_ours(fault: &str) -> bool {
         "UnknownCA",
         "DecryptError", // its authority has the right name and another key
     ];
-    fault.split_once("received fatal alert: ").is_some_and(|(_, alert)| ALERTS.iter().any(|name| alert.starts_with(name)))
+    fault
+        .split_once("received fatal alert: ")
+        .is_some_and(|(_, alert)| ALERTS.iter().any(|name| alert.starts_with(name)))
 }
 
-/// What rustls says when a handshake fails, in words for the person who has to mend it. Text, because the Aerospike client leaves no more of it.
+/// What rustls says when a handshake fails, in words for the person who has to mend it. Text, because the
+/// Aerospike client leaves no more of it.
 #[must_use]
 pub fn in_plain_words(fault: &str) -> Cow<'_, str> {
     const WORDS: [(&str, &str); 7] = [
@@ -229,13 +241,18 @@ pub fn in_plain_words(fault: &str) -> Cow<'_, str> {
         ("Other(OtherError(CaUsedAsEndEntity))", "it is an authority's own (CA:TRUE) and no server's"),
         ("received corrupt message of type InvalidContentType", "the other side does not speak TLS"),
         ("tls handshake eof", "the other side closed the connection instead of speaking TLS"),
-        ("received fatal alert: CertificateRequired", "the server wants a certificate of ours (`certificate` and `key`)"),
+        (
+            "received fatal alert: CertificateRequired",
+            "the server wants a certificate of ours (`certificate` and `key`)",
+        ),
         ("received fatal alert:", "the server refuses the handshake:"),
     ];
     if let Some(date) = expiry(fault) {
         return format!("the server's certificate expired at {date}").into();
     }
-    let Some((theirs, ours)) = WORDS.iter().find(|(theirs, _)| fault.contains(theirs)) else { return fault.into() };
+    let Some((theirs, ours)) = WORDS.iter().find(|(theirs, _)| fault.contains(theirs)) else {
+        return fault.into();
+    };
     fault.replace(theirs, ours).into()
 }
 

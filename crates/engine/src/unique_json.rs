@@ -78,9 +78,14 @@ mod tests {
 
     #[test]
     fn json_without_duplicates_is_the_same_tree_as_ever() {
-        for text in
-            [r#"{"a": [1, -1, 0.5, null, true, "x", {"a": {"a": 1}}], "b": 18446744073709551615}"#, "null", "[]", r#""ü""#, "1e400", "[1"]
-        {
+        for text in [
+            r#"{"a": [1, -1, 0.5, null, true, "x", {"a": {"a": 1}}], "b": 18446744073709551615}"#,
+            "null",
+            "[]",
+            r#""ü""#,
+            "1e400",
+            "[1",
+        ] {
             let (ours, theirs) = (serde_json::from_str::<Unique>(text), serde_json::from_str::<Value>(text));
             assert_eq!(
                 ours.map(|Unique(value)| value).map_err(|error| error.to_string()),
@@ -92,7 +97,9 @@ mod tests {
 
     #[test]
     fn a_duplicate_field_is_found_at_every_level_whatever_its_value_and_however_it_is_written() {
-        for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": {}, "c": 1, "a": []}}]"#, r#"{"a": null, "\u0061": 2}"#] {
+        for text in
+            [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": {}, "c": 1, "a": []}}]"#, r#"{"a": null, "\u0061": 2}"#]
+        {
             let error = serde_json::from_str::<Unique>(text).expect_err(text).to_string();
             assert!(error.starts_with("duplicate field `a` at line 1 column "), "{error}");
         }

@@ -39,15 +39,19 @@ impl Pipeline {
         format!("{NAME} {words}{}", self.option)
     }
 
-    /// Returns a text about the default pipeline as one about this one: its commands stand in backticks, and its log is that of the service, or whatever
-    /// standard error is.
+    /// Returns a text about the default pipeline as one about this one: its commands stand in backticks, and
+    /// its log is that of the service, or whatever standard error is.
     #[must_use]
     pub fn instead_of_the_default(&self, text: &str) -> String {
         let parts = text.split('`').enumerate().map(|(index, part)| {
-            let words = part.strip_prefix("x-msrv ").filter(|words| index % 2 == 1 && !words.starts_with("--"));
+            let words =
+                part.strip_prefix("x-msrv ").filter(|words| index % 2 == 1 && !words.starts_with("--"));
             words.map_or(part.to_owned(), |words| self.command(words))
         });
-        let log = self.service.as_ref().map_or("its standard error".to_owned(), |service| format!("journalctl -u {service}"));
+        let log = self
+            .service
+            .as_ref()
+            .map_or("its standard error".to_owned(), |service| format!("journalctl -u {service}"));
         parts.collect::<Vec<_>>().join("`").replace("journalctl -u x-msrv", &log)
     }
 }
@@ -67,13 +71,21 @@ mod tests {
     fn commands_that_are_shown_are_for_the_pipeline_in_use() {
         let text = "see `x-msrv status`, `period` and `x-msrv --help`, or journalctl -u x-msrv.";
         for (path, command, shown) in [
-            ("/etc/x-msrv/x-msrv.yml", "x-msrv status", "see `x-msrv status`, `period` and `x-msrv --help`, or journalctl -u x-msrv."),
+            (
+                "/etc/x-msrv/x-msrv.yml",
+                "x-msrv status",
+                "see `x-msrv status`, `period` and `x-msrv --help`, or journalctl -u x-msrv.",
+            ),
             (
                 "/etc/x-msrv/orders.toml",
                 "x-msrv status -c orders",
                 "see `x-msrv status -c orders`, `period` and `x-msrv --help`, or journalctl -u x-msrv@orders.",
             ),
-            ("b.yml", "x-msrv status -c b.yml", "see `x-msrv status -c b.yml`, `period` and `x-msrv --help`, or its standard error."),
+            (
+                "b.yml",
+                "x-msrv status -c b.yml",
+                "see `x-msrv status -c b.yml`, `period` and `x-msrv --help`, or its standard error.",
+            ),
             (
                 "/srv/a b/x.yml",
                 "x-msrv status -c '/srv/a b/x.yml'",
@@ -81,7 +93,10 @@ mod tests {
             ),
         ] {
             let pipeline = Pipeline::of(Path::new(path));
-            assert_eq!((&*pipeline.command("status"), &*pipeline.instead_of_the_default(text)), (command, shown));
+            assert_eq!(
+                (&*pipeline.command("status"), &*pipeline.instead_of_the_default(text)),
+                (command, shown)
+            );
         }
         assert_eq!(Pipeline::default_one(), Pipeline::of(Path::new("/etc/x-msrv/x-msrv.yml")));
     }

@@ -1,4 +1,5 @@
-//! What the service of a configuration may do with the files that it names: root may read and write them all, the service may not.
+//! What the service of a configuration may do with the files that it names: root may read and write them all,
+//! the service may not.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +21,8 @@ pub struct Sandbox {
     pub hides_home: bool,
     /// `PrivateTmp=`
     pub has_own_tmp: bool,
-    /// `ReadWritePaths=` as busctl(1) shows it, where systemd has the service and keeps it from writing elsewhere; else it is not known.
+    /// `ReadWritePaths=` as busctl(1) shows it, where systemd has the service and keeps it from writing
+    /// elsewhere; else it is not known.
     pub writable: Option<String>,
 }
 
@@ -32,9 +34,16 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// As systemd has the service, with all of its drop-ins; as the package has it where systemd cannot be asked.
+    /// As systemd has the service, with all of its drop-ins; as the package has it where systemd cannot be
+    /// asked.
     fn of(units: &Units) -> Self {
-        match units.service_properties(["User", "ProtectHome", "PrivateTmp", "ProtectSystem", "ReadWritePaths"]) {
+        match units.service_properties([
+            "User",
+            "ProtectHome",
+            "PrivateTmp",
+            "ProtectSystem",
+            "ReadWritePaths",
+        ]) {
             Ok([user, home, tmp, system, writable]) if !user.is_empty() => Self {
                 user,
                 hides_home: !["no", "read-only"].contains(&&*home),
@@ -45,10 +54,13 @@ impl Sandbox {
         }
     }
 
-    /// Whether the service is known to have no right to write to a folder: `2 "-/srv/a" "/srv/b"` are the only ones, with what is below them.
+    /// Whether the service is known to have no right to write to a folder: `2 "-/srv/a" "/srv/b"` are the
+    /// only ones, with what is below them.
     fn forbids(&self, folder: &Path) -> bool {
         let is_named = |writable: &str| {
-            folder.ancestors().any(|folder| ["\"", "\"-"].iter().any(|begin| writable.contains(&format!("{begin}{}\"", folder.display()))))
+            folder.ancestors().any(|folder| {
+                ["\"", "\"-"].iter().any(|begin| writable.contains(&format!("{begin}{}\"", folder.display())))
+            })
         };
         self.writable.as_deref().is_some_and(|writable| !is_named(writable))
     }
@@ -70,16 +82,23 @@ impl Sandbox {
     }
 }
 
-/// The folders outside of the state directory that the service has to be allowed to write to, without those that it does not see.
-pub fn folders_to_write<'a>(settings: &'a Settings, sandbox: &'a Sandbox) -> impl Iterator<Item = PathBuf> + 'a {
-    let outside = outside_of_state(settings).filter(|file| file.is_written() && sandbox.hides(file.path).is_none());
+/// The folders outside of the state directory that the service has to be allowed to write to, without those
+/// that it does not see.
+pub fn folders_to_write<'a>(
+    settings: &'a Settings,
+    sandbox: &'a Sandbox,
+) -> impl Iterator<Item = PathBuf> + 'a {
+    let outside =
+        outside_of_state(settings).filter(|file| file.is_written() && sandbox.hides(file.path).is_none());
     outside.map(|file| state_file::folder(file.path).to_owned())
 }
 
 /// What is wrong for the service with files that others see otherwise.
 #[must_use]
 pub fn hidden_files(settings: &Settings, sandbox: &Sandbox) -> Vec<String> {
-    let fault = |file: NamedFile<'_>| Some(format!("{}{}: {}", key(&file), file.path.display(), sandbox.hides(file.path)?));
+    let fault = |file: NamedFile<'_>| {
+        Some(format!("{}{}: {}", key(&file), file.path.display(), sandbox.hides(file.path)?))
+    };
     outside_of_state(settings).filter_map(fault).collect()
 }
 
@@ -91,8 +110,8 @@ fn key(file: &NamedFile<'_>) -> String {
     if file.key.is_empty() { String::new() } else { format!("{}: ", file.key) }
 }
 
-/// What a run of the service could not do with the files of a configuration of the system's; nothing for one that has no service. Where neither root nor the
-/// service's user asks, what its rights are is not known.
+/// What a run of the service could not do with the files of a configuration of the system's; nothing for one
+/// that has no service. Where neither root nor the service's user asks, what its rights are is not known.
 #[must_use]
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let Some(units) = Units::of(&settings.file) else { return Vec::new() };
@@ -102,7 +121,11 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
 /// A question about the service's user: `test FLAG PATH`.
 type Question = (&'static str, PathBuf);
 
-fn judged(settings: &Settings, sandbox: &Sandbox, may: impl FnOnce(&str, &[Question]) -> Option<Vec<bool>>) -> Vec<String> {
+fn judged(
+    settings: &Settings,
+    sandbox: &Sandbox,
+    may: impl FnOnce(&str, &[Question]) -> Option<Vec<bool>>,
+) -> Vec<String> {
     let mut warnings = hidden_files(settings, sandbox);
     let (mut questions, mut faults) = (Vec::new(), Vec::new());
     let user = &sandbox.user;
@@ -114,17 +137,28 @@ fn judged(settings: &Settings, sandbox: &Sandbox, may: impl FnOnce(&str, &[Quest
         let (key, path, folder) = (key(&file), file.path.display(), state_file::folder(file.path));
         let is_there = file.path.exists();
         match file.access {
-            Access::Read if is_there => ask("-r", file.path, format!("{key}{path}: the service's user {user} cannot read the file")),
+            Access::Read if is_there => {
+                ask("-r", file.path, format!("{key}{path}: the service's user {user} cannot read the file"))
+            }
             Access::Read => {} // a run says it
             _ if folder.is_dir() => {
                 if !file.path.starts_with(&settings.state) && sandbox.forbids(folder) {
                     let folder = folder.display();
-                    warnings.push(format!("{key}{path}: the service may not write to {folder} before `systemctl daemon-reload`"));
+                    warnings.push(format!(
+                        "{key}{path}: the service may not write to {folder} before `systemctl daemon-reload`"
+                    ));
                 }
-                let fault = format!("{key}{path}: the service's user {user} cannot write to the folder {}", folder.display());
+                let fault = format!(
+                    "{key}{path}: the service's user {user} cannot write to the folder {}",
+                    folder.display()
+                );
                 ask("-w", folder, fault);
                 if is_there && file.access != Access::Replace {
-                    ask("-w", file.path, format!("{key}{path}: the service's user {user} cannot write to the file"));
+                    ask(
+                        "-w",
+                        file.path,
+                        format!("{key}{path}: the service's user {user} cannot write to the file"),
+                    );
                 }
             }
             // systemd makes the state directory, and a run the folders in it.
@@ -142,9 +176,11 @@ fn judged(settings: &Settings, sandbox: &Sandbox, may: impl FnOnce(&str, &[Quest
     warnings
 }
 
-/// What this user may do, with all of its groups and whatever lists of rights there are: the kernel says it. `None` where it cannot be asked.
+/// What this user may do, with all of its groups and whatever lists of rights there are: the kernel says it.
+/// `None` where it cannot be asked.
 fn may(user: &str, questions: &[Question]) -> Option<Vec<bool>> {
-    const SCRIPT: &str = r#"while [ $# -gt 0 ]; do if test "$1" "$2"; then echo yes; else echo no; fi; shift 2; done"#;
+    const SCRIPT: &str =
+        r#"while [ $# -gt 0 ]; do if test "$1" "$2"; then echo yes; else echo no; fi; shift 2; done"#;
     let is_root = rustix::process::geteuid().is_root();
     let mut command = if is_root { Command::new("runuser") } else { Command::new("sh") };
     if is_root {
@@ -192,16 +228,29 @@ mod tests {
         Sandbox { hides_home: false, has_own_tmp: false, ..Sandbox::default() }
     }
 
-    /// `check` as root found them in order; the service had another /tmp, which lost what it wrote there, and no /home.
+    /// `check` as root found them in order; the service had another /tmp, which lost what it wrote there, and
+    /// no /home.
     #[test]
     fn a_file_that_the_service_does_not_see_is_told_with_its_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let cases = [
-            ("sqlite: {path: /tmp/a/s.db, set: s}\n", "sqlite.path: /tmp/a/s.db: the service has a /tmp and /var/tmp of its own"),
+            (
+                "sqlite: {path: /tmp/a/s.db, set: s}\n",
+                "sqlite.path: /tmp/a/s.db: the service has a /tmp and /var/tmp of its own",
+            ),
             ("sqlite: {path: /var/tmp/s.db, set: s}\n", "sqlite.path: /var/tmp/s.db: the service has a /tmp"),
-            ("sqlite: {path: /home/a/s.db, set: s}\n", "sqlite.path: /home/a/s.db: the service does not see /home"),
-            ("sqlite: {path: s.db, set: s}\nschema: /root/s.json\n", "schema: /root/s.json: the service does not see /home"),
-            ("sqlite: {path: s.db, set: s}\nhistory: {path: /run/user/0/h.db}\n", "history.path: /run/user/0/h.db: the service does not"),
+            (
+                "sqlite: {path: /home/a/s.db, set: s}\n",
+                "sqlite.path: /home/a/s.db: the service does not see /home",
+            ),
+            (
+                "sqlite: {path: s.db, set: s}\nschema: /root/s.json\n",
+                "schema: /root/s.json: the service does not see /home",
+            ),
+            (
+                "sqlite: {path: s.db, set: s}\nhistory: {path: /run/user/0/h.db}\n",
+                "history.path: /run/user/0/h.db: the service does not",
+            ),
         ];
         for (text, words) in cases {
             let settings = settings(folder.path(), &format!("{REST}{text}"));
@@ -209,7 +258,10 @@ mod tests {
             let told = judged(&settings, &sandbox, nothing_is_asked);
             assert!(told.iter().any(|warning| warning.starts_with(words)), "{text}: {told:?}");
             let told = judged(&settings, &open(), nothing_is_asked);
-            assert!(!told.iter().any(|warning| warning.starts_with(words)), "an administrator lets it see them: {told:?}");
+            assert!(
+                !told.iter().any(|warning| warning.starts_with(words)),
+                "an administrator lets it see them: {told:?}"
+            );
         }
     }
 
@@ -223,8 +275,10 @@ mod tests {
             there.display()
         );
         let settings = settings(folder.path(), &text);
-        let told =
-            |writable: &str| judged(&settings, &Sandbox { writable: Some(writable.to_owned()), ..open() }, nothing_is_asked).join("\n");
+        let told = |writable: &str| {
+            judged(&settings, &Sandbox { writable: Some(writable.to_owned()), ..open() }, nothing_is_asked)
+                .join("\n")
+        };
         let reload = "before `systemctl daemon-reload`";
         assert_eq!(told("0\"").matches(reload).count(), 2, "{}", told("0\""));
         let parent = folder.path().display();
@@ -262,13 +316,19 @@ mod tests {
         let place = |name: &str| folder.path().join(name).display().to_string();
         let expected = [
             format!("nsq.auth-secret: {}: the service's user {user} cannot read the file", place("secret")),
-            format!("sqlite.path: {}: the service's user {user} cannot write to the file", place("state/s.db")),
+            format!(
+                "sqlite.path: {}: the service's user {user} cannot write to the file",
+                place("state/s.db")
+            ),
         ];
         assert_eq!(told, expected);
         fs::set_permissions(&state, Permissions::from_mode(0o555)).expect("ours");
         let told = judged(&settings, &Sandbox { user: user.clone(), ..open() }, may);
-        let folder =
-            format!("history.path: {}: the service's user {user} cannot write to the folder {}", place("state/history.db"), place("state"));
+        let folder = format!(
+            "history.path: {}: the service's user {user} cannot write to the folder {}",
+            place("state/history.db"),
+            place("state")
+        );
         assert!(told.contains(&folder), "{told:?}");
         fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("ours");
     }

@@ -1,4 +1,5 @@
-//! How a pipeline is: a judgement on its runs, from its history and its timer. Pure: the caller brings what is known, and the time.
+//! How a pipeline is: a judgement on its runs, from its history and its timer. Pure: the caller brings what
+//! is known, and the time.
 
 use std::{
     process::ExitCode,
@@ -79,17 +80,24 @@ impl FromStr for Threshold {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const MEASURES: &str = "age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT% is wanted";
+        const MEASURES: &str =
+            "age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT% is wanted";
         let (measure, value) = text.split_once('=').ok_or(MEASURES)?;
-        let wrong = || duration::calendar(value).unwrap_or_else(|| format!("`{value}` is not a duration such as 90s or 10m"));
+        let wrong = || {
+            duration::calendar(value)
+                .unwrap_or_else(|| format!("`{value}` is not a duration such as 90s or 10m"))
+        };
         let duration = || duration::parse(value).ok_or_else(wrong);
         match measure {
             "age" => duration().map(Self::Age),
             "drain" => duration().map(Self::Drain),
-            "backlog" => value.parse().map(Self::Backlog).map_err(|_| format!("`{value}` is no number of messages")),
+            "backlog" => {
+                value.parse().map(Self::Backlog).map_err(|_| format!("`{value}` is no number of messages"))
+            }
             "rejected" => {
                 let percent: Option<f64> = value.strip_suffix('%').and_then(|percent| percent.parse().ok());
-                let share = percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|percent| percent / 100.0);
+                let share =
+                    percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|percent| percent / 100.0);
                 share.map(Self::Rejected).ok_or_else(|| format!("`{value}` is no part such as 5%"))
             }
             _ => Err(format!("`{measure}` is not measured: {MEASURES}")),
@@ -97,8 +105,8 @@ impl FromStr for Threshold {
     }
 }
 
-/// The periods without a successful run after which it is a warning, and critical; this at twice the time of the warning at the earliest. After the second
-/// a server that runs do not reach is critical as well.
+/// The periods without a successful run after which it is a warning, and critical; this at twice the time of
+/// the warning at the earliest. After the second a server that runs do not reach is critical as well.
 const PERIODS: (u32, u32) = (3, 10);
 
 /// Servers that are named one by one.
@@ -110,7 +118,8 @@ const RUNS_OF_A_TREND: usize = 30;
 /// What a clock that is set right now and then differs by at most.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
-/// Runs at the end that were all full, and know what they left, after which a backlog that grows is a problem and no burst.
+/// Runs at the end that were all full, and know what they left, after which a backlog that grows is a problem
+/// and no burst.
 const FULL_RUNS: usize = 3;
 
 /// Runs after which it is a problem that no message has ever come.
@@ -157,7 +166,8 @@ pub struct Timer {
     pub unit_file_state: String,
     /// Whether a run is under way.
     pub is_running: bool,
-    /// How the service ended the last time, where that was no success: `exit-code`, `signal`, `timeout` and so on (systemd.exec(5)).
+    /// How the service ended the last time, where that was no success: `exit-code`, `signal`, `timeout` and
+    /// so on (systemd.exec(5)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// When it started a run the last time.
@@ -191,12 +201,19 @@ pub fn level(problems: &[Problem]) -> Level {
     problems.iter().map(|problem| problem.level).max_by_key(|level| level.severity()).unwrap_or(Level::Ok)
 }
 
-/// Returns the time between two starts of runs, as the timer has it where that is longer than M: an administrator may say so. `before` is the start of the
-/// run before the timer's last one, where that is known.
+/// Returns the time between two starts of runs, as the timer has it where that is longer than M: an
+/// administrator may say so. `before` is the start of the run before the timer's last one, where that is
+/// known.
 #[must_use]
-pub fn interval(period: Duration, now: SystemTime, timer: Option<&Result<Timer, String>>, before: Option<SystemTime>) -> Duration {
+pub fn interval(
+    period: Duration,
+    now: SystemTime,
+    timer: Option<&Result<Timer, String>>,
+    before: Option<SystemTime>,
+) -> Duration {
     let Some(Ok(Timer { last: Some(last), next, .. })) = timer else { return period };
-    // While its service runs, a timer tells the moment that is over (`src/core/timer.c`), as if that were the next.
+    // While its service runs, a timer tells the moment that is over (`src/core/timer.c`), as if that were the
+    // next.
     let found = match (next.filter(|next| *next > now), before) {
         (Some(next), _) => next.duration_since(*last),
         (None, Some(before)) => last.duration_since(before),
@@ -210,12 +227,13 @@ pub fn interval(period: Duration, now: SystemTime, timer: Option<&Result<Timer, 
 impl Known<'_> {
     fn interval(&self) -> Duration {
         let started = self.timer.and_then(|timer| timer.as_ref().ok()?.last);
-        let before = started.and_then(|started| self.newest().map(|run| run.started).find(|run| *run < started));
+        let before =
+            started.and_then(|started| self.newest().map(|run| run.started).find(|run| *run < started));
         interval(self.period, self.now, self.timer, before)
     }
 
-    /// Whether a run may be late that nobody gave a limit for: the timer has started one since the last success. Where systemd cannot be asked, `period`
-    /// is all that is known.
+    /// Whether a run may be late that nobody gave a limit for: the timer has started one since the last
+    /// success. Where systemd cannot be asked, `period` is all that is known.
     fn may_be_late(&self, since: SystemTime) -> bool {
         match self.timer {
             None => false,
@@ -224,7 +242,8 @@ impl Known<'_> {
         }
     }
 
-    /// When the last run ended that succeeded. One that has not come yet tells nothing, but one before it may.
+    /// When the last run ended that succeeded. One that has not come yet tells nothing, but one before it
+    /// may.
     #[must_use]
     pub fn success(&self) -> Option<SystemTime> {
         let mut successes = self.newest().filter(|run| run.exit_code == 0).map(Run::ended);
@@ -241,8 +260,12 @@ impl Known<'_> {
         let (summary, trend) = (Summary::of(self.runs), self.trend());
         let mut problems = Vec::new();
         let mut add = |level, text: String| problems.push(Problem { level, text });
-        if let Some(ahead) = last.started.duration_since(self.now).ok().filter(|ahead| *ahead > CLOCKS_DIFFER) {
-            add(Level::Warning, format!("the last run began {} from now: the clock was wrong then, or is", span(ahead)));
+        if let Some(ahead) = last.started.duration_since(self.now).ok().filter(|ahead| *ahead > CLOCKS_DIFFER)
+        {
+            add(
+                Level::Warning,
+                format!("the last run began {} from now: the clock was wrong then, or is", span(ahead)),
+            );
         }
         if let Some((level, text)) = self.lateness(last, thresholds) {
             add(level, text);
@@ -253,15 +276,29 @@ impl Known<'_> {
         }
         if let Some(Ok(timer)) = self.timer {
             if !timer.is_active {
-                add(Level::Warning, format!("{0} is not active, so nothing starts runs (systemctl enable --now {0})", timer.unit));
+                add(
+                    Level::Warning,
+                    format!(
+                        "{0} is not active, so nothing starts runs (systemctl enable --now {0})",
+                        timer.unit
+                    ),
+                );
             } else if timer.next.is_none() && !timer.is_running {
-                add(Level::Warning, format!("{0} is active, but plans no further run (systemctl status {0})", timer.unit));
+                add(
+                    Level::Warning,
+                    format!("{0} is active, but plans no further run (systemctl status {0})", timer.unit),
+                );
             }
             // A run by hand may have succeeded since then, whether the one that failed left a row or not.
-            let has_told = timer.last.is_some_and(|started| self.newest().any(|run| run.exit_code != 0 && run.started >= started));
+            let has_told = timer
+                .last
+                .is_some_and(|started| self.newest().any(|run| run.exit_code != 0 && run.started >= started));
             if let (Some(failure), 0, false) = (&timer.failure, last.exit_code, has_told) {
                 let service = timer.unit.replace(".timer", "");
-                add(Level::Warning, format!("a run ended before it could tell: {failure} (journalctl -u {service})"));
+                add(
+                    Level::Warning,
+                    format!("a run ended before it could tell: {failure} (journalctl -u {service})"),
+                );
             }
         }
         if let Some((level, text)) = self.unreached(last) {
@@ -279,33 +316,55 @@ impl Known<'_> {
         // What an earlier run knew is no answer to how it is now.
         let newest = self.newest().find(|run| run.stop_reason != FAILED);
         let depth = newest.and_then(|run| run.depth.after);
-        if depth.is_none() && thresholds.iter().any(|(_, threshold)| matches!(threshold, Threshold::Backlog(_) | Threshold::Drain(_))) {
+        if depth.is_none()
+            && thresholds
+                .iter()
+                .any(|(_, threshold)| matches!(threshold, Threshold::Backlog(_) | Threshold::Drain(_)))
+        {
             let why = match newest {
                 Some(_) => {
                     "the last run could not ask for it (an nsqd tells by its statistics over HTTP; `log.level: debug` says why they cannot be had)"
                 }
                 None => "lately no run has reached the queue",
             };
-            add(Level::Unknown, format!("how much waits is not known, and `backlog` and `drain` are not judged: {why}"));
+            add(
+                Level::Unknown,
+                format!("how much waits is not known, and `backlog` and `drain` are not judged: {why}"),
+            );
         }
         for (level, threshold) in thresholds {
             match *threshold {
                 Threshold::Backlog(limit) => {
                     if let Some(depth) = depth.filter(|depth| *depth > limit) {
-                        add(*level, format!("{} messages wait ({} are allowed)", number(depth), number(limit)));
+                        add(
+                            *level,
+                            format!("{} messages wait ({} are allowed)", number(depth), number(limit)),
+                        );
                     }
                 }
                 Threshold::Drain(limit) => {
                     if let Some(trend) = trend.filter(|trend| depth.is_some() && trend.per_second.is_some())
                         && trend.time_to_drain().is_none_or(|time| time > limit)
                     {
-                        let time = trend.time_to_drain().map_or("no end is in sight".to_owned(), |time| format!("it takes {}", span(time)));
-                        add(*level, format!("until {} messages are drained {time} ({} are allowed)", number(trend.depth), span(limit)));
+                        let time = trend.time_to_drain().map_or("no end is in sight".to_owned(), |time| {
+                            format!("it takes {}", span(time))
+                        });
+                        add(
+                            *level,
+                            format!(
+                                "until {} messages are drained {time} ({} are allowed)",
+                                number(trend.depth),
+                                span(limit)
+                            ),
+                        );
                     }
                 }
                 Threshold::Rejected(limit) if summary.rejected_share() > limit => {
                     let (share, limit) = (summary.rejected_share() * 100.0, limit * 100.0);
-                    add(*level, format!("{share:.1}% of what was received is rejected ({limit}% are allowed)"));
+                    add(
+                        *level,
+                        format!("{share:.1}% of what was received is rejected ({limit}% are allowed)"),
+                    );
                 }
                 Threshold::Rejected(_) | Threshold::Age(_) => {}
             }
@@ -330,35 +389,63 @@ impl Known<'_> {
         // Whoever is warned later does not want it to be critical before.
         let default_critical = || Some((self.interval() * PERIODS.1).max(warning?.saturating_mul(2)));
         let critical = chosen(Level::Critical).or_else(default_critical);
-        let exceeded =
-            [(Level::Critical, critical), (Level::Warning, warning)].into_iter().find(|(_, limit)| limit.is_some_and(|limit| age > limit));
+        let exceeded = [(Level::Critical, critical), (Level::Warning, warning)]
+            .into_iter()
+            .find(|(_, limit)| limit.is_some_and(|limit| age > limit));
         exceeded.map(|(level, limit)| {
-            (level, format!("no successful run in the last {} (limit {})", span(age), span(limit.unwrap_or_default())))
+            (
+                level,
+                format!(
+                    "no successful run in the last {} (limit {})",
+                    span(age),
+                    span(limit.unwrap_or_default())
+                ),
+            )
         })
     }
 
-    /// Servers of the queue that runs know and do not reach. How long that goes on is told by the runs: where none start, nobody has looked.
+    /// Servers of the queue that runs know and do not reach. How long that goes on is told by the runs: where
+    /// none start, nobody has looked.
     fn unreached(&self, last: &Run) -> Option<(Level, String)> {
-        let missing: Vec<_> = self.servers.iter().filter_map(|server| Some((server, server.unreached_since?))).collect();
-        let longest = missing.iter().filter_map(|(_, since)| last.started.duration_since(*since).ok()).max().unwrap_or_default();
+        let missing: Vec<_> =
+            self.servers.iter().filter_map(|server| Some((server, server.unreached_since?))).collect();
+        let longest = missing
+            .iter()
+            .filter_map(|(_, since)| last.started.duration_since(*since).ok())
+            .max()
+            .unwrap_or_default();
         let level = if longest > self.interval() * PERIODS.1 { Level::Critical } else { Level::Warning };
         let name = |(server, _): &(&KnownServer, SystemTime)| {
             let reached = server.reached.map(|reached| self.now.duration_since(reached).unwrap_or_default());
-            format!("{} ({})", server.name, reached.map_or("never reached".to_owned(), |ago| format!("last reached {} ago", span(ago))))
+            format!(
+                "{} ({})",
+                server.name,
+                reached.map_or("never reached".to_owned(), |ago| format!("last reached {} ago", span(ago)))
+            )
         };
         let named: Vec<_> = missing.iter().take(SERVERS_NAMED).map(name).collect();
-        let more = if missing.len() > SERVERS_NAMED { format!(", and {} more", missing.len() - SERVERS_NAMED) } else { String::new() };
-        let forget = missing.iter().find(|(server, _)| server.is_found).map_or(String::new(), |(server, _)| {
-            let address = server.name.rsplit(' ').next().unwrap_or_default();
-            format!("; if one is gone for good: {}", self.pipeline.command(&format!("status --forget {address}")))
-        });
+        let more = if missing.len() > SERVERS_NAMED {
+            format!(", and {} more", missing.len() - SERVERS_NAMED)
+        } else {
+            String::new()
+        };
+        let forget =
+            missing.iter().find(|(server, _)| server.is_found).map_or(String::new(), |(server, _)| {
+                let address = server.name.rsplit(' ').next().unwrap_or_default();
+                format!(
+                    "; if one is gone for good: {}",
+                    self.pipeline.command(&format!("status --forget {address}"))
+                )
+            });
         (!missing.is_empty()).then(|| {
-            let counts = format!("{} of {} servers of the queue not reached", missing.len(), self.servers.len());
+            let counts =
+                format!("{} of {} servers of the queue not reached", missing.len(), self.servers.len());
             (level, format!("{counts}, messages may wait there: {}{more}{forget}", named.join(", ")))
         })
     }
 
-    /// The runs that are known, the newest first; the last one, which may be all that there is, is there twice.
+    /// The runs that are known, the newest first; the last one, which may be all that there is, is there
+    /// twice.
     fn newest(&self) -> impl Iterator<Item = &Run> {
         self.last.into_iter().chain(self.runs.iter().rev())
     }
@@ -393,7 +480,9 @@ impl Known<'_> {
     /// What the last run left, as far as it is known, and how that moves, in words.
     #[must_use]
     pub fn backlog(&self) -> String {
-        let Some(depth) = self.depth() else { return "not known: the queue does not tell how much waits".to_owned() };
+        let Some(depth) = self.depth() else {
+            return "not known: the queue does not tell how much waits".to_owned();
+        };
         let waiting = match depth {
             0 => "nothing left".to_owned(),
             1 => "1 message left".to_owned(),
@@ -408,11 +497,17 @@ impl Known<'_> {
             _ => {}
         }
         let Some(trend) = self.trend() else { return waiting };
-        let arriving = if trend.arriving > 0.0 { format!("{} arrive", rate(trend.arriving)) } else { "nothing arrives".to_owned() };
+        let arriving = if trend.arriving > 0.0 {
+            format!("{} arrive", rate(trend.arriving))
+        } else {
+            "nothing arrives".to_owned()
+        };
         let flow = format!("{arriving}, runs may take {}", rate(self.capacity()));
         match (trend.per_second, trend.time_to_drain()) {
             (None, _) | (_, Some(Duration::ZERO)) => format!("{waiting}; {flow}"),
-            (Some(growth), Some(time)) => format!("{waiting}, {} less: drained in {}; {flow}", rate(-growth), span(time)),
+            (Some(growth), Some(time)) => {
+                format!("{waiting}, {} less: drained in {}; {flow}", rate(-growth), span(time))
+            }
             (Some(growth), None) if growth > 0.0 => format!("{waiting}, {} more; {flow}", rate(growth)),
             (Some(_), None) => format!("{waiting}, neither more nor less; {flow}"),
         }
@@ -498,13 +593,19 @@ mod tests {
             .collect();
         let problems = known.problems(&thresholds);
         let is_expected = problems.len() == expected.len()
-            && problems.iter().zip(expected).all(|(problem, (level, words))| problem.level == *level && problem.text.contains(words));
+            && problems
+                .iter()
+                .zip(expected)
+                .all(|(problem, (level, words))| problem.level == *level && problem.text.contains(words));
         assert!(is_expected, "{problems:#?}");
     }
 
     #[test]
     fn runs_that_come_and_succeed_are_no_problem() {
-        let (runs, active) = ([run(0, "queue-empty", 0), run(10, "queue-empty", 0), run(20, "queue-empty", 0)], timer(true, Some(at(30))));
+        let (runs, active) = (
+            [run(0, "queue-empty", 0), run(10, "queue-empty", 0), run(20, "queue-empty", 0)],
+            timer(true, Some(at(30))),
+        );
         judged(&known(&runs, 25, &active), &[], &[]);
         judged(&known(&runs, 25, &Err("systemd does not answer".to_owned())), &[], &[]);
         assert_eq!(level(&[]), Level::Ok);
@@ -534,7 +635,8 @@ mod tests {
         judged(&known(&[], 50, &ticking(50)), &[], &[(Level::Unknown, "no run is in the history yet")]);
     }
 
-    /// With `OnCalendar=hourly` in a drop-in it was a warning after 30 s and critical after 100 s, by a `period` that nobody goes by.
+    /// With `OnCalendar=hourly` in a drop-in it was a warning after 30 s and critical after 100 s, by a
+    /// `period` that nobody goes by.
     #[test]
     fn no_run_is_late_before_the_timer_was_to_start_it() {
         let runs = [run(0, "queue-empty", 0), run(3_600, "queue-empty", 0)];
@@ -577,11 +679,20 @@ mod tests {
     #[test]
     fn a_timer_that_starts_nothing_any_more_is_told() {
         let runs = [run(0, "queue-empty", 0)];
-        judged(&known(&runs, 5_000, &timer(false, None)), &[], &[(Level::Warning, "systemctl enable --now x-msrv.timer")]);
-        judged(&known(&runs, 5_000, &timer(true, None)), &[], &[(Level::Warning, "is active, but plans no further run")]);
+        judged(
+            &known(&runs, 5_000, &timer(false, None)),
+            &[],
+            &[(Level::Warning, "systemctl enable --now x-msrv.timer")],
+        );
+        judged(
+            &known(&runs, 5_000, &timer(true, None)),
+            &[],
+            &[(Level::Warning, "is active, but plans no further run")],
+        );
     }
 
-    /// One of two nsqd was down for ever, with what it held, and each run and `status` said that all was well.
+    /// One of two nsqd was down for ever, with what it held, and each run and `status` said that all was
+    /// well.
     #[test]
     fn a_server_that_runs_do_not_reach_is_told_and_is_critical_after_ten_periods() {
         let server = |name: &str, is_found, reached: Option<u64>, since: Option<u64>| KnownServer {
@@ -597,14 +708,20 @@ mod tests {
         let all_well = [server("nsqd at a:1", false, Some(0), None)];
         judged(500, &all_well, &[]);
         let one = [&all_well[..], &[server("nsqd at b:1", false, Some(40), Some(50))]].concat();
-        let text = "1 of 2 servers of the queue not reached, messages may wait there: nsqd at b:1 (last reached ";
+        let text =
+            "1 of 2 servers of the queue not reached, messages may wait there: nsqd at b:1 (last reached ";
         judged(50, &one, &[(Level::Warning, text)]);
         judged(150, &one, &[(Level::Warning, text)]);
         judged(151, &one, &[(Level::Critical, text)]);
-        judged(50, &[server("nsqd at c:1", false, None, Some(50))], &[(Level::Warning, "nsqd at c:1 (never reached)")]);
+        judged(
+            50,
+            &[server("nsqd at c:1", false, None, Some(50))],
+            &[(Level::Warning, "nsqd at c:1 (never reached)")],
+        );
         let found = [server("nsqd at d:1", true, Some(40), Some(50))];
         judged(50, &found, &[(Level::Warning, "if one is gone for good: x-msrv status --forget d:1")]);
-        let many: Vec<_> = ('a'..='e').map(|name| server(&format!("nsqd at {name}:1"), false, None, Some(50))).collect();
+        let many: Vec<_> =
+            ('a'..='e').map(|name| server(&format!("nsqd at {name}:1"), false, None, Some(50))).collect();
         judged(50, &many, &[(Level::Warning, "nsqd at c:1 (never reached), and 2 more")]);
     }
 
@@ -614,11 +731,24 @@ mod tests {
         let (runs, mut killed) = ([run(0, "queue-empty", 0)], timer(true, Some(at(20))));
         let Ok(timer) = &mut killed else { unreachable!("made so") };
         (timer.last, timer.failure) = (Some(at(10)), Some("oom-kill".to_owned()));
-        judged(&known(&runs, 15, &killed), &[], &[(Level::Warning, "before it could tell: oom-kill (journalctl -u x-msrv)")]);
-        let failed = Run::of_failure(at(10), Duration::from_millis(5), Exit::Unavailable, "cannot reach nsqd".to_owned());
+        judged(
+            &known(&runs, 15, &killed),
+            &[],
+            &[(Level::Warning, "before it could tell: oom-kill (journalctl -u x-msrv)")],
+        );
+        let failed = Run::of_failure(
+            at(10),
+            Duration::from_millis(5),
+            Exit::Unavailable,
+            "cannot reach nsqd".to_owned(),
+        );
         let by_hand = run(13, "queue-empty", 0);
         judged(&known(&[runs[0].clone(), failed, by_hand.clone()], 15, &killed), &[], &[]);
-        judged(&known(&[runs[0].clone(), by_hand], 15, &killed), &[], &[(Level::Warning, "before it could tell: oom-kill")]);
+        judged(
+            &known(&[runs[0].clone(), by_hand], 15, &killed),
+            &[],
+            &[(Level::Warning, "before it could tell: oom-kill")],
+        );
     }
 
     /// A run of five hours ago was told as one of the last hour, and its rejects as those of now.
@@ -634,9 +764,18 @@ mod tests {
 
     #[test]
     fn a_run_that_failed_is_told_with_its_error() {
-        let failed = Run::of_failure(at(10), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd at queue:4150".to_owned());
+        let failed = Run::of_failure(
+            at(10),
+            Duration::ZERO,
+            Exit::Unavailable,
+            "cannot reach nsqd at queue:4150".to_owned(),
+        );
         let (runs, active) = ([run(0, "queue-empty", 0), failed.clone()], timer(true, Some(at(20))));
-        judged(&known(&runs, 15, &active), &[], &[(Level::Warning, "ended with 69: cannot reach nsqd at queue:4150")]);
+        judged(
+            &known(&runs, 15, &active),
+            &[],
+            &[(Level::Warning, "ended with 69: cannot reach nsqd at queue:4150")],
+        );
         judged(
             &known(&[failed], 45, &ticking(45)),
             &[],
@@ -648,11 +787,20 @@ mod tests {
     fn a_clock_that_was_ahead_is_told() {
         let (runs, active) = ([run(7_200, "queue-empty", 0)], timer(true, Some(at(15))));
         judged(&known(&runs, 5, &active), &[], &[(Level::Warning, "began 1 h 59 min from now")]);
-        let failed = |second| Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
+        let failed = |second| {
+            Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned())
+        };
         let runs = [run(0, "queue-empty", 0), run(7_200, "queue-empty", 0), failed(20), failed(110)];
         let ticking = ticking(115);
         let known = Known { last_success: Some(at(7_200)), ..known(&runs, 115, &ticking) };
-        judged(&known, &[], &[(Level::Critical, "no successful run in the last 1 min 54 s"), (Level::Warning, "ended with 69")]);
+        judged(
+            &known,
+            &[],
+            &[
+                (Level::Critical, "no successful run in the last 1 min 54 s"),
+                (Level::Warning, "ended with 69"),
+            ],
+        );
     }
 
     #[test]
@@ -665,14 +813,24 @@ mod tests {
 
     #[test]
     fn a_backlog_that_grows_is_a_problem_only_when_runs_are_full() {
-        let backlog =
-            |reason: &str| [100, 120, 140, 160].iter().zip(0..).map(|(depth, at)| run(10 * at, reason, *depth)).collect::<Vec<_>>();
+        let backlog = |reason: &str| {
+            [100, 120, 140, 160]
+                .iter()
+                .zip(0..)
+                .map(|(depth, at)| run(10 * at, reason, *depth))
+                .collect::<Vec<_>>()
+        };
         let active = timer(true, Some(at(40)));
-        judged(&known(&backlog("limit-reached"), 35, &active), &[], &[(Level::Warning, "3.0/s arrive, runs may take 1.0/s")]);
+        judged(
+            &known(&backlog("limit-reached"), 35, &active),
+            &[],
+            &[(Level::Warning, "3.0/s arrive, runs may take 1.0/s")],
+        );
         judged(&known(&backlog("deadline"), 35, &active), &[], &[]);
     }
 
-    /// The burst was taken for growth until it had left the runs that are looked at, and one run's rest for a backlog without an end.
+    /// The burst was taken for growth until it had left the runs that are looked at, and one run's rest for a
+    /// backlog without an end.
     #[test]
     fn a_burst_that_is_worked_off_is_no_problem() {
         let active = timer(true, Some(at(100_000)));
@@ -685,13 +843,19 @@ mod tests {
                 .collect();
             judged(&known(&runs, 300 + 10 * after, &active), &["critical drain=1h"], &[]);
         }
-        let runs: Vec<_> = (0..200).map(|number| run(10 * number, "queue-empty", if number == 199 { 50 } else { 0 })).collect();
+        let runs: Vec<_> = (0..200)
+            .map(|number| run(10 * number, "queue-empty", if number == 199 { 50 } else { 0 }))
+            .collect();
         judged(&known(&runs, 1_995, &active), &["critical drain=1h"], &[]);
     }
 
     #[test]
     fn thresholds_of_the_user_s_are_held_against_backlog_drain_time_and_rejects() {
-        let mut runs: Vec<_> = [100, 80, 60, 40].iter().zip(0..).map(|(depth, at)| run(10 * at, "limit-reached", *depth)).collect();
+        let mut runs: Vec<_> = [100, 80, 60, 40]
+            .iter()
+            .zip(0..)
+            .map(|(depth, at)| run(10 * at, "limit-reached", *depth))
+            .collect();
         runs[3].counters.rejected = 2;
         let active = timer(true, Some(at(40)));
         let known = known(&runs, 35, &active);
@@ -718,7 +882,10 @@ mod tests {
             depths.iter().zip(0..).map(run).collect()
         };
         let (active, asked) = (timer(true, Some(at(310))), ["critical backlog=1", "critical drain=1s"]);
-        let not_known = [(Level::Unknown, "how much waits is not known, and `backlog` and `drain` are not judged: the last run could not")];
+        let not_known = [(
+            Level::Unknown,
+            "how much waits is not known, and `backlog` and `drain` are not judged: the last run could not",
+        )];
         let never = backlog(&[None; 30]);
         judged(&known(&never, 300, &active), &asked, &not_known);
         judged(&known(&never, 300, &active), &["age=1h", "rejected=5%"], &[]);
@@ -726,7 +893,8 @@ mod tests {
         judged(&known(&once, 300, &active), &asked, &not_known);
         judged(&known(&once, 300, &active), &[], &[]);
         let mut unreached = backlog(&[Some(5), Some(5), Some(5), None]);
-        unreached[3] = Run::of_failure(at(30), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
+        unreached[3] =
+            Run::of_failure(at(30), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned());
         judged(
             &known(&unreached, 35, &active),
             &["critical backlog=1"],

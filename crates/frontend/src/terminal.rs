@@ -24,7 +24,8 @@ pub enum Style {
 }
 
 impl Paint {
-    /// Colours where `output` is a terminal that has some, and where the user does not say no (<https://no-color.org>).
+    /// Colours where `output` is a terminal that has some, and where the user does not say no
+    /// (<https://no-color.org>).
     #[must_use]
     pub fn for_output(output: &impl IsTerminal) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -56,7 +57,10 @@ pub fn span(duration: Duration) -> String {
     }
     let first = UNITS.iter().position(|(unit, _)| seconds >= *unit).expect("at least a second");
     let (unit, name) = UNITS[first];
-    let rest = UNITS.get(first + 1).map(|(smaller, name)| (seconds % unit / smaller, name)).filter(|(count, _)| *count > 0);
+    let rest = UNITS
+        .get(first + 1)
+        .map(|(smaller, name)| (seconds % unit / smaller, name))
+        .filter(|(count, _)| *count > 0);
     match rest {
         Some((count, smaller)) => format!("{} {name} {count} {smaller}", seconds / unit),
         None => format!("{} {name}", seconds / unit),
@@ -99,7 +103,10 @@ pub fn sparkline(values: impl IntoIterator<Item = Option<u64>>) -> String {
         let eighth = u128::from(value) * 8 / u128::from(most.max(1));
         BLOCKS[usize::try_from(eighth).unwrap_or(8).clamp(1, 8) - 1]
     };
-    values.into_iter().map(|value| value.map_or('·', |value| if value == 0 { ' ' } else { block(value) })).collect()
+    values
+        .into_iter()
+        .map(|value| value.map_or('·', |value| if value == 0 { ' ' } else { block(value) }))
+        .collect()
 }
 
 #[cfg(test)]
@@ -108,8 +115,15 @@ mod tests {
 
     #[test]
     fn durations_have_two_units_at_most() {
-        let table =
-            [(0, "0 ms"), (59, "59 s"), (60, "1 min"), (125, "2 min 5 s"), (3_600, "1 h"), (3_661, "1 h 1 min"), (100_000, "1 d 3 h")];
+        let table = [
+            (0, "0 ms"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (125, "2 min 5 s"),
+            (3_600, "1 h"),
+            (3_661, "1 h 1 min"),
+            (100_000, "1 d 3 h"),
+        ];
         for (seconds, text) in table {
             assert_eq!(span(Duration::from_secs(seconds)), text);
         }
@@ -118,16 +132,23 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (value, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")] {
+        for (value, text) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")]
+        {
             assert_eq!(number(value), text);
         }
     }
 
     #[test]
     fn rates_are_shown_in_the_unit_that_fits() {
-        for (per_second, text) in
-            [(174_000.4, "174000/s"), (12.34, "12/s"), (1.26, "1.3/s"), (0.5, "30/min"), (0.001, "3.6/h"), (0.0, "0.0/h")]
-        {
+        for (per_second, text) in [
+            (174_000.4, "174000/s"),
+            (12.34, "12/s"),
+            (1.26, "1.3/s"),
+            (0.5, "30/min"),
+            (0.001, "3.6/h"),
+            (0.0, "0.0/h"),
+        ] {
             assert_eq!(rate(per_second), text);
         }
     }

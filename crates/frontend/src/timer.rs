@@ -1,5 +1,5 @@
-//! What systemd knows of the units of a configuration, asked over D-Bus by busctl(1): a client of our own would be as large as all the rest of a command
-//! that is run now and then.
+//! What systemd knows of the units of a configuration, asked over D-Bus by busctl(1): a client of our own
+//! would be as large as all the rest of a command that is run now and then.
 
 use std::{
     path::Path,
@@ -54,7 +54,8 @@ impl Units {
     pub fn of(configuration: &Path) -> Option<Self> {
         let name = configuration.file_stem()?.to_str()?;
         let is_system_s = configuration.parent() == Some(Path::new(SYSTEM));
-        is_system_s.then(|| Self { name: if name == NAME { name.to_owned() } else { format!("x-msrv@{name}") } })
+        is_system_s
+            .then(|| Self { name: if name == NAME { name.to_owned() } else { format!("x-msrv@{name}") } })
     }
 
     /// The timer's name.
@@ -73,7 +74,8 @@ impl Units {
             return Ok(None);
         }
         let (timer, service) = (self.timer(), self.service());
-        let [load_state, active, unit_file_state] = properties(&timer, "Unit", ["LoadState", "ActiveState", "UnitFileState"])?;
+        let [load_state, active, unit_file_state] =
+            properties(&timer, "Unit", ["LoadState", "ActiveState", "UnitFileState"])?;
         if load_state != "loaded" {
             return Ok(None);
         }
@@ -96,7 +98,10 @@ impl Units {
     ///
     /// # Errors
     /// As with [`ask`](Self::ask).
-    pub fn service_properties<const COUNT: usize>(&self, names: [&str; COUNT]) -> Result<[String; COUNT], String> {
+    pub fn service_properties<const COUNT: usize>(
+        &self,
+        names: [&str; COUNT],
+    ) -> Result<[String; COUNT], String> {
         properties(&self.service(), "Service", names)
     }
 
@@ -118,11 +123,16 @@ fn by_realtime(text: &str) -> Option<SystemTime> {
 
 /// The earlier of the two moments.
 fn next(now: Now, realtime: &str, monotonic: &str) -> Option<SystemTime> {
-    let monotonic = micros(monotonic).and_then(|since_boot| now.realtime.checked_add(since_boot.saturating_sub(now.monotonic)));
+    let monotonic = micros(monotonic)
+        .and_then(|since_boot| now.realtime.checked_add(since_boot.saturating_sub(now.monotonic)));
     [by_realtime(realtime), monotonic].into_iter().flatten().min()
 }
 
-fn properties<const COUNT: usize>(unit: &str, interface: &str, names: [&str; COUNT]) -> Result<[String; COUNT], String> {
+fn properties<const COUNT: usize>(
+    unit: &str,
+    interface: &str,
+    names: [&str; COUNT],
+) -> Result<[String; COUNT], String> {
     let mut busctl = Command::new("busctl");
     busctl.args(["--system", "--timeout=2", "get-property", "org.freedesktop.systemd1", &object_path(unit)]);
     busctl.arg(format!("org.freedesktop.systemd1.{interface}")).args(names).stdin(Stdio::null());
@@ -142,10 +152,12 @@ fn value(line: &str) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
-/// A unit's object: what is no letter or digit is written as its code (`bus_label_escape` in `src/basic/bus-label.c`, where a digit in front counts as such, but
-/// ours begin with a letter).
+/// A unit's object: what is no letter or digit is written as its code (`bus_label_escape` in
+/// `src/basic/bus-label.c`, where a digit in front counts as such, but ours begin with a letter).
 fn object_path(unit: &str) -> String {
-    let escaped = unit.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("_{byte:02x}") });
+    let escaped = unit.bytes().map(|byte| {
+        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("_{byte:02x}") }
+    });
     format!("/org/freedesktop/systemd1/unit/{}", escaped.collect::<String>())
 }
 
@@ -163,10 +175,14 @@ mod tests {
 
     #[test]
     fn the_next_run_is_the_earlier_moment_by_either_clock() {
-        let now = Now { realtime: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000), monotonic: Duration::from_secs(50) };
+        let now = Now {
+            realtime: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
+            monotonic: Duration::from_secs(50),
+        };
         let none = u64::MAX.to_string();
         let seconds = |realtime: &str, monotonic: &str| {
-            next(now, realtime, monotonic).map(|at| at.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs())
+            next(now, realtime, monotonic)
+                .map(|at| at.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs())
         };
         assert_eq!(seconds("0", &none), None);
         assert_eq!(seconds("0", "57000000"), Some(1_007));
@@ -179,6 +195,9 @@ mod tests {
         assert_eq!(value("s \"active\"").as_deref(), Some("active"));
         assert_eq!(value("t 18446744073709551615").as_deref(), Some("18446744073709551615"));
         assert_eq!(value("s \"\"").as_deref(), Some(""));
-        assert_eq!(object_path("x-msrv@a.b.timer"), "/org/freedesktop/systemd1/unit/x_2dmsrv_40a_2eb_2etimer");
+        assert_eq!(
+            object_path("x-msrv@a.b.timer"),
+            "/org/freedesktop/systemd1/unit/x_2dmsrv_40a_2eb_2etimer"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and nowhere above.
+//! Settings to adapters: the only place that names concrete ones. A new queue or store is added here, and
+//! nowhere above.
 
 use std::{
     fs, io,
@@ -11,7 +12,9 @@ use bytes::Bytes;
 
 use crate::config::{self, DeadLetterSettings, Overrides, Settings, SourceSettings, StoreSettings};
 use x_msrv_engine::{
-    dead_letter::{self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter},
+    dead_letter::{
+        self, DeadLetter, fallback::Fallback, file::FileDeadLetter, log::LogOnly, nsq::NsqDeadLetter,
+    },
     decode::{Decoder, Placing, Schema, SchemaError},
     history::Logbook,
     message::{Message, Origin},
@@ -54,10 +57,18 @@ pub async fn probe_source(settings: &SourceSettings) -> Result<(), SourceError> 
 ///
 /// # Errors
 /// It can't be reached, or refuses us.
-pub async fn peek(settings: &SourceSettings, limit: NonZeroU64, see: &mut dyn FnMut(&Message)) -> Result<Peek, SourceError> {
+pub async fn peek(
+    settings: &SourceSettings,
+    limit: NonZeroU64,
+    see: &mut dyn FnMut(&Message),
+) -> Result<Peek, SourceError> {
     match settings {
-        SourceSettings::Nsq(settings) => source::nsq::waiting(settings).await.map(|waiting| Peek::Hidden { waiting }),
-        SourceSettings::Sqlite(settings) => source::sqlite::peek(settings, limit, see).map(|waiting| Peek::Messages { waiting }),
+        SourceSettings::Nsq(settings) => {
+            source::nsq::waiting(settings).await.map(|waiting| Peek::Hidden { waiting })
+        }
+        SourceSettings::Sqlite(settings) => {
+            source::sqlite::peek(settings, limit, see).map(|waiting| Peek::Messages { waiting })
+        }
     }
 }
 
@@ -83,13 +94,16 @@ pub async fn store(settings: &StoreSettings) -> Result<Box<dyn Store>, StoreErro
     })
 }
 
-/// The configured database to read from, or the table or file that is not there, because nothing was stored yet or its name is another.
+/// The configured database to read from, or the table or file that is not there, because nothing was stored
+/// yet or its name is another.
 ///
 /// # Errors
 /// It can't be reached, or can't do what is configured.
 pub async fn existing_store(settings: &StoreSettings) -> Result<Result<Box<dyn Store>, String>, StoreError> {
     Ok(match settings {
-        StoreSettings::Aerospike(settings) => Ok(Box::new(AerospikeStore::connect_to_existing(settings).await?)),
+        StoreSettings::Aerospike(settings) => {
+            Ok(Box::new(AerospikeStore::connect_to_existing(settings).await?))
+        }
         StoreSettings::Sqlite(settings) => match SqliteStore::connect_to_existing(settings)? {
             Some(store) => Ok(Box::new(store)),
             None => Err(format!("table {} in {}", settings.set, settings.path.display())),
@@ -97,7 +111,8 @@ pub async fn existing_store(settings: &StoreSettings) -> Result<Result<Box<dyn S
     })
 }
 
-/// Proves that the configured database answers, can do what is configured, and would take records now; writes nothing.
+/// Proves that the configured database answers, can do what is configured, and would take records now; writes
+/// nothing.
 ///
 /// # Errors
 /// It can't be reached, can't do what is configured, or takes no record.
@@ -113,9 +128,10 @@ pub async fn probe_store(settings: &StoreSettings) -> Result<(), StoreError> {
 pub fn dead_letter(settings: &DeadLetterSettings) -> Box<dyn DeadLetter> {
     match settings {
         DeadLetterSettings::File(settings) => Box::new(FileDeadLetter::new(settings.clone())),
-        DeadLetterSettings::Nsq(topic, file) => {
-            Box::new(Fallback { first: Box::new(NsqDeadLetter::new(topic.clone())), second: Box::new(FileDeadLetter::new(file.clone())) })
-        }
+        DeadLetterSettings::Nsq(topic, file) => Box::new(Fallback {
+            first: Box::new(NsqDeadLetter::new(topic.clone())),
+            second: Box::new(FileDeadLetter::new(file.clone())),
+        }),
         DeadLetterSettings::Log => Box::new(LogOnly),
     }
 }
@@ -129,12 +145,15 @@ pub struct LetterFile {
     pub is_shared: bool,
 }
 
-/// Returns the files of dead letters that there are, the oldest first: the one that configurations of a folder shared once, and their own.
+/// Returns the files of dead letters that there are, the oldest first: the one that configurations of a
+/// folder shared once, and their own.
 ///
 /// # Errors
 /// We may not look into their folder.
 pub fn letter_files(settings: &Settings) -> io::Result<Vec<LetterFile>> {
-    let (DeadLetterSettings::File(own) | DeadLetterSettings::Nsq(_, own)) = &settings.dead_letter else { return Ok(Vec::new()) };
+    let (DeadLetterSettings::File(own) | DeadLetterSettings::Nsq(_, own)) = &settings.dead_letter else {
+        return Ok(Vec::new());
+    };
     let all = |path: &Path, is_shared| {
         let files = dead_letter::file::all(path)?.into_iter();
         io::Result::Ok(files.map(|path| LetterFile { path, is_shared }).collect::<Vec<_>>())
@@ -149,13 +168,20 @@ pub fn letter_files(settings: &Settings) -> io::Result<Vec<LetterFile>> {
 /// Whether there are other configurations in the folder.
 fn has_neighbours(file: &Path) -> bool {
     let entries = file.parent().and_then(|folder| fs::read_dir(folder).ok());
-    let mut others = entries.into_iter().flatten().map_while(Result::ok).map(|entry| entry.path()).filter(|path| path != file);
-    let has_format = |path: &Path| path.extension().is_some_and(|extension| config::FORMATS.iter().any(|format| extension == *format));
+    let mut others = entries
+        .into_iter()
+        .flatten()
+        .map_while(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path != file);
+    let has_format = |path: &Path| {
+        path.extension().is_some_and(|extension| config::FORMATS.iter().any(|format| extension == *format))
+    };
     others.any(|path| has_format(&path) && config::load(Some(&path), &Overrides::default()).is_ok())
 }
 
-/// Returns what dead letters of the configured queue name as their source, as in [`dead_letter::filter::Filter::source`]; `None` where there is no queue
-/// yet.
+/// Returns what dead letters of the configured queue name as their source, as in
+/// [`dead_letter::filter::Filter::source`]; `None` where there is no queue yet.
 ///
 /// # Errors
 /// The queue is a file that cannot be read.
@@ -170,9 +196,15 @@ pub fn letter_source(settings: &SourceSettings) -> Result<Option<String>, Source
 ///
 /// # Errors
 /// Their folder, or one of them, can't be read or changed.
-pub async fn tidy_letters(settings: &DeadLetterSettings, now: SystemTime, previous: Option<SystemTime>) -> io::Result<()> {
+pub async fn tidy_letters(
+    settings: &DeadLetterSettings,
+    now: SystemTime,
+    previous: Option<SystemTime>,
+) -> io::Result<()> {
     match settings {
-        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => dead_letter::tidy::tidy(file, now, previous).await,
+        DeadLetterSettings::File(file) | DeadLetterSettings::Nsq(_, file) => {
+            dead_letter::tidy::tidy(file, now, previous).await
+        }
         DeadLetterSettings::Log => Ok(()),
     }
 }
@@ -182,9 +214,12 @@ pub async fn tidy_letters(settings: &DeadLetterSettings, now: SystemTime, previo
 /// # Errors
 /// We may not look into their folder.
 pub fn compressed_letters(settings: &Settings) -> io::Result<Vec<PathBuf>> {
-    let (DeadLetterSettings::File(own) | DeadLetterSettings::Nsq(_, own)) = &settings.dead_letter else { return Ok(Vec::new()) };
+    let (DeadLetterSettings::File(own) | DeadLetterSettings::Nsq(_, own)) = &settings.dead_letter else {
+        return Ok(Vec::new());
+    };
     let shared = settings.shared_letters.iter().filter(|shared| **shared != own.path);
-    let files: io::Result<Vec<_>> = shared.chain([&own.path]).map(|path| dead_letter::file::compressed(path)).collect();
+    let files: io::Result<Vec<_>> =
+        shared.chain([&own.path]).map(|path| dead_letter::file::compressed(path)).collect();
     Ok(files?.concat())
 }
 
@@ -194,7 +229,9 @@ pub fn compressed_letters(settings: &Settings) -> io::Result<Vec<PathBuf>> {
 /// It can't be reached, or refuses us.
 pub async fn letter_queue(settings: &DeadLetterSettings) -> Result<Option<Box<dyn Source>>, SourceError> {
     match settings {
-        DeadLetterSettings::Nsq(topic, _) => Ok(Some(Box::new(NsqSource::connect(&letters_of(topic)).await?))),
+        DeadLetterSettings::Nsq(topic, _) => {
+            Ok(Some(Box::new(NsqSource::connect(&letters_of(topic)).await?)))
+        }
         DeadLetterSettings::File(_) | DeadLetterSettings::Log => Ok(None),
     }
 }
@@ -219,7 +256,8 @@ pub fn logbook(settings: &Settings) -> Logbook {
     Logbook::new(settings.history.clone(), settings.metrics.clone())
 }
 
-/// The message that `body` would be in this queue, published now. What only the queue can tell has a name in angle brackets.
+/// The message that `body` would be in this queue, published now. What only the queue can tell has a name in
+/// angle brackets.
 #[must_use]
 pub fn sample(settings: &SourceSettings, body: Bytes, now: SystemTime) -> Message {
     let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();

@@ -24,7 +24,10 @@ use crate::support::{
 };
 
 /// What is said of each letter; `None` where nothing is.
-async fn verdicts(dead_letter: &mut dyn DeadLetter, letters: &[Letter]) -> Vec<Option<Result<Kept, DeadLetterError>>> {
+async fn verdicts(
+    dead_letter: &mut dyn DeadLetter,
+    letters: &[Letter],
+) -> Vec<Option<Result<Kept, DeadLetterError>>> {
     let (batch, verdicts) = answer::batch(letters.iter());
     dead_letter.keep(batch).await;
     verdicts.take()
@@ -42,7 +45,13 @@ async fn keep_none(dead_letter: &mut dyn DeadLetter) {
 }
 
 fn letter(body: &'static [u8]) -> Letter {
-    let message = Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::from_static(body), attempts: 2, published: None };
+    let message = Message {
+        origin: Origin::new("t@h:1"),
+        id: "0a".into(),
+        body: Bytes::from_static(body),
+        attempts: 2,
+        published: None,
+    };
     Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH)
 }
 
@@ -67,11 +76,24 @@ fn memory_keeps_every_letter() {
 fn a_file_keeps_every_letter_behind_those_that_were_there() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/b/dead.ndjson");
-    block_on(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None }).probe())
-        .expect("it can be created");
+    block_on(
+        FileDeadLetter::new(file::Settings {
+            path: path.clone(),
+            max_size: 1 << 20,
+            max_files: None,
+            max_age: None,
+        })
+        .probe(),
+    )
+    .expect("it can be created");
     assert!(!folder.path().join("a").exists(), "asking creates nothing");
     for _ in 0..2 {
-        let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None });
+        let mut file = FileDeadLetter::new(file::Settings {
+            path: path.clone(),
+            max_size: 1 << 20,
+            max_files: None,
+            max_age: None,
+        });
         block_on(keep(&mut file, &letters()));
     }
     assert_eq!(read(&path), [letters(), letters()].concat());
@@ -83,7 +105,12 @@ fn a_file_and_its_folder_are_not_for_everybody() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/dead.ndjson");
     block_on(keep(
-        &mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None }),
+        &mut FileDeadLetter::new(file::Settings {
+            path: path.clone(),
+            max_size: 1 << 20,
+            max_files: None,
+            max_age: None,
+        }),
         &letters(),
     ));
     let mode = |path: &std::path::Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
@@ -95,11 +122,17 @@ fn a_file_and_its_folder_are_not_for_everybody() {
 fn a_file_that_has_grown_is_renamed_and_nothing_of_it_is_lost() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
-    let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 500, max_files: None, max_age: None });
+    let mut file = FileDeadLetter::new(file::Settings {
+        path: path.clone(),
+        max_size: 500,
+        max_files: None,
+        max_age: None,
+    });
     for _ in 0..10 {
         block_on(keep(&mut file, &letters()));
     }
-    let files: Vec<_> = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     assert!(files.len() > 2, "{files:?}");
     assert_eq!(files.iter().flat_map(|path| read(path)).count(), 40);
 }
@@ -110,7 +143,12 @@ fn a_line_that_somebody_left_half_written_does_not_spoil_the_next() {
     let path = folder.path().join("dead.ndjson");
     std::fs::write(&path, "{\"replayed\":fal").expect("written");
     block_on(keep(
-        &mut FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: None }),
+        &mut FileDeadLetter::new(file::Settings {
+            path: path.clone(),
+            max_size: 1 << 20,
+            max_files: None,
+            max_age: None,
+        }),
         &letters(),
     ));
     let text = std::fs::read_to_string(&path).expect("there");
@@ -124,7 +162,12 @@ fn many_writers_of_one_file_never_mix_their_lines() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut file = FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 3_000, max_files: None, max_age: None });
+                let mut file = FileDeadLetter::new(file::Settings {
+                    path: path.clone(),
+                    max_size: 3_000,
+                    max_files: None,
+                    max_age: None,
+                });
                 for _ in 0..25 {
                     block_on(keep(&mut file, &letters()));
                 }
@@ -140,7 +183,8 @@ fn a_symlink_in_the_way_is_not_followed() {
     let folder = TempDir::new().expect("a folder");
     let (path, elsewhere) = (folder.path().join("dead.ndjson"), folder.path().join("elsewhere"));
     std::os::unix::fs::symlink(&elsewhere, &path).expect("a symlink");
-    let mut file = FileDeadLetter::new(file::Settings { path, max_size: 1 << 20, max_files: None, max_age: None });
+    let mut file =
+        FileDeadLetter::new(file::Settings { path, max_size: 1 << 20, max_files: None, max_age: None });
     block_on(file.probe()).expect_err("a symlink");
     block_on(keep_none(&mut file));
     assert!(!elsewhere.exists());
@@ -169,7 +213,11 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
         nsqd.tcp
     ));
     assert_eq!(program.drain(&[])["stored"], 8);
-    let bodies: Vec<_> = program.rows("letters").into_iter().filter_map(|(_, letter)| letter["body"].as_str().map(str::to_owned)).collect();
+    let bodies: Vec<_> = program
+        .rows("letters")
+        .into_iter()
+        .filter_map(|(_, letter)| letter["body"].as_str().map(str::to_owned))
+        .collect();
     assert_eq!(bodies.iter().filter(|body| *body == "{a: 1}").count(), 2);
     let settings = nsq::Settings { nsqd: vec![nobody()], ..settings };
     let mut unreachable = NsqDeadLetter::new(settings);
@@ -177,7 +225,8 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     block_on(keep_none(&mut unreachable));
 }
 
-/// Each refusal ends the connection, and each time the first nsqd of the list was waited for again: 14 times for one letter among a hundred.
+/// Each refusal ends the connection, and each time the first nsqd of the list was waited for again: 14 times
+/// for one letter among a hundred.
 #[test]
 fn an_nsqd_that_hangs_is_waited_for_once_however_often_the_next_one_refuses() {
     let hanging = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -216,7 +265,12 @@ fn letters_that_a_topic_refuses_take_no_others_with_them_and_go_to_the_file() {
     };
     let mut both = Fallback {
         first: Box::new(NsqDeadLetter::new(settings)),
-        second: Box::new(FileDeadLetter::new(file::Settings { path: path.clone(), max_size: 1 << 30, max_files: None, max_age: None })),
+        second: Box::new(FileDeadLetter::new(file::Settings {
+            path: path.clone(),
+            max_size: 1 << 30,
+            max_files: None,
+            max_age: None,
+        })),
     };
     let large = Letter { detail: "x".repeat(1 << 20), ..letter(b"large") };
     let mut many = vec![letter(b"{a: 1}"); 2_500];

@@ -73,7 +73,10 @@ impl Queue for Embedded {
     async fn open(max_in_flight: u64, lease: Duration) -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("queue.db");
-        Self { settings: sqlite::Settings { path, max_in_flight: nonzero(max_in_flight), lease_timeout: lease }, _folder: folder }
+        Self {
+            settings: sqlite::Settings { path, max_in_flight: nonzero(max_in_flight), lease_timeout: lease },
+            _folder: folder,
+        }
     }
 
     async fn source(&self) -> Box<dyn Source> {
@@ -109,7 +112,8 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
         let start = move || {
             let timeouts = ["msg", "max-msg"].map(|kind| format!("-{kind}-timeout={}s", lease.as_secs()));
             let options = [timeouts.each_ref().map(String::as_str), HOLDS_BACK].concat();
-            let server = if STATISTICS { Nsqd::with_statistics_beside(&options) } else { Nsqd::with(&options) };
+            let server =
+                if STATISTICS { Nsqd::with_statistics_beside(&options) } else { Nsqd::with(&options) };
             server.make_channel("contract", "contract");
             server
         };
@@ -184,7 +188,10 @@ fn all(deliveries: Vec<Delivery>, settlement: Settlement) -> Vec<(Delivery, Sett
 }
 
 fn ids(deliveries: &[Delivery]) -> Vec<String> {
-    let mut ids: Vec<_> = deliveries.iter().map(|delivery| format!("{}/{}", delivery.message.origin, delivery.message.id)).collect();
+    let mut ids: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| format!("{}/{}", delivery.message.origin, delivery.message.id))
+        .collect();
     ids.sort_unstable();
     ids
 }
@@ -210,7 +217,8 @@ async fn what_is_published_is_delivered_once_and_finished(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// Fewer messages than are asked for must not be taken for none: nsqd holds them back for 250 ms, here for longer than anybody waits.
+/// Fewer messages than are asked for must not be taken for none: nsqd holds them back for 250 ms, here for
+/// longer than anybody waits.
 async fn the_few_that_wait_come_at_once(queue: &impl Queue) {
     publish(queue, 9).await;
     let mut source = started(queue, 10).await;
@@ -235,7 +243,8 @@ async fn never_more_than_n_and_the_rest_stays(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (30, 0));
 }
 
-/// Whether runs keep up is asked of these numbers: where they are told, they have to be true. What an outage had put off counted as nothing.
+/// Whether runs keep up is asked of these numbers: where they are told, they have to be true. What an outage
+/// had put off counted as nothing.
 async fn how_much_is_left_is_told_truly_or_not_at_all(queue: &impl Queue) {
     const LATER: Settlement = Settlement::Requeue { delay: Duration::from_secs(60) };
     publish(queue, 50).await;
@@ -259,7 +268,8 @@ async fn how_much_is_left_is_told_truly_or_not_at_all(queue: &impl Queue) {
     assert_eq!(source.close().await.depth, counted(queue, 8), "three of them by this run");
 }
 
-/// Another's messages are not left to anybody: two who share a queue would each tell the other's as a backlog.
+/// Another's messages are not left to anybody: two who share a queue would each tell the other's as a
+/// backlog.
 async fn what_another_holds_is_not_left(queue: &impl Queue) {
     publish(queue, 10).await;
     let mut other = started(queue, 4).await;
@@ -296,7 +306,9 @@ async fn a_requeued_message_comes_again_as_the_same_and_one_attempt_on(queue: &i
     publish(queue, 3).await;
     let mut source = started(queue, 10).await;
     let first = take(&mut source, 3).await;
-    let published = |deliveries: &[Delivery]| deliveries.iter().map(|delivery| delivery.message.published).collect::<Vec<_>>();
+    let published = |deliveries: &[Delivery]| {
+        deliveries.iter().map(|delivery| delivery.message.published).collect::<Vec<_>>()
+    };
     let before = (ids(&first), published(&first));
     source.settle(all(first, Settlement::REQUEUE_NOW)).await;
     let again = take(&mut source, 3).await;
@@ -331,7 +343,8 @@ async fn wait_for_another(queue: &impl Queue) -> Box<dyn Source> {
     started(queue, 10).await
 }
 
-/// What a crash leaves behind comes again: the fake has to show it as well, or tests above it would never see a redelivery.
+/// What a crash leaves behind comes again: the fake has to show it as well, or tests above it would never see
+/// a redelivery.
 async fn what_was_never_settled_comes_again(queue: &impl Queue) {
     publish(queue, 5).await;
     let mut source = started(queue, 10).await;
@@ -393,7 +406,11 @@ async fn bodies_that_are_unsettled_are_bounded_together(queue: &impl Queue) {
             Ok(Received::Deliveries(deliveries)) => {
                 taken += deliveries.len();
                 unsettled.extend(deliveries);
-                assert!(unsettled.len() * body.len() < BYTES_IN_FLIGHT + (3 << 20), "{} at once", unsettled.len());
+                assert!(
+                    unsettled.len() * body.len() < BYTES_IN_FLIGHT + (3 << 20),
+                    "{} at once",
+                    unsettled.len()
+                );
             }
             Ok(other) => panic!("{taken} came, then {other:?}"),
             Err(_) => {

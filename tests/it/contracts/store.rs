@@ -44,7 +44,8 @@ struct Sqlite {
 impl Database for Sqlite {
     async fn open() -> Self {
         let folder = TempDir::new().expect("a folder");
-        let settings = sqlite::Settings { path: folder.path().join("store.db"), set: "set".parse().expect("a name") };
+        let settings =
+            sqlite::Settings { path: folder.path().join("store.db"), set: "set".parse().expect("a name") };
         Self { settings, _folder: folder }
     }
 
@@ -53,7 +54,8 @@ impl Database for Sqlite {
     }
 }
 
-/// A set of its own in the namespace `test` of a stand-in, or of a real server where the environment names one.
+/// A set of its own in the namespace `test` of a stand-in, or of a real server where the environment names
+/// one.
 struct Aerospike {
     settings: aerospike::Settings,
     /// Kept for as long as it is needed.
@@ -62,7 +64,11 @@ struct Aerospike {
 
 impl Database for Aerospike {
     async fn open() -> Self {
-        Self::named(&format!("contract-{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ()))).await
+        Self::named(&format!(
+            "contract-{:016x}",
+            std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ())
+        ))
+        .await
     }
 
     async fn store(&self) -> Box<dyn Store> {
@@ -117,7 +123,8 @@ fn comparable(fields: &Fields) -> Vec<(String, String)> {
         match value {
             Value::List(values) => Value::List(values.iter().map(sorted).collect()),
             Value::Map(fields) => {
-                let mut fields: Fields = fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+                let mut fields: Fields =
+                    fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
                 fields.sort_by(|(a, _), (b, _)| a.cmp(b));
                 Value::Map(fields)
             }
@@ -164,7 +171,16 @@ async fn the_same_record_twice_is_one_record_and_the_last_one_counts(database: &
 
 async fn keys_that_only_look_alike_are_two_records(database: &impl Database) {
     let store = database.store().await;
-    put(&*store, &[record(Key::Int(7), "{}"), record(text("7"), "{}"), record(text("a"), "{}"), record(text("A"), "{}")]).await;
+    put(
+        &*store,
+        &[
+            record(Key::Int(7), "{}"),
+            record(text("7"), "{}"),
+            record(text("a"), "{}"),
+            record(text("A"), "{}"),
+        ],
+    )
+    .await;
     assert_eq!(contents(&*store).await.len(), 4);
 }
 
@@ -172,7 +188,8 @@ async fn every_record_has_its_result_however_many_there_are(database: &impl Data
     let store = database.store().await;
     assert_eq!(support::put(&*store, Vec::new()).await, []);
     for count in [1, 2, 99, 100, 101, 1_234] {
-        let records: Vec<_> = (0..count).map(|number| record(Key::Int(number), &format!("{{\"n\":{number}}}"))).collect();
+        let records: Vec<_> =
+            (0..count).map(|number| record(Key::Int(number), &format!("{{\"n\":{number}}}"))).collect();
         assert_eq!(support::put(&*store, records.clone()).await, vec![Ok(Put::Stored); records.len()]);
     }
     assert_eq!(contents(&*store).await.len(), 1_234);

@@ -1,4 +1,5 @@
-//! A message's body: decoding, the schema, fields that are chosen and named anew, and what Aerospike and SQLite make of it.
+//! A message's body: decoding, the schema, fields that are chosen and named anew, and what Aerospike and
+//! SQLite make of it.
 
 use std::{io::Write as _, iter::zip, sync::Arc, time::SystemTime};
 
@@ -7,7 +8,8 @@ use flate2::{Compression, write::GzEncoder};
 use x_msrv_engine::{
     dead_letter::Letter,
     decode::{
-        BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Placing, Rejection, Rules, Schema, Shape, parse_object,
+        BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Placing, Rejection, Rules,
+        Schema, Shape, parse_object,
     },
     message::{Message, Origin},
     record::{Fields, Record, Value},
@@ -34,8 +36,9 @@ const SCHEMA: &str = r##"{
     "if": {"required": ["kind"]}, "then": {"required": ["id"]}
 }"##;
 
-/// A body is stored just when the grammar says that it is an object that can be stored, and then as it was sent; otherwise the reason is the one
-/// that the grammar finds first, in words for a person that fit in a line.
+/// A body is stored just when the grammar says that it is an object that can be stored, and then as it was
+/// sent; otherwise the reason is the one that the grammar finds first, in words for a person that fit in a
+/// line.
 pub(crate) fn check(body: &[u8]) {
     DECODERS.with(|decoders| decoders.iter().for_each(|decoders| decoders.check(body)));
 }
@@ -58,13 +61,21 @@ struct Decoders {
 /// Rules of which each does something to a document of a few fields with short names.
 fn rules() -> [Rules; 4] {
     let path = |text: &str| text.parse().expect("a path");
-    let selected = Rules { include: Some(["a", "b", "/l/a", "/id/x"].map(path).into()), exclude: vec![path("/a/b")], ..Rules::default() };
+    let selected = Rules {
+        include: Some(["a", "b", "/l/a", "/id/x"].map(path).into()),
+        exclude: vec![path("/a/b")],
+        ..Rules::default()
+    };
     let hashed = Rules { on_long_name: OnLongName::Hash, ..Rules::default() };
     let flat = Rules { flatten: Some("_".to_owned()), on_long_name: OnLongName::Hash, ..Rules::default() };
     let all = Rules {
         exclude: vec![path("s")],
         flatten: Some("/".to_owned()),
-        rename: vec![(path("gid"), "guid".to_owned()), (path("a"), "b".to_owned()), (path("/"), "none".to_owned())],
+        rename: vec![
+            (path("gid"), "guid".to_owned()),
+            (path("a"), "b".to_owned()),
+            (path("/"), "none".to_owned()),
+        ],
         constant: vec![("c".to_owned(), Value::Float(1.5))],
         metadata: vec![("attempts".to_owned(), Metadata::Attempts)],
         on_long_name: OnLongName::Hash,
@@ -87,20 +98,31 @@ impl Decoders {
             shape: None,
             placing: Placing::default(),
         };
-        let shape = |rules| Shape::new(rules, Some(values::MAX_BIN_NAME), values::check_name).expect("rules that make sense");
+        let shape = |rules| {
+            Shape::new(rules, Some(values::MAX_BIN_NAME), values::check_name).expect("rules that make sense")
+        };
         Self {
             big_integers,
             plain: decoder(KeyRule::Message, None),
             inflating: Decoder { encoding: ContentEncoding::Gzip, ..decoder(KeyRule::Message, None) },
             with_schema: decoder(KeyRule::Message, Some(schema)),
-            with_shapes: rules().map(|rules| Decoder { shape: Some(Arc::new(shape(rules))), ..decoder(KeyRule::Message, None) }),
-            with_keys: [KeyRule::BodyHash, KeyRule::Field("/id".into()), KeyRule::Field("/l/0/~1".into())].map(|key| decoder(key, None)),
+            with_shapes: rules().map(|rules| Decoder {
+                shape: Some(Arc::new(shape(rules))),
+                ..decoder(KeyRule::Message, None)
+            }),
+            with_keys: [KeyRule::BodyHash, KeyRule::Field("/id".into()), KeyRule::Field("/l/0/~1".into())]
+                .map(|key| decoder(key, None)),
         }
     }
 
     fn check(&self, body: &[u8]) {
-        let message =
-            Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 1, published: None };
+        let message = Message {
+            origin: Origin::new("t@h:1"),
+            id: "0a".into(),
+            body: Bytes::copy_from_slice(body),
+            attempts: 1,
+            published: None,
+        };
         let decoded = self.plain.decode(&message);
         let expected = grammar::object(body, self.big_integers == BigIntegers::Text);
         match (&decoded, expected) {
@@ -108,7 +130,9 @@ impl Decoders {
                 assert!(is_object(&record.fields, &fields), "{:?}\nis not\n{fields:?}", record.fields);
                 comes_back_from_stores(record);
             }
-            (Err(Rejection::ReservedField), Ok(fields)) => assert!(fields.iter().any(|(name, _)| name == "gid")),
+            (Err(Rejection::ReservedField), Ok(fields)) => {
+                assert!(fields.iter().any(|(name, _)| name == "gid"))
+            }
             (Err(rejection), Err(reason)) => {
                 assert_eq!(rejection.reason(), reason, "{rejection}");
                 is_told_in_a_line(&message, rejection);
@@ -116,17 +140,25 @@ impl Decoders {
             (decoded, expected) => panic!("{decoded:?}\nis not\n{expected:?}"),
         }
         match (&decoded, self.with_schema.decode(&message)) {
-            (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::Schema { .. })) => is_told_in_a_line(&message, &rejection),
+            (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::Schema { .. })) => {
+                is_told_in_a_line(&message, &rejection)
+            }
             (before, after) => assert_eq!(*before, after, "a schema changes nothing"),
         }
         for decoder in &self.with_keys {
             match (&decoded, decoder.decode(&message)) {
-                (Ok(record), Ok(other)) => assert_eq!((&record.fields, record.size), (&other.fields, other.size)),
+                (Ok(record), Ok(other)) => {
+                    assert_eq!((&record.fields, record.size), (&other.fields, other.size))
+                }
                 (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::NoKey { .. })) => {
                     is_told_in_a_line(&message, &rejection);
                 }
-                (Err(Rejection::ReservedField), Ok(record)) => assert!(record.fields.contains(&("gid".to_owned(), (&record.key).into()))),
-                (Ok(record), Err(Rejection::ReservedField)) => assert!(record.fields.iter().any(|(name, _)| name == "gid")),
+                (Err(Rejection::ReservedField), Ok(record)) => {
+                    assert!(record.fields.contains(&("gid".to_owned(), (&record.key).into())))
+                }
+                (Ok(record), Err(Rejection::ReservedField)) => {
+                    assert!(record.fields.iter().any(|(name, _)| name == "gid"))
+                }
                 (before, after) => assert_eq!(*before, after, "a key changes nothing"),
             }
         }
@@ -145,7 +177,8 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 impl Decoders {
-    /// What is compressed is the same record; what is not is left as it is, and what only begins so is refused in words.
+    /// What is compressed is the same record; what is not is left as it is, and what only begins so is
+    /// refused in words.
     fn check_compressed(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         let is_gzip = message.body.starts_with(GZIP);
         match self.inflating.decode(message) {
@@ -160,7 +193,8 @@ impl Decoders {
         }
     }
 
-    /// Whatever is left of a document is a record that both stores can hold, or that Aerospike refuses for a name that nobody made longer.
+    /// Whatever is left of a document is a record that both stores can hold, or that Aerospike refuses for a
+    /// name that nobody made longer.
     fn check_shapes(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         for decoder in &self.with_shapes {
             let shape = decoder.shape.as_ref().expect("it has rules");
@@ -168,20 +202,33 @@ impl Decoders {
                 (Ok(_) | Err(Rejection::ReservedField), Ok(record)) => {
                     comes_back_from_stores(&record);
                     let is_short = |(name, _): &(String, Value)| name.len() <= values::MAX_BIN_NAME;
-                    assert!(shape.rules().on_long_name == OnLongName::Reject || record.fields.iter().all(is_short), "{:?}", record.fields);
+                    assert!(
+                        shape.rules().on_long_name == OnLongName::Reject
+                            || record.fields.iter().all(is_short),
+                        "{:?}",
+                        record.fields
+                    );
                 }
                 (
                     Ok(_) | Err(Rejection::ReservedField),
-                    Err(rejection @ (Rejection::OneName(_) | Rejection::LongNames { .. } | Rejection::ReservedField)),
+                    Err(
+                        rejection @ (Rejection::OneName(_)
+                        | Rejection::LongNames { .. }
+                        | Rejection::ReservedField),
+                    ),
                 ) => is_told_in_a_line(message, &rejection),
-                (before, after) => assert_eq!(*before, after, "it is no document before there are any fields"),
+                (before, after) => {
+                    assert_eq!(*before, after, "it is no document before there are any fields")
+                }
             }
         }
     }
 }
 
 fn is_object(fields: &Fields, nodes: &[(String, Node)]) -> bool {
-    let same = |((name, value), (other, node)): (&(String, Value), &(String, Node))| name == other && is(value, node);
+    let same = |((name, value), (other, node)): (&(String, Value), &(String, Node))| {
+        name == other && is(value, node)
+    };
     fields.len() == nodes.len() && zip(fields, nodes).all(same)
 }
 
@@ -191,10 +238,13 @@ fn is(value: &Value, node: &Node) -> bool {
         (Value::Bool(value), Node::Bool(other)) => value == other,
         (Value::Int(value), Node::Number(literal)) => literal.parse() == Ok(*value),
         (Value::Float(value), Node::Number(literal)) => {
-            literal.contains(['.', 'e', 'E']) && literal.parse().is_ok_and(|other: f64| value.to_bits() == other.to_bits())
+            literal.contains(['.', 'e', 'E'])
+                && literal.parse().is_ok_and(|other: f64| value.to_bits() == other.to_bits())
         }
         (Value::Text(value), Node::Text(other)) => value == other,
-        (Value::List(values), Node::List(nodes)) => values.len() == nodes.len() && zip(values, nodes).all(|(value, node)| is(value, node)),
+        (Value::List(values), Node::List(nodes)) => {
+            values.len() == nodes.len() && zip(values, nodes).all(|(value, node)| is(value, node))
+        }
         (Value::Map(fields), Node::Map(nodes)) => is_object(fields, nodes),
         _ => false,
     }
@@ -210,8 +260,10 @@ fn comes_back_from_stores(record: &Record) {
     match values::bins(record.clone()) {
         Ok(bins) => {
             let found = values::fields(bins.into_iter().map(|bin| (bin.name, bin.value)));
-            let kept = record.fields.iter().filter(|(name, value)| name != "gid" && *value != Value::Null).cloned();
-            let expected: Fields = [("gid".to_owned(), Value::from(&record.key))].into_iter().chain(kept).collect();
+            let kept =
+                record.fields.iter().filter(|(name, value)| name != "gid" && *value != Value::Null).cloned();
+            let expected: Fields =
+                [("gid".to_owned(), Value::from(&record.key))].into_iter().chain(kept).collect();
             // As text, which tells the two zeros apart.
             assert_eq!(format!("{found:?}"), format!("{expected:?}"));
             assert!(expected.iter().all(|(name, _)| is_name(name)) && expected.len() <= 32_767);

@@ -30,8 +30,8 @@ const LISTS: [&str; 6] = [
     "fields.exclude",
 ];
 
-/// Whatever its name says that a file is, it is understood, or refused in one line; what is shown of it does not depend on the secret in it; and
-/// what `check` shows means the same again.
+/// Whatever its name says that a file is, it is understood, or refused in one line; what is shown of it does
+/// not depend on the secret in it; and what `check` shows means the same again.
 pub(crate) fn check(bytes: &[u8]) {
     FOLDER.with(|folder| {
         for name in ["x-msrv.yml", "x-msrv.toml", "x-msrv.json"] {
@@ -81,18 +81,27 @@ fn overrides(environment: Vec<(String, String)>) -> Overrides {
     Overrides { environment, state_directory: Some("/state".into()), ..Overrides::default() }
 }
 
-/// The same file with another secret; none if there is none, or one that is no longer than the words that mean something, such as `false`.
+/// The same file with another secret; none if there is none, or one that is no longer than the words that
+/// mean something, such as `false`.
 fn with_another_secret(bytes: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(['&', '*']))?; // an alias stands in several places
-    let secret = secret(text).filter(|secret| secret.len() > 5 && secret.bytes().all(|byte| byte.is_ascii_alphabetic()))?;
-    (text.matches(&secret).count() == 1).then(|| text.replace(&secret, &"x".repeat(secret.len())).into_bytes())
+    let secret = secret(text)
+        .filter(|secret| secret.len() > 5 && secret.bytes().all(|byte| byte.is_ascii_alphabetic()))?;
+    (text.matches(&secret).count() == 1)
+        .then(|| text.replace(&secret, &"x".repeat(secret.len())).into_bytes())
 }
 
 /// What stands at the secret's place; in a file that nobody understands, in its line.
 fn secret(text: &str) -> Option<String> {
-    let trees = [serde_saphyr::from_str::<Value>(text).ok(), toml::from_str(text).ok(), serde_json::from_str(text).ok()];
+    let trees = [
+        serde_saphyr::from_str::<Value>(text).ok(),
+        toml::from_str(text).ok(),
+        serde_json::from_str(text).ok(),
+    ];
     if trees.iter().all(Option::is_none) {
-        let line = text.lines().find_map(|line| ["auth-secret", "password"].iter().find_map(|key| line.trim().strip_prefix(key)))?;
+        let line = text.lines().find_map(|line| {
+            ["auth-secret", "password"].iter().find_map(|key| line.trim().strip_prefix(key))
+        })?;
         return Some(line.trim_matches([' ', ':', '=', '"', '\'']).to_owned());
     }
     let places = [
@@ -103,18 +112,26 @@ fn secret(text: &str) -> Option<String> {
         "/dead-letter/nsq/auth-secret",
         "/dead-letter/nsq/tls/key",
     ];
-    let of_tree = |tree: Value| places.iter().find_map(|place| tree.pointer(place)?.as_str().map(ToOwned::to_owned));
+    let of_tree =
+        |tree: Value| places.iter().find_map(|place| tree.pointer(place)?.as_str().map(ToOwned::to_owned));
     trees.into_iter().flatten().find_map(of_tree)
 }
 
-/// The lines of `check` say with the environment what they say in the words of the file; but for names in quotes, which the environment has not.
+/// The lines of `check` say with the environment what they say in the words of the file; but for names in
+/// quotes, which the environment has not.
 fn means_the_same_again(folder: &Path, shown: &str) {
     let in_quotes = |line: &str| line.contains(": \"") || line.contains(": [") && line.contains('"');
     if shown.lines().any(|line| in_quotes(line) || line.contains(".tls.key: (hidden)")) {
         return;
     }
     // Where TLS takes its defaults from is told in words that are no values.
-    let in_values = |shown: &str| shown.lines().filter(|line| !line.contains(": (the ")).flat_map(|line| [line, "\n"]).collect::<String>();
+    let in_values = |shown: &str| {
+        shown
+            .lines()
+            .filter(|line| !line.contains(": (the "))
+            .flat_map(|line| [line, "\n"])
+            .collect::<String>()
+    };
     let shown = in_values(shown);
     let path = folder.join("again.yml");
     fs::write(&path, "").expect("written");
@@ -127,14 +144,17 @@ fn means_the_same_again(folder: &Path, shown: &str) {
 
 fn variable(line: &str) -> (String, String) {
     let (key, value) = line.split_once(": ").expect("a key and a value");
-    let bare = |open, close| value.strip_prefix(open).and_then(|value| value.strip_suffix(close)).expect("brackets");
+    let bare =
+        |open, close| value.strip_prefix(open).and_then(|value| value.strip_suffix(close)).expect("brackets");
     let (key, value) = match key {
         key if LISTS.contains(&key) => (key.to_owned(), bare("[", "]").to_owned()),
         key if SECRETS.contains(&key) => match value.split_once(' ') {
             Some((kind, place)) => (format!("{key}.{kind}"), place.to_owned()),
             None => (key.to_owned(), value.to_owned()), // the word that it is hidden, as a secret
         },
-        "aerospike.key" | "sqlite.key" if value.starts_with("{field: ") => (format!("{key}.field"), bare("{field: ", "}").to_owned()),
+        "aerospike.key" | "sqlite.key" if value.starts_with("{field: ") => {
+            (format!("{key}.field"), bare("{field: ", "}").to_owned())
+        }
         _ => (key.to_owned(), value.to_owned()),
     };
     (format!("X_MSRV__{}", key.to_ascii_uppercase().replace('-', "_").replace('.', "__")), value)

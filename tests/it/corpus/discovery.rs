@@ -12,8 +12,8 @@ use x_msrv_engine::{
 pub(crate) fn check(bytes: &[u8]) {
     let channel: ChannelName = "c".parse().expect("a name");
     let producers = serde_json::from_slice::<Lookup>(bytes).map(Lookup::producers);
-    let waiting =
-        serde_json::from_slice::<Stats>(bytes).map(|stats| stats.waiting(&channel, Some(SocketAddr::from(([127, 0, 0, 1], 50_000)))));
+    let waiting = serde_json::from_slice::<Stats>(bytes)
+        .map(|stats| stats.waiting(&channel, Some(SocketAddr::from(([127, 0, 0, 1], 50_000)))));
     // What nobody looks at may be broken.
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return };
     if let (Ok(producers), Some(told)) = (producers, answer["producers"].as_array()) {
@@ -21,7 +21,10 @@ pub(crate) fn check(bytes: &[u8]) {
         for (producer, told) in producers.iter().zip(told).filter(|(_, told)| told.is_object()) {
             assert_eq!((&producer.tcp.host, &producer.http.host), (&producer.http.host, &producer.tcp.host));
             assert_eq!(told["broadcast_address"], *producer.tcp.host);
-            assert_eq!((&told["tcp_port"], &told["http_port"]), (&producer.tcp.port.into(), &producer.http.port.into()));
+            assert_eq!(
+                (&told["tcp_port"], &told["http_port"]),
+                (&producer.tcp.port.into(), &producer.http.port.into())
+            );
         }
     }
     if let (Ok(waiting), Some(topics)) = (waiting, answer["topics"].as_array()) {
@@ -33,9 +36,13 @@ pub(crate) fn check(bytes: &[u8]) {
                 let places = topics.iter().chain(ours()).filter(is_wanted);
                 places.map(|place| u128::from(place["depth"].as_u64().expect("a number"))).sum::<u128>()
             };
-            let put_off = ours().filter_map(|place| place["deferred_count"].as_u64()).map(u128::from).sum::<u128>();
+            let put_off =
+                ours().filter_map(|place| place["deferred_count"].as_u64()).map(u128::from).sum::<u128>();
             let most = u128::from(u64::MAX);
-            assert_eq!(u128::from(waiting.available), waiting_where(|place| place["paused"] != true).min(most));
+            assert_eq!(
+                u128::from(waiting.available),
+                waiting_where(|place| place["paused"] != true).min(most)
+            );
             assert_eq!(u128::from(waiting.depth()), (waiting_where(|_| true) + put_off).min(most));
         }
     }

@@ -7,11 +7,12 @@ use x_msrv_engine::nsq::wire::{Frame, FrameDecoder};
 /// Small, so that frames over the limit are easily made.
 const MAX_BODY: usize = 1 << 10;
 
-/// What a buffer may grow to: a frame of the limit, as often as a `BytesMut` doubles, and the least that it takes.
+/// What a buffer may grow to: a frame of the limit, as often as a `BytesMut` doubles, and the least that it
+/// takes.
 const MAX_BUFFER: usize = 2 * (MAX_BODY + 64) + 1_024;
 
-/// However the bytes are cut, the same frames and the same end come out; what came out is what went in; and a frame that is announced takes no more
-/// memory than is allowed.
+/// However the bytes are cut, the same frames and the same end come out; what came out is what went in; and a
+/// frame that is announced takes no more memory than is allowed.
 pub(crate) fn check(bytes: &[u8]) {
     let (frames, end) = decode(bytes, bytes.len());
     for piece in [1, 3, 61] {
@@ -25,8 +26,12 @@ pub(crate) fn check(bytes: &[u8]) {
     match end {
         End::Incomplete(rest) => {
             assert_eq!(encoded.len() + rest, bytes.len(), "bytes are lost");
-            let announced = bytes[encoded.len()..].first_chunk().map(|size| u32::from_be_bytes(*size) as usize);
-            assert!(announced.is_none_or(|size| rest < 4 + size && size <= MAX_BODY + 30), "a frame is held back");
+            let announced =
+                bytes[encoded.len()..].first_chunk().map(|size| u32::from_be_bytes(*size) as usize);
+            assert!(
+                announced.is_none_or(|size| rest < 4 + size && size <= MAX_BODY + 30),
+                "a frame is held back"
+            );
         }
         End::Fault(text) => assert!(!text.contains(char::is_control) && text.len() < 200, "{text}"),
     }
@@ -50,7 +55,11 @@ fn decode(bytes: &[u8], piece: usize) -> (Vec<Frame>, End) {
                 Err(error) => return (frames, End::Fault(error.to_string())),
             }
         }
-        assert!(buffer.capacity() <= MAX_BUFFER.max(2 * bytes.len()), "a buffer of {} bytes", buffer.capacity());
+        assert!(
+            buffer.capacity() <= MAX_BUFFER.max(2 * bytes.len()),
+            "a buffer of {} bytes",
+            buffer.capacity()
+        );
     }
     (frames, End::Incomplete(buffer.len()))
 }
@@ -60,7 +69,8 @@ fn encode(frame: &Frame, out: &mut Vec<u8>) {
         Frame::Response(data) => (0, data.to_vec()),
         Frame::Error(data) => (1, data.to_vec()),
         Frame::Message(message) => {
-            let header = [&message.timestamp.to_be_bytes()[..], &message.attempts.to_be_bytes(), &message.id.0];
+            let header =
+                [&message.timestamp.to_be_bytes()[..], &message.attempts.to_be_bytes(), &message.id.0];
             (2, [&header.concat()[..], &message.body].concat())
         }
     };

@@ -1,4 +1,5 @@
-//! JSON by its grammar (RFC 8259) and nothing else, written to be compared with: slow, and keeping numbers as they are written.
+//! JSON by its grammar (RFC 8259) and nothing else, written to be compared with: slow, and keeping numbers as
+//! they are written.
 
 use std::collections::BTreeSet;
 
@@ -133,7 +134,11 @@ impl Reader<'_> {
         if is_integer && literal.parse::<i64>().is_err() {
             return if self.big_integers_are_text { Ok(Node::Text(literal)) } else { Err("big-integer") };
         }
-        if literal.parse::<f64>().expect("a number").is_infinite() { Err("huge-number") } else { Ok(Node::Number(literal)) }
+        if literal.parse::<f64>().expect("a number").is_infinite() {
+            Err("huge-number")
+        } else {
+            Ok(Node::Number(literal))
+        }
     }
 
     fn digits(&mut self) -> Result<(), Reason> {
@@ -197,6 +202,8 @@ impl Reader<'_> {
         let digits = self.text.get(self.at..self.at + 4).ok_or("not-json")?;
         self.at += 4;
         let digits = digits.iter().map(|digit| char::from(*digit).to_digit(16).ok_or("not-json"));
-        digits.into_iter().try_fold(0, |unit, digit| Ok(unit * 16 + u16::try_from(digit?).expect("one digit")))
+        digits
+            .into_iter()
+            .try_fold(0, |unit, digit| Ok(unit * 16 + u16::try_from(digit?).expect("one digit")))
     }
 }

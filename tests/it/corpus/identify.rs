@@ -1,4 +1,5 @@
-//! nsqd's side of the first words on a connection: the answer to IDENTIFY, and to AUTH where it asks for that.
+//! nsqd's side of the first words on a connection: the answer to IDENTIFY, and to AUTH where it asks for
+//! that.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ pub(crate) fn check(bytes: &[u8]) {
             stream.write_all(bytes).await.ok();
             stream
         };
-        let identity = Identity { section: "nsq", msg_timeout: None, max_body: MAX_BODY, auth_secret: None, tls: None };
+        let identity =
+            Identity { section: "nsq", msg_timeout: None, max_body: MAX_BODY, auth_secret: None, tls: None };
         let client = async {
             let opened = Connection::open(&address, &identity, BOUND).await;
             opened.map(|(_, limits)| limits).map_err(|error| error_chain::text(&error))

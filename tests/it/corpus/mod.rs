@@ -1,5 +1,6 @@
-//! What has to hold for any bytes from outside. Each file here is one target: `check` is called with what a fuzzer makes up (`fuzz/`), and by the
-//! test below with every input of the committed corpus, which every fault that was ever found is part of.
+//! What has to hold for any bytes from outside. Each file here is one target: `check` is called with what a
+//! fuzzer makes up (`fuzz/`), and by the test below with every input of the committed corpus, which every
+//! fault that was ever found is part of.
 
 mod body;
 mod configuration;
@@ -13,7 +14,8 @@ use crate::support::project;
 
 fn every_input_of(target: &str, check: fn(&[u8])) {
     let folder = project().join("fuzz/corpus").join(target);
-    let mut inputs: Vec<_> = std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
+    let mut inputs: Vec<_> =
+        std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
     inputs.sort();
     assert!(!inputs.is_empty(), "{target} has a corpus");
     for path in inputs {

@@ -19,8 +19,9 @@ use x_msrv_engine::{
 };
 use x_msrv_frontend::commands::dead::replay::{self, Replayed};
 
-/// As a body, the bytes come back from a letter. As a file, each letter in them is sent once, however often the queue fails in between, and is
-/// marked, where it stands or in a line that holds the same; nothing else is touched.
+/// As a body, the bytes come back from a letter. As a file, each letter in them is sent once, however often
+/// the queue fails in between, and is marked, where it stands or in a line that holds the same; nothing else
+/// is touched.
 pub(crate) fn check(bytes: &[u8]) {
     comes_back_from_a_letter(bytes);
     let folder = tempfile::tempdir_in(memory()).expect("a folder");
@@ -37,7 +38,9 @@ pub(crate) fn check(bytes: &[u8]) {
     assert_eq!(queue.sent, expected.sent, "each letter once, and in their order");
     expected.check(&after);
     match ended {
-        Ok(Replayed { sent, before, no_letters }) => assert_eq!((sent + before, no_letters), (expected.letters, expected.no_letters)),
+        Ok(Replayed { sent, before, no_letters }) => {
+            assert_eq!((sent + before, no_letters), (expected.letters, expected.no_letters))
+        }
         Err(_) => assert!(expected.letters == 0, "no letter is given up"),
     }
     if let Ok(again) = replay(&file, &mut queue) {
@@ -51,9 +54,18 @@ pub(crate) fn check(bytes: &[u8]) {
 }
 
 fn comes_back_from_a_letter(body: &[u8]) {
-    let message =
-        Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 1, published: None };
-    let letter = Letter::new(&message, &Rejection::NotJson(String::from_utf8_lossy(body).into_owned()), SystemTime::UNIX_EPOCH);
+    let message = Message {
+        origin: Origin::new("t@h:1"),
+        id: "0a".into(),
+        body: Bytes::copy_from_slice(body),
+        attempts: 1,
+        published: None,
+    };
+    let letter = Letter::new(
+        &message,
+        &Rejection::NotJson(String::from_utf8_lossy(body).into_owned()),
+        SystemTime::UNIX_EPOCH,
+    );
     let mut line = Vec::new();
     letter.write_line(&mut line).expect("a Vec takes it");
     let line = String::from_utf8(line).expect("JSON is text");
@@ -70,11 +82,19 @@ fn memory() -> &'static Path {
 
 fn replay(path: &Path, queue: &mut Queue) -> Result<Replayed, String> {
     let not_replayed = Filter { replayed: Some(false), ..Filter::default() };
-    let file = open_to_mark(path, |letter| not_replayed.matches(letter)).now_or_never().expect("nobody else has it");
+    let file =
+        open_to_mark(path, |letter| not_replayed.matches(letter)).now_or_never().expect("nobody else has it");
     let mut replayed = Replayed::default();
-    let ended = replay::letters(&file.expect("opened"), path, &not_replayed, SystemTime::UNIX_EPOCH, queue, &mut replayed)
-        .now_or_never()
-        .expect("this queue answers at once");
+    let ended = replay::letters(
+        &file.expect("opened"),
+        path,
+        &not_replayed,
+        SystemTime::UNIX_EPOCH,
+        queue,
+        &mut replayed,
+    )
+    .now_or_never()
+    .expect("this queue answers at once");
     ended.map(|()| replayed).map_err(|error| error.to_string())
 }
 
@@ -123,8 +143,11 @@ impl Expected {
             let letter = serde_json::from_slice::<Letter>(json).ok();
             // Of a key that is there twice the last one counts, as other programs have it.
             let object = serde_json::from_slice::<Value>(json).unwrap_or_default();
-            let letter =
-                if line.starts_with(NOT_REPLAYED) || letter.is_none() { letter } else { serde_json::from_value(object.clone()).ok() };
+            let letter = if line.starts_with(NOT_REPLAYED) || letter.is_none() {
+                letter
+            } else {
+                serde_json::from_value(object.clone()).ok()
+            };
             let body = letter.as_ref().and_then(|letter| letter.body.to_bytes().ok());
             match letter.zip(body) {
                 None => expected.no_letters += 1,
@@ -153,7 +176,9 @@ impl Expected {
         assert_eq!(lines.len(), self.after.len(), "{}", after.escape_ascii());
         for (line, expected) in lines.iter().zip(&self.after) {
             match expected {
-                After::Bytes(bytes) => assert!(line == bytes, "{}\n{}", line.escape_ascii(), bytes.escape_ascii()),
+                After::Bytes(bytes) => {
+                    assert!(line == bytes, "{}\n{}", line.escape_ascii(), bytes.escape_ascii())
+                }
                 After::Json(object) => {
                     assert_eq!(serde_json::from_slice::<Value>(line).ok().as_ref(), Some(object));
                     assert!(letters::has_room(line), "it can be marked from now on");

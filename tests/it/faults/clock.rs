@@ -20,7 +20,8 @@ fn library() -> PathBuf {
     candidates.find(|path| path.exists()).expect("test/prerequisites installs libfaketime")
 }
 
-/// The program's time of day is that of the machine and what the file `clock` says, such as `+1d`, at every look at it.
+/// The program's time of day is that of the machine and what the file `clock` says, such as `+1d`, at every
+/// look at it.
 fn with_a_clock(program: &mut Program) {
     let clock = program.write("clock", "+0");
     program.set("LD_PRELOAD", &library().display().to_string());
@@ -37,7 +38,12 @@ fn a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing() {
         for _ in 0..3 {
             scene.publish(N + rng.u64(0..50));
             let (gate, reached) = Gate::new();
-            scene.queue.plan(vec![Fault { connection: 0, way: Way::ToClient, after: rng.u64(0..3_000), what: What::Hold(gate.clone()) }]);
+            scene.queue.plan(vec![Fault {
+                connection: 0,
+                way: Way::ToClient,
+                after: rng.u64(0..3_000),
+                what: What::Hold(gate.clone()),
+            }]);
             let child = scene.spawn();
             reached.recv_timeout(PATIENCE).expect("the run gets that far");
             let jump = rng.choice(["+1d", "-1d", "+400d", "-40y", "+0"]).expect("some");
@@ -52,13 +58,14 @@ fn a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing() {
     });
 }
 
-/// Leases and delays of the embedded queue are kept in the time of day. One that was made when the clock was wrong would hold its message back until
-/// that day comes.
+/// Leases and delays of the embedded queue are kept in the time of day. One that was made when the clock was
+/// wrong would hold its message back until that day comes.
 #[test]
 fn messages_of_the_embedded_queue_do_not_wait_for_a_day_that_a_wrong_clock_has_named() {
     for jump in ["+1d", "+400d", "-1d"] {
-        let mut program =
-            Program::new("embedded-queue: {path: queue.db, lease-timeout: 300ms}\nsqlite: {path: store.db, set: s}\nmax-messages: 50\n");
+        let mut program = Program::new(
+            "embedded-queue: {path: queue.db, lease-timeout: 300ms}\nsqlite: {path: store.db, set: s}\nmax-messages: 50\n",
+        );
         with_a_clock(&mut program);
         let lines = (0..50).map(|number| format!("{{\"n\":{number}}}\n")).collect::<Vec<_>>().concat();
         assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
@@ -71,7 +78,11 @@ fn messages_of_the_embedded_queue_do_not_wait_for_a_day_that_a_wrong_clock_has_n
         store.execute_batch("BEGIN IMMEDIATE").expect("the lock");
         let mut child = program.spawn(&["run"]);
         let queue = rusqlite::Connection::open(program.path("queue.db")).expect("the queue");
-        let leased = || queue.query_row("SELECT count(*) FROM messages WHERE lease IS NOT NULL", [], |row| row.get::<_, u32>(0));
+        let leased = || {
+            queue.query_row("SELECT count(*) FROM messages WHERE lease IS NOT NULL", [], |row| {
+                row.get::<_, u32>(0)
+            })
+        };
         wait_while_running(&mut child, || leased() == Ok(50));
         child.kill().expect("it waits for the store");
         child.wait().expect("the run ends");

@@ -1,4 +1,5 @@
-//! Disks that are full or can't be written. They are small ones in memory, and only root can make them; `test/faults` runs these tests then.
+//! Disks that are full or can't be written. They are small ones in memory, and only root can make them;
+//! `test/faults` runs these tests then.
 
 use std::{
     path::{Path, PathBuf},
@@ -34,7 +35,10 @@ fn mount(arguments: &[&str], path: &Path) {
 impl Drop for Disk {
     fn drop(&mut self) {
         let status = Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking(), "the disk is unmounted");
+        assert!(
+            status.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "the disk is unmounted"
+        );
     }
 }
 
@@ -42,52 +46,60 @@ impl Drop for Disk {
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
 fn a_disk_that_is_full_or_read_only_for_dead_letters_loses_none() {
-    Schedule::each("files::a_disk_that_is_full_or_read_only_for_dead_letters_loses_none", 1, |schedule, _| {
-        let mut scene = Scene::in_files(schedule, ["store.db", "disk/dead-letter.ndjson"], "");
-        let disk = Disk::new(&scene.program.path("disk"), "8k");
-        scene.publish(16 * N);
-        let mut full = 0;
-        for _ in 0..16 {
-            full += u32::from(scene.run().code == Some(75));
-        }
-        assert!(full > 0, "64 letters fill two pages");
-        scene.injected();
-        disk.remount("size=1m");
-        scene.run();
-        disk.remount("ro");
-        scene.injected();
-        scene.publish(N);
-        assert_eq!(scene.run().code, Some(75));
-        disk.remount("rw");
-        scene.check();
-    });
+    Schedule::each(
+        "files::a_disk_that_is_full_or_read_only_for_dead_letters_loses_none",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::in_files(schedule, ["store.db", "disk/dead-letter.ndjson"], "");
+            let disk = Disk::new(&scene.program.path("disk"), "8k");
+            scene.publish(16 * N);
+            let mut full = 0;
+            for _ in 0..16 {
+                full += u32::from(scene.run().code == Some(75));
+            }
+            assert!(full > 0, "64 letters fill two pages");
+            scene.injected();
+            disk.remount("size=1m");
+            scene.run();
+            disk.remount("ro");
+            scene.injected();
+            scene.publish(N);
+            assert_eq!(scene.run().code, Some(75));
+            disk.remount("rw");
+            scene.check();
+        },
+    );
 }
 
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
 fn a_disk_that_is_full_or_read_only_for_the_store_loses_nothing() {
-    Schedule::each("files::a_disk_that_is_full_or_read_only_for_the_store_loses_nothing", 1, |schedule, _| {
-        let mut scene = Scene::in_files(schedule, ["disk/store.db", "dead-letter.ndjson"], "");
-        let disk = Disk::new(&scene.program.path("disk"), "128k");
-        scene.publish(20 * N);
-        let mut full = 0;
-        for _ in 0..12 {
-            full += u32::from(scene.run().code == Some(75));
-        }
-        assert!(full > 0, "20 kB for every 97th message fill it");
-        scene.injected();
-        disk.remount("size=64m");
-        scene.drain();
-        // A store that can't be written is found before the first message is taken.
-        disk.remount("ro");
-        scene.injected();
-        scene.publish(N);
-        let ended = scene.program.run(&["run", "--report", "json"]);
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""), "{}", ended.stderr);
-        assert_eq!(scene.nsqd.depths("t").waiting, N);
-        disk.remount("rw");
-        scene.check();
-    });
+    Schedule::each(
+        "files::a_disk_that_is_full_or_read_only_for_the_store_loses_nothing",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::in_files(schedule, ["disk/store.db", "dead-letter.ndjson"], "");
+            let disk = Disk::new(&scene.program.path("disk"), "128k");
+            scene.publish(20 * N);
+            let mut full = 0;
+            for _ in 0..12 {
+                full += u32::from(scene.run().code == Some(75));
+            }
+            assert!(full > 0, "20 kB for every 97th message fill it");
+            scene.injected();
+            disk.remount("size=64m");
+            scene.drain();
+            // A store that can't be written is found before the first message is taken.
+            disk.remount("ro");
+            scene.injected();
+            scene.publish(N);
+            let ended = scene.program.run(&["run", "--report", "json"]);
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""), "{}", ended.stderr);
+            assert_eq!(scene.nsqd.depths("t").waiting, N);
+            disk.remount("rw");
+            scene.check();
+        },
+    );
 }
 
 /// Where it has no room for its shared memory, SQLite says that the disk fails, and no more.
@@ -101,7 +113,10 @@ fn a_disk_that_is_full_before_the_store_is_opened_is_told_as_that() {
     let fill = std::fs::File::create(program.path("disk/fill")).expect("created");
     std::io::copy(&mut std::io::repeat(0), &mut &fill).expect_err("it is full");
     let ended = program.run(&["run"]);
-    assert!(ended.code == Some(69) && ended.stderr.contains("disk/store.db: no space is left on its disk"), "{ended:?}");
+    assert!(
+        ended.code == Some(69) && ended.stderr.contains("disk/store.db: no space is left on its disk"),
+        "{ended:?}"
+    );
     disk.remount("size=16m");
     assert_eq!(program.drain(&[])["stored"], 1);
 }
@@ -110,7 +125,9 @@ fn a_disk_that_is_full_before_the_store_is_opened_is_told_as_that() {
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
 fn a_disk_that_is_full_for_the_embedded_queue_loses_nothing_that_was_taken() {
-    let program = Program::new("embedded-queue: {path: disk/queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 1000\n");
+    let program = Program::new(
+        "embedded-queue: {path: disk/queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 1000\n",
+    );
     let disk = Disk::new(&program.path("disk"), "256k");
     let mut sent = 0;
     let refused = loop {
@@ -124,13 +141,19 @@ fn a_disk_that_is_full_for_the_embedded_queue_loses_nothing_that_was_taken() {
         assert!(sent < 1_000, "20 kB at a time fill 256 kB");
     };
     assert_eq!(refused.code, Some(69), "{}", refused.stderr);
-    assert!(refused.stderr.contains("disk/queue.db") && refused.stderr.contains("full"), "{}", refused.stderr);
-    // To take a message is to write that it is taken, which a full disk may have no room for. Either way nothing is lost.
+    assert!(
+        refused.stderr.contains("disk/queue.db") && refused.stderr.contains("full"),
+        "{}",
+        refused.stderr
+    );
+    // To take a message is to write that it is taken, which a full disk may have no room for. Either way
+    // nothing is lost.
     let full = program.run(&["run", "--report", "json"]);
     assert!(matches!(full.code, Some(0 | 69 | 75)), "{full:?}");
     disk.remount("size=16m");
     program.drain(&[]);
-    let numbers: Vec<_> = program.rows("s").iter().map(|(_, document)| document["n"].as_u64().expect("a number")).collect();
+    let numbers: Vec<_> =
+        program.rows("s").iter().map(|(_, document)| document["n"].as_u64().expect("a number")).collect();
     let mut all: Vec<_> = numbers.clone();
     all.sort_unstable();
     all.dedup();

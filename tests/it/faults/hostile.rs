@@ -1,4 +1,5 @@
-//! Whoever answers in nsqd's or Aerospike's place wants to hurt. A run may fail then, in order, in its time, and within its memory.
+//! Whoever answers in nsqd's or Aerospike's place wants to hurt. A run may fail then, in order, in its time,
+//! and within its memory.
 
 use std::{
     io::{self, Read as _, Write},
@@ -11,8 +12,8 @@ use crate::support::program::{Ended, Program, Scale, wait};
 const MAX_IN_FLIGHT: u64 = 10;
 const MAX_MESSAGE_SIZE: u64 = 1 << 20;
 
-/// What a run may take beside the messages that are in flight: one frame of 16 MiB, as it is read and as a dead letter of escapes, and a batch of
-/// documents that are nothing but brackets.
+/// What a run may take beside the messages that are in flight: one frame of 16 MiB, as it is read and as a
+/// dead letter of escapes, and a batch of documents that are nothing but brackets.
 const CONSTANT: u64 = 256 << 20;
 
 /// Longer than timeout, shutdown timeout and the bounds of settling and closing together.
@@ -39,7 +40,10 @@ fn peer(limits: Vec<u8>, then: impl Fn(TcpStream) -> io::Result<()> + Send + Syn
     peer_that_says([limits, frame(0, b"OK")], then)
 }
 
-fn peer_that_says(answers: [Vec<u8>; 2], then: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> String {
+fn peer_that_says(
+    answers: [Vec<u8>; 2],
+    then: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("an address").to_string();
     let then = std::sync::Arc::new(then);
@@ -49,7 +53,10 @@ fn peer_that_says(answers: [Vec<u8>; 2], then: impl Fn(TcpStream) -> io::Result<
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
                 // IDENTIFY, then SUB: each comes in one piece.
-                let said = stream.read(&mut buffer).and_then(|_| stream.write_all(&limits)).and_then(|()| stream.read(&mut buffer));
+                let said = stream
+                    .read(&mut buffer)
+                    .and_then(|_| stream.write_all(&limits))
+                    .and_then(|()| stream.read(&mut buffer));
                 let said = said.and_then(|_| stream.write_all(&ok));
                 said.and_then(|()| then(stream)).ok() // whoever had enough hangs up
             });
@@ -78,7 +85,13 @@ fn survives(what: &str, program: &Program, codes: &[i32]) -> (Ended, u64) {
     let elapsed = started.elapsed();
     println!("{what}: exit code {:?} after {elapsed:.1?}, {} MiB", ended.code, memory >> 20);
     assert!(elapsed < LONGEST, "{what}: {elapsed:?}");
-    assert!(ended.code.is_some_and(|code| codes.contains(&code)), "{what}: {:?} {} {}", ended.code, ended.stdout, ended.stderr);
+    assert!(
+        ended.code.is_some_and(|code| codes.contains(&code)),
+        "{what}: {:?} {} {}",
+        ended.code,
+        ended.stdout,
+        ended.stderr
+    );
     assert!(memory <= MAX_IN_FLIGHT * MAX_MESSAGE_SIZE + CONSTANT, "{what}: {} MiB", memory >> 20);
     (ended, memory)
 }
@@ -105,9 +118,17 @@ fn sizes_that_no_frame_has_end_the_connection_before_memory_is_taken() {
     for size in [-1_i32, i32::MIN, i32::MAX, 0, 3, 1 << 30] {
         let announced = size.to_be_bytes().to_vec();
         let greeting = [&announced[..], &[0; 4]].concat();
-        let (_, memory) = survives(&format!("{size} bytes in answer to IDENTIFY"), &program(&peer(greeting, |_| Ok(()))), &[69]);
+        let (_, memory) = survives(
+            &format!("{size} bytes in answer to IDENTIFY"),
+            &program(&peer(greeting, |_| Ok(()))),
+            &[69],
+        );
         assert!(memory < 64 << 20, "{} MiB", memory >> 20);
-        let (_, memory) = survives(&format!("{size} bytes later"), &program(&peer(identified(LIMITS), repeat(announced))), &[69]);
+        let (_, memory) = survives(
+            &format!("{size} bytes later"),
+            &program(&peer(identified(LIMITS), repeat(announced))),
+            &[69],
+        );
         assert!(memory < 64 << 20, "{} MiB", memory >> 20);
     }
 }
@@ -115,7 +136,11 @@ fn sizes_that_no_frame_has_end_the_connection_before_memory_is_taken() {
 #[test]
 fn frames_of_unknown_types_end_the_connection() {
     for kind in [3, 255, u32::MAX] {
-        survives(&format!("type {kind}"), &program(&peer(identified(LIMITS), repeat(frame(kind, b"what?")))), &[69]);
+        survives(
+            &format!("type {kind}"),
+            &program(&peer(identified(LIMITS), repeat(frame(kind, b"what?")))),
+            &[69],
+        );
     }
 }
 
@@ -129,7 +154,10 @@ fn an_nsqd_that_cannot_do_what_it_is_asked_for_is_no_fault_of_the_configuration(
 
 #[test]
 fn limits_that_make_no_sense_do_not_stop_or_break_a_run() {
-    for limits in [r#"{"max_rdy_count":4294967295,"msg_timeout":18446744073709551615}"#, r#"{"max_rdy_count":1,"msg_timeout":1}"#] {
+    for limits in [
+        r#"{"max_rdy_count":4294967295,"msg_timeout":18446744073709551615}"#,
+        r#"{"max_rdy_count":1,"msg_timeout":1}"#,
+    ] {
         let messages: Vec<u8> = (0..10).flat_map(|number| message(number, b"{\"a\":1}")).collect();
         let once = move |mut stream: TcpStream| {
             stream.write_all(&messages)?;
@@ -137,10 +165,17 @@ fn limits_that_make_no_sense_do_not_stop_or_break_a_run() {
         };
         survives(limits, &program(&peer(identified(limits), once)), &[0, 75]);
     }
-    for limits in [r#"{"max_rdy_count":0,"msg_timeout":0}"#, r#"{"max_rdy_count":-1,"msg_timeout":60000}"#, "OK", "[]", "\0"] {
+    for limits in [
+        r#"{"max_rdy_count":0,"msg_timeout":0}"#,
+        r#"{"max_rdy_count":-1,"msg_timeout":60000}"#,
+        "OK",
+        "[]",
+        "\0",
+    ] {
         survives(limits, &program(&peer(identified(limits), |_| Ok(()))), &[69]);
     }
-    let large = format!("{{\"max_rdy_count\":2500,\"msg_timeout\":60000,\"x\":\"{}\"}}", "x".repeat(16 << 20));
+    let large =
+        format!("{{\"max_rdy_count\":2500,\"msg_timeout\":60000,\"x\":\"{}\"}}", "x".repeat(16 << 20));
     survives("an answer of 16 MiB", &program(&peer(identified(&large), |_| Ok(()))), &[69]);
 }
 
@@ -156,11 +191,16 @@ fn endless_heartbeats_and_answers_take_neither_time_nor_memory() {
             ("read", peer(identified(LIMITS), repeat_and_read(bytes.clone()))),
             ("not read", peer(identified(LIMITS), repeat(bytes.clone()))),
         ] {
-            let (_, memory) = survives(&format!("endless {what}, what we say is {how}"), &program(&nsqd), &[0, 75]);
+            let (_, memory) =
+                survives(&format!("endless {what}, what we say is {how}"), &program(&nsqd), &[0, 75]);
             assert!(memory < 64 << 20, "{} MiB", memory >> 20);
         }
     }
-    let (_, memory) = survives("heartbeats in answer to IDENTIFY", &program(&peer(heartbeats.clone(), repeat(heartbeats))), &[69]);
+    let (_, memory) = survives(
+        "heartbeats in answer to IDENTIFY",
+        &program(&peer(heartbeats.clone(), repeat(heartbeats))),
+        &[69],
+    );
     assert!(memory < 64 << 20, "{} MiB", memory >> 20);
 }
 
@@ -185,12 +225,17 @@ fn endless_messages_take_no_more_memory_than_what_may_be_in_flight() {
             ("read", peer(identified(LIMITS), repeat_and_read(bytes.clone()))),
             ("not read", peer(identified(LIMITS), repeat(bytes.clone()))),
         ] {
-            survives(&format!("endless messages, {what}, what we say is {how}"), &program(&nsqd), &[0, 69, 75]);
+            survives(
+                &format!("endless messages, {what}, what we say is {how}"),
+                &program(&nsqd),
+                &[0, 69, 75],
+            );
         }
     }
 }
 
-/// What was refused for who we are was halved letter by letter, with a connection and a question to the authentication server for each.
+/// What was refused for who we are was halved letter by letter, with a connection and a question to the
+/// authentication server for each.
 #[test]
 fn a_topic_for_dead_letters_that_takes_nothing_from_us_is_asked_once() {
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -222,7 +267,11 @@ fn a_peer_that_drips_is_not_waited_for() {
             Ok(())
         }
     };
-    survives("a slow message", &program(&peer(identified(LIMITS), drip(message(1, &vec![b' '; 100_000])))), &[0, 75]);
+    survives(
+        "a slow message",
+        &program(&peer(identified(LIMITS), drip(message(1, &vec![b' '; 100_000])))),
+        &[0, 75],
+    );
     let never = peer(Vec::new(), |_| Ok(()));
     survives("no answer", &program(&never), &[69]);
 }
@@ -230,7 +279,9 @@ fn a_peer_that_drips_is_not_waited_for() {
 /// The client of Aerospike is not ours; it has to keep to the same.
 #[test]
 fn aerospike_s_answers_are_bounded_as_well() {
-    for header in [[2_u8, 1, 0, 255, 255, 255, 255, 255], [2, 3, 255, 255, 255, 255, 255, 255], [0; 8], [255; 8]] {
+    for header in
+        [[2_u8, 1, 0, 255, 255, 255, 255, 255], [2, 3, 255, 255, 255, 255, 255, 255], [0; 8], [255; 8]]
+    {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("an address");
         std::thread::spawn(move || {

@@ -25,13 +25,20 @@ fn together(scene: &mut Scene<'_>, instances: usize, rng: &mut Rng) {
             scene.signal(&mut child, if fate == 0 { "KILL" } else { "TERM" });
         }
         child.wait().expect("the run ends");
-        scene.look_at(&ended(child.wait_with_output().expect("the run ended")), if fate < 2 { Told::Killed } else { Told::Nothing });
+        scene.look_at(
+            &ended(child.wait_with_output().expect("the run ended")),
+            if fate < 2 { Told::Killed } else { Told::Nothing },
+        );
     }
 }
 
 fn instances(name: &'static str, count: usize) {
     Schedule::each(name, 3, |schedule, rng| {
-        let mut scene = if schedule.seed.is_multiple_of(3) { Scene::sqlite(schedule, "") } else { Scene::aerospike(schedule, "") };
+        let mut scene = if schedule.seed.is_multiple_of(3) {
+            Scene::sqlite(schedule, "")
+        } else {
+            Scene::aerospike(schedule, "")
+        };
         for _ in 0..8 {
             scene.publish(rng.u64(0..N * count as u64 * 2));
             together(&mut scene, count, rng);
@@ -50,25 +57,39 @@ fn four_instances_on_one_channel_lose_and_double_nothing() {
     instances("instances::four_instances_on_one_channel_lose_and_double_nothing", 4);
 }
 
-/// A run that stands still for longer than nsqd waits: its messages go to another one, and are stored by both, as the same records.
+/// A run that stands still for longer than nsqd waits: its messages go to another one, and are stored by
+/// both, as the same records.
 #[test]
 fn messages_that_time_out_before_the_store_has_answered_are_stored_once() {
-    Schedule::each("instances::messages_that_time_out_before_the_store_has_answered_are_stored_once", 2, |schedule, rng| {
-        let mut scene = Scene::stand_in(schedule, "");
-        scene.publish(N);
-        scene.stand_in_server().rule(Rule { when: When::Write, then: Then::Delay(Duration::from_millis(300)), times: Some(1) });
-        let child = scene.spawn();
-        crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..30)));
-        signal(&child, "STOP");
-        scene.injected();
-        wait_until("nsqd gives up waiting", || scene.nsqd.depths("t").in_flight == 0);
-        let other = scene.run();
-        assert_eq!(other.code, Some(0), "{}", other.stderr);
-        signal(&child, "CONT");
-        let ended = wait(child);
-        scene.look_at(&ended, Told::Nothing);
-        assert_eq!(ended.code, Some(75), "its settlements came too late: {}", ended.stdout);
-        assert_eq!(ended.stderr.matches("nsqd refuses a command").count(), 1, "not once for each: {}", ended.stderr);
-        scene.check();
-    });
+    Schedule::each(
+        "instances::messages_that_time_out_before_the_store_has_answered_are_stored_once",
+        2,
+        |schedule, rng| {
+            let mut scene = Scene::stand_in(schedule, "");
+            scene.publish(N);
+            scene.stand_in_server().rule(Rule {
+                when: When::Write,
+                then: Then::Delay(Duration::from_millis(300)),
+                times: Some(1),
+            });
+            let child = scene.spawn();
+            crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..30)));
+            signal(&child, "STOP");
+            scene.injected();
+            wait_until("nsqd gives up waiting", || scene.nsqd.depths("t").in_flight == 0);
+            let other = scene.run();
+            assert_eq!(other.code, Some(0), "{}", other.stderr);
+            signal(&child, "CONT");
+            let ended = wait(child);
+            scene.look_at(&ended, Told::Nothing);
+            assert_eq!(ended.code, Some(75), "its settlements came too late: {}", ended.stdout);
+            assert_eq!(
+                ended.stderr.matches("nsqd refuses a command").count(),
+                1,
+                "not once for each: {}",
+                ended.stderr
+            );
+            scene.check();
+        },
+    );
 }

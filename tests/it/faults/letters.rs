@@ -74,45 +74,54 @@ fn break_somewhere(rng: &mut Rng) -> Fault {
 /// What was said to be all, was; what was said to be gone, is.
 #[test]
 fn a_topic_that_breaks_off_is_not_taken_for_one_that_was_seen_whole() {
-    Schedule::each("letters::a_topic_that_breaks_off_is_not_taken_for_one_that_was_seen_whole", 1, |schedule, rng| {
-        let letters = Letters::new(schedule);
-        let (mut failed, mut runs) = (0, 0);
-        for _ in 0..15 {
-            let ended = letters.dead(&["list", "--json"], Some(break_somewhere(rng)));
-            runs += 1;
-            if ended.code == Some(0) {
-                assert_eq!((ended.stdout.lines().count() as u64, ended.stderr.contains("more wait")), (LETTERS, false), "{}", ended.stderr);
-            } else {
-                failed += 1;
+    Schedule::each(
+        "letters::a_topic_that_breaks_off_is_not_taken_for_one_that_was_seen_whole",
+        1,
+        |schedule, rng| {
+            let letters = Letters::new(schedule);
+            let (mut failed, mut runs) = (0, 0);
+            for _ in 0..15 {
+                let ended = letters.dead(&["list", "--json"], Some(break_somewhere(rng)));
+                runs += 1;
+                if ended.code == Some(0) {
+                    assert_eq!(
+                        (ended.stdout.lines().count() as u64, ended.stderr.contains("more wait")),
+                        (LETTERS, false),
+                        "{}",
+                        ended.stderr
+                    );
+                } else {
+                    failed += 1;
+                }
             }
-        }
-        assert!(failed > 2, "{failed} were cut where it matters");
-        let (mut purged, mut removed) = (false, 0);
-        while !purged {
-            let ended = letters.dead(&["purge", "--reason", "not-json"], Some(break_somewhere(rng)));
-            runs += 1;
-            purged = ended.code == Some(0);
-            removed += ended.stderr.matches("letters removed").count();
-        }
-        assert!(removed > 0);
-        assert_eq!(letters.waiting(), LETTERS / 2, "the others, and none of those");
-        let mut sent_twice = 0;
-        loop {
-            let ended = letters.dead(&["replay"], Some(break_somewhere(rng)));
-            runs += 1;
-            if ended.code == Some(0) {
-                break;
+            assert!(failed > 2, "{failed} were cut where it matters");
+            let (mut purged, mut removed) = (false, 0);
+            while !purged {
+                let ended = letters.dead(&["purge", "--reason", "not-json"], Some(break_somewhere(rng)));
+                runs += 1;
+                purged = ended.code == Some(0);
+                removed += ended.stderr.matches("letters removed").count();
             }
-            sent_twice += LETTERS / 2; // at most
-        }
-        assert_eq!(letters.waiting(), 0);
-        letters.program.drain(&[]);
-        let rows = letters.program.rows("s");
-        let numbers: std::collections::BTreeSet<_> =
-            rows.iter().map(|(_, row): &(String, Value)| row["n"].as_u64().expect("a number")).collect();
-        assert!(numbers.into_iter().eq((0..LETTERS).step_by(2)), "each of those that were not purged");
-        assert!(rows.len() as u64 <= LETTERS / 2 + sent_twice, "{} rows", rows.len());
-        assert_eq!(letters.queue.depths("t").waiting, 0);
-        schedule.passed(rows.len(), runs);
-    });
+            assert!(removed > 0);
+            assert_eq!(letters.waiting(), LETTERS / 2, "the others, and none of those");
+            let mut sent_twice = 0;
+            loop {
+                let ended = letters.dead(&["replay"], Some(break_somewhere(rng)));
+                runs += 1;
+                if ended.code == Some(0) {
+                    break;
+                }
+                sent_twice += LETTERS / 2; // at most
+            }
+            assert_eq!(letters.waiting(), 0);
+            letters.program.drain(&[]);
+            let rows = letters.program.rows("s");
+            let numbers: std::collections::BTreeSet<_> =
+                rows.iter().map(|(_, row): &(String, Value)| row["n"].as_u64().expect("a number")).collect();
+            assert!(numbers.into_iter().eq((0..LETTERS).step_by(2)), "each of those that were not purged");
+            assert!(rows.len() as u64 <= LETTERS / 2 + sent_twice, "{} rows", rows.len());
+            assert_eq!(letters.queue.depths("t").waiting, 0);
+            schedule.passed(rows.len(), runs);
+        },
+    );
 }

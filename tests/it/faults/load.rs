@@ -21,7 +21,8 @@ const AT_ONCE: u64 = 50_000;
 /// A run may have this much resident, whatever it is given.
 const MOST_MEMORY: u64 = 40 << 20;
 
-/// And so many files and connections open: some twenty as a rule, and more where connections break faster than they end.
+/// And so many files and connections open: some twenty as a rule, and more where connections break faster
+/// than they end.
 const MOST_DESCRIPTORS: usize = 128;
 
 /// nsqd loses some one message at one of many stops; there are a dozen of them in a chapter.
@@ -107,8 +108,11 @@ fn load(name: &'static str, messages: u64, n: u64, minutes: Option<u64>) {
         let more = format!("max-messages: {n}\n");
         let mut figures = Figures::default();
         while figures.published < messages && !over(until) {
-            let mut scene =
-                if schedule.seed.is_multiple_of(2) { Scene::aerospike(schedule, &more) } else { Scene::sqlite(schedule, &more) };
+            let mut scene = if schedule.seed.is_multiple_of(2) {
+                Scene::aerospike(schedule, &more)
+            } else {
+                Scene::sqlite(schedule, &more)
+            };
             figures.chapter(&mut scene, CHAPTER.min(messages - figures.published), until, rng);
             figures.lost_by_nsqd += scene.check_where_nsqd_ended(MOST_LOST_BY_NSQD);
         }
@@ -144,5 +148,10 @@ fn many_messages_through_many_runs_with_faults_among_them() {
 #[test]
 #[ignore = "takes minutes: make soak"]
 fn a_million_messages_and_more() {
-    load("load::a_million_messages_and_more", u64::MAX, 10_000, Some(setting("X_MSRV_SOAK_MINUTES").unwrap_or(10)));
+    load(
+        "load::a_million_messages_and_more",
+        u64::MAX,
+        10_000,
+        Some(setting("X_MSRV_SOAK_MINUTES").unwrap_or(10)),
+    );
 }

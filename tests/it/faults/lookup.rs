@@ -88,7 +88,10 @@ fn answer(mut stream: TcpStream, lie: Lie, tcp: &HostPort, http: &HostPort) -> s
         Lie::Endless => 1 << 40,
         _ => body.len(),
     };
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {announced}\r\n\r\n{body}")?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {announced}\r\n\r\n{body}"
+    )?;
     if lie == Lie::Endless {
         std::io::copy(&mut std::io::repeat(b' '), &mut stream)?;
     }

@@ -1,12 +1,14 @@
-//! The promises under faults: the program itself against real servers, through proxies that do what networks do.
+//! The promises under faults: the program itself against real servers, through proxies that do what networks
+//! do.
 //!
-//! A schedule is made from a seed: what is published, what goes wrong, and at which byte. The machine's own timing is not in the seed, so that a
-//! schedule that failed once may need several tries to fail again. After each schedule the oracle (`scene`) drains what is left and looks at
-//! everything: queue, store, dead letter, and the reports of all runs.
+//! A schedule is made from a seed: what is published, what goes wrong, and at which byte. The machine's own
+//! timing is not in the seed, so that a schedule that failed once may need several tries to fail again. After
+//! each schedule the oracle (`scene`) drains what is left and looks at everything: queue, store, dead letter,
+//! and the reports of all runs.
 //!
-//! `docs/RELIABILITY.md` has the list. The program is the one that the tests are built with, or the one that `X_MSRV_TEST_PROGRAM` names;
-//! `X_MSRV_FAULT_FACTOR` multiplies the number of schedules, `X_MSRV_FAULT_SEED` repeats one, `X_MSRV_FAULT_LOG` names a file that a line is added
-//! to for each.
+//! `docs/RELIABILITY.md` has the list. The program is the one that the tests are built with, or the one that
+//! `X_MSRV_TEST_PROGRAM` names; `X_MSRV_FAULT_FACTOR` multiplies the number of schedules, `X_MSRV_FAULT_SEED`
+//! repeats one, `X_MSRV_FAULT_LOG` names a file that a line is added to for each.
 
 mod clock;
 mod files;
@@ -88,7 +90,11 @@ impl Schedule {
         let faults = self.injected.count() - self.logged.replace(self.injected.count());
         let line = format!("{} {} {faults} {messages} {runs}\n", self.name, self.seed);
         if let Some(path) = std::env::var_os("X_MSRV_FAULT_LOG") {
-            let mut log = std::fs::File::options().create(true).append(true).open(path).expect("X_MSRV_FAULT_LOG names a file");
+            let mut log = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .expect("X_MSRV_FAULT_LOG names a file");
             log.write_all(line.as_bytes()).expect("the log can be written");
         }
     }
@@ -98,7 +104,9 @@ impl Drop for Schedule {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self { name, seed, .. } = self;
-            eprintln!("repeat it with X_MSRV_FAULT_SEED={seed} cargo test --test it -- --exact faults::{name}");
+            eprintln!(
+                "repeat it with X_MSRV_FAULT_SEED={seed} cargo test --test it -- --exact faults::{name}"
+            );
         }
     }
 }
@@ -115,14 +123,24 @@ fn the_table_of_what_was_tried_adds_up_and_names_every_schedule() {
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
         .collect();
     let (total, rows) = rows.split_last().expect("a table");
-    let numbers = |row: &Vec<&str>| -> Vec<u64> { row[1..].iter().map(|cell| cell.replace(',', "").parse().expect("a number")).collect() };
-    let sums = rows.iter().map(numbers).reduce(|sums, row| sums.iter().zip(row).map(|(sum, number)| sum + number).collect());
+    let numbers = |row: &Vec<&str>| -> Vec<u64> {
+        row[1..].iter().map(|cell| cell.replace(',', "").parse().expect("a number")).collect()
+    };
+    let sums = rows
+        .iter()
+        .map(numbers)
+        .reduce(|sums, row| sums.iter().zip(row).map(|(sum, number)| sum + number).collect());
     assert_eq!((total[0], Some(numbers(total))), ("in all", sums));
     let told: std::collections::BTreeSet<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     let folder = crate::support::project().join("tests/it/faults");
     for entry in std::fs::read_dir(folder).expect("its folder") {
         let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a file");
-        for name in text.split("Schedule::each(\"").skip(1).filter_map(|rest| rest.split('"').next()).filter(|name| !name.is_empty()) {
+        for name in text
+            .split("Schedule::each(\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .filter(|name| !name.is_empty())
+        {
             assert!(told.contains(name), "{name} is not in the table");
         }
     }

@@ -12,7 +12,12 @@ use super::{
 use crate::support::program::wait;
 
 /// `what` happens at every byte of connections on which `passed` went by, in both directions.
-fn at_every_byte<'a>(scene: &mut Scene<'a>, proxy: impl for<'s> Fn(&'s Scene<'a>) -> &'s Proxy, passed: &[Passed], what: &What) {
+fn at_every_byte<'a>(
+    scene: &mut Scene<'a>,
+    proxy: impl for<'s> Fn(&'s Scene<'a>) -> &'s Proxy,
+    passed: &[Passed],
+    what: &What,
+) {
     for (connection, Passed { to_server, to_client }) in passed.iter().enumerate() {
         for (way, bytes) in [(Way::ToServer, *to_server), (Way::ToClient, *to_client)] {
             for after in 0..bytes {
@@ -31,37 +36,51 @@ fn handshakes(scene: &mut Scene<'_>, proxy: impl Fn(&Scene<'_>) -> Vec<Passed>) 
 
 #[test]
 fn a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing() {
-    Schedule::each("network::a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing", 1, |schedule, _| {
-        let mut scene = Scene::sqlite(schedule, "");
-        let passed = handshakes(&mut scene, |scene| scene.queue.passed());
-        scene.publish(20);
-        at_every_byte(&mut scene, |scene| &scene.queue, &passed, &What::Cut);
-        scene.check();
-    });
+    Schedule::each(
+        "network::a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::sqlite(schedule, "");
+            let passed = handshakes(&mut scene, |scene| scene.queue.passed());
+            scene.publish(20);
+            at_every_byte(&mut scene, |scene| &scene.queue, &passed, &What::Cut);
+            scene.check();
+        },
+    );
 }
 
-/// nsqd answers the first part of a command with an error that sounds as if we were wrong; exit code 78 would send somebody to the configuration.
+/// nsqd answers the first part of a command with an error that sounds as if we were wrong; exit code 78 would
+/// send somebody to the configuration.
 #[test]
 fn a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration() {
-    Schedule::each("network::a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration", 1, |schedule, _| {
-        let mut scene = Scene::sqlite(schedule, "");
-        let passed = handshakes(&mut scene, |scene| scene.queue.passed());
-        let heard_by_nsqd = passed.iter().map(|passed| Passed { to_client: 0, ..*passed }).collect::<Vec<_>>();
-        scene.publish(20);
-        at_every_byte(&mut scene, |scene| &scene.queue, &heard_by_nsqd, &What::HalfClose);
-        scene.check();
-    });
+    Schedule::each(
+        "network::a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::sqlite(schedule, "");
+            let passed = handshakes(&mut scene, |scene| scene.queue.passed());
+            let heard_by_nsqd =
+                passed.iter().map(|passed| Passed { to_client: 0, ..*passed }).collect::<Vec<_>>();
+            scene.publish(20);
+            at_every_byte(&mut scene, |scene| &scene.queue, &heard_by_nsqd, &What::HalfClose);
+            scene.check();
+        },
+    );
 }
 
 #[test]
 fn a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_nothing() {
-    Schedule::each("network::a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_nothing", 1, |schedule, _| {
-        let mut scene = Scene::aerospike(schedule, "");
-        let passed = handshakes(&mut scene, |scene| scene.store_proxy().expect("a proxy").passed());
-        scene.publish(20);
-        at_every_byte(&mut scene, |scene| scene.store_proxy().expect("a proxy"), &passed, &What::Cut);
-        scene.check();
-    });
+    Schedule::each(
+        "network::a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_nothing",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::aerospike(schedule, "");
+            let passed = handshakes(&mut scene, |scene| scene.store_proxy().expect("a proxy").passed());
+            scene.publish(20);
+            at_every_byte(&mut scene, |scene| scene.store_proxy().expect("a proxy"), &passed, &What::Cut);
+            scene.check();
+        },
+    );
 }
 
 pub(super) fn any_fault(rng: &mut Rng) -> Fault {
@@ -75,10 +94,16 @@ pub(super) fn any_fault(rng: &mut Rng) -> Fault {
     };
     // Most of what can go wrong does so early: in handshakes and in the first batches.
     let after = 1 << rng.u32(0..14);
-    Fault { connection: rng.usize(0..3), way: if rng.bool() { Way::ToServer } else { Way::ToClient }, after: rng.u64(0..after), what }
+    Fault {
+        connection: rng.usize(0..3),
+        way: if rng.bool() { Way::ToServer } else { Way::ToClient },
+        after: rng.u64(0..after),
+        what,
+    }
 }
 
-/// Whatever a network does to a run but altering bytes, which TCP's checksum is against: the runs after it make up for it.
+/// Whatever a network does to a run but altering bytes, which TCP's checksum is against: the runs after it
+/// make up for it.
 #[test]
 fn any_faults_of_the_network_lose_and_double_nothing() {
     Schedule::each("network::any_faults_of_the_network_lose_and_double_nothing", 60, |schedule, rng| {
@@ -88,7 +113,8 @@ fn any_faults_of_the_network_lose_and_double_nothing() {
         };
         for _ in 0..3 {
             scene.publish(rng.u64(1..150));
-            let faults: Vec<Vec<Fault>> = (0..2).map(|_| (0..rng.usize(0..3)).map(|_| any_fault(rng)).collect()).collect();
+            let faults: Vec<Vec<Fault>> =
+                (0..2).map(|_| (0..rng.usize(0..3)).map(|_| any_fault(rng)).collect()).collect();
             scene.queue.plan(faults[0].clone());
             scene.store_proxy().inspect(|proxy| proxy.plan(faults[1].clone()));
             scene.run();
@@ -100,36 +126,56 @@ fn any_faults_of_the_network_lose_and_double_nothing() {
 fn any_corruption(rng: &mut Rng) -> Fault {
     let what = What::Corrupt(1 << rng.u32(0..8));
     let after = 1 << rng.u32(5..14);
-    Fault { connection: rng.usize(0..2), way: if rng.bool() { Way::ToServer } else { Way::ToClient }, after: rng.u64(0..after), what }
+    Fault {
+        connection: rng.usize(0..2),
+        way: if rng.bool() { Way::ToServer } else { Way::ToClient },
+        after: rng.u64(0..after),
+        what,
+    }
 }
 
-/// What TCP's checksum lets through is found out under TLS: the connection ends, and nothing was stored or finished that was not meant. In front of
-/// the handshake it can do no more than keep a run from its work.
+/// What TCP's checksum lets through is found out under TLS: the connection ends, and nothing was stored or
+/// finished that was not meant. In front of the handshake it can do no more than keep a run from its work.
 #[test]
 fn bytes_that_are_altered_on_their_way_do_no_harm_under_tls() {
-    Schedule::each("network::bytes_that_are_altered_on_their_way_do_no_harm_under_tls", 15, |schedule, rng| {
-        let mut scene = Scene::encrypted(schedule, "");
-        for _ in 0..3 {
-            scene.publish(rng.u64(1..150));
-            scene.queue.plan(vec![any_corruption(rng)]);
-            scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
-            let ended = wait(scene.spawn());
-            scene.look_at(&ended, Told::Misled);
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "network::bytes_that_are_altered_on_their_way_do_no_harm_under_tls",
+        15,
+        |schedule, rng| {
+            let mut scene = Scene::encrypted(schedule, "");
+            for _ in 0..3 {
+                scene.publish(rng.u64(1..150));
+                scene.queue.plan(vec![any_corruption(rng)]);
+                scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
+                let ended = wait(scene.spawn());
+                scene.look_at(&ended, Told::Misled);
+            }
+            scene.check();
+        },
+    );
 }
 
-/// In plain, an altered body is stored altered, and an altered id finishes another message: nothing of ours could know. But no run breaks of it.
+/// In plain, an altered body is stored altered, and an altered id finishes another message: nothing of ours
+/// could know. But no run breaks of it.
 #[test]
 fn bytes_that_are_altered_on_their_way_in_plain_end_a_run_in_order() {
-    Schedule::each("network::bytes_that_are_altered_on_their_way_in_plain_end_a_run_in_order", 30, |schedule, rng| {
-        let mut scene = Scene::aerospike(schedule, "");
-        scene.publish(100);
-        scene.queue.plan(vec![any_corruption(rng)]);
-        scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
-        let ended = scene.program.run(&["run", "--report", "json"]);
-        assert!(matches!(ended.code, Some(0 | 69 | 75 | 78)), "exit code {:?}: {} {}", ended.code, ended.stdout, ended.stderr);
-        schedule.passed(0, 1);
-    });
+    Schedule::each(
+        "network::bytes_that_are_altered_on_their_way_in_plain_end_a_run_in_order",
+        30,
+        |schedule, rng| {
+            let mut scene = Scene::aerospike(schedule, "");
+            scene.publish(100);
+            scene.queue.plan(vec![any_corruption(rng)]);
+            scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
+            let ended = scene.program.run(&["run", "--report", "json"]);
+            assert!(
+                matches!(ended.code, Some(0 | 69 | 75 | 78)),
+                "exit code {:?}: {} {}",
+                ended.code,
+                ended.stdout,
+                ended.stderr
+            );
+            schedule.passed(0, 1);
+        },
+    );
 }

@@ -29,34 +29,42 @@ fn anywhere(rng: &mut fastrand::Rng) -> (u64, Way) {
 
 #[test]
 fn an_nsqd_that_is_restarted_in_the_middle_of_a_run_costs_nothing() {
-    Schedule::each("nsqd::an_nsqd_that_is_restarted_in_the_middle_of_a_run_costs_nothing", 12, |schedule, rng| {
-        let mut scene = Scene::aerospike(schedule, "");
-        for _ in 0..2 {
-            scene.publish(N + rng.u64(0..100));
-            let (after, way) = anywhere(rng);
-            in_the_middle(&mut scene, after, way, |scene| {
-                scene.nsqd.stop();
-                scene.nsqd.restart();
-            });
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "nsqd::an_nsqd_that_is_restarted_in_the_middle_of_a_run_costs_nothing",
+        12,
+        |schedule, rng| {
+            let mut scene = Scene::aerospike(schedule, "");
+            for _ in 0..2 {
+                scene.publish(N + rng.u64(0..100));
+                let (after, way) = anywhere(rng);
+                in_the_middle(&mut scene, after, way, |scene| {
+                    scene.nsqd.stop();
+                    scene.nsqd.restart();
+                });
+            }
+            scene.check();
+        },
+    );
 }
 
-/// nsqd itself loses what it has in memory when it is killed, and that is what is in flight where everything else is on its disk. Nothing more may be
-/// missing: whatever was finished is stored.
+/// nsqd itself loses what it has in memory when it is killed, and that is what is in flight where everything
+/// else is on its disk. Nothing more may be missing: whatever was finished is stored.
 #[test]
 fn an_nsqd_that_is_killed_takes_no_more_with_it_than_what_was_in_flight() {
-    Schedule::each("nsqd::an_nsqd_that_is_killed_takes_no_more_with_it_than_what_was_in_flight", 8, |schedule, rng| {
-        let mut scene = Scene::with_nsqd(schedule, &["-mem-queue-size=0", "-sync-every=1"], "");
-        scene.publish(100 + rng.u64(0..100));
-        let (after, way) = anywhere(rng);
-        in_the_middle(&mut scene, after, way, |scene| {
-            scene.nsqd.kill();
-            scene.nsqd.restart();
-        });
-        scene.check_where_nsqd_ended(N);
-    });
+    Schedule::each(
+        "nsqd::an_nsqd_that_is_killed_takes_no_more_with_it_than_what_was_in_flight",
+        8,
+        |schedule, rng| {
+            let mut scene = Scene::with_nsqd(schedule, &["-mem-queue-size=0", "-sync-every=1"], "");
+            scene.publish(100 + rng.u64(0..100));
+            let (after, way) = anywhere(rng);
+            in_the_middle(&mut scene, after, way, |scene| {
+                scene.nsqd.kill();
+                scene.nsqd.restart();
+            });
+            scene.check_where_nsqd_ended(N);
+        },
+    );
 }
 
 /// Frozen, nsqd neither answers nor closes. The run has to end by itself.
@@ -68,7 +76,8 @@ fn a_run_ends_in_its_own_time_while_nsqd_stands_still() {
         let (after, way) = anywhere(rng);
         in_the_middle(&mut scene, after, way, |scene| scene.nsqd.freeze());
         if factor() > 1 {
-            // Longer than nsqd's heartbeats: when it goes on, it ends the connection of a client that did not answer two of them.
+            // Longer than nsqd's heartbeats: when it goes on, it ends the connection of a client that did not
+            // answer two of them.
             #[expect(clippy::disallowed_methods, reason = "the time that passes is the fault")]
             std::thread::sleep(Duration::from_secs(65));
         }

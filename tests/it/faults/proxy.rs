@@ -63,7 +63,8 @@ pub(super) struct Fault {
 /// What a path does to every connection for as long as it stands.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Habit {
-    /// A small segment waits until the one before it is acknowledged (RFC 896), which the other side does up to 40 ms late (RFC 1122 section 4.2.3.2).
+    /// A small segment waits until the one before it is acknowledged (RFC 896), which the other side does up
+    /// to 40 ms late (RFC 1122 section 4.2.3.2).
     pub(super) holds_small_segments: bool,
     /// Whatever is read at once waits for a time up to this one, zero included, before it is passed on.
     pub(super) jitter: Duration,
@@ -102,7 +103,8 @@ struct Plan {
 
 struct Shared {
     upstream: SocketAddr,
-    /// What the server calls itself to its clients, and what they are to read in its place; both of one length.
+    /// What the server calls itself to its clients, and what they are to read in its place; both of one
+    /// length.
     name: Option<(Vec<u8>, Vec<u8>)>,
     /// Numbers of the messages that were finished, where the server is an nsqd.
     finished: Option<Mutex<BTreeSet<u64>>>,
@@ -137,12 +139,15 @@ impl Proxy {
         Self::serve(listener, upstream, false, Some(Mutex::default()), injected)
     }
 
-    /// In front of a server that tells its clients its own address, as Aerospike does: they are told the proxy's.
+    /// In front of a server that tells its clients its own address, as Aerospike does: they are told the
+    /// proxy's.
     pub(super) fn with_its_name(upstream: &HostPort, injected: &Injected) -> Self {
         // The answer's length stands in front of it, so the port has to have as many digits.
         let candidates = if upstream.port < 10_000 { 1_025..10_000 } else { 10_000..60_000 };
         let mut candidates = candidates.cycle().skip(usize::from(fastrand::u16(0..9_000)));
-        let listener = candidates.find_map(|port| StdTcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).expect("a port is free");
+        let listener = candidates
+            .find_map(|port| StdTcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+            .expect("a port is free");
         Self::serve(listener, upstream, true, None, injected)
     }
 
@@ -155,15 +160,25 @@ impl Proxy {
     ) -> Self {
         let own = listener.local_addr().expect("a bound socket has an address");
         listener.set_nonblocking(true).expect("the option exists");
-        let upstream = SocketAddr::new(upstream.host.parse().expect("tests use addresses, not names"), upstream.port);
+        let upstream =
+            SocketAddr::new(upstream.host.parse().expect("tests use addresses, not names"), upstream.port);
         let name = rename.then(|| (upstream.to_string().into_bytes(), own.to_string().into_bytes()));
         assert!(name.as_ref().is_none_or(|(before, after)| before.len() == after.len()));
-        let shared =
-            Arc::new(Shared { upstream, name, finished, plan: Mutex::default(), habit: Mutex::default(), injected: injected.clone() });
+        let shared = Arc::new(Shared {
+            upstream,
+            name,
+            finished,
+            plan: Mutex::default(),
+            habit: Mutex::default(),
+            injected: injected.clone(),
+        });
         let (stop, stopped) = oneshot::channel();
         let theirs = Arc::clone(&shared);
         let serve = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime can be made");
             runtime.block_on(async {
                 tokio::select! {
                     () = accept(listener, theirs) => {}
@@ -171,8 +186,14 @@ impl Proxy {
                 }
             });
         };
-        let thread = thread::Builder::new().name("proxy".into()).spawn(serve).expect("a thread can be started");
-        Self { address: HostPort { host: own.ip().to_string(), port: own.port() }, shared, stop: Some(stop), thread: Some(thread) }
+        let thread =
+            thread::Builder::new().name("proxy".into()).spawn(serve).expect("a thread can be started");
+        Self {
+            address: HostPort { host: own.ip().to_string(), port: own.port() },
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// Replaces the plan. Connections that are there keep what had begun, and count no more.
@@ -187,7 +208,13 @@ impl Proxy {
 
     /// Numbers of the messages that runs have finished.
     pub(super) fn finished(&self) -> BTreeSet<u64> {
-        self.shared.finished.as_ref().expect("it stands before an nsqd").lock().expect("no panic while they were locked").clone()
+        self.shared
+            .finished
+            .as_ref()
+            .expect("it stands before an nsqd")
+            .lock()
+            .expect("no panic while they were locked")
+            .clone()
     }
 
     /// What passed on each connection since the plan was made.
@@ -213,7 +240,14 @@ async fn accept(listener: StdTcpListener, shared: Arc<Shared>) {
             let mut plan = shared.plan();
             plan.connections.push(Passed::default());
             let connection = plan.connections.len() - 1;
-            (connection, plan.faults.iter().filter(|fault| fault.connection == connection).cloned().collect::<Vec<_>>())
+            (
+                connection,
+                plan.faults
+                    .iter()
+                    .filter(|fault| fault.connection == connection)
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            )
         };
         tokio::spawn(async move { connect(client, &shared, connection, faults).await });
     }
@@ -246,7 +280,9 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
         let Some((witness, finished)) = &witness else { return };
         let mut witness = witness.lock().expect("no panic while it listened");
         match way {
-            Way::ToServer => witness.says_client(bytes, &mut finished.lock().expect("no panic while they were locked")),
+            Way::ToServer => {
+                witness.says_client(bytes, &mut finished.lock().expect("no panic while they were locked"))
+            }
             Way::ToClient => witness.says_server(bytes),
         }
     };
@@ -259,8 +295,10 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
         server.set_nodelay(!habit.holds_small_segments)?;
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let there = Pump { jitter: habit.jitter, ..Pump::new(Way::ToServer, &faults, &heard, &passed, shared) };
-        let back = Pump { jitter: habit.jitter, ..Pump::new(Way::ToClient, &faults, &heard, &passed, shared) };
+        let there =
+            Pump { jitter: habit.jitter, ..Pump::new(Way::ToServer, &faults, &heard, &passed, shared) };
+        let back =
+            Pump { jitter: habit.jitter, ..Pump::new(Way::ToClient, &faults, &heard, &passed, shared) };
         tokio::try_join!(there.run(from_client, to_server), back.run(from_server, to_client)).map(drop)
     };
     if result.await.is_err() {
@@ -321,8 +359,11 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
                 bytes[at..at + after.len()].copy_from_slice(after);
             }
             // A fault behind the last byte happens when the next one comes, or the end.
-            while let Some(fault) = self.faults.pop_if(|fault| length == 0 || fault.after < self.offset + bytes.len() as u64) {
-                let until = usize::try_from(fault.after.saturating_sub(self.offset)).map_or(0, |until| until.min(bytes.len()));
+            while let Some(fault) =
+                self.faults.pop_if(|fault| length == 0 || fault.after < self.offset + bytes.len() as u64)
+            {
+                let until = usize::try_from(fault.after.saturating_sub(self.offset))
+                    .map_or(0, |until| until.min(bytes.len()));
                 let (before, rest) = bytes.split_at_mut(until);
                 self.forward(before, &mut to).await?;
                 bytes = rest;

@@ -1,4 +1,5 @@
-//! A queue, a store and the program between them, with a proxy on each side; and the oracle that knows what has to come out.
+//! A queue, a store and the program between them, with a proxy on each side; and the oracle that knows what
+//! has to come out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,10 +26,12 @@ pub(super) const N: u64 = 40;
 /// How long the oracle drains: messages whose run was killed come again after nsqd's message timeout.
 const DRAIN_BOUND: Duration = Duration::from_secs(60);
 
-/// Runs in a row that may settle nothing while messages wait, before the queue counts as one that is never drained.
+/// Runs in a row that may settle nothing while messages wait, before the queue counts as one that is never
+/// drained.
 const FRUITLESS_RUNS: u32 = 5;
 
-/// An nsqd that does not let tests wait: what is unsettled comes again after a second, what is put off earlier.
+/// An nsqd that does not let tests wait: what is unsettled comes again after a second, what is put off
+/// earlier.
 pub(super) const HASTY: [&str; 3] = ["-msg-timeout=1s", "-max-msg-timeout=1s", "-max-req-timeout=200ms"];
 
 /// Where the embedded store and dead letters are, unless a scene says otherwise.
@@ -93,7 +96,10 @@ impl<'a> Scene<'a> {
             Some(server) => {
                 let set = format!("f{}-{:x}", std::process::id(), fastrand::u32(..));
                 let proxy = Proxy::with_its_name(&server, &schedule.injected);
-                let section = format!("aerospike: {{hosts: ['{}'], namespace: test, set: {set}, timeout: 500ms}}\n", proxy.address);
+                let section = format!(
+                    "aerospike: {{hosts: ['{}'], namespace: test, set: {set}, timeout: 500ms}}\n",
+                    proxy.address
+                );
                 Self::new(schedule, Database::Real(server, set, proxy), &section, more)
             }
         }
@@ -104,7 +110,8 @@ impl<'a> Scene<'a> {
         let server = block_on(StandIn::start());
         let address = HostPort { host: server.address().ip().to_string(), port: server.address().port() };
         let proxy = Proxy::with_its_name(&address, &schedule.injected);
-        let section = format!("aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms}}\n", proxy.address);
+        let section =
+            format!("aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms}}\n", proxy.address);
         Self::new(schedule, Database::StandIn(server, proxy), &section, more)
     }
 
@@ -131,7 +138,8 @@ impl<'a> Scene<'a> {
     pub(super) fn encrypted(schedule: &'a Schedule, more: &str) -> Self {
         let authority = Authority::new();
         let pair = authority.server(&["127.0.0.1"]);
-        let (certificate, key) = (format!("-tls-cert={}", pair.certificate.display()), format!("-tls-key={}", pair.key.display()));
+        let (certificate, key) =
+            (format!("-tls-cert={}", pair.certificate.display()), format!("-tls-key={}", pair.key.display()));
         let nsqd = Nsqd::with(&[&HASTY[..], &[&certificate, &key]].concat());
         let queue = Proxy::new(&nsqd.tcp, &schedule.injected);
         let servers = format!("nsqd-tcp-address: ['{}'], tls: {{ca-file: ca.pem}}", queue.address);
@@ -139,15 +147,22 @@ impl<'a> Scene<'a> {
         let address = HostPort { host: server.address().ip().to_string(), port: server.address().port() };
         let proxy = Proxy::new(&address, &schedule.injected);
         server.tell_address(proxy.address.to_string().parse().expect("an address"));
-        let section =
-            format!("aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms, tls: {{ca-file: ca.pem}}}}\n", proxy.address);
-        let scene = Self::between(schedule, nsqd, queue, &servers, Database::StandIn(server, proxy), &section, more);
+        let section = format!(
+            "aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms, tls: {{ca-file: ca.pem}}}}\n",
+            proxy.address
+        );
+        let scene =
+            Self::between(schedule, nsqd, queue, &servers, Database::StandIn(server, proxy), &section, more);
         std::fs::copy(&authority.file, scene.program.path("ca.pem")).expect("copied");
         scene
     }
 
     /// nsqd that is found by asking somebody, and the embedded store.
-    pub(super) fn found_by(schedule: &'a Schedule, lookupd: impl FnOnce(&Nsqd, &Proxy) -> HostPort, more: &str) -> Self {
+    pub(super) fn found_by(
+        schedule: &'a Schedule,
+        lookupd: impl FnOnce(&Nsqd, &Proxy) -> HostPort,
+        more: &str,
+    ) -> Self {
         let nsqd = Nsqd::with(&HASTY);
         let queue = Proxy::before_nsqd(&nsqd.tcp, &schedule.injected);
         let servers = format!("lookupd-http-address: ['{}']", lookupd(&nsqd, &queue));
@@ -161,13 +176,32 @@ impl<'a> Scene<'a> {
         Self::between(schedule, nsqd, queue, &servers, database, section, more)
     }
 
-    fn between(schedule: &'a Schedule, nsqd: Nsqd, queue: Proxy, servers: &str, database: Database, section: &str, more: &str) -> Self {
-        let limits = if more.contains("max-messages") { String::new() } else { format!("max-messages: {N}\n") };
+    fn between(
+        schedule: &'a Schedule,
+        nsqd: Nsqd,
+        queue: Proxy,
+        servers: &str,
+        database: Database,
+        section: &str,
+        more: &str,
+    ) -> Self {
+        let limits =
+            if more.contains("max-messages") { String::new() } else { format!("max-messages: {N}\n") };
         let program = Program::new(&format!(
             "nsq: {{{servers}, topic: t, channel: c}}\n{section}{limits}\
              timeout: 2s\nconnect-timeout: 1s\nshutdown-timeout: 1s\nlog: {{level: warn}}\n{more}"
         ));
-        Self { schedule, nsqd, queue, database, program, files: FILES, ledger: Ledger::default(), published: 0, runs: 0 }
+        Self {
+            schedule,
+            nsqd,
+            queue,
+            database,
+            program,
+            files: FILES,
+            ledger: Ledger::default(),
+            published: 0,
+            runs: 0,
+        }
     }
 
     /// A fault that no proxy makes.
@@ -238,8 +272,8 @@ impl<'a> Scene<'a> {
         ended
     }
 
-    /// A run without faults that ends as it should, and how long it took. A scene's bounds are short, and a busy machine may not keep them: nothing is
-    /// lost then, and another run goes on.
+    /// A run without faults that ends as it should, and how long it took. A scene's bounds are short, and a
+    /// busy machine may not keep them: nothing is lost then, and another run goes on.
     #[track_caller]
     #[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
     pub(super) fn clean_run(&mut self) -> Duration {
@@ -287,7 +321,8 @@ impl<'a> Scene<'a> {
             _ => 0,
         };
         // What was given back was there, and the run had room for it: the queue was not empty.
-        let contradicts_itself = report["stop-reason"] == "queue-empty" && expected == 0 && count("requeued") > 0;
+        let contradicts_itself =
+            report["stop-reason"] == "queue-empty" && expected == 0 && count("requeued") > 0;
         assert!(!contradicts_itself, "messages were given back to an empty queue: {report} {stderr}");
         let killed = told == Told::Killed && code.is_none();
         assert!(killed || *code == Some(expected), "exit code {code:?}, not {expected}: {report} {stderr}");
@@ -298,21 +333,26 @@ impl<'a> Scene<'a> {
     pub(super) fn check(mut self) {
         self.drain();
         let (lost, letters_lost) = self.compare();
-        assert!(lost.is_empty() && letters_lost.is_empty(), "lost {lost:?}, and of the invalid ones {letters_lost:?}");
+        assert!(
+            lost.is_empty() && letters_lost.is_empty(),
+            "lost {lost:?}, and of the invalid ones {letters_lost:?}"
+        );
         self.schedule.passed(self.ledger.valid.len() + self.ledger.invalid.len(), self.runs);
     }
 
-    /// The same where nsqd ended: it loses messages of its own, `most` of them at most, and none of those may be one that a run has finished. Brings how
-    /// many those are.
+    /// The same where nsqd ended: it loses messages of its own, `most` of them at most, and none of those may
+    /// be one that a run has finished. Brings how many those are.
     #[track_caller]
     pub(super) fn check_where_nsqd_ended(mut self, most: u64) -> usize {
         self.drain();
         let (lost, letters_lost) = self.compare();
         let finished = self.queue.finished();
         let of_letters = letters_lost.iter().filter_map(|letter| number(letter.as_bytes()));
-        let (ours, its): (Vec<_>, Vec<_>) = lost.into_iter().chain(of_letters).partition(|number| finished.contains(number));
+        let (ours, its): (Vec<_>, Vec<_>) =
+            lost.into_iter().chain(of_letters).partition(|number| finished.contains(number));
         assert!(ours.is_empty(), "finished, and nowhere: {ours:?}; lost by nsqd: {its:?}");
-        // The queue is drained, so all others were finished. A witness who has not seen that would find us innocent of anything.
+        // The queue is drained, so all others were finished. A witness who has not seen that would find us
+        // innocent of anything.
         let unfinished: Vec<_> = (0..self.published).filter(|number| !finished.contains(number)).collect();
         assert!(
             unfinished.len() as u64 <= most,
@@ -322,7 +362,8 @@ impl<'a> Scene<'a> {
         its.len()
     }
 
-    /// Runs without faults until nothing is left. The queue does become empty: as long as messages wait, runs settle some.
+    /// Runs without faults until nothing is left. The queue does become empty: as long as messages wait, runs
+    /// settle some.
     #[track_caller]
     #[expect(clippy::disallowed_methods, reason = "servers and child processes live in real time")]
     pub(super) fn drain(&mut self) {
@@ -335,19 +376,26 @@ impl<'a> Scene<'a> {
             let Depths { waiting, in_flight, deferred, .. } = self.nsqd.depths("t");
             if waited {
                 fruitless = if ended.settles_something() { 0 } else { fruitless + 1 };
-                assert!(fruitless < FRUITLESS_RUNS, "{fruitless} runs in a row settled nothing, and {waiting} messages wait: {ended:?}");
+                assert!(
+                    fruitless < FRUITLESS_RUNS,
+                    "{fruitless} runs in a row settled nothing, and {waiting} messages wait: {ended:?}"
+                );
             }
             if (waiting, in_flight, deferred) == (0, 0, 0) && ended.code == Some(0) {
                 break;
             }
             let said = format!("{} {}", ended.stdout, ended.stderr);
-            assert!(Instant::now() < until, "not drained: {waiting} wait, {in_flight} in flight, {deferred} put off; {said}");
+            assert!(
+                Instant::now() < until,
+                "not drained: {waiting} wait, {in_flight} in flight, {deferred} put off; {said}"
+            );
             // What is put off comes within a second; to ask all the time would only cost the machine.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Store and dead letter against the ledger: nothing is there twice, or without having been published. Brings what is missing.
+    /// Store and dead letter against the ledger: nothing is there twice, or without having been published.
+    /// Brings what is missing.
     #[track_caller]
     fn compare(&self) -> (Vec<u64>, Vec<String>) {
         let mut stored: BTreeMap<u64, usize> = BTreeMap::new();
@@ -357,9 +405,13 @@ impl<'a> Scene<'a> {
         }
         let twice: Vec<_> = stored.iter().filter(|(_, times)| **times > 1).collect();
         let unknown: Vec<_> = stored.keys().filter(|number| !self.ledger.valid.contains(number)).collect();
-        assert!(twice.is_empty() && unknown.is_empty(), "stored twice {twice:?}, stored and never published {unknown:?}");
+        assert!(
+            twice.is_empty() && unknown.is_empty(),
+            "stored twice {twice:?}, stored and never published {unknown:?}"
+        );
         let letters = self.program.letters_in(self.files[1]);
-        let kept: BTreeSet<_> = letters.iter().map(|letter| letter["body"].as_str().unwrap_or_default().to_owned()).collect();
+        let kept: BTreeSet<_> =
+            letters.iter().map(|letter| letter["body"].as_str().unwrap_or_default().to_owned()).collect();
         let unknown: Vec<_> = kept.difference(&self.ledger.invalid).collect();
         assert!(unknown.is_empty(), "in the dead letter and valid: {unknown:?}");
         let lost = self.ledger.valid.iter().filter(|number| !stored.contains_key(number)).copied().collect();
@@ -370,28 +422,43 @@ impl<'a> Scene<'a> {
     fn stored(&self) -> Vec<(u64, String)> {
         match &self.database {
             Database::StandIn(server, _) => {
-                let bin = |record: &crate::support::aerospike::StoredRecord| match (&record.bins["n"].value, &record.bins["text"].value) {
+                let bin = |record: &crate::support::aerospike::StoredRecord| match (
+                    &record.bins["n"].value,
+                    &record.bins["text"].value,
+                ) {
                     (BinValue::Int(number), BinValue::Text(text)) => (number.cast_unsigned(), text.clone()),
                     other => panic!("not as published: {other:?}"),
                 };
                 server.records("s").iter().map(bin).collect()
             }
             Database::Real(address, set, _) => block_on(async {
-                let store = AerospikeStore::connect(&aerospike_settings(address, set)).await.expect("the server answers");
+                let store = AerospikeStore::connect(&aerospike_settings(address, set))
+                    .await
+                    .expect("the server answers");
                 let records = crate::support::records(&store, usize::MAX).await;
                 records
                     .into_iter()
                     .map(|record| {
-                        let field = |name| record.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+                        let field = |name| {
+                            record
+                                .fields
+                                .iter()
+                                .find(|(other, _)| other == name)
+                                .map(|(_, value)| value.clone())
+                        };
                         match (field("n"), field("text")) {
-                            (Some(Field::Int(number)), Some(Field::Text(text))) => (number.cast_unsigned(), text),
+                            (Some(Field::Int(number)), Some(Field::Text(text))) => {
+                                (number.cast_unsigned(), text)
+                            }
                             other => panic!("not as published: {other:?}"),
                         }
                     })
                     .collect()
             }),
             Database::Sqlite => {
-                let field = |document: &Value| (document["n"].as_u64().expect("n"), document["text"].as_str().expect("text").to_owned());
+                let field = |document: &Value| {
+                    (document["n"].as_u64().expect("n"), document["text"].as_str().expect("text").to_owned())
+                };
                 let path = self.program.path(self.files[0]);
                 if !path.exists() {
                     return Vec::new();

@@ -19,7 +19,8 @@ use crate::support::{
     wait_until,
 };
 
-/// The longest that settling and closing may take after the shutdown timeout: one bound of a second each, and the machine's own time.
+/// The longest that settling and closing may take after the shutdown timeout: one bound of a second each, and
+/// the machine's own time.
 const CLOSING: Duration = Duration::from_secs(4);
 
 /// How a clean run went: what there is to choose a moment from.
@@ -31,10 +32,15 @@ struct Moments {
 
 impl Moments {
     fn of_a_clean_run(scene: &mut Scene<'_>) -> Self {
-        Self { elapsed: scene.clean_run(), queue: scene.queue.passed(), store: scene.store_proxy().map(Proxy::passed).unwrap_or_default() }
+        Self {
+            elapsed: scene.clean_run(),
+            queue: scene.queue.passed(),
+            store: scene.store_proxy().map(Proxy::passed).unwrap_or_default(),
+        }
     }
 
-    /// Starts a run and brings it back at the chosen moment: at a byte of a connection, which waits for the gate, or after a time.
+    /// Starts a run and brings it back at the chosen moment: at a byte of a connection, which waits for the
+    /// gate, or after a time.
     fn reach(&self, scene: &Scene<'_>, rng: &mut Rng) -> (Child, Option<Arc<Gate>>) {
         let sides = [(&self.queue, Some(&scene.queue)), (&self.store, scene.store_proxy())];
         let (passed, proxy) = sides[rng.usize(0..2)];
@@ -51,7 +57,12 @@ impl Moments {
         let Passed { to_server, to_client } = passed[connection];
         let (way, bytes) = if rng.bool() { (Way::ToServer, to_server) } else { (Way::ToClient, to_client) };
         let (gate, reached) = Gate::new();
-        proxy.plan(vec![Fault { connection, way, after: rng.u64(0..=bytes), what: What::Hold(gate.clone()) }]);
+        proxy.plan(vec![Fault {
+            connection,
+            way,
+            after: rng.u64(0..=bytes),
+            what: What::Hold(gate.clone()),
+        }]);
         let mut child = scene.spawn();
         // A run that takes another course may never get to that byte.
         while reached.recv_timeout(Duration::from_millis(5)) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -79,37 +90,46 @@ fn kill_at_random_moments(scene: &mut Scene<'_>, kills: u64, rng: &mut Rng) {
 /// What was in flight comes again after nsqd's message timeout, and hits the same records.
 #[test]
 fn a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
-    Schedule::each("signals::a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing", 1, |schedule, rng| {
-        let mut scene = Scene::aerospike(schedule, "");
-        kill_at_random_moments(&mut scene, 150, rng);
-        scene.check();
-        let mut scene = Scene::sqlite(schedule, "");
-        kill_at_random_moments(&mut scene, 50, rng);
-        scene.check();
-    });
+    Schedule::each(
+        "signals::a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing",
+        1,
+        |schedule, rng| {
+            let mut scene = Scene::aerospike(schedule, "");
+            kill_at_random_moments(&mut scene, 150, rng);
+            scene.check();
+            let mut scene = Scene::sqlite(schedule, "");
+            kill_at_random_moments(&mut scene, 50, rng);
+            scene.check();
+        },
+    );
 }
 
-/// The first signal: what is under way is finished, the rest given back, and nothing is left to nsqd's timeout.
+/// The first signal: what is under way is finished, the rest given back, and nothing is left to nsqd's
+/// timeout.
 #[test]
 fn a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight() {
-    Schedule::each("signals::a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight", 1, |schedule, rng| {
-        let mut scene = Scene::aerospike(schedule, "");
-        scene.publish(200);
-        let moments = Moments::of_a_clean_run(&mut scene);
-        for _ in 0..190 {
-            scene.publish(rng.u64(0..60));
-            let (child, gate) = moments.reach(&scene, rng);
-            stop(&mut scene, child, || gate.iter().for_each(|gate| gate.open()));
-        }
-        // The network stands still from that moment on.
-        for _ in 0..10 {
-            scene.publish(rng.u64(0..60));
-            let (child, gate) = moments.reach(&scene, rng);
-            stop(&mut scene, child, || {});
-            gate.inspect(|gate| gate.open());
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "signals::a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight",
+        1,
+        |schedule, rng| {
+            let mut scene = Scene::aerospike(schedule, "");
+            scene.publish(200);
+            let moments = Moments::of_a_clean_run(&mut scene);
+            for _ in 0..190 {
+                scene.publish(rng.u64(0..60));
+                let (child, gate) = moments.reach(&scene, rng);
+                stop(&mut scene, child, || gate.iter().for_each(|gate| gate.open()));
+            }
+            // The network stands still from that moment on.
+            for _ in 0..10 {
+                scene.publish(rng.u64(0..60));
+                let (child, gate) = moments.reach(&scene, rng);
+                stop(&mut scene, child, || {});
+                gate.inspect(|gate| gate.open());
+            }
+            scene.check();
+        },
+    );
 }
 
 #[track_caller]
@@ -121,7 +141,8 @@ fn stop(scene: &mut Scene<'_>, mut child: Child, then: impl FnOnce()) {
     let ended = wait(child);
     let elapsed = started.elapsed();
     assert!(elapsed < Duration::from_secs(1) + CLOSING, "it took {elapsed:?} to stop: {}", ended.stderr);
-    // Before its handler is there, the signal ends the program as it ends every other; nothing was taken then.
+    // Before its handler is there, the signal ends the program as it ends every other; nothing was taken
+    // then.
     let early = ended.code.is_none() && ended.stdout.is_empty() && ended.stderr.is_empty();
     scene.look_at(&ended, if early { Told::Killed } else { Told::Nothing });
     if ended.code == Some(0) || early {
@@ -129,28 +150,37 @@ fn stop(scene: &mut Scene<'_>, mut child: Child, then: impl FnOnce()) {
     }
 }
 
-/// A run that dies when everything is stored and nothing is finished costs one more write of the same records, and nothing else.
+/// A run that dies when everything is stored and nothing is finished costs one more write of the same
+/// records, and nothing else.
 #[test]
 fn a_run_that_dies_between_storing_and_finishing_costs_a_rewrite_of_the_same_records() {
-    Schedule::each("signals::a_run_that_dies_between_storing_and_finishing_costs_a_rewrite_of_the_same_records", 2, |schedule, rng| {
-        let mut scene = Scene::stand_in(schedule, "");
-        scene.publish(N);
-        let server = scene.stand_in_server();
-        server.rule(Rule::always(When::Write, Then::StoreThenHang));
-        let mut child = scene.spawn();
-        wait_until("all is stored", || server.records("s").len() == 36);
-        child.kill().expect("it waits for the store");
-        scene.injected();
-        child.wait().expect("the run ends");
-        server.clear_rules();
-        let before = server.records("s");
-        scene.publish(rng.u64(1..N));
-        scene.drain();
-        let after = scene.stand_in_server().records("s");
-        for record in &before {
-            let now = after.iter().find(|other| other.digest == record.digest).expect("it is there");
-            assert_eq!((now.generation, &now.bins), (record.generation + 1, &record.bins), "written once more, and the same");
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "signals::a_run_that_dies_between_storing_and_finishing_costs_a_rewrite_of_the_same_records",
+        2,
+        |schedule, rng| {
+            let mut scene = Scene::stand_in(schedule, "");
+            scene.publish(N);
+            let server = scene.stand_in_server();
+            server.rule(Rule::always(When::Write, Then::StoreThenHang));
+            let mut child = scene.spawn();
+            wait_until("all is stored", || server.records("s").len() == 36);
+            child.kill().expect("it waits for the store");
+            scene.injected();
+            child.wait().expect("the run ends");
+            server.clear_rules();
+            let before = server.records("s");
+            scene.publish(rng.u64(1..N));
+            scene.drain();
+            let after = scene.stand_in_server().records("s");
+            for record in &before {
+                let now = after.iter().find(|other| other.digest == record.digest).expect("it is there");
+                assert_eq!(
+                    (now.generation, &now.bins),
+                    (record.generation + 1, &record.bins),
+                    "written once more, and the same"
+                );
+            }
+            scene.check();
+        },
+    );
 }

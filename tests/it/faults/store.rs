@@ -53,76 +53,97 @@ fn every_code_that_says_later_puts_off_and_exits_75() {
 
 #[test]
 fn every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone() {
-    Schedule::each("store::every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone", 1, |schedule, _| {
-        let mut scene = Scene::stand_in(schedule, "");
-        for code in REFUSE {
-            scene.publish(N);
-            let fresh = *scene.valid().last().expect("some are valid");
-            scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
-            scene.injected();
-            scene.will_be_refused(fresh);
-            let ended = scene.run();
-            assert_eq!(ended.code, Some(0), "{code}: {}", ended.stderr);
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "store::every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::stand_in(schedule, "");
+            for code in REFUSE {
+                scene.publish(N);
+                let fresh = *scene.valid().last().expect("some are valid");
+                scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
+                scene.injected();
+                scene.will_be_refused(fresh);
+                let ended = scene.run();
+                assert_eq!(ended.code, Some(0), "{code}: {}", ended.stderr);
+            }
+            scene.check();
+        },
+    );
 }
 
 /// Alone it may be put off first, in whichever batch it comes.
 #[test]
 fn every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alone_in_the_end() {
-    Schedule::each("store::every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alone_in_the_end", 1, |schedule, _| {
-        let mut scene = Scene::stand_in(schedule, "max-attempts: 2\n");
-        for code in SUSPECT {
-            scene.publish(N);
-            let fresh = *scene.valid().last().expect("some are valid");
-            scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
-            scene.injected();
-            scene.will_be_refused(fresh);
-            scene.drain();
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "store::every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alone_in_the_end",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::stand_in(schedule, "max-attempts: 2\n");
+            for code in SUSPECT {
+                scene.publish(N);
+                let fresh = *scene.valid().last().expect("some are valid");
+                scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
+                scene.injected();
+                scene.will_be_refused(fresh);
+                scene.drain();
+            }
+            scene.check();
+        },
+    );
 }
 
 /// Nothing that is refused alike by a store that has taken nothing is a dead letter, however often it comes.
 #[test]
 fn every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all() {
-    Schedule::each("store::every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all", 1, |schedule, _| {
-        let mut scene = Scene::stand_in(schedule, "max-messages: 100\n");
-        for code in SUSPECT {
-            scene.publish(N);
-            scene.stand_in_server().rule(Rule::always(When::Write, Then::Answer(code)));
-            scene.injected();
-            for _ in 0..2 {
-                let ended = scene.run();
-                assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
+    Schedule::each(
+        "store::every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all",
+        1,
+        |schedule, _| {
+            let mut scene = Scene::stand_in(schedule, "max-messages: 100\n");
+            for code in SUSPECT {
+                scene.publish(N);
+                scene.stand_in_server().rule(Rule::always(When::Write, Then::Answer(code)));
+                scene.injected();
+                for _ in 0..2 {
+                    let ended = scene.run();
+                    assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
+                }
+                scene.stand_in_server().clear_rules();
+                scene.drain();
             }
-            scene.stand_in_server().clear_rules();
-            scene.drain();
-        }
-        scene.check();
-    });
+            scene.check();
+        },
+    );
 }
 
 #[test]
 fn every_code_that_blames_the_set_up_gives_all_back_and_exits_78() {
-    Schedule::each("store::every_code_that_blames_the_set_up_gives_all_back_and_exits_78", 1, |schedule, rng| {
-        let mut scene = Scene::stand_in(schedule, "");
-        for code in STOP {
-            scene.publish(N);
-            let when = if rng.bool() { When::Write } else { of(*scene.valid().last().expect("some are valid")) };
-            scene.stand_in_server().rule(Rule::always(when, Then::Answer(code)));
-            scene.injected();
-            let ended = scene.run();
-            assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
-            let depths = scene.nsqd.depths("t");
-            assert_eq!((depths.in_flight, depths.deferred), (0, 0), "{code}: the rest is given back at once");
-            scene.stand_in_server().clear_rules();
-            scene.drain();
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "store::every_code_that_blames_the_set_up_gives_all_back_and_exits_78",
+        1,
+        |schedule, rng| {
+            let mut scene = Scene::stand_in(schedule, "");
+            for code in STOP {
+                scene.publish(N);
+                let when =
+                    if rng.bool() { When::Write } else { of(*scene.valid().last().expect("some are valid")) };
+                scene.stand_in_server().rule(Rule::always(when, Then::Answer(code)));
+                scene.injected();
+                let ended = scene.run();
+                assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
+                let depths = scene.nsqd.depths("t");
+                assert_eq!(
+                    (depths.in_flight, depths.deferred),
+                    (0, 0),
+                    "{code}: the rest is given back at once"
+                );
+                scene.stand_in_server().clear_rules();
+                scene.drain();
+            }
+            scene.check();
+        },
+    );
 }
 
 /// Some rows fail, some are stored and said to have failed, and a message may be hit by several faults.
@@ -148,49 +169,57 @@ fn batches_that_fail_in_part_store_every_message_once() {
 
 #[test]
 fn writes_that_landed_without_an_answer_are_written_again_as_the_same_records() {
-    Schedule::each("store::writes_that_landed_without_an_answer_are_written_again_as_the_same_records", 9, |schedule, rng| {
-        let thens = [
-            Then::StoreThenHang,
-            Then::StoreThenClose,
-            Then::StoreThenAnswer(9),
-            Then::CloseMidBatch,
-            Then::CloseBeforeAnswer,
-            Then::Hang,
-            Then::Delay(Duration::from_millis(700)), // later than the store's timeout
-        ];
-        let mut scene = Scene::stand_in(schedule, "max-messages: 150\n");
-        scene.publish(150);
-        let then = rng.choice(thens).expect("some");
-        let number = any_message(&scene, rng);
-        scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
-        scene.injected();
-        scene.run();
-        scene.stand_in_server().clear_rules();
-        scene.check();
-    });
+    Schedule::each(
+        "store::writes_that_landed_without_an_answer_are_written_again_as_the_same_records",
+        9,
+        |schedule, rng| {
+            let thens = [
+                Then::StoreThenHang,
+                Then::StoreThenClose,
+                Then::StoreThenAnswer(9),
+                Then::CloseMidBatch,
+                Then::CloseBeforeAnswer,
+                Then::Hang,
+                Then::Delay(Duration::from_millis(700)), // later than the store's timeout
+            ];
+            let mut scene = Scene::stand_in(schedule, "max-messages: 150\n");
+            scene.publish(150);
+            let then = rng.choice(thens).expect("some");
+            let number = any_message(&scene, rng);
+            scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
+            scene.injected();
+            scene.run();
+            scene.stand_in_server().clear_rules();
+            scene.check();
+        },
+    );
 }
 
 #[test]
 fn a_store_that_freezes_or_goes_away_in_the_middle_of_a_run_costs_nothing() {
-    Schedule::each("store::a_store_that_freezes_or_goes_away_in_the_middle_of_a_run_costs_nothing", 8, |schedule, rng| {
-        let mut scene = Scene::stand_in(schedule, "max-messages: 300\n");
-        scene.publish(300);
-        let child = scene.spawn();
-        crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..200)));
-        scene.injected();
-        let frozen = rng.bool();
-        if frozen {
-            scene.stand_in_server().freeze();
-        } else {
-            scene.stand_in_server().stop();
-        }
-        let ended = wait(child);
-        scene.look_at(&ended, Told::Nothing);
-        if frozen {
-            scene.stand_in_server().thaw();
-        } else {
-            scene.stand_in_server().restart();
-        }
-        scene.check();
-    });
+    Schedule::each(
+        "store::a_store_that_freezes_or_goes_away_in_the_middle_of_a_run_costs_nothing",
+        8,
+        |schedule, rng| {
+            let mut scene = Scene::stand_in(schedule, "max-messages: 300\n");
+            scene.publish(300);
+            let child = scene.spawn();
+            crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..200)));
+            scene.injected();
+            let frozen = rng.bool();
+            if frozen {
+                scene.stand_in_server().freeze();
+            } else {
+                scene.stand_in_server().stop();
+            }
+            let ended = wait(child);
+            scene.look_at(&ended, Told::Nothing);
+            if frozen {
+                scene.stand_in_server().thaw();
+            } else {
+                scene.stand_in_server().restart();
+            }
+            scene.check();
+        },
+    );
 }

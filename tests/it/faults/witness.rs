@@ -1,5 +1,5 @@
-//! What passes between a run and nsqd, understood: which of the scene's messages were finished. What an nsqd that was stopped or killed has lost
-//! is told from what we have lost by this alone.
+//! What passes between a run and nsqd, understood: which of the scene's messages were finished. What an nsqd
+//! that was stopped or killed has lost is told from what we have lost by this alone.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -33,7 +33,13 @@ pub(super) fn number(body: &[u8]) -> Option<u64> {
 impl Witness {
     pub(super) fn new() -> Self {
         let (from_server, from_client) = (BytesMut::new(), BytesMut::new());
-        Self { decoder: FrameDecoder::new(MAX_BODY), from_server, from_client, delivered: HashMap::new(), begun: false }
+        Self {
+            decoder: FrameDecoder::new(MAX_BODY),
+            from_server,
+            from_client,
+            delivered: HashMap::new(),
+            begun: false,
+        }
     }
 
     pub(super) fn says_server(&mut self, bytes: &[u8]) {

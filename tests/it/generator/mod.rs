@@ -1,5 +1,5 @@
-//! The generator: a tree of an administrator's files in, a tree of drop-ins out. Each folder of `fixtures` is one case: `root` is what it reads,
-//! `expected` what it writes, and `expected/warnings` what it says.
+//! The generator: a tree of an administrator's files in, a tree of drop-ins out. Each folder of `fixtures` is
+//! one case: `root` is what it reads, `expected` what it writes, and `expected/warnings` what it says.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,8 @@ fn tree(top: &Path) -> BTreeMap<String, String> {
 #[test]
 fn each_tree_of_files_becomes_the_expected_drop_ins_and_warnings() {
     let fixtures = project().join("tests/it/generator/fixtures");
-    let mut cases: Vec<_> = fs::read_dir(fixtures).expect("fixtures").map(|case| case.expect("a case").path()).collect();
+    let mut cases: Vec<_> =
+        fs::read_dir(fixtures).expect("fixtures").map(|case| case.expect("a case").path()).collect();
     cases.sort();
     assert!(cases.len() >= 8, "{cases:?}");
     for case in cases {
@@ -45,7 +46,8 @@ fn each_tree_of_files_becomes_the_expected_drop_ins_and_warnings() {
             let shown = warnings.join("\n").replace(&root.display().to_string(), "");
             found.insert("warnings".to_owned(), shown + "\n");
         }
-        let expected = if case.join("expected").exists() { tree(&case.join("expected")) } else { BTreeMap::new() };
+        let expected =
+            if case.join("expected").exists() { tree(&case.join("expected")) } else { BTreeMap::new() };
         assert_eq!(found, expected, "{}", case.display());
     }
 }
@@ -55,7 +57,12 @@ fn call(root: &Path, arguments: &[&Path]) -> std::process::Output {
     let folder = TempDir::new().expect("a folder");
     let name = folder.path().join("x-msrv-generator");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_x-msrv"), &name).expect("a symlink");
-    Command::new(name).args(arguments).env("X_MSRV_TEST_ROOT", root).stdin(Stdio::null()).output().expect("it starts")
+    Command::new(name)
+        .args(arguments)
+        .env("X_MSRV_TEST_ROOT", root)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it starts")
 }
 
 #[test]
@@ -64,11 +71,17 @@ fn by_its_name_the_program_is_the_generator_and_a_bad_file_does_not_make_it_fail
     let folder = root.path().join("etc/x-msrv");
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("bad.yml"), "nsq: [").expect("written");
-    fs::write(folder.join("good.yml"), "period: 7s\nembedded-queue: {path: q}\nsqlite: {path: s, set: s}\n").expect("written");
+    fs::write(folder.join("good.yml"), "period: 7s\nembedded-queue: {path: q}\nsqlite: {path: s, set: s}\n")
+        .expect("written");
     let ended = call(root.path(), &[output.path(), Path::new("/nonexistent"), Path::new("/nonexistent")]);
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let said = String::from_utf8(ended.stderr).expect("UTF-8");
-    assert!(said.starts_with("x-msrv-generator: passed over: ") && said.contains("/bad.yml: ") && said.lines().count() == 1, "{said}");
+    assert!(
+        said.starts_with("x-msrv-generator: passed over: ")
+            && said.contains("/bad.yml: ")
+            && said.lines().count() == 1,
+        "{said}"
+    );
     assert!(tree(output.path())["x-msrv@good.timer.d/00-period.conf"].ends_with("\nOnUnitActiveSec=7s\n"));
 }
 
@@ -84,7 +97,11 @@ fn without_the_arguments_of_a_generator_it_writes_nothing() {
 fn a_symlink_in_the_place_of_a_drop_in_is_replaced_and_not_followed() {
     let (root, output) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     fs::create_dir_all(root.path().join("etc/x-msrv")).expect("a folder");
-    fs::write(root.path().join("etc/x-msrv/a.yml"), "period: 7s\nembedded-queue: {path: q}\nsqlite: {path: s, set: s}\n").expect("written");
+    fs::write(
+        root.path().join("etc/x-msrv/a.yml"),
+        "period: 7s\nembedded-queue: {path: q}\nsqlite: {path: s, set: s}\n",
+    )
+    .expect("written");
     let (folder, elsewhere) = (output.path().join("x-msrv@a.timer.d"), root.path().join("elsewhere"));
     fs::create_dir(&folder).expect("a folder");
     std::os::unix::fs::symlink(&elsewhere, folder.join("00-period.conf")).expect("a symlink");

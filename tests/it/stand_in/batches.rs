@@ -2,8 +2,8 @@
 
 use aerospike::operations;
 use aerospike::{
-    BatchDeletePolicy, BatchOperation, BatchReadPolicy, BatchWritePolicy, Bins, Expiration, Key, QueryPolicy, RecordExistsAction,
-    ResultCode, Value, as_bin,
+    BatchDeletePolicy, BatchOperation, BatchReadPolicy, BatchWritePolicy, Bins, Expiration, Key, QueryPolicy,
+    RecordExistsAction, ResultCode, Value, as_bin,
 };
 
 use super::fixture::{Fixture, batch_policy, batch_write_with, codes, row};
@@ -18,7 +18,11 @@ fn read(key: Key, bins: Bins) -> BatchOperation {
 async fn a_batch_writes_every_row_with_the_key_and_without() {
     let fixture = Fixture::new("batch_write").await;
     for send_key in [false, true] {
-        let policy = BatchWritePolicy { send_key, expiration: Expiration::Seconds(1000), ..BatchWritePolicy::default() };
+        let policy = BatchWritePolicy {
+            send_key,
+            expiration: Expiration::Seconds(1000),
+            ..BatchWritePolicy::default()
+        };
         let bins = |n: i64| [as_bin!("n", n), as_bin!("text", format!("row {n}"))];
         let keys: Vec<Key> = (0..300).map(|n| fixture.key(format!("{send_key}-{n}"))).collect();
         let rows = (0..).zip(&keys).map(|(n, key)| row(&policy, key.clone(), &bins(n)));
@@ -37,7 +41,8 @@ async fn a_batch_writes_every_row_with_the_key_and_without() {
         }
     }
     let records = fixture.query(&QueryPolicy::default(), Bins::All).await;
-    let with_key = |record: &&aerospike::Record| record.key.as_ref().is_some_and(|key| key.user_key().is_some());
+    let with_key =
+        |record: &&aerospike::Record| record.key.as_ref().is_some_and(|key| key.user_key().is_some());
     assert_eq!((records.len(), records.iter().filter(with_key).count()), (600, 300));
 }
 
@@ -53,7 +58,8 @@ async fn rows_that_repeat_each_other_are_all_carried_out() {
     fixture.client.batch(&batch_policy(), &mut rows).await.expect("the batch is answered");
     assert_eq!(codes(&rows), vec![OK; 101]);
 
-    let mut reads: Vec<BatchOperation> = (0..100).map(|n| read(fixture.key(n), Bins::Some(vec!["same".into()]))).collect();
+    let mut reads: Vec<BatchOperation> =
+        (0..100).map(|n| read(fixture.key(n), Bins::Some(vec!["same".into()]))).collect();
     fixture.client.batch(&batch_policy(), &mut reads).await.expect("the batch is answered");
     for read in &reads {
         let record = read.record().expect("found");
@@ -138,8 +144,11 @@ async fn deletes_and_writes_share_a_batch() {
     fixture.put(&fixture.key(1), &[as_bin!("a", 1)]).await;
     let delete = |key| BatchOperation::delete(&BatchDeletePolicy::default(), key);
     let put_and_get = [operations::put(&as_bin!("a", 5)), operations::get_bin("a")];
-    let mut rows =
-        [delete(fixture.key(1)), delete(fixture.key(2)), BatchOperation::write(&BatchWritePolicy::default(), fixture.key(3), put_and_get)];
+    let mut rows = [
+        delete(fixture.key(1)),
+        delete(fixture.key(2)),
+        BatchOperation::write(&BatchWritePolicy::default(), fixture.key(3), put_and_get),
+    ];
     fixture.client.batch(&batch_policy(), &mut rows).await.expect("the batch is answered");
     assert_eq!(codes(&rows), [OK, Some(ResultCode::KeyNotFoundError), OK]);
     let results = rows[2].record().and_then(|record| record.results.clone());

@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use aerospike::{
-    BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, ClientPolicy, ClientResultCode, Error, ErrorKind, Key, QueryPolicy,
-    RecordExistsAction, ResultCode, as_bin, policy::TEND_INTERVAL_MIN_MS,
+    BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, ClientPolicy, ClientResultCode, Error,
+    ErrorKind, Key, QueryPolicy, RecordExistsAction, ResultCode, as_bin, policy::TEND_INTERVAL_MIN_MS,
 };
 use tokio::time::{self, Instant};
 
@@ -96,8 +96,14 @@ async fn a_row_may_be_answered_with_any_code_and_stored_or_not() {
     server.rule(Rule::always(When::BinText("text", "row 5".into()), Then::Answer(22)));
     let mut rows = rows(6);
     client.batch(&batch_policy(), &mut rows).await.expect("the batch is answered");
-    let expected =
-        [ResultCode::Ok, ResultCode::DeviceOverload, ResultCode::Timeout, ResultCode::KeyBusy, ResultCode::FailForbidden, ResultCode::Ok];
+    let expected = [
+        ResultCode::Ok,
+        ResultCode::DeviceOverload,
+        ResultCode::Timeout,
+        ResultCode::KeyBusy,
+        ResultCode::FailForbidden,
+        ResultCode::Ok,
+    ];
     assert_eq!(codes(&rows), expected.map(Some));
     assert_eq!(in_doubt(&rows), [false; 6], "an answered row is not in doubt");
     assert_eq!(stored(&server), [1, 3, 6]);
@@ -143,7 +149,8 @@ async fn single_commands_and_queries_fail_by_the_same_rules() {
     assert_eq!(code(failed), ResultCode::UnsupportedFeature);
 }
 
-/// A lone row goes out as a single command, where the client gives a passing error to the call, in doubt, and the code to the row.
+/// A lone row goes out as a single command, where the client gives a passing error to the call, in doubt, and
+/// the code to the row.
 #[tokio::test]
 async fn a_passing_error_fails_the_call_only_where_the_row_is_alone() {
     for count in [1, 2] {
@@ -153,7 +160,9 @@ async fn a_passing_error_fails_the_call_only_where_the_row_is_alone() {
         let outcome = client.batch(&batch_policy(), &mut rows).await;
         assert_eq!(rows[0].result_code(), Some(ResultCode::DeviceOverload));
         assert_eq!((outcome.is_err(), rows[0].in_doubt()), (count == 1, count == 1), "{outcome:?}");
-        assert!(outcome.err().is_none_or(|error| error.matches_client(&[ClientResultCode::MaxRetriesExceeded])));
+        assert!(
+            outcome.err().is_none_or(|error| error.matches_client(&[ClientResultCode::MaxRetriesExceeded]))
+        );
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use aerospike::operations::{self, Operation};
 use aerospike::{
-    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bin, Bins, Client, ClientPolicy, Key, PartitionFilter, QueryPolicy,
-    ReadPolicy, Record, RecordExistsAction, Result, ResultCode, Statement, Value, WritePolicy,
+    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bin, Bins, Client, ClientPolicy, Key,
+    PartitionFilter, QueryPolicy, ReadPolicy, Record, RecordExistsAction, Result, ResultCode, Statement,
+    Value, WritePolicy,
 };
 
 use crate::support::{aerospike::StandIn, real_aerospike};
@@ -105,7 +106,9 @@ pub(crate) async fn connect(host: &str) -> Client {
 pub(crate) fn code<T>(result: Result<T>) -> ResultCode {
     match result {
         Ok(_) => ResultCode::Ok,
-        Err(error) => error.server_result_code().unwrap_or_else(|| panic!("an error of the client: {error:?}")),
+        Err(error) => {
+            error.server_result_code().unwrap_or_else(|| panic!("an error of the client: {error:?}"))
+        }
     }
 }
 

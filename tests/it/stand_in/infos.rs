@@ -47,7 +47,10 @@ async fn names_that_a_user_asks_for_are_answered() {
     let sets = fixture.info("sets/test").await;
     assert!(sets.contains(&format!("ns=test:set={}:objects=1:", fixture.set)), "{sets}");
     let one = fixture.info(&format!("sets/test/{}", fixture.set)).await;
-    assert!(one.starts_with("objects=1:") && one.ends_with(":stop-writes-count=0:stop-writes-size=0;"), "{one}");
+    assert!(
+        one.starts_with("objects=1:") && one.ends_with(":stop-writes-count=0:stop-writes-size=0;"),
+        "{one}"
+    );
     assert_eq!(fixture.info("sets/test/nowhere").await, "");
     assert_eq!(fixture.info("sets/nowhere").await, "ns_type=unknown");
     assert!(fixture.info("replicas").await.starts_with("test:0,1,//////////"));

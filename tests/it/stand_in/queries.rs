@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aerospike::{Bins, Expiration, Key, PartitionFilter, QueryPolicy, Record, ResultCode, Statement, Value, WritePolicy, as_bin};
+use aerospike::{
+    Bins, Expiration, Key, PartitionFilter, QueryPolicy, Record, ResultCode, Statement, Value, WritePolicy,
+    as_bin,
+};
 
 use super::fixture::{Fixture, query, write_policy};
 
@@ -46,7 +49,8 @@ async fn a_query_gives_all_records_of_its_set_and_no_others() {
     let everything = Statement::new("test", "", Bins::All);
     let policy = QueryPolicy::default();
     let found = query(&fixture.client, &policy, &mut PartitionFilter::all(), everything).await;
-    let digests: BTreeSet<[u8; 20]> = found.expect("queries").iter().filter_map(|record| Some(record.key.as_ref()?.digest())).collect();
+    let digests: BTreeSet<[u8; 20]> =
+        found.expect("queries").iter().filter_map(|record| Some(record.key.as_ref()?.digest())).collect();
     assert!((0..RECORDS).all(|n| digests.contains(&fixture.key(n).digest())));
     assert!(digests.contains(&other.digest()));
 }

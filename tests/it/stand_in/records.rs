@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aerospike::operations;
 use aerospike::{
-    Bin, Bins, ErrorKind, Expiration, GenerationPolicy, Key, ReadPolicy, RecordExistsAction, ResultCode, Value, WritePolicy, as_bin,
+    Bin, Bins, ErrorKind, Expiration, GenerationPolicy, Key, ReadPolicy, RecordExistsAction, ResultCode,
+    Value, WritePolicy, as_bin,
 };
 
 use super::fixture::{Fixture, code, read_policy, write_policy, write_policy_with};
@@ -33,7 +34,10 @@ fn all_kinds() -> Vec<Bin> {
         as_bin!("false", false),
         as_bin!("blob", Value::Blob(vec![0, 255, 3])),
         as_bin!("empty_blob", Value::Blob(vec![])),
-        as_bin!("list", Value::List(vec![Value::Nil, true.into(), 2.5.into(), "x".into(), map.clone().into()])),
+        as_bin!(
+            "list",
+            Value::List(vec![Value::Nil, true.into(), 2.5.into(), "x".into(), map.clone().into()])
+        ),
         as_bin!("numbers", Value::List(numbers.map(Value::Int).into())),
         as_bin!("long", Value::List(long)),
         as_bin!("empty_list", Value::List(vec![])),
@@ -138,7 +142,8 @@ async fn a_write_may_depend_on_the_generation() {
     let fixture = Fixture::new("generation").await;
     let key = fixture.key("k");
     let bins = [as_bin!("a", 1)];
-    let policy = |generation_policy, generation| WritePolicy { generation_policy, generation, ..write_policy() };
+    let policy =
+        |generation_policy, generation| WritePolicy { generation_policy, generation, ..write_policy() };
     let equal = |n| policy(GenerationPolicy::ExpectGenEqual, n);
     let greater = |n| policy(GenerationPolicy::ExpectGenGreater, n);
     let cases = [
@@ -253,7 +258,9 @@ async fn a_ttl_is_kept_told_and_bounded() {
         fixture.put_code(&policy, &key, &[as_bin!("a", 1)]).await
     };
     let ttl = async || fixture.get(&key).await.time_to_live();
-    let about = |ttl: Option<Duration>, seconds: u64| ttl.is_some_and(|ttl| (seconds - 60..=seconds + 1).contains(&ttl.as_secs()));
+    let about = |ttl: Option<Duration>, seconds: u64| {
+        ttl.is_some_and(|ttl| (seconds - 60..=seconds + 1).contains(&ttl.as_secs()))
+    };
     assert_eq!(put(Expiration::Seconds(1000)).await, ResultCode::Ok);
     assert!(about(ttl().await, 1000), "{:?}", ttl().await);
     assert_eq!(put(Expiration::DontUpdate).await, ResultCode::Ok);
@@ -300,8 +307,12 @@ async fn a_stored_user_key_stays_and_must_match() {
 async fn an_operation_list_writes_and_reads_in_order() {
     let fixture = Fixture::new("operate").await;
     let key = fixture.key("k");
-    let ops =
-        [operations::put(&as_bin!("a", 1)), operations::get_bin("a"), operations::put(&as_bin!("b", 2)), operations::get_bin("missing")];
+    let ops = [
+        operations::put(&as_bin!("a", 1)),
+        operations::get_bin("a"),
+        operations::put(&as_bin!("b", 2)),
+        operations::get_bin("missing"),
+    ];
     let record = fixture.client.operate(&write_policy(), &key, &ops).await.expect("operates");
     assert_eq!(record.generation, 1);
     let nil = Value::Nil;

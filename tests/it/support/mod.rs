@@ -1,5 +1,5 @@
-//! Real servers and the real program for tests. Everything listens on loopback, lives in its own temporary folder, and is stopped by its
-//! handle.
+//! Real servers and the real program for tests. Everything listens on loopback, lives in its own temporary
+//! folder, and is stopped by its handle.
 
 pub(crate) mod aerospike;
 pub(crate) mod certificates;
@@ -37,7 +37,8 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A run that waited for nothing. What it could have waited for takes a minute or more in these tests, so that a busy machine makes no difference.
+/// A run that waited for nothing. What it could have waited for takes a minute or more in these tests, so
+/// that a busy machine makes no difference.
 #[track_caller]
 pub(crate) fn assert_no_wait(report: &serde_json::Value) {
     assert!(report["elapsed-seconds"].as_f64().expect("a number") < PATIENCE.as_secs_f64(), "{report}");
@@ -65,8 +66,8 @@ pub(crate) fn message_of_150_bytes(number: u64) -> String {
     format!(r#"{{"id":{},"msg":"{}","ext":{{"a":1}}}}"#, 10_000_000 + number, "x".repeat(112))
 }
 
-/// The real Aerospike server that the environment names. The suites for it then run there, with the same assertions, and not against the
-/// stand-in: `make test` runs them both ways where it can.
+/// The real Aerospike server that the environment names. The suites for it then run there, with the same
+/// assertions, and not against the stand-in: `make test` runs them both ways where it can.
 pub(crate) fn real_aerospike() -> Option<x_msrv_engine::address::HostPort> {
     let address = std::env::var("X_MSRV_TEST_AEROSPIKE").ok()?;
     Some(address.parse().expect("X_MSRV_TEST_AEROSPIKE is HOST:PORT"))

@@ -25,7 +25,11 @@ use super::{PATIENCE, block_on, project, wait_until};
 pub(crate) fn programs() -> &'static PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let output = Command::new(project().join("test/servers")).arg("path").stderr(Stdio::inherit()).output().expect("test/servers runs");
+        let output = Command::new(project().join("test/servers"))
+            .arg("path")
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("test/servers runs");
         assert!(output.status.success(), "test/servers finds or builds nsqd");
         String::from_utf8(output.stdout).expect("a path").trim().into()
     })
@@ -59,8 +63,10 @@ impl Server {
         let mut found = None;
         wait_until("the server listens", || {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            found =
-                log.get(after..).and_then(|log| log.lines().find_map(|line| line.split_once(&mark))).map(|(_, address)| address.to_owned());
+            found = log
+                .get(after..)
+                .and_then(|log| log.lines().find_map(|line| line.split_once(&mark)))
+                .map(|(_, address)| address.to_owned());
             found.is_some()
         });
         found.and_then(|address| address.parse().ok()).expect("an address")
@@ -94,7 +100,8 @@ pub(crate) struct Nsqd {
     pub(crate) http: HostPort,
 }
 
-/// Two free ports, one above the other, below those that the system gives connections: a server that is started again later finds them free.
+/// Two free ports, one above the other, below those that the system gives connections: a server that is
+/// started again later finds them free.
 pub(crate) fn ports_side_by_side() -> [u16; 2] {
     let pair = || {
         let port = fastrand::u16(12_000..32_000);
@@ -137,7 +144,8 @@ struct ChannelStats {
 
 fn post(http: &HostPort, path: &str, body: &str) {
     let mut stream = TcpStream::connect((http.host.as_str(), http.port)).expect("it answers");
-    write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("it listens");
+    write!(stream, "POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        .expect("it listens");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
@@ -174,9 +182,13 @@ impl Nsqd {
 
     fn named(options: &[&str], [tcp, http]: [u16; 2], host: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let options: Vec<String> =
-            options.iter().map(ToString::to_string).chain(["-data-path=.".into(), format!("-broadcast-address={host}")]).collect();
-        let ports = [("tcp", tcp), ("http", http), ("https", 0)].map(|(kind, port)| format!("-{kind}-address=127.0.0.1:{port}"));
+        let options: Vec<String> = options
+            .iter()
+            .map(ToString::to_string)
+            .chain(["-data-path=.".into(), format!("-broadcast-address={host}")])
+            .collect();
+        let ports = [("tcp", tcp), ("http", http), ("https", 0)]
+            .map(|(kind, port)| format!("-{kind}-address=127.0.0.1:{port}"));
         let server = Server::start("nsqd", &folder, &[&options[..], &ports].concat());
         let (tcp, http) = (server.address("TCP", 0), server.address("HTTP", 0));
         Self { server, folder, options, tcp, http }
@@ -194,7 +206,12 @@ impl Nsqd {
     }
 
     /// Publishes what is to be delivered so much later.
-    pub(crate) fn publish_late(&self, topic: &str, delay: Duration, bodies: impl IntoIterator<Item = String>) {
+    pub(crate) fn publish_late(
+        &self,
+        topic: &str,
+        delay: Duration,
+        bodies: impl IntoIterator<Item = String>,
+    ) {
         for body in bodies {
             self.post_body(&format!("/pub?topic={topic}&defer={}", delay.as_millis()), &body);
         }
@@ -236,21 +253,36 @@ impl Nsqd {
     pub(crate) fn publish(&self, topic: &str, bodies: impl IntoIterator<Item = impl Into<Bytes>>) {
         let bodies: Vec<Bytes> = bodies.into_iter().map(Into::into).collect();
         block_on(async {
-            let identity = Identity { section: "nsq", msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
-            let (mut connection, _) = Connection::open(&self.tcp, &identity, PATIENCE).await.expect("nsqd answers");
+            let identity = Identity {
+                section: "nsq",
+                msg_timeout: None,
+                max_body: 1 << 20,
+                auth_secret: None,
+                tls: None,
+            };
+            let (mut connection, _) =
+                Connection::open(&self.tcp, &identity, PATIENCE).await.expect("nsqd answers");
             for batch in bodies.chunks(1_000) {
-                connection.publish(&topic.parse().expect("a topic"), batch, PATIENCE).await.expect("published");
+                connection
+                    .publish(&topic.parse().expect("a topic"), batch, PATIENCE)
+                    .await
+                    .expect("published");
             }
         });
     }
 
     fn stats(&self, topic: &str) -> Stats {
-        let answer = block_on(get_json::<Stats>(&self.http, &format!("/stats?format=json&topic={topic}"), Bounds::of(PATIENCE)));
+        let answer = block_on(get_json::<Stats>(
+            &self.http,
+            &format!("/stats?format=json&topic={topic}"),
+            Bounds::of(PATIENCE),
+        ));
         let Answer::Found(stats) = answer.expect("statistics") else { panic!("no statistics") };
         stats
     }
 
-    /// Whether the channels have all that was published; while it moves there, nsqd counts some of it neither here nor there.
+    /// Whether the channels have all that was published; while it moves there, nsqd counts some of it neither
+    /// here nor there.
     pub(crate) fn channels_have_all(&self, topic: &str) -> bool {
         self.stats(topic).topics.iter().flatten().all(|topic| topic.depth == 0)
     }
@@ -305,8 +337,12 @@ impl Lookupd {
             producers: Vec<serde_json::Value>,
         }
         wait_until("nsqlookupd knows the topic", || {
-            let answer =
-                block_on(get_json::<Lookup>(&self.http, &format!("/lookup?topic={topic}"), Bounds::of(PATIENCE))).expect("an answer");
+            let answer = block_on(get_json::<Lookup>(
+                &self.http,
+                &format!("/lookup?topic={topic}"),
+                Bounds::of(PATIENCE),
+            ))
+            .expect("an answer");
             match answer {
                 Answer::Found(lookup) => lookup.producers.len() == count,
                 Answer::NotFound(_) => count == 0,
@@ -317,6 +353,9 @@ impl Lookupd {
 
 /// An address on loopback at which nobody listens.
 pub(crate) fn nobody() -> HostPort {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port();
     HostPort { host: "127.0.0.1".into(), port }
 }

@@ -16,7 +16,8 @@ use tempfile::TempDir;
 
 use super::wait_until;
 
-/// A folder with a configuration in it, and the program to run there: the one that was built with the tests, or that `X_MSRV_TEST_PROGRAM` names.
+/// A folder with a configuration in it, and the program to run there: the one that was built with the tests,
+/// or that `X_MSRV_TEST_PROGRAM` names.
 pub(crate) struct Program {
     folder: TempDir,
     environment: Vec<(String, String)>,
@@ -79,7 +80,12 @@ impl Program {
             command.env_remove(name);
         }
         command.env_remove("STATE_DIRECTORY").env_remove("JOURNAL_STREAM").envs(self.environment.clone());
-        command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -102,7 +108,10 @@ impl Program {
 
     /// The same, and leaves it to the caller, who writes the text.
     pub(crate) fn spawn_with_input(&self, arguments: &[&str]) -> Child {
-        self.command(&[arguments, &["-c", "x-msrv.yml"]].concat()).stdin(Stdio::piped()).spawn().expect("the program starts")
+        self.command(&[arguments, &["-c", "x-msrv.yml"]].concat())
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("the program starts")
     }
 
     /// Starts a run and leaves it to the caller.
@@ -138,10 +147,13 @@ impl Program {
 /// The rows of a table of the SQLite store.
 pub(crate) fn rows(path: &Path, set: &str) -> Vec<(String, Value)> {
     let connection = rusqlite::Connection::open(path).expect("the store");
-    let mut statement =
-        connection.prepare(&format!("SELECT CAST(gid AS TEXT), document FROM \"{set}\" ORDER BY rowid")).expect("the table");
+    let mut statement = connection
+        .prepare(&format!("SELECT CAST(gid AS TEXT), document FROM \"{set}\" ORDER BY rowid"))
+        .expect("the table");
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).expect("rows");
-    let parse = |(key, document): (String, String)| (key, serde_json::from_str(&document).expect("a document is JSON"));
+    let parse = |(key, document): (String, String)| {
+        (key, serde_json::from_str(&document).expect("a document is JSON"))
+    };
     rows.map(|row| parse(row.expect("a row"))).collect()
 }
 
@@ -160,13 +172,15 @@ impl Ended {
     }
 
     pub(crate) fn report(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|_| panic!("no report: {} {}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|_| panic!("no report: {} {}", self.stdout, self.stderr))
     }
 }
 
 /// Sends a signal by its name.
 pub(crate) fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill runs");
+    let status =
+        Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill runs");
     assert!(status.success(), "the process is there to be signalled");
 }
 
@@ -191,7 +205,8 @@ pub(crate) fn wait(mut child: Child) -> Ended {
     ended(child.wait_with_output().expect("the program ended"))
 }
 
-/// Looks at a process all the time until it is told to stop. What the process takes in its last millisecond may be missed.
+/// Looks at a process all the time until it is told to stop. What the process takes in its last millisecond
+/// may be missed.
 pub(crate) struct Scale {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Weight>,
@@ -207,7 +222,10 @@ pub(crate) struct Weight {
 }
 
 impl Scale {
-    #[expect(clippy::disallowed_methods, reason = "the system tells it only to those who ask again and again")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the system tells it only to those who ask again and again"
+    )]
     pub(crate) fn under(child: &Child) -> Self {
         let folder = PathBuf::from(format!("/proc/{}", child.id()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -216,9 +234,12 @@ impl Scale {
             let mut most = Weight::default();
             while !stopped.load(Relaxed) {
                 let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-                let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+                let peak = status.lines().find_map(|line| {
+                    line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+                });
                 most.memory = most.memory.max(peak.unwrap_or(0) << 10);
-                most.descriptors = most.descriptors.max(std::fs::read_dir(folder.join("fd")).map_or(0, Iterator::count));
+                most.descriptors =
+                    most.descriptors.max(std::fs::read_dir(folder.join("fd")).map_or(0, Iterator::count));
                 std::thread::sleep(Duration::from_millis(1));
             }
             most

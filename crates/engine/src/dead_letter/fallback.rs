@@ -5,8 +5,8 @@ use log::warn;
 use super::{DeadLetter, DeadLetterError, Pending};
 use crate::{BoxFuture, answer};
 
-/// Keeps in `second` what `first` does not take: a letter is larger than its message, so a topic may refuse one for good, and without a second
-/// place its message would go back and forth for ever.
+/// Keeps in `second` what `first` does not take: a letter is larger than its message, so a topic may refuse
+/// one for good, and without a second place its message would go back and forth for ever.
 pub struct Fallback {
     /// Asked for every letter.
     pub first: Box<dyn DeadLetter>,

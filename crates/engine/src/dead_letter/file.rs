@@ -1,7 +1,8 @@
 //! Letters in a file, one JSON object a line, on the disk before the message is finished.
 //!
-//! Several processes may append to the same file: each writes under an exclusive lock, and what a failed write left behind is cut off again. A file that has grown too large is renamed; nothing is
-//! ever deleted here (see [`tidy`](super::tidy)).
+//! Several processes may append to the same file: each writes under an exclusive lock, and what a failed
+//! write left behind is cut off again. A file that has grown too large is renamed; nothing is ever deleted
+//! here (see [`tidy`](super::tidy)).
 
 use std::{
     ffi::OsStr,
@@ -30,7 +31,8 @@ pub struct Settings {
     pub max_size: u64,
     /// Of the files that were renamed, at most this many are kept.
     pub max_files: Option<NonZeroU64>,
-    /// A file that was renamed is kept for this long after its last letter, and no file is written for longer than that.
+    /// A file that was renamed is kept for this long after its last letter, and no file is written for longer
+    /// than that.
     pub max_age: Option<Duration>,
 }
 
@@ -105,14 +107,16 @@ fn last_byte(file: &mut File) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-/// The files that there are of this name, the oldest first: those that somebody has rotated under a date, those that have grown too large, and the one that
-/// letters go to.
+/// The files that there are of this name, the oldest first: those that somebody has rotated under a date,
+/// those that have grown too large, and the one that letters go to.
 ///
 /// # Errors
 /// We may not look into their folder. One that is not there has none.
 pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
     let beside = beside(path).map_err(|error| of_folder(path, &error))?;
-    let with = |wanted: fn(&Rotated) -> bool| beside.iter().filter(move |(rotated, _)| wanted(rotated)).map(|(_, file)| file.clone());
+    let with = |wanted: fn(&Rotated) -> bool| {
+        beside.iter().filter(move |(rotated, _)| wanted(rotated)).map(|(_, file)| file.clone())
+    };
     let mut files: Vec<_> = with(|rotated| *rotated == Rotated::Dated).collect();
     files.extend(with(|rotated| matches!(rotated, Rotated::Numbered(_))));
     if state_file::exists(path).map_err(|error| of_folder(path, &error))? {
@@ -133,7 +137,11 @@ pub(super) fn complete(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// As with [`all`].
 pub fn compressed(path: &Path) -> io::Result<Vec<PathBuf>> {
     let beside = beside(path).map_err(|error| of_folder(path, &error))?;
-    Ok(beside.into_iter().filter(|(rotated, _)| *rotated == Rotated::Compressed).map(|(_, file)| file).collect())
+    Ok(beside
+        .into_iter()
+        .filter(|(rotated, _)| *rotated == Rotated::Compressed)
+        .map(|(_, file)| file)
+        .collect())
 }
 
 /// Whether a file of this name would be taken for letters of `path`, or be replaced when they are purged.
@@ -178,7 +186,9 @@ fn rotated_plain(name: &[u8], found: &[u8]) -> Option<Rotated> {
     // A day has six digits at least. Its parts may be kept apart, and a time stand behind it.
     let date = |rest: &[u8]| {
         let is_date = rest.iter().all(|byte| byte.is_ascii_digit() || b"-_.T".contains(byte));
-        (is_date && b"-_.".contains(rest.first()?) && rest.iter().filter(|byte| byte.is_ascii_digit()).count() >= 6)
+        (is_date
+            && b"-_.".contains(rest.first()?)
+            && rest.iter().filter(|byte| byte.is_ascii_digit()).count() >= 6)
             .then_some(Rotated::Dated)
     };
     if let Some(rest) = found.strip_prefix(name) {
@@ -189,7 +199,8 @@ fn rotated_plain(name: &[u8], found: &[u8]) -> Option<Rotated> {
     date(found.strip_prefix(stem)?.strip_suffix(extension)?)
 }
 
-/// The files beside this one that bear its name and more: by their numbers, the smallest first, then by their names.
+/// The files beside this one that bear its name and more: by their numbers, the smallest first, then by their
+/// names.
 fn beside(path: &Path) -> io::Result<Vec<(Rotated, PathBuf)>> {
     let folder = state_file::folder(path);
     let entries = match std::fs::read_dir(folder) {
@@ -213,7 +224,8 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
     name.into()
 }
 
-/// `FILE.1`, or the number behind the highest that is taken: what is newer has the higher one, also where some are gone.
+/// `FILE.1`, or the number behind the highest that is taken: what is newer has the higher one, also where
+/// some are gone.
 fn free_name(path: &Path) -> io::Result<PathBuf> {
     let numbers = beside(path)?.into_iter().filter_map(|(rotated, _)| match rotated {
         Rotated::Numbered(number) => Some(number),
@@ -272,6 +284,10 @@ mod tests {
         for (found, expected) in cases {
             assert_eq!(rotated(OsStr::new("d.ndjson"), OsStr::new(found)), expected, "{found}");
         }
-        assert_eq!(rotated(OsStr::new("letters"), OsStr::new("letters-20261128")), Some(Dated), "a name without an extension");
+        assert_eq!(
+            rotated(OsStr::new("letters"), OsStr::new("letters-20261128")),
+            Some(Dated),
+            "a name without an extension"
+        );
     }
 }

@@ -31,10 +31,9 @@ impl Filter {
             && self.until.is_none_or(|until| time.is_some_and(|time| time < until))
             && self.id.as_ref().is_none_or(|id| *id == letter.id || *id == letter.full_id())
             && self.replayed.is_none_or(|replayed| replayed == letter.replayed.is_some())
-            && self
-                .source
-                .as_ref()
-                .is_none_or(|source| letter.source == *source || source.ends_with('@') && letter.source.starts_with(source))
+            && self.source.as_ref().is_none_or(|source| {
+                letter.source == *source || source.ends_with('@') && letter.source.starts_with(source)
+            })
     }
 }
 
@@ -67,7 +66,10 @@ mod tests {
         let any = Filter::default;
         let table = [
             (any(), [true, true, true]),
-            (Filter { reasons: vec!["not-json".to_owned(), "too-large".to_owned()], ..any() }, [true, false, false]),
+            (
+                Filter { reasons: vec!["not-json".to_owned(), "too-large".to_owned()], ..any() },
+                [true, false, false],
+            ),
             (Filter { since: at(20), ..any() }, [false, true, false]),
             (Filter { until: at(20), ..any() }, [true, false, false]),
             (Filter { since: at(10), until: at(11), ..any() }, [true, false, false]),
@@ -80,7 +82,10 @@ mod tests {
             (Filter { source: Some("t@".to_owned()), ..any() }, [true, true, true]),
             (Filter { source: Some("t".to_owned()), ..any() }, [false, false, false]),
             (Filter { source: Some("other@".to_owned()), ..any() }, [false, false, false]),
-            (Filter { replayed: Some(false), reasons: vec!["schema".to_owned()], ..any() }, [false, false, true]),
+            (
+                Filter { replayed: Some(false), reasons: vec!["schema".to_owned()], ..any() },
+                [false, false, true],
+            ),
         ];
         for (filter, expected) in table {
             assert_eq!([&early, &late, &odd].map(|letter| filter.matches(letter)), expected, "{filter:?}");

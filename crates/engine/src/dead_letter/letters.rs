@@ -1,7 +1,8 @@
 //! A file of letters, one a line, as several processes use it at once.
 //!
-//! Runs append under an exclusive lock on the file. What changes letters that are there (a replay, a purge) also holds a lock on the folder, so that only
-//! one of them is at it, and may take its time without holding up runs.
+//! Runs append under an exclusive lock on the file. What changes letters that are there (a replay, a purge)
+//! also holds a lock on the folder, so that only one of them is at it, and may take its time without holding
+//! up runs.
 
 use std::{
     fs::{File, TryLockError},
@@ -25,7 +26,8 @@ const LOCK_POLL: Duration = Duration::from_millis(2);
 /// What a line holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A letter, whole, whatever wrote it: its keys may have any order and any space between them, and there may be others.
+    /// A letter, whole, whatever wrote it: its keys may have any order and any space between them, and there
+    /// may be others.
     Letter(Letter),
     /// Anything else: a truncated letter of a process that was killed, or something that is none.
     NoLetter,
@@ -50,7 +52,11 @@ pub fn parse(line: &[u8]) -> Line {
 fn read(line: &[u8]) -> Option<Letter> {
     let letter = serde_json::from_slice(without_mark(line)).ok()?;
     // Of a key that is there twice the last one counts, as it does when the line is written anew.
-    if has_room(line) { Some(letter) } else { serde_json::from_value(serde_json::from_slice(without_mark(line)).ok()?).ok() }
+    if has_room(line) {
+        Some(letter)
+    } else {
+        serde_json::from_value(serde_json::from_slice(without_mark(line)).ok()?).ok()
+    }
 }
 
 /// Editors put a byte order mark in front of the first line.
@@ -58,10 +64,14 @@ fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 
-/// Whether a line that holds a letter begins with its `replayed` and as much room as the moment of a replay takes.
+/// Whether a line that holds a letter begins with its `replayed` and as much room as the moment of a replay
+/// takes.
 #[must_use]
 pub fn has_room(line: &[u8]) -> bool {
-    let Some(value) = line.get(..NOT_REPLAYED.len()).and_then(|begin| begin.strip_prefix(br#"{"replayed":"#)) else { return false };
+    let Some(value) = line.get(..NOT_REPLAYED.len()).and_then(|begin| begin.strip_prefix(br#"{"replayed":"#))
+    else {
+        return false;
+    };
     match value.trim_ascii_end() {
         [b'"', time @ .., b'"'] => !time.iter().any(|byte| matches!(byte, b'"' | b'\\')),
         value => value == b"false",
@@ -117,7 +127,8 @@ pub fn mark_replayed(file: &File, offsets: &[u64], time: SystemTime) -> io::Resu
     file.sync_data()
 }
 
-/// The right to change letters in the folder of `path`, for as long as the handle lives; `None` where somebody else has it.
+/// The right to change letters in the folder of `path`, for as long as the handle lives; `None` where
+/// somebody else has it.
 ///
 /// # Errors
 /// The folder can't be opened.
@@ -130,8 +141,8 @@ pub fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes lines from a file: what is kept takes its place as a whole, or all stays as it was. A file of which nothing is left is removed, and one of
-/// which nothing goes is not touched.
+/// Removes lines from a file: what is kept takes its place as a whole, or all stays as it was. A file of
+/// which nothing is left is removed, and one of which nothing goes is not touched.
 ///
 /// # Errors
 /// The file can't be read or replaced, or runs do not let go of it.
@@ -142,8 +153,8 @@ pub async fn purge(path: &Path, mut goes: impl FnMut(&Place, &[u8]) -> bool) -> 
     change(path, |place, line| Ok(if goes(place, line) { Change::Goes } else { Change::Stays })).await
 }
 
-/// Opens a file to mark letters in it. Those that are `meant` and have no room for that, because another program wrote them, get it before: the file is
-/// replaced as a whole, while runs wait.
+/// Opens a file to mark letters in it. Those that are `meant` and have no room for that, because another
+/// program wrote them, get it before: the file is replaced as a whole, while runs wait.
 ///
 /// # Errors
 /// The file can't be opened, read or replaced, or runs do not let go of it.
@@ -152,7 +163,9 @@ pub async fn purge(path: &Path, mut goes: impl FnMut(&Place, &[u8]) -> bool) -> 
 /// Dropping the future while the lock is waited for changes nothing.
 pub async fn open_to_mark(path: &Path, meant: impl Fn(&Letter) -> bool) -> io::Result<File> {
     let change_of = |line: &[u8]| match parse(line) {
-        Line::Letter(letter) if !has_room(line) && meant(&letter) => with_room(line, &letter).map(Change::Becomes),
+        Line::Letter(letter) if !has_room(line) && meant(&letter) => {
+            with_room(line, &letter).map(Change::Becomes)
+        }
         _ => Ok(Change::Stays),
     };
     for line in lines(&state_file::open_to_read(path)?)? {
@@ -204,7 +217,11 @@ struct Rewritten {
     changed: bool,
 }
 
-fn rewrite(file: &File, new: &Path, mut change_of: impl FnMut(&Place, &[u8]) -> io::Result<Change>) -> io::Result<Rewritten> {
+fn rewrite(
+    file: &File,
+    new: &Path,
+    mut change_of: impl FnMut(&Place, &[u8]) -> io::Result<Change>,
+) -> io::Result<Rewritten> {
     match std::fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {} // somebody was killed in the middle of this
@@ -235,7 +252,8 @@ fn rewrite(file: &File, new: &Path, mut change_of: impl FnMut(&Place, &[u8]) -> 
     Ok(rewritten)
 }
 
-/// Opens the file that has this name at the moment at which it is locked: another process may rename it in between.
+/// Opens the file that has this name at the moment at which it is locked: another process may rename it in
+/// between.
 pub(super) async fn open_locked(path: &Path) -> io::Result<File> {
     loop {
         let file = state_file::open_or_create(path)?;

@@ -1,4 +1,5 @@
-//! The original's behaviour, only when asked for: the warning that every rejection gives anyway, and nothing is kept.
+//! The original's behaviour, only when asked for: the warning that every rejection gives anyway, and nothing
+//! is kept.
 
 use super::{DeadLetter, DeadLetterError, Kept, Pending, answer_all};
 use crate::BoxFuture;

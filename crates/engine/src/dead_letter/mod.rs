@@ -18,8 +18,8 @@ use crate::{BoxFuture, answer, decode::Rejection, message::Message};
 
 /// A place for messages that can't be stored.
 pub trait DeadLetter {
-    /// Keeps letters, and answers for each of them before it is ready. One that could not be kept may be there nevertheless: it is kept again the next
-    /// time, as is one whose answer is dropped.
+    /// Keeps letters, and answers for each of them before it is ready. One that could not be kept may be
+    /// there nevertheless: it is kept again the next time, as is one whose answer is dropped.
     ///
     /// # Cancel safety
     /// Not cancel safe: the letters may have been kept. Bounded in time by the adapter.
@@ -54,7 +54,8 @@ pub enum Kept {
     NotAtAll,
 }
 
-/// Why a letter could not be kept. Blame: the disk, the network or the server; for one that is too large for a topic, the letter.
+/// Why a letter could not be kept. Blame: the disk, the network or the server; for one that is too large for
+/// a topic, the letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot keep dead letters in {place}: {cause}")]
 pub struct DeadLetterError {
@@ -70,21 +71,26 @@ impl DeadLetterError {
     /// For a letter that nothing was said of.
     #[must_use]
     pub fn not_answered() -> Self {
-        Self { place: "the dead letter".to_owned(), cause: "no answer for this letter".to_owned(), is_setup: false }
+        Self {
+            place: "the dead letter".to_owned(),
+            cause: "no answer for this letter".to_owned(),
+            is_setup: false,
+        }
     }
 }
 
 /// How every line begins: with room for the moment of a replay.
 pub const NOT_REPLAYED: &[u8] = br#"{"replayed":false                     "#;
 
-/// What takes the place of [`NOT_REPLAYED`], of the same length, once the letter was published again: RFC 3339 in UTC.
+/// What takes the place of [`NOT_REPLAYED`], of the same length, once the letter was published again: RFC
+/// 3339 in UTC.
 #[must_use]
 pub fn replayed(time: SystemTime) -> Vec<u8> {
     format!(r#"{{"replayed":"{}""#, humantime::format_rfc3339_millis(time)).into_bytes()
 }
 
-/// One message that could not be stored. As JSON it is one line; `replayed` comes first and has a fixed width, so that a replay can mark it in
-/// place while others append to the file.
+/// One message that could not be stored. As JSON it is one line; `replayed` comes first and has a fixed
+/// width, so that a replay can mark it in place while others append to the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// When it was published again, RFC 3339 in UTC; `false` in JSON where it was not.
@@ -136,7 +142,8 @@ impl Letter {
         }
     }
 
-    /// Writes the letter as one line of JSON, its end included: piece by piece, for it may have six times the size of its message.
+    /// Writes the letter as one line of JSON, its end included: piece by piece, for it may have six times the
+    /// size of its message.
     ///
     /// # Errors
     /// Those of `out`.
@@ -238,9 +245,16 @@ mod tests {
 
     #[test]
     fn a_letter_brings_the_whole_body_back_whatever_its_bytes() {
-        for (body, shape) in [(&b"{a: \"\n\"}"[..], r#""body":"{a: \"\n\"}"}"#), (b"\xff\x00", r#""body-base64":"/wA="}"#)] {
-            let message =
-                Message { origin: Origin::new("t@h:1"), id: "0a".into(), body: Bytes::copy_from_slice(body), attempts: 2, published: None };
+        for (body, shape) in
+            [(&b"{a: \"\n\"}"[..], r#""body":"{a: \"\n\"}"}"#), (b"\xff\x00", r#""body-base64":"/wA="}"#)]
+        {
+            let message = Message {
+                origin: Origin::new("t@h:1"),
+                id: "0a".into(),
+                body: Bytes::copy_from_slice(body),
+                attempts: 2,
+                published: None,
+            };
             let letter = Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH);
             let mut line = Vec::new();
             letter.write_line(&mut line).expect("a Vec takes it");
@@ -262,7 +276,11 @@ mod tests {
             assert_eq!(marked.replayed.as_deref(), Some("1970-01-01T00:00:00.000Z"));
             let mut again = Vec::new();
             marked.write_line(&mut again).expect("a Vec takes it");
-            assert_eq!(again, [&mark, line.as_bytes().strip_prefix(NOT_REPLAYED).expect("the mark")].concat(), "and back");
+            assert_eq!(
+                again,
+                [&mark, line.as_bytes().strip_prefix(NOT_REPLAYED).expect("the mark")].concat(),
+                "and back"
+            );
         }
     }
 }

@@ -50,8 +50,8 @@ pub struct Settings {
 pub struct NsqDeadLetter {
     settings: Settings,
     connection: Option<Connection>,
-    /// Why it could not be reached, did not answer, or takes nothing from us. Such a topic is not tried again: each time may last as long as the connect
-    /// timeout, and a run has to end.
+    /// Why it could not be reached, did not answer, or takes nothing from us. Such a topic is not tried
+    /// again: each time may last as long as the connect timeout, and a run has to end.
     down: Option<DeadLetterError>,
 }
 
@@ -64,7 +64,11 @@ impl NsqDeadLetter {
 
     fn error(&self, cause: &NsqError) -> DeadLetterError {
         let is_setup = !matches!(cause, NsqError::Io { .. });
-        DeadLetterError { place: format!("the topic {}", self.settings.topic), cause: error_chain::text(cause), is_setup }
+        DeadLetterError {
+            place: format!("the topic {}", self.settings.topic),
+            cause: error_chain::text(cause),
+            is_setup,
+        }
     }
 
     async fn connect(&mut self) -> Result<Connection, NsqError> {
@@ -84,7 +88,11 @@ impl NsqDeadLetter {
     async fn probe_each(&self, nsqd: &[HostPort]) -> Vec<Result<(), NsqError>> {
         let probe = async |address: &HostPort| {
             let identity = self.identity()?;
-            Connection::open(address, &identity, self.settings.timeout).await?.0.probe(self.settings.timeout).await
+            Connection::open(address, &identity, self.settings.timeout)
+                .await?
+                .0
+                .probe(self.settings.timeout)
+                .await
         };
         join_all(nsqd.iter().map(probe)).await
     }
@@ -93,8 +101,10 @@ impl NsqDeadLetter {
     fn identity(&self) -> Result<Identity, NsqError> {
         let tls = self.settings.tls.as_deref().map(Tls::load).transpose();
         let first = || self.settings.nsqd.first().expect("the configuration names at least one nsqd").clone();
-        let tls =
-            tls.map_err(|error| NsqError::Tls { address: first(), fault: format!("dead-letter.nsq.tls: {}", error_chain::text(&error)) })?;
+        let tls = tls.map_err(|error| NsqError::Tls {
+            address: first(),
+            fault: format!("dead-letter.nsq.tls: {}", error_chain::text(&error)),
+        })?;
         let auth_secret = self.settings.auth_secret.clone();
         Ok(Identity { section: "dead-letter.nsq", msg_timeout: None, max_body: MAX_ANSWER, auth_secret, tls })
     }
@@ -115,8 +125,12 @@ impl NsqDeadLetter {
         Ok(())
     }
 
-    /// Publishes a batch. What nsqd refuses for what is in it is halved until the letter at fault stands alone.
-    fn keep_batch<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
+    /// Publishes a batch. What nsqd refuses for what is in it is halved until the letter at fault stands
+    /// alone.
+    fn keep_batch<'a>(
+        &'a mut self,
+        bodies: &'a [Bytes],
+    ) -> BoxFuture<'a, Vec<Result<Kept, DeadLetterError>>> {
         Box::pin(async move {
             if let Some(error) = &self.down {
                 return vec![Err(error.clone()); bodies.len()];

@@ -1,7 +1,8 @@
 //! The end of old letters, where the configuration has a limit for them. Without one nothing is ever deleted.
 //!
-//! Only files that we have renamed because they were complete are deleted, never the one that letters go to, and never while letters in the folder are being
-//! replayed or purged. What is deleted is told in the log before.
+//! Only files that we have renamed because they were complete are deleted, never the one that letters go to,
+//! and never while letters in the folder are being replayed or purged. What is deleted is told in the log
+//! before.
 
 use std::{
     fs::File,
@@ -22,8 +23,9 @@ use crate::state_file;
 /// Files that are deleted by one run at most: each is read before.
 const FILES_AT_ONCE: usize = 10;
 
-/// Deletes the files that are over the limits. With a limit of age, a file whose first letter is over it is renamed before, so that what does not grow has an
-/// end as well; a letter is then kept for up to twice the age. Where the run before began longer than that ago, at `previous`, nothing is too old: the clock may be
+/// Deletes the files that are over the limits. With a limit of age, a file whose first letter is over it is
+/// renamed before, so that what does not grow has an end as well; a letter is then kept for up to twice the
+/// age. Where the run before began longer than that ago, at `previous`, nothing is too old: the clock may be
 /// wrong, and if it is right the next run deletes.
 ///
 /// # Errors
@@ -106,8 +108,8 @@ fn tell(path: &Path, limit: &str) -> io::Result<()> {
     let (mut letters, mut not_replayed) = (0_u64, 0_u64);
     for line in letters::lines(&state_file::open_to_read(path)?)? {
         let (_, line) = line?;
-        let is_replayed =
-            !line.starts_with(NOT_REPLAYED) && matches!(letters::parse(&line), Line::Letter(letter) if letter.replayed.is_some());
+        let is_replayed = !line.starts_with(NOT_REPLAYED)
+            && matches!(letters::parse(&line), Line::Letter(letter) if letter.replayed.is_some());
         letters += 1;
         not_replayed += u64::from(!is_replayed);
     }
@@ -130,15 +132,23 @@ mod tests {
 
     fn letter(time: SystemTime) -> String {
         let time = humantime::format_rfc3339_millis(time);
-        format!(r#"{{"time":"{time}","source":"q","id":"1","attempts":1,"reason":"schema","detail":"","body":""}}"#) + "\n"
+        format!(
+            r#"{{"time":"{time}","source":"q","id":"1","attempts":1,"reason":"schema","detail":"","body":""}}"#
+        ) + "\n"
     }
 
-    /// A folder with files of these names, each with a letter as old as its number of hours, and what is left of them.
+    /// A folder with files of these names, each with a letter as old as its number of hours, and what is left
+    /// of them.
     fn left(files: &[(&str, u32)], max_files: Option<u64>, max_age: Option<Duration>) -> Vec<String> {
         left_after(files, max_files, max_age, None)
     }
 
-    fn left_after(files: &[(&str, u32)], max_files: Option<u64>, max_age: Option<Duration>, previous: Option<SystemTime>) -> Vec<String> {
+    fn left_after(
+        files: &[(&str, u32)],
+        max_files: Option<u64>,
+        max_age: Option<Duration>,
+        previous: Option<SystemTime>,
+    ) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
         let now = now();
         for (name, hours) in files {
@@ -147,7 +157,8 @@ mod tests {
             File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("set");
         }
         let path = folder.path().join("dead.ndjson");
-        let settings = Settings { path, max_size: 1 << 20, max_files: max_files.and_then(NonZeroU64::new), max_age };
+        let settings =
+            Settings { path, max_size: 1 << 20, max_files: max_files.and_then(NonZeroU64::new), max_age };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(tidy(&settings, now, previous)).expect("tidied");
         let mut names: Vec<_> = std::fs::read_dir(&folder)
@@ -158,7 +169,8 @@ mod tests {
         names
     }
 
-    /// Whoever set no limit, or one of the other kind, must not lose a letter, and neither must another pipeline in the same folder.
+    /// Whoever set no limit, or one of the other kind, must not lose a letter, and neither must another
+    /// pipeline in the same folder.
     #[test]
     fn only_our_own_complete_files_over_the_limit_go_and_never_the_one_that_is_written() {
         let files = [
@@ -176,11 +188,19 @@ mod tests {
             left(&files, max_files, max_age).into_iter().filter(|name| !others.contains(&&**name)).collect()
         };
         assert_eq!(left(None, None), ["dead.ndjson", "dead.ndjson.10", "dead.ndjson.2", "dead.ndjson.9"]);
-        assert_eq!(left(Some(2), None), ["dead.ndjson", "dead.ndjson.10", "dead.ndjson.9"], "the oldest first, by number");
+        assert_eq!(
+            left(Some(2), None),
+            ["dead.ndjson", "dead.ndjson.10", "dead.ndjson.9"],
+            "the oldest first, by number"
+        );
         assert_eq!(left(Some(1), None), ["dead.ndjson", "dead.ndjson.10"]);
         assert_eq!(left(Some(9), None).len(), 4);
         assert_eq!(left(None, Some(HOUR * 10)).len(), 4);
-        assert_eq!(left(None, Some(HOUR * 2)), ["dead.ndjson.10"], "the file of old letters is complete, and then over the age");
+        assert_eq!(
+            left(None, Some(HOUR * 2)),
+            ["dead.ndjson.10"],
+            "the file of old letters is complete, and then over the age"
+        );
         assert_eq!(left(Some(3), Some(HOUR * 5)), ["dead.ndjson.10", "dead.ndjson.9"]);
     }
 
@@ -189,7 +209,11 @@ mod tests {
     fn nothing_is_too_old_where_the_run_before_is_as_well() {
         let files = [("dead.ndjson", 0), ("dead.ndjson.1", 9)];
         for (hours, left) in [(9, 2), (0, 1)] {
-            assert_eq!(left_after(&files, None, Some(HOUR * 5), Some(now() - HOUR * hours)).len(), left, "{hours}");
+            assert_eq!(
+                left_after(&files, None, Some(HOUR * 5), Some(now() - HOUR * hours)).len(),
+                left,
+                "{hours}"
+            );
         }
     }
 
@@ -206,10 +230,15 @@ mod tests {
         let (path, now) = (folder.path().join("dead.ndjson"), now());
         std::fs::write(&path, letter(now - HOUR * 3) + &letter(now)).expect("written");
         File::options().write(true).open(&path).and_then(|file| file.set_modified(now)).expect("set");
-        let settings = Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: Some(HOUR * 2) };
+        let settings =
+            Settings { path: path.clone(), max_size: 1 << 20, max_files: None, max_age: Some(HOUR * 2) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(tidy(&settings, now, None)).expect("tidied");
-        assert_eq!(complete(&path).expect("files"), [folder.path().join("dead.ndjson.1")], "its second letter is not old yet");
+        assert_eq!(
+            complete(&path).expect("files"),
+            [folder.path().join("dead.ndjson.1")],
+            "its second letter is not old yet"
+        );
         runtime.block_on(tidy(&settings, now + HOUR * 2, None)).expect("tidied");
         assert_eq!(complete(&path).expect("files"), [] as [PathBuf; 0]);
     }

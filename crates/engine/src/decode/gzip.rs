@@ -1,4 +1,5 @@
-//! Bodies that are compressed with gzip (RFC 1952): to the document, and never to more bytes than are allowed.
+//! Bodies that are compressed with gzip (RFC 1952): to the document, and never to more bytes than are
+//! allowed.
 
 use std::{
     borrow::Cow,
@@ -77,7 +78,10 @@ struct Document {
 impl Document {
     fn add(&mut self, member: &mut GzDecoder<&[u8]>) -> Result<(), Rejection> {
         loop {
-            match member.read(&mut self.bytes[self.length..]).map_err(|error| Rejection::BadEncoding(fault(&error)))? {
+            match member
+                .read(&mut self.bytes[self.length..])
+                .map_err(|error| Rejection::BadEncoding(fault(&error)))?
+            {
                 0 => return Ok(()),
                 read => self.length += read,
             }
@@ -118,7 +122,10 @@ mod tests {
     }
 
     fn decoded(body: &[u8], limit: usize) -> Result<Vec<u8>, String> {
-        ContentEncoding::Gzip.decode(body, limit).map(Cow::into_owned).map_err(|rejection| rejection.to_string())
+        ContentEncoding::Gzip
+            .decode(body, limit)
+            .map(Cow::into_owned)
+            .map_err(|rejection| rejection.to_string())
     }
 
     #[test]
@@ -128,18 +135,27 @@ mod tests {
             assert_eq!(decoded(&gzip(text.as_bytes()), 100_000), Ok(text.into()));
             assert_eq!(decoded(text.as_bytes(), 100_000), Ok(text.into()));
         }
-        assert_eq!(decoded(&[gzip(b"{\"a\""), gzip(b""), gzip(b":1}")].concat(), 100), Ok(b"{\"a\":1}".to_vec()), "several members");
+        assert_eq!(
+            decoded(&[gzip(b"{\"a\""), gzip(b""), gzip(b":1}")].concat(), 100),
+            Ok(b"{\"a\":1}".to_vec()),
+            "several members"
+        );
         assert_eq!(ContentEncoding::Identity.decode(&gzip(b"{}"), 100).map(Cow::into_owned), Ok(gzip(b"{}")));
     }
 
-    /// A few kilobytes would have become gigabytes before anybody looked at their length; what the body itself tells of that may be a lie.
+    /// A few kilobytes would have become gigabytes before anybody looked at their length; what the body
+    /// itself tells of that may be a lie.
     #[test]
     fn no_more_room_is_made_than_is_allowed_whatever_the_body_tells_of_its_length() {
         let mut body = gzip(&vec![b' '; 10_000_000]);
         let end = body.len() - 4;
         for told in [10_000_000_u32, 0, 1, 999, 1_000, 1_001, u32::MAX] {
             body[end..].copy_from_slice(&told.to_le_bytes());
-            assert_eq!(decoded(&body, 1_000), Err("inflated, the body has more than 1000 bytes".into()), "{told}");
+            assert_eq!(
+                decoded(&body, 1_000),
+                Err("inflated, the body has more than 1000 bytes".into()),
+                "{told}"
+            );
         }
         let exact = gzip(&[b' '; 1_000]);
         for (limit, fits) in [(999, false), (1_000, true), (1_001, true)] {

@@ -21,7 +21,9 @@ pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Re
     let walk = Walk { body, big_integers, state: RefCell::default() };
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     deserializer.disable_recursion_limit(); // `Walk` counts, so that the limit is exact and its error names the place
-    let parsed = Node { walk: &walk, depth: 1 }.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let parsed = Node { walk: &walk, depth: 1 }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     let rejection = match parsed {
         Ok(Value::Map(fields)) => return Ok(fields),
         Ok(other) => Rejection::NotObject(name_of(&other)),
@@ -56,8 +58,12 @@ fn syntax_fault(body: &[u8], cause: &serde_json::Error) -> String {
     match body {
         [] => "the body is empty".to_owned(),
         [0xef, 0xbb, 0xbf, ..] => "it begins with a byte order mark, which has no place in JSON".to_owned(),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => "it is UTF-16, and JSON is UTF-8".to_owned(),
-        _ if is_gzip(body) => "it is compressed with gzip; `content-encoding: gzip` takes such bodies".to_owned(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => {
+            "it is UTF-16, and JSON is UTF-8".to_owned()
+        }
+        _ if is_gzip(body) => {
+            "it is compressed with gzip; `content-encoding: gzip` takes such bodies".to_owned()
+        }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd, which is not supported".to_owned(),
         [0x78, 0x01 | 0x9c | 0xda, ..] => "it is compressed with zlib, which is not supported".to_owned(),
         _ if body.trim_ascii().is_empty() => "there is nothing but white space".to_owned(),
@@ -137,7 +143,8 @@ impl Walk<'_> {
         let literal = {
             let mut state = self.state.borrow_mut();
             let index = state.numbers;
-            let place = state.literals.get_or_insert_with(|| literals(self.body).collect()).get(index).cloned();
+            let place =
+                state.literals.get_or_insert_with(|| literals(self.body).collect()).get(index).cloned();
             &self.body[place.unwrap_or_default()]
         };
         if !is_integer(literal) {
@@ -270,8 +277,9 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
 /// A name that stands twice.
 pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
     if fields.len() <= FEW_NAMES {
-        let repeated =
-            |(index, (name, _)): (usize, &(String, Value))| fields[..index].iter().any(|(other, _)| other == name).then_some(index);
+        let repeated = |(index, (name, _)): (usize, &(String, Value))| {
+            fields[..index].iter().any(|(other, _)| other == name).then_some(index)
+        };
         return fields.iter().enumerate().find_map(repeated).map(|index| fields[index].0.as_str());
     }
     let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
@@ -279,7 +287,8 @@ pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
-/// Where the numbers of a JSON text are, in order. The text may be faulty behind the numbers that matter to the caller.
+/// Where the numbers of a JSON text are, in order. The text may be faulty behind the numbers that matter to
+/// the caller.
 fn literals(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -316,10 +325,12 @@ fn is_integer(literal: &[u8]) -> bool {
     !literal.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
-/// The text with quotes around the integers that not even a float could hold, over which `serde_json` gives up.
+/// The text with quotes around the integers that not even a float could hold, over which `serde_json` gives
+/// up.
 fn with_longest_integers_as_text(text: &[u8]) -> Vec<u8> {
-    let longest =
-        literals(text).filter(|literal| literal.len() > f64::MAX_10_EXP.unsigned_abs() as usize && is_integer(&text[literal.clone()]));
+    let longest = literals(text).filter(|literal| {
+        literal.len() > f64::MAX_10_EXP.unsigned_abs() as usize && is_integer(&text[literal.clone()])
+    });
     let (mut quoted, mut from) = (Vec::with_capacity(text.len() + 64), 0);
     for literal in longest {
         quoted.extend_from_slice(&text[from..literal.start]);
@@ -360,16 +371,24 @@ mod tests {
     /// The original turned every number into a float and so rounded integers above 2^53.
     #[test]
     fn integers_stay_integers_up_to_the_edge_of_64_bits() {
-        for (literal, value) in
-            [("9007199254740993", 9_007_199_254_740_993), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN), ("-0", 0)]
-        {
+        for (literal, value) in [
+            ("9007199254740993", 9_007_199_254_740_993),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("-0", 0),
+        ] {
             assert_eq!(only(&format!("{{\"a\":{literal}}}")), Value::Int(value), "{literal}");
         }
     }
 
     #[test]
     fn an_integer_beyond_64_bits_is_refused_by_name_or_kept_as_text() {
-        for literal in ["9223372036854775808", "-9223372036854775809", "18446744073709551616", "123456789012345678901234567890"] {
+        for literal in [
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "123456789012345678901234567890",
+        ] {
             let text = format!(r#"{{"x":"1\" 2","y":[1e300,3.5,{{"z":{literal}}}]}}"#);
             let rejection = Rejection::BigInteger { path: "/y/2/z".into() };
             assert_eq!(parse(&text), Err(rejection));
@@ -383,16 +402,29 @@ mod tests {
     #[test]
     fn an_integer_that_not_even_a_float_could_hold_is_an_integer_all_the_same() {
         let digits = "9".repeat(400);
-        let body = |number: &str| format!(r#"{{"a":[1,"2",-0],"b":{{"c":{number}}},"d":-{digits}}}"#).into_bytes();
+        let body =
+            |number: &str| format!(r#"{{"a":[1,"2",-0],"b":{{"c":{number}}},"d":-{digits}}}"#).into_bytes();
         let rejection = Rejection::BigInteger { path: "/b/c".into() };
         assert_eq!(parse_object(&body(&digits), BigIntegers::Reject), Err(rejection));
         let fields = parse_object(&body(&digits), BigIntegers::Text).expect("kept as text");
         assert_eq!(
             fields[1..],
-            [("b".into(), Value::Map(vec![("c".into(), Value::Text(digits.clone()))])), ("d".into(), Value::Text(format!("-{digits}")))]
+            [
+                ("b".into(), Value::Map(vec![("c".into(), Value::Text(digits.clone()))])),
+                ("d".into(), Value::Text(format!("-{digits}")))
+            ]
         );
-        for (fault, reason) in [("0", "not-json"), ("-5", "not-json"), (".", "not-json"), (".5", "huge-number"), ("e1", "huge-number")] {
-            let rejection = parse_object(&body(&format!("{}{digits}{fault}", if fault == "0" { "0" } else { "" })), BigIntegers::Text);
+        for (fault, reason) in [
+            ("0", "not-json"),
+            ("-5", "not-json"),
+            (".", "not-json"),
+            (".5", "huge-number"),
+            ("e1", "huge-number"),
+        ] {
+            let rejection = parse_object(
+                &body(&format!("{}{digits}{fault}", if fault == "0" { "0" } else { "" })),
+                BigIntegers::Text,
+            );
             assert_eq!(rejection.expect_err(fault).reason(), reason, "{fault}");
         }
     }
@@ -408,7 +440,9 @@ mod tests {
 
     #[test]
     fn floats_are_read_to_the_last_bit() {
-        for (literal, value) in [("1e19", 1e19), ("-1.5E300", -1.5e300), ("0.1", 0.1), ("2.0", 2.0), ("5e-324", 5e-324)] {
+        for (literal, value) in
+            [("1e19", 1e19), ("-1.5E300", -1.5e300), ("0.1", 0.1), ("2.0", 2.0), ("5e-324", 5e-324)]
+        {
             assert_eq!(only(&format!("{{\"a\":{literal}}}")), Value::Float(value), "{literal}");
         }
     }
@@ -416,16 +450,23 @@ mod tests {
     /// The original dropped arrays, numbers and strings, and stored `null` as an empty record.
     #[test]
     fn what_is_not_an_object_is_named() {
-        for (text, name) in
-            [("null", "null"), ("[]", "an array"), ("1", "a number"), ("1.5", "a number"), ("\"a\"", "a string"), ("true", "a boolean")]
-        {
+        for (text, name) in [
+            ("null", "null"),
+            ("[]", "an array"),
+            ("1", "a number"),
+            ("1.5", "a number"),
+            ("\"a\"", "a string"),
+            ("true", "a boolean"),
+        ] {
             assert_eq!(parse(text), Err(Rejection::NotObject(name)), "{text}");
         }
     }
 
     #[test]
     fn what_is_not_json_says_where() {
-        for text in ["{", "{a:1}", r#"{"ext2", 42}"#, "{} {}", r#"{"a":1,}"#, r#"{"a":"\ud800"}"#, "{\"a\":01}"] {
+        for text in
+            ["{", "{a:1}", r#"{"ext2", 42}"#, "{} {}", r#"{"a":1,}"#, r#"{"a":"\ud800"}"#, "{\"a\":01}"]
+        {
             let rejection = parse(text).expect_err(text);
             assert_eq!(rejection.reason(), "not-json", "{text}");
             assert!(rejection.to_string().contains("line 1"), "{rejection}");
@@ -449,14 +490,21 @@ mod tests {
         assert_eq!(parse(r#"{"b":{"a/":1,"c":2,"a\/":3}}"#), Err(Rejection::DuplicateField("/b/a~1".into())));
         let many: Vec<String> = (0..40_000).map(|n| format!("\"f{n}\":{n}")).collect();
         assert_eq!(parse(&format!("{{{}}}", many.join(","))).expect("all differ").len(), 40_000);
-        assert_eq!(parse(&format!("{{{},\"f7\":0}}", many.join(","))), Err(Rejection::DuplicateField("/f7".into())));
+        assert_eq!(
+            parse(&format!("{{{},\"f7\":0}}", many.join(","))),
+            Err(Rejection::DuplicateField("/f7".into()))
+        );
     }
 
     #[test]
     fn the_depth_limit_is_exact_and_no_depth_overflows_the_stack() {
-        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         parse(&nested(MAX_DEPTH)).expect("the limit itself is allowed");
         assert_eq!(parse(&nested(MAX_DEPTH + 1)).expect_err("one more is not").reason(), "too-deep");
-        assert_eq!(parse(&format!("{{\"a\":{}", "[".repeat(500_000))).expect_err("far more is not").reason(), "too-deep");
+        assert_eq!(
+            parse(&format!("{{\"a\":{}", "[".repeat(500_000))).expect_err("far more is not").reason(),
+            "too-deep"
+        );
     }
 }

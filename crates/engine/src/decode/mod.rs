@@ -59,7 +59,9 @@ pub enum Rejection {
     #[error("two fields get the name {}", short(.0))]
     OneName(String),
     /// The names of flattened fields are far longer than the body that they come from.
-    #[error("flattened, the names of its fields have over {limit} bytes, which is {NAMES_TO_BODY} times the body")]
+    #[error(
+        "flattened, the names of its fields have over {limit} bytes, which is {NAMES_TO_BODY} times the body"
+    )]
     LongNames {
         /// Bytes allowed.
         limit: usize,
@@ -132,7 +134,8 @@ pub enum Rejection {
     },
 }
 
-/// Names come from the message and may be of any length and hold anything; reasons are lines that people read.
+/// Names come from the message and may be of any length and hold anything; reasons are lines that people
+/// read.
 fn short(text: &str) -> String {
     const LONGEST: usize = 160;
     let mut letters = text.chars().flat_map(|letter| match letter {
@@ -194,13 +197,16 @@ impl Rejection {
 /// What a record's key is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRule {
-    /// The message's origin, its id, and when it was published, where the queue tells that: a redelivery hits the same record, two equal documents are
-    /// two records. Several servers behind one address may give one id to different messages, but not at the same time. Of that, the low 32 bits in nanoseconds are enough, and
-    /// keep the key short: nsqd makes its ids of the time as well (`nsqd/guid.go`), so equal ones are of one millisecond.
+    /// The message's origin, its id, and when it was published, where the queue tells that: a redelivery hits
+    /// the same record, two equal documents are two records. Several servers behind one address may give one
+    /// id to different messages, but not at the same time. Of that, the low 32 bits in nanoseconds are
+    /// enough, and keep the key short: nsqd makes its ids of the time as well (`nsqd/guid.go`), so equal ones
+    /// are of one millisecond.
     Message,
     /// A field of the document, by JSON pointer (RFC 6901).
     Field(String),
-    /// Several fields, each by JSON pointer: the compact JSON array of their values. Joined text would be the same for ("a", "b:c") and ("a:b", "c").
+    /// Several fields, each by JSON pointer: the compact JSON array of their values. Joined text would be the
+    /// same for ("a", "b:c") and ("a:b", "c").
     Fields(Vec<String>),
     /// SHA-256 of the body as it was published, in hexadecimal: equal bodies are one record.
     BodyHash,
@@ -230,8 +236,8 @@ pub struct Decoder {
     pub big_integers: BigIntegers,
     /// What every document has to fit.
     pub schema: Option<Schema>,
-    /// Which fields of a document are stored, and under which names; all as they are where there is none. Key and schema are about the document as it was
-    /// published.
+    /// Which fields of a document are stored, and under which names; all as they are where there is none. Key
+    /// and schema are about the document as it was published.
     pub shape: Option<Arc<Shape>>,
     /// What fields tell the store beside that, also by the document as it was published.
     pub placing: Placing,
@@ -245,10 +251,13 @@ impl Decoder {
     pub fn decode(&self, message: &Message) -> Result<Record, Rejection> {
         self.check_size(message)?;
         let document = self.encoding.decode(&message.body, self.max_size)?;
-        let mut fields = json::parse_object(&document, self.big_integers).map_err(|rejection| match document {
-            Cow::Owned(_) if gzip::is_gzip(&document) => Rejection::NotJson("it is compressed with gzip twice".to_owned()),
-            _ => rejection,
-        })?;
+        let mut fields =
+            json::parse_object(&document, self.big_integers).map_err(|rejection| match document {
+                Cow::Owned(_) if gzip::is_gzip(&document) => {
+                    Rejection::NotJson("it is compressed with gzip twice".to_owned())
+                }
+                _ => rejection,
+            })?;
         if let Some(schema) = &self.schema {
             schema.check(&fields)?;
         }
@@ -282,7 +291,9 @@ impl Decoder {
                 let Message { origin, id, published, .. } = message;
                 // In one piece: formatted, a key took a thousand instructions more.
                 Ok(Key::Text(match published {
-                    Some(time) => [origin.as_str(), "/", id, "/", &hex(&time.get().to_be_bytes()[4..])].concat(),
+                    Some(time) => {
+                        [origin.as_str(), "/", id, "/", &hex(&time.get().to_be_bytes()[4..])].concat()
+                    }
                     None => [origin.as_str(), "/", id].concat(),
                 }))
             }
@@ -310,7 +321,9 @@ fn part_of_key(fields: &Fields, pointer: &str) -> Result<Key, Rejection> {
 
 /// The value at a JSON pointer (RFC 6901) that starts with `/`.
 fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
-    let field = |fields: &'a Fields, name: &str| fields.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+    let field = |fields: &'a Fields, name: &str| {
+        fields.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+    };
     let mut steps = pointer.split('/').skip(1).map(unescaped);
     let first = field(fields, &steps.next()?)?;
     steps.try_fold(first, |value, step| match value {
@@ -381,43 +394,73 @@ mod tests {
         }
     }
 
-    /// Two nsqd behind one address gave two messages one id, and the record of one was written over that of the other.
+    /// Two nsqd behind one address gave two messages one id, and the record of one was written over that of
+    /// the other.
     #[test]
     fn messages_of_one_origin_and_id_are_told_apart_by_when_they_were_published() {
         let published = |time| Message { published: std::num::NonZeroI64::new(time), ..message("{}") };
         let key = |message| decoder(KeyRule::Message).decode(&message).expect("a record").key;
         assert_eq!(key(published(1_700_000_000_123_456_789)), Key::Text("t@h:1/0a/3d85cd15".into()));
-        assert_eq!(key(Message { attempts: 9, ..published(7) }), key(published(7)), "whichever delivery it is");
+        assert_eq!(
+            key(Message { attempts: 9, ..published(7) }),
+            key(published(7)),
+            "whichever delivery it is"
+        );
     }
 
     #[test]
     fn a_message_without_its_key_is_rejected() {
-        for (pointer, body) in
-            [("/id", "{}"), ("/id", r#"{"id":null}"#), ("/id", r#"{"id":""}"#), ("/id/x", r#"{"id":1}"#), ("/l/9", r#"{"l":[]}"#)]
-        {
+        for (pointer, body) in [
+            ("/id", "{}"),
+            ("/id", r#"{"id":null}"#),
+            ("/id", r#"{"id":""}"#),
+            ("/id/x", r#"{"id":1}"#),
+            ("/l/9", r#"{"l":[]}"#),
+        ] {
             let rejection = decoder(field(pointer)).decode(&message(body)).expect_err(body);
             assert_eq!(rejection.reason(), "no-key", "{body}");
             let body = body.replacen('{', "{\"here\":1,", 1).replace(",}", "}");
-            assert_eq!(decoder(several(&["/here", pointer])).decode(&message(&body)), Err(rejection), "one of two is the same fault");
+            assert_eq!(
+                decoder(several(&["/here", pointer])).decode(&message(&body)),
+                Err(rejection),
+                "one of two is the same fault"
+            );
         }
     }
 
-    /// A field that is not stored, or under another name, is as good a key as before, and the schema is about what the publisher sends.
+    /// A field that is not stored, or under another name, is as good a key as before, and the schema is about
+    /// what the publisher sends.
     #[test]
     fn key_and_schema_see_the_document_as_it_was_published() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(file.path(), r#"{"required":["id"],"additionalProperties":false,"properties":{"id":{}}}"#).expect("written");
-        let rules =
-            Rules { exclude: vec!["id".parse().expect("a path")], constant: vec![("more".into(), Value::Bool(true))], ..Rules::default() };
+        std::fs::write(
+            file.path(),
+            r#"{"required":["id"],"additionalProperties":false,"properties":{"id":{}}}"#,
+        )
+        .expect("written");
+        let rules = Rules {
+            exclude: vec!["id".parse().expect("a path")],
+            constant: vec![("more".into(), Value::Bool(true))],
+            ..Rules::default()
+        };
         let shape = Shape::new(rules, None, |_| Ok(())).expect("rules that make sense");
         let schema = Schema::load(file.path()).expect("a schema");
         let decoder = Decoder { schema: Some(schema), shape: Some(Arc::new(shape)), ..decoder(field("/id")) };
         let record = decoder.decode(&message(r#"{"id":7}"#)).expect("a record");
         assert_eq!(
             record,
-            Record { key: Key::Int(7), fields: vec![("more".into(), Value::Bool(true))], size: 8 + 4 + 8, set: None, ttl: None }
+            Record {
+                key: Key::Int(7),
+                fields: vec![("more".into(), Value::Bool(true))],
+                size: 8 + 4 + 8,
+                set: None,
+                ttl: None
+            }
         );
-        assert_eq!(decoder.decode(&message(r#"{"id":7,"more":1}"#)).expect_err("not in the schema").reason(), "schema");
+        assert_eq!(
+            decoder.decode(&message(r#"{"id":7,"more":1}"#)).expect_err("not in the schema").reason(),
+            "schema"
+        );
         assert_eq!(decoder.decode(&message("{}")).expect_err("not in the schema").reason(), "schema");
     }
 
@@ -427,8 +470,10 @@ mod tests {
         let renamed = Rules { rename: vec![(path("gid"), "guid".into())], ..Rules::default() };
         let left_out = Rules { exclude: vec![path("gid")], ..Rules::default() };
         let joined = Rules { flatten: Some("i".into()), ..Rules::default() };
-        let shaped =
-            |rules| Decoder { shape: Some(Arc::new(Shape::new(rules, None, |_| Ok(())).expect("rules"))), ..decoder(KeyRule::Message) };
+        let shaped = |rules| Decoder {
+            shape: Some(Arc::new(Shape::new(rules, None, |_| Ok(())).expect("rules"))),
+            ..decoder(KeyRule::Message)
+        };
         for rules in [renamed, left_out] {
             shaped(rules).decode(&message(r#"{"gid":1}"#)).expect("no field of that name is stored");
         }
@@ -437,18 +482,24 @@ mod tests {
 
     #[test]
     fn a_field_that_the_key_would_overwrite_is_rejected() {
-        let rejection = decoder(KeyRule::Message).decode(&message(r#"{"gid":1}"#)).expect_err("gid is reserved");
+        let rejection =
+            decoder(KeyRule::Message).decode(&message(r#"{"gid":1}"#)).expect_err("gid is reserved");
         assert_eq!(rejection, Rejection::ReservedField);
     }
 
-    /// Names are the sender's: one with a line end forged a line of its own, a long one hid what stands behind it.
+    /// Names are the sender's: one with a line end forged a line of its own, a long one hid what stands
+    /// behind it.
     #[test]
     fn a_reason_is_one_line_of_bounded_length_whatever_the_names_are() {
         let forged = "a\n\u{1b}[2J".to_owned();
         assert_eq!(Rejection::DuplicateField(forged).to_string(), r"field a\n\u{1b}[2J stands twice");
         let rejection = Rejection::BigInteger { path: "ä\0".repeat(1 << 20) };
         let text = rejection.to_string();
-        assert!(text.chars().count() < 300 && text.ends_with("… holds an integer that does not fit 64 bits with sign"), "{text}");
+        assert!(
+            text.chars().count() < 300
+                && text.ends_with("… holds an integer that does not fit 64 bits with sign"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What fields of a message tell its store beside what is stored: which set the record goes to, and how long it lives.
+//! What fields of a message tell its store beside what is stored: which set the record goes to, and how long
+//! it lives.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -38,9 +39,12 @@ impl SetRule {
     pub(super) fn of(&self, fields: &Fields) -> Result<Arc<str>, Rejection> {
         let fault = |fault| Rejection::NoSet { pointer: self.field.clone(), fault };
         match find(fields, &self.field).ok_or_else(|| fault("is missing"))? {
-            Value::Text(name) => {
-                self.allowed.iter().find(|set| ***set == **name).cloned().ok_or_else(|| fault("names no set that is allowed"))
-            }
+            Value::Text(name) => self
+                .allowed
+                .iter()
+                .find(|set| ***set == **name)
+                .cloned()
+                .ok_or_else(|| fault("names no set that is allowed")),
             _ => Err(fault("is not text")),
         }
     }
@@ -70,10 +74,12 @@ mod tests {
         parse_object(document.as_bytes(), BigIntegers::Text).expect(document)
     }
 
-    /// A set for whatever a sender writes there would use up all that a namespace can have, and none of them ever goes.
+    /// A set for whatever a sender writes there would use up all that a namespace can have, and none of them
+    /// ever goes.
     #[test]
     fn a_set_is_one_of_those_that_are_allowed_or_the_message_is_rejected() {
-        let rule = SetRule { field: "/meta/type".to_owned(), allowed: vec!["orders".into(), "returns".into()] };
+        let rule =
+            SetRule { field: "/meta/type".to_owned(), allowed: vec!["orders".into(), "returns".into()] };
         assert_eq!(rule.of(&fields(r#"{"meta":{"type":"returns"}}"#)), Ok("returns".into()));
         for (document, words) in [
             ("{}", "is missing"),
@@ -83,13 +89,20 @@ mod tests {
             (r#"{"meta":{"type":null}}"#, "is not text"),
         ] {
             let rejection = rule.of(&fields(document)).expect_err(document);
-            assert_eq!((rejection.reason(), rejection.to_string()), ("no-set", format!("the field /meta/type of the set {words}")));
+            assert_eq!(
+                (rejection.reason(), rejection.to_string()),
+                ("no-set", format!("the field /meta/type of the set {words}"))
+            );
         }
     }
 
     #[test]
     fn a_ttl_is_whole_seconds_that_the_store_takes_or_the_message_is_rejected() {
-        let rule = |is_required| TtlRule { field: "/ttl".to_owned(), is_required, longest: NonZeroU32::new(100).expect("not zero") };
+        let rule = |is_required| TtlRule {
+            field: "/ttl".to_owned(),
+            is_required,
+            longest: NonZeroU32::new(100).expect("not zero"),
+        };
         for (document, seconds) in [(r#"{"ttl":1}"#, 1), (r#"{"ttl":100}"#, 100)] {
             assert_eq!(rule(true).of(&fields(document)), Ok(NonZeroU32::new(seconds)));
         }
@@ -104,7 +117,10 @@ mod tests {
             (r#"{"ttl":"1h"}"#, "is not a whole number of seconds"),
         ] {
             let rejection = rule(true).of(&fields(document)).expect_err(document);
-            assert_eq!((rejection.reason(), rejection.to_string()), ("no-ttl", format!("the field /ttl of the TTL {words}")));
+            assert_eq!(
+                (rejection.reason(), rejection.to_string()),
+                ("no-ttl", format!("the field /ttl of the TTL {words}"))
+            );
         }
         for document in ["{}", r#"{"ttl":null}"#] {
             assert_eq!(rule(false).of(&fields(document)), Ok(None), "{document}: the configured one");

@@ -1,4 +1,5 @@
-//! The rules by which fields are chosen and named, and what can be wrong with them before there is any message.
+//! The rules by which fields are chosen and named, and what can be wrong with them before there is any
+//! message.
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -9,7 +10,8 @@ use crate::{
     record::{Fields, KEY_FIELD, Value},
 };
 
-/// Hexadecimal digits of a long name's hash. With 32 bits, of a thousand long names that begin alike two are the same in one case of 8,000.
+/// Hexadecimal digits of a long name's hash. With 32 bits, of a thousand long names that begin alike two are
+/// the same in one case of 8,000.
 const DIGITS: usize = 8;
 
 /// What stands between the beginning of a long name and its hash.
@@ -36,19 +38,29 @@ pub struct Rules {
 
 impl Rules {
     /// Shortens the names that the rules give, and checks everything that no message is needed for.
-    pub(super) fn make_ready(&mut self, longest: Option<usize>, check: fn(&str) -> Result<(), String>) -> Result<(), RuleFault> {
+    pub(super) fn make_ready(
+        &mut self,
+        longest: Option<usize>,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Result<(), RuleFault> {
         check_selection(self)?;
         check_renamed(self)?;
         let renamed = self.rename.len();
         let mut names = names(self);
         for (key, name) in &mut names {
             shorten(name, longest);
-            check_name(name).and_then(|()| check(name)).map_err(|fault| RuleFault::new(key.as_str(), fault))?;
+            check_name(name)
+                .and_then(|()| check(name))
+                .map_err(|fault| RuleFault::new(key.as_str(), fault))?;
         }
-        // What every record has cannot get the name that another field is given. Of two that are renamed alike, one message may have the one only.
+        // What every record has cannot get the name that another field is given. Of two that are renamed
+        // alike, one message may have the one only.
         for (index, (key, name)) in names.iter().enumerate().skip(renamed) {
             if let Some((other, _)) = names[..index].iter().find(|(_, other)| other == name) {
-                return Err(RuleFault::new(key, format!("`{name}` is a name that `fields.{other}` gives already")));
+                return Err(RuleFault::new(
+                    key,
+                    format!("`{name}` is a name that `fields.{other}` gives already"),
+                ));
             }
         }
         Ok(())
@@ -134,7 +146,10 @@ fn check_selection(rules: &Rules) -> Result<(), RuleFault> {
     }
     for path in include {
         if let Some(around) = rules.exclude.iter().find(|other| other.leads_to(path)) {
-            return Err(RuleFault::new("exclude", format!("`{around}` takes away `{path}`, which `fields.include` names")));
+            return Err(RuleFault::new(
+                "exclude",
+                format!("`{around}` takes away `{path}`, which `fields.include` names"),
+            ));
         }
     }
     if rules.flatten.as_ref().is_some_and(String::is_empty) {
@@ -166,7 +181,8 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// The names that rules give to fields, each with the key that it stands at; those of renamed fields are the first.
+/// The names that rules give to fields, each with the key that it stands at; those of renamed fields are the
+/// first.
 fn names(rules: &mut Rules) -> Vec<(String, &mut String)> {
     let renamed = rules.rename.iter_mut().map(|(path, name)| (format!("rename.{path}"), name));
     let constant = rules.constant.iter_mut().map(|(name, _)| (format!("constant.{name}"), name));
@@ -174,7 +190,8 @@ fn names(rules: &mut Rules) -> Vec<(String, &mut String)> {
     renamed.chain(constant).chain(metadata).collect()
 }
 
-/// Makes a name fit that has more than `longest` bytes: as much of its beginning as there is room for, and behind `~` eight digits of its SHA-256.
+/// Makes a name fit that has more than `longest` bytes: as much of its beginning as there is room for, and
+/// behind `~` eight digits of its SHA-256.
 pub(super) fn shorten(name: &mut String, longest: Option<usize>) {
     if let Some(longest) = longest
         && name.len() > longest

@@ -60,13 +60,18 @@ impl Schema {
             Ok(Unique(schema)) => schema,
             Err(cause) => return Err(SchemaError::Parse { path, cause }),
         };
-        jsonschema::validator_for(&schema).map(Self).map_err(|fault| SchemaError::Invalid { path, fault: in_plain_words(&fault) })
+        jsonschema::validator_for(&schema)
+            .map(Self)
+            .map_err(|fault| SchemaError::Invalid { path, fault: in_plain_words(&fault) })
     }
 
     /// Checks a document.
     pub(super) fn check(&self, fields: &Fields) -> Result<(), Rejection> {
-        let document = serde_json::Value::Object(fields.iter().map(|(name, value)| (name.clone(), serde_json::json!(value))).collect());
-        // Not `iter_errors`: that makes an error for each of the document's faults, and there may be as many as bytes.
+        let document = serde_json::Value::Object(
+            fields.iter().map(|(name, value)| (name.clone(), serde_json::json!(value))).collect(),
+        );
+        // Not `iter_errors`: that makes an error for each of the document's faults, and there may be as many
+        // as bytes.
         let Err(fault) = self.0.validate(&document) else { return Ok(()) };
         let path = match fault.instance_path().to_string() {
             path if path.is_empty() => "/".to_owned(),
@@ -76,7 +81,8 @@ impl Schema {
     }
 }
 
-/// What is wrong with a schema, and where; the validator's own words name its Rust features and its own schemas.
+/// What is wrong with a schema, and where; the validator's own words name its Rust features and its own
+/// schemas.
 fn in_plain_words(fault: &ValidationError<'_>) -> String {
     const SUPPORTED: &str = "drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are known";
     let place = fault.instance_path().to_string();
@@ -87,7 +93,9 @@ fn in_plain_words(fault: &ValidationError<'_>) -> String {
         ValidationErrorKind::Referencing(_) => {
             let named = words.split('\'').nth(1).unwrap_or_default();
             match () {
-                () if words.starts_with("Unknown meta-schema") => format!("`$schema` is `{named}`: only {SUPPORTED}"),
+                () if words.starts_with("Unknown meta-schema") => {
+                    format!("`$schema` is `{named}`: only {SUPPORTED}")
+                }
                 () if words.starts_with("Resource ") => {
                     format!("`$ref` names `{named}`: references to other files or hosts are not followed")
                 }
@@ -110,17 +118,24 @@ mod tests {
     }
 
     fn fields(text: &str) -> Fields {
-        crate::decode::json::parse_object(text.as_bytes(), crate::decode::BigIntegers::Reject).expect("an object")
+        crate::decode::json::parse_object(text.as_bytes(), crate::decode::BigIntegers::Reject)
+            .expect("an object")
     }
 
     #[test]
     fn a_document_that_does_not_fit_names_the_place_but_not_the_value() {
-        let schema = load(r#"{"properties":{"a":{"items":{"type":"integer"}}},"required":["id"]}"#).expect("a schema");
+        let schema =
+            load(r#"{"properties":{"a":{"items":{"type":"integer"}}},"required":["id"]}"#).expect("a schema");
         schema.check(&fields(r#"{"id":1,"a":[1]}"#)).expect("fits");
-        let Err(Rejection::Schema { path, fault }) = schema.check(&fields(r#"{"id":1,"a":[1,"secret"]}"#)) else { panic!("does not fit") };
+        let Err(Rejection::Schema { path, fault }) = schema.check(&fields(r#"{"id":1,"a":[1,"secret"]}"#))
+        else {
+            panic!("does not fit")
+        };
         assert_eq!(path, "/a/1");
         assert!(fault.contains("integer") && !fault.contains("secret"), "{fault}");
-        let Err(Rejection::Schema { path, fault }) = schema.check(&fields("{}")) else { panic!("does not fit") };
+        let Err(Rejection::Schema { path, fault }) = schema.check(&fields("{}")) else {
+            panic!("does not fit")
+        };
         assert!(path == "/" && fault.contains("id"), "{path} {fault}");
     }
 
@@ -128,21 +143,37 @@ mod tests {
     fn a_schema_that_is_none_is_a_configuration_error() {
         assert!(matches!(load("{"), Err(SchemaError::Parse { .. })));
         // The last one won in silence, and what the first one demanded was not looked at.
-        assert!(matches!(load(r#"{"properties":{"a":{"type":"integer","type":"string"}}}"#), Err(SchemaError::Parse { .. })));
+        assert!(matches!(
+            load(r#"{"properties":{"a":{"type":"integer","type":"string"}}}"#),
+            Err(SchemaError::Parse { .. })
+        ));
         assert!(matches!(load(r#"{"type":"intger"}"#), Err(SchemaError::Invalid { .. })));
         assert!(matches!(load(r#"{"$ref":"http://127.0.0.1:1/other"}"#), Err(SchemaError::Invalid { .. })));
         assert!(matches!(Schema::load(Path::new("/no/such/file")), Err(SchemaError::Read { .. })));
     }
 
-    /// `"intger" is not valid under any of the schemas listed in the 'anyOf' keyword`, and the name of a feature of a Rust crate.
+    /// `"intger" is not valid under any of the schemas listed in the 'anyOf' keyword`, and the name of a
+    /// feature of a Rust crate.
     #[test]
     fn what_is_wrong_with_a_schema_is_told_with_its_place_and_not_in_a_library_s_words() {
         let cases = [
-            (r#"{"properties":{"a":{"type":"intger"}}}"#, "/properties/a/type: \"intger\" is not allowed here"),
-            (r#"{"$ref":"http://h/other"}"#, "`$ref` names `http://h/other`: references to other files or hosts are not followed"),
-            (r#"{"$ref":"other.json"}"#, "`$ref` names `other.json`: references to other files or hosts are not followed"),
+            (
+                r#"{"properties":{"a":{"type":"intger"}}}"#,
+                "/properties/a/type: \"intger\" is not allowed here",
+            ),
+            (
+                r#"{"$ref":"http://h/other"}"#,
+                "`$ref` names `http://h/other`: references to other files or hosts are not followed",
+            ),
+            (
+                r#"{"$ref":"other.json"}"#,
+                "`$ref` names `other.json`: references to other files or hosts are not followed",
+            ),
             (r##"{"$ref":"#/nope"}"##, "`$ref` names `/nope`, which is not in the schema"),
-            (r#"{"$schema":"http://h/y"}"#, "`$schema` is `http://h/y`: only drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are known"),
+            (
+                r#"{"$schema":"http://h/y"}"#,
+                "`$schema` is `http://h/y`: only drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are known",
+            ),
         ];
         for (text, words) in cases {
             let Err(SchemaError::Invalid { fault, .. }) = load(text) else { panic!("{text}") };

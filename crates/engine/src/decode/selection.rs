@@ -5,7 +5,8 @@ use std::{fmt, str::FromStr};
 use super::MAX_DEPTH;
 use crate::record::{Fields, Value};
 
-/// The way to a field through objects: a name at the top level, or a JSON pointer (RFC 6901), which begins with a slash. Elements of lists have none.
+/// The way to a field through objects: a name at the top level, or a JSON pointer (RFC 6901), which begins
+/// with a slash. Elements of lists have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path(Vec<String>);
 
@@ -27,7 +28,11 @@ impl FromStr for Path {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(pointer) = text.strip_prefix('/') else {
-            return if text.is_empty() { Err("a name is empty".to_owned()) } else { Ok(Self(vec![text.to_owned()])) };
+            return if text.is_empty() {
+                Err("a name is empty".to_owned())
+            } else {
+                Ok(Self(vec![text.to_owned()]))
+            };
         };
         let escapes = pointer.matches("~0").count() + pointer.matches("~1").count();
         if escapes < pointer.matches('~').count() {
@@ -35,7 +40,10 @@ impl FromStr for Path {
         }
         let steps: Vec<_> = pointer.split('/').map(unescaped).collect();
         if steps.len() > MAX_DEPTH {
-            return Err(format!("a JSON pointer of {} steps, and documents have {MAX_DEPTH} levels at most", steps.len()));
+            return Err(format!(
+                "a JSON pointer of {} steps, and documents have {MAX_DEPTH} levels at most",
+                steps.len()
+            ));
         }
         Ok(Self(steps))
     }
@@ -161,7 +169,11 @@ mod tests {
             (&["a"], r#"{"a":1}"#, r#"{"b":{"c":2,"d":{"e":3}},"l":[{"c":4}],"":5,"/a":6}"#),
             (&["b"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
             (&["/b/c"], r#"{"b":{"c":2}}"#, r#"{"a":1,"b":{"d":{"e":3}},"l":[{"c":4}],"":5,"/a":6}"#),
-            (&["/b/d/e", "/b/c"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"b":{"d":{}},"l":[{"c":4}],"":5,"/a":6}"#),
+            (
+                &["/b/d/e", "/b/c"],
+                r#"{"b":{"c":2,"d":{"e":3}}}"#,
+                r#"{"a":1,"b":{"d":{}},"l":[{"c":4}],"":5,"/a":6}"#,
+            ),
             (&["/b/d/e", "b"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
             (&["b", "/b/d/e"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
             (&["/", "/~1a"], r#"{"":5,"/a":6}"#, r#"{"a":1,"b":{"c":2,"d":{"e":3}},"l":[{"c":4}]}"#),

@@ -1,7 +1,8 @@
 //! A document's fields to those of its record, by the rules of a configuration.
 //!
-//! The order is fixed, so that a configuration means one thing only: include, exclude, flatten, rename, constants and metadata, long names. Each step
-//! sees what the one before it left. Two fields that get one name are no record: one of them would be lost.
+//! The order is fixed, so that a configuration means one thing only: include, exclude, flatten, rename,
+//! constants and metadata, long names. Each step sees what the one before it left. Two fields that get one
+//! name are no record: one of them would be lost.
 
 use super::{
     Rejection,
@@ -14,8 +15,8 @@ use crate::{
     record::{Fields, Value},
 };
 
-/// How many times the bytes of the body the names of its flattened fields may have together. A name that stands once around many fields is then a part of
-/// each of theirs: a mebibyte could become gigabytes.
+/// How many times the bytes of the body the names of its flattened fields may have together. A name that
+/// stands once around many fields is then a part of each of theirs: a mebibyte could become gigabytes.
 pub const NAMES_TO_BODY: usize = 16;
 
 /// Rules that do not contradict each other, made ready for messages.
@@ -32,12 +33,16 @@ pub struct Shape {
 impl Eq for Shape {}
 
 impl Shape {
-    /// Makes the rules ready for a store: `longest` is how many bytes a name may have there, where that is bounded (at least nine), and `check` says what
-    /// else is wrong with one.
+    /// Makes the rules ready for a store: `longest` is how many bytes a name may have there, where that is
+    /// bounded (at least nine), and `check` says what else is wrong with one.
     ///
     /// # Errors
     /// No message could ever be stored as the rules say, or a rule says nothing.
-    pub fn new(mut rules: Rules, longest: Option<usize>, check: fn(&str) -> Result<(), String>) -> Result<Self, RuleFault> {
+    pub fn new(
+        mut rules: Rules,
+        longest: Option<usize>,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Result<Self, RuleFault> {
         let longest = longest.filter(|_| rules.on_long_name == OnLongName::Hash);
         rules.make_ready(longest, check)?;
         Ok(Self {
@@ -57,7 +62,9 @@ impl Shape {
     /// Bytes that every record has beside those of its document.
     #[must_use]
     pub fn added(&self) -> usize {
-        let size = |(name, value): &(String, Value)| name.len() + if let Value::Text(text) = value { text.len() } else { size_of::<i64>() };
+        let size = |(name, value): &(String, Value)| {
+            name.len() + if let Value::Text(text) = value { text.len() } else { size_of::<i64>() }
+        };
         self.rules.constant.iter().map(size).sum()
     }
 
@@ -83,7 +90,9 @@ impl Shape {
             }
         }
         fields.extend(self.rules.constant.iter().cloned());
-        fields.extend(self.rules.metadata.iter().filter_map(|(name, what)| Some((name.clone(), what.of(message)?))));
+        fields.extend(
+            self.rules.metadata.iter().filter_map(|(name, what)| Some((name.clone(), what.of(message)?))),
+        );
         match repeated_name(&fields) {
             Some(name) => Err(Rejection::OneName(name.to_owned())),
             None => Ok(fields),
@@ -91,7 +100,8 @@ impl Shape {
     }
 }
 
-/// Objects as fields of their own; an empty one stays, for it is all that tells of itself. `room` is for the bytes of all names together.
+/// Objects as fields of their own; an empty one stays, for it is all that tells of itself. `room` is for the
+/// bytes of all names together.
 fn flattened(fields: Fields, separator: &str, room: usize) -> Result<Fields, Rejection> {
     let mut flat = Flat { fields: Vec::with_capacity(fields.len()), separator, prefix: String::new(), room };
     if flat.add(fields) { Ok(flat.fields) } else { Err(Rejection::LongNames { limit: room }) }
@@ -120,7 +130,10 @@ impl Flat<'_> {
             value => {
                 let Some(room) = self.room.checked_sub(self.prefix.len() + name.len()) else { return false };
                 self.room = room;
-                self.fields.push((if self.prefix.is_empty() { name } else { [&self.prefix, &*name].concat() }, value));
+                self.fields.push((
+                    if self.prefix.is_empty() { name } else { [&self.prefix, &*name].concat() },
+                    value,
+                ));
                 true
             }
         })
@@ -166,7 +179,13 @@ mod tests {
     }
 
     fn rename(names: &[(&str, &str)]) -> Rules {
-        Rules { rename: names.iter().map(|(from, to)| (from.parse().expect("a path"), (*to).to_owned())).collect(), ..Rules::default() }
+        Rules {
+            rename: names
+                .iter()
+                .map(|(from, to)| (from.parse().expect("a path"), (*to).to_owned()))
+                .collect(),
+            ..Rules::default()
+        }
     }
 
     fn flatten(separator: &str) -> Rules {
@@ -188,7 +207,9 @@ mod tests {
     /// What becomes of a document: another, or a reason with its text.
     fn applied(rules: Rules, document: &str) -> Result<Fields, String> {
         let shape = shape(rules).expect("rules that make sense");
-        shape.apply(fields(document), &message(), document.len()).map_err(|rejection| format!("{}: {rejection}", rejection.reason()))
+        shape
+            .apply(fields(document), &message(), document.len())
+            .map_err(|rejection| format!("{}: {rejection}", rejection.reason()))
     }
 
     #[test]
@@ -203,17 +224,30 @@ mod tests {
             (exclude, r#"{"debug":{"x":1},"c":{"debug":2},"d":{"debug":3}}"#, r#"{"c":{},"d":{"debug":3}}"#),
             (flatten("_"), nested, r#"{"a_b_c":1,"a_b_d":[{"e":2}],"a_f":null,"g":{},"h":[]}"#),
             (flatten("."), r#"{"":{"":{"":1}}}"#, r#"{"..":1}"#),
-            (rename(&[("a", "b"), ("b", "a")]), r#"{"a":1,"b":2,"c":{"a":3}}"#, r#"{"b":1,"a":2,"c":{"a":3}}"#),
+            (
+                rename(&[("a", "b"), ("b", "a")]),
+                r#"{"a":1,"b":2,"c":{"a":3}}"#,
+                r#"{"b":1,"a":2,"c":{"a":3}}"#,
+            ),
             (rename(&[("a", "x"), ("b", "x")]), r#"{"b":1}"#, r#"{"x":1}"#),
-            (rename(&[("gid", "id"), ("/", "none"), ("/~1a", "a")]), r#"{"gid":1,"":2,"/a":3}"#, r#"{"id":1,"none":2,"a":3}"#),
-            (Rules { flatten: Some("_".into()), ..rename(&[("a_b", "x")]) }, r#"{"a":{"b":1,"c":2}}"#, r#"{"x":1,"a_c":2}"#),
+            (
+                rename(&[("gid", "id"), ("/", "none"), ("/~1a", "a")]),
+                r#"{"gid":1,"":2,"/a":3}"#,
+                r#"{"id":1,"none":2,"a":3}"#,
+            ),
+            (
+                Rules { flatten: Some("_".into()), ..rename(&[("a_b", "x")]) },
+                r#"{"a":{"b":1,"c":2}}"#,
+                r#"{"x":1,"a_c":2}"#,
+            ),
             (constant("n"), r#"{"a":1}"#, r#"{"a":1,"n":0}"#),
             (metadata("at", Metadata::Timestamp), "{}", r#"{"at":1700000000123}"#),
             (metadata("n", Metadata::Attempts), "{}", r#"{"n":3}"#),
             (metadata("t", Metadata::Topic), "{}", r#"{"t":"orders"}"#),
             (metadata("s", Metadata::Source), "{}", r#"{"s":"orders@h:4150"}"#),
             (metadata("i", Metadata::Id), "{}", r#"{"i":"0a"}"#),
-            // All at once, in their order: what is included under its old name, flattened, and renamed by its joined name.
+            // All at once, in their order: what is included under its old name, flattened, and renamed by its
+            // joined name.
             (
                 Rules {
                     include: Some(paths(&["a", "id"])),
@@ -242,14 +276,23 @@ mod tests {
             (rename(&[("a", "x"), ("b", "x")]), r#"{"a":1,"b":2}"#, "x"),
             (constant("a"), r#"{"a":null}"#, "a"),
             (metadata("a", Metadata::Id), r#"{"a":1}"#, "a"),
-            (hashed(Rules::default()), r#"{"custom~42301b79":1,"customer-address-line-1":2}"#, "custom~42301b79"),
+            (
+                hashed(Rules::default()),
+                r#"{"custom~42301b79":1,"customer-address-line-1":2}"#,
+                "custom~42301b79",
+            ),
         ];
         for (rules, document, name) in table {
-            assert_eq!(applied(rules, document), Err(format!("duplicate-field: two fields get the name {name}")), "{document}");
+            assert_eq!(
+                applied(rules, document),
+                Err(format!("duplicate-field: two fields get the name {name}")),
+                "{document}"
+            );
         }
     }
 
-    /// `printf customer-address-line-1 | sha256sum` begins with the digits below: others can compute the names as well.
+    /// `printf customer-address-line-1 | sha256sum` begins with the digits below: others can compute the
+    /// names as well.
     #[test]
     fn a_long_name_becomes_its_beginning_and_a_hash_and_stays_text() {
         let table = [
@@ -262,11 +305,23 @@ mod tests {
         ];
         for (name, expected) in table {
             let document = format!("{{\"{name}\":1}}");
-            assert_eq!(applied(hashed(Rules::default()), &document), Ok(fields(&format!("{{\"{expected}\":1}}"))), "{name}");
-            assert_eq!(applied(Rules::default(), &document), Ok(fields(&document)), "it is left to the store");
+            assert_eq!(
+                applied(hashed(Rules::default()), &document),
+                Ok(fields(&format!("{{\"{expected}\":1}}"))),
+                "{name}"
+            );
+            assert_eq!(
+                applied(Rules::default(), &document),
+                Ok(fields(&document)),
+                "it is left to the store"
+            );
             for rules in [rename(&[("a", name)]), constant(name), metadata(name, Metadata::Id)] {
                 let shaped = applied(hashed(rules), r#"{"a":1}"#).expect("a record");
-                assert_eq!(shaped.last().map(|(name, _)| name.as_str()), Some(expected), "a configured name is like any other");
+                assert_eq!(
+                    shaped.last().map(|(name, _)| name.as_str()),
+                    Some(expected),
+                    "a configured name is like any other"
+                );
             }
         }
         let unbounded = Shape::new(hashed(Rules::default()), None, |_| Ok(())).expect("no rules");
@@ -281,7 +336,9 @@ mod tests {
             let inside: Vec<_> = (0..fields).map(|number| format!("\"{number}\":1")).collect();
             format!("{{\"{}\":{{{}}}}}", "x".repeat(name), inside.join(","))
         };
-        for (name, fields, is_stored) in [(500_000, 70_000, false), (1_000, 1_000, false), (200, 20, true), (500_000, 1, true)] {
+        for (name, fields, is_stored) in
+            [(500_000, 70_000, false), (1_000, 1_000, false), (200, 20, true), (500_000, 1, true)]
+        {
             let applied = applied(flatten("_"), &body(name, fields));
             assert_eq!(applied.is_ok(), is_stored, "{name} {fields}");
             assert!(is_stored || applied.is_err_and(|text| text.starts_with("too-large: flattened, ")));
@@ -290,8 +347,11 @@ mod tests {
 
     #[test]
     fn rules_that_no_message_could_pass_are_faults_of_theirs_and_named_by_their_key() {
-        let include =
-            |include: &[&str], exclude: &[&str]| Rules { include: Some(paths(include)), exclude: paths(exclude), ..Rules::default() };
+        let include = |include: &[&str], exclude: &[&str]| Rules {
+            include: Some(paths(include)),
+            exclude: paths(exclude),
+            ..Rules::default()
+        };
         let constant_and = |rules: Rules| Rules { constant: vec![("x".into(), Value::Null)], ..rules };
         let long = "customer-address-line-1";
         let table = [
@@ -306,8 +366,16 @@ mod tests {
             (constant(""), "constant.", "a name is empty"),
             (constant("gid"), "constant.gid", "`gid` is kept for the record's key"),
             (metadata("gid", Metadata::Id), "metadata.gid", "`gid` is kept for the record's key"),
-            (constant_and(rename(&[("a", "x")])), "constant.x", "`x` is a name that `fields.rename.a` gives already"),
-            (constant_and(metadata("x", Metadata::Id)), "metadata.x", "`x` is a name that `fields.constant.x` gives already"),
+            (
+                constant_and(rename(&[("a", "x")])),
+                "constant.x",
+                "`x` is a name that `fields.rename.a` gives already",
+            ),
+            (
+                constant_and(metadata("x", Metadata::Id)),
+                "metadata.x",
+                "`x` is a name that `fields.constant.x` gives already",
+            ),
             (
                 hashed(Rules { constant: constant(long).constant, ..rename(&[("a", "custom~42301b79")]) }),
                 "constant.customer-address-line-1",
@@ -320,7 +388,8 @@ mod tests {
         }
         shape(include(&["a"], &["/a/b"])).expect("a part of what is included may be left out");
         let store = |name: &str| if name == "x" { Err("not x".to_owned()) } else { Ok(()) };
-        let found = Shape::new(rename(&[("a", "b"), ("c", "x")]), None, store).expect_err("the store says so");
+        let found =
+            Shape::new(rename(&[("a", "b"), ("c", "x")]), None, store).expect_err("the store says so");
         assert_eq!(found, RuleFault { key: "rename.c".to_owned(), fault: "not x".to_owned() });
     }
 
@@ -335,11 +404,16 @@ mod tests {
     }
 
     fn any_fields(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Fields> {
-        proptest::collection::btree_map(any_name(), value, 0..6).prop_map(|fields| fields.into_iter().collect())
+        proptest::collection::btree_map(any_name(), value, 0..6)
+            .prop_map(|fields| fields.into_iter().collect())
     }
 
     fn any_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::Int), "[a-c]{0,3}".prop_map(Value::Text)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::Int),
+            "[a-c]{0,3}".prop_map(Value::Text)
+        ];
         leaf.prop_recursive(4, 40, 6, |inner| {
             let list = proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::List);
             prop_oneof![any_fields(inner).prop_map(Value::Map), list]
@@ -355,14 +429,23 @@ mod tests {
     }
 
     fn any_rules() -> impl Strategy<Value = Rules> {
-        let path = any_name().prop_map(|name| format!("/{name}").parse().expect("no letter of these is escaped"));
+        let path =
+            any_name().prop_map(|name| format!("/{name}").parse().expect("no letter of these is escaped"));
         let rename = proptest::collection::vec((path, any_other()), 0..3);
         let constant = proptest::collection::vec((any_other(), any::<bool>().prop_map(Value::Bool)), 0..2);
         let what = prop_oneof![Just(Metadata::Timestamp), Just(Metadata::Topic), Just(Metadata::Id)];
         let metadata = proptest::collection::vec((any_other(), what), 0..2);
         let separator = proptest::option::of("[_ä]{1,2}");
         let exclude = proptest::option::weighted(0.3, any_paths(2)).prop_map(Option::unwrap_or_default);
-        let parts = (proptest::option::weighted(0.3, any_paths(6)), exclude, separator, rename, constant, metadata, any::<bool>());
+        let parts = (
+            proptest::option::weighted(0.3, any_paths(6)),
+            exclude,
+            separator,
+            rename,
+            constant,
+            metadata,
+            any::<bool>(),
+        );
         parts.prop_map(|(include, exclude, flatten, rename, constant, metadata, hash)| Rules {
             include,
             exclude,

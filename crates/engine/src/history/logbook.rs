@@ -1,4 +1,5 @@
-//! What a run leaves behind: its row in the history, and the metrics that follow from it. Nothing here fails a run.
+//! What a run leaves behind: its row in the history, and the metrics that follow from it. Nothing here fails
+//! a run.
 
 use std::time::SystemTime;
 
@@ -34,7 +35,8 @@ impl Logbook {
         self.opened.as_ref()?.as_ref().ok()?.last_started().ok()?
     }
 
-    /// Remembers a run and the servers that it found, if it came so far, of a machine that was booted then. What goes wrong is a warning.
+    /// Remembers a run and the servers that it found, if it came so far, of a machine that was booted then.
+    /// What goes wrong is a warning.
     pub fn enter(mut self, run: &Run, servers: Option<&Servers>, booted: SystemTime) {
         self.open();
         let (Some(settings), Some(opened)) = (&self.settings, self.opened) else { return };
@@ -53,8 +55,9 @@ impl Logbook {
             }
         };
         let Some(metrics) = &self.metrics else { return };
-        let written =
-            history.with_totals(|totals, servers| metrics::write(&metrics.textfile, &metrics::text(metrics, totals, servers, run)));
+        let written = history.with_totals(|totals, servers| {
+            metrics::write(&metrics.textfile, &metrics::text(metrics, totals, servers, run))
+        });
         if let Err(cause) = written {
             warn!(path = metrics.textfile.display().to_string(), cause = error_chain::text(&*cause); "the metrics are not written");
         }

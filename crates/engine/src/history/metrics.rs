@@ -1,4 +1,5 @@
-//! The metrics as the textfile collector of `node_exporter` reads them: Prometheus' text format 0.0.4, with names and units as `OpenMetrics` has them.
+//! The metrics as the textfile collector of `node_exporter` reads them: Prometheus' text format 0.0.4, with
+//! names and units as `OpenMetrics` has them.
 
 use std::{
     fmt::{Display, Write as _},
@@ -12,7 +13,10 @@ use std::{
 
 use super::{
     FAILED, KnownServer, Run,
-    totals::{BUCKET, BUCKETS, BYTES, DEAD_LETTERED, FAILED_RUNS, MESSAGES, REJECTED, RUNS, SECONDS, Totals, UNCONFIRMED},
+    totals::{
+        BUCKET, BUCKETS, BYTES, DEAD_LETTERED, FAILED_RUNS, MESSAGES, REJECTED, RUNS, SECONDS, Totals,
+        UNCONFIRMED,
+    },
 };
 use crate::{budget::StopReason, decode::Rejection, exit::Exit, state_file};
 
@@ -24,7 +28,8 @@ const OUTCOMES: [&str; 4] = ["stored", "duplicate", "deferred", "not-started"];
 pub struct Settings {
     /// The file; `node_exporter` wants a name that ends in `.prom`.
     pub textfile: PathBuf,
-    /// The configuration's name, which every metric bears: where a host has several configurations, each has a file.
+    /// The configuration's name, which every metric bears: where a host has several configurations, each has
+    /// a file.
     pub pipeline: String,
     /// M.
     pub period: Duration,
@@ -39,10 +44,15 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// All metrics after `run`, which is in the totals.
 pub(super) fn text(settings: &Settings, totals: &Totals, servers: &[KnownServer], run: &Run) -> String {
-    let mut page = Page { text: String::new(), label: format!("pipeline=\"{}\"", escape(&settings.pipeline)) };
+    let mut page =
+        Page { text: String::new(), label: format!("pipeline=\"{}\"", escape(&settings.pipeline)) };
     page.family("x_msrv_build_info", "gauge", "The version; always 1.");
     page.sample("x_msrv_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.gauge("x_msrv_period_seconds", "How often the timer is to start a run.", settings.period.as_secs_f64());
+    page.gauge(
+        "x_msrv_period_seconds",
+        "How often the timer is to start a run.",
+        settings.period.as_secs_f64(),
+    );
     page.gauge("x_msrv_max_messages", "Messages that a run takes at most.", settings.max_messages);
     page.totals(totals);
     page.last_run(totals, run);
@@ -50,8 +60,8 @@ pub(super) fn text(settings: &Settings, totals: &Totals, servers: &[KnownServer]
     page.text
 }
 
-/// What `HELP` says of a metric must never change: of two files that differ in it, such as that of a pipeline that has not run since an upgrade,
-/// `node_exporter` leaves out one (`collector/textfile.go`).
+/// What `HELP` says of a metric must never change: of two files that differ in it, such as that of a pipeline
+/// that has not run since an upgrade, `node_exporter` leaves out one (`collector/textfile.go`).
 struct Page {
     text: String,
     label: String,
@@ -84,35 +94,68 @@ impl Page {
     fn totals(&mut self, totals: &Totals) {
         const RUNS_TOTAL: &str = "x_msrv_runs_total";
         const FAILED_TOTAL: &str = "x_msrv_failed_runs_total";
-        const FAILURES: [Exit; 4] = [Exit::Unavailable, Exit::Software, Exit::TemporaryFailure, Exit::Configuration];
+        const FAILURES: [Exit; 4] =
+            [Exit::Unavailable, Exit::Software, Exit::TemporaryFailure, Exit::Configuration];
         const MESSAGES_TOTAL: &str = "x_msrv_messages_total";
-        self.family(MESSAGES_TOTAL, "counter", "Messages received, by what became of them, and by the reason of those that were rejected.");
+        self.family(
+            MESSAGES_TOTAL,
+            "counter",
+            "Messages received, by what became of them, and by the reason of those that were rejected.",
+        );
         for outcome in OUTCOMES {
-            self.sample(MESSAGES_TOTAL, &[("outcome", outcome), ("reason", "")], totals.get(MESSAGES, outcome));
+            self.sample(
+                MESSAGES_TOTAL,
+                &[("outcome", outcome), ("reason", "")],
+                totals.get(MESSAGES, outcome),
+            );
         }
         for reason in Rejection::REASONS {
-            self.sample(MESSAGES_TOTAL, &[("outcome", "rejected"), ("reason", reason)], totals.get(REJECTED, reason));
+            self.sample(
+                MESSAGES_TOTAL,
+                &[("outcome", "rejected"), ("reason", reason)],
+                totals.get(REJECTED, reason),
+            );
         }
-        self.counter("x_msrv_received_bytes_total", "Bytes of the bodies of messages received.", totals.get(BYTES, ""));
-        self.counter("x_msrv_dead_letters_total", "Messages that the dead letter has acknowledged.", totals.get(DEAD_LETTERED, ""));
+        self.counter(
+            "x_msrv_received_bytes_total",
+            "Bytes of the bodies of messages received.",
+            totals.get(BYTES, ""),
+        );
+        self.counter(
+            "x_msrv_dead_letters_total",
+            "Messages that the dead letter has acknowledged.",
+            totals.get(DEAD_LETTERED, ""),
+        );
         self.counter(
             "x_msrv_unconfirmed_settlements_total",
             "Settlements that the queue refused, or may not have got: the messages come again, or may.",
             totals.get(UNCONFIRMED, ""),
         );
-        self.family(RUNS_TOTAL, "counter", "Runs, by why they stopped taking messages; failed: they could take none.");
+        self.family(
+            RUNS_TOTAL,
+            "counter",
+            "Runs, by why they stopped taking messages; failed: they could take none.",
+        );
         for reason in StopReason::ALL.map(StopReason::as_str).into_iter().chain([FAILED]) {
             self.sample(RUNS_TOTAL, &[("stop_reason", reason)], totals.get(RUNS, reason));
         }
         self.family(FAILED_TOTAL, "counter", "Runs that did not end with 0, by their exit code.");
         for code in FAILURES.map(|exit| exit as u8) {
-            self.sample(FAILED_TOTAL, &[("exit_code", &code.to_string())], totals.get(FAILED_RUNS, &code.to_string()));
+            self.sample(
+                FAILED_TOTAL,
+                &[("exit_code", &code.to_string())],
+                totals.get(FAILED_RUNS, &code.to_string()),
+            );
         }
         self.durations(totals);
     }
 
     fn durations(&mut self, totals: &Totals) {
-        self.family("x_msrv_run_duration_seconds", "histogram", "How long runs took, from the configuration on.");
+        self.family(
+            "x_msrv_run_duration_seconds",
+            "histogram",
+            "How long runs took, from the configuration on.",
+        );
         let mut runs = 0.0;
         for bound in BUCKETS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]) {
             runs += totals.get(BUCKET, &bound);
@@ -125,12 +168,28 @@ impl Page {
     fn last_run(&mut self, totals: &Totals, run: &Run) {
         self.gauge("x_msrv_last_run_timestamp_seconds", "When the last run ended.", seconds(run.ended()));
         if let Some(success) = totals.last_success() {
-            self.gauge("x_msrv_last_success_timestamp_seconds", "When the last run ended that ended with 0.", seconds(success));
+            self.gauge(
+                "x_msrv_last_success_timestamp_seconds",
+                "When the last run ended that ended with 0.",
+                seconds(success),
+            );
         }
-        self.gauge("x_msrv_last_run_duration_seconds", "How long the last run took.", run.elapsed.as_secs_f64());
-        self.gauge("x_msrv_last_run_success", "Whether the last run ended with 0.", u8::from(run.exit_code == 0));
+        self.gauge(
+            "x_msrv_last_run_duration_seconds",
+            "How long the last run took.",
+            run.elapsed.as_secs_f64(),
+        );
+        self.gauge(
+            "x_msrv_last_run_success",
+            "Whether the last run ended with 0.",
+            u8::from(run.exit_code == 0),
+        );
         self.gauge("x_msrv_last_run_exit_code", "The exit code of the last run.", run.exit_code);
-        self.gauge("x_msrv_last_run_in_flight", "Messages that the last run left unsettled, or may have.", run.counters.unconfirmed);
+        self.gauge(
+            "x_msrv_last_run_in_flight",
+            "Messages that the last run left unsettled, or may have.",
+            run.counters.unconfirmed,
+        );
         if let Some(depth) = run.depth.before {
             self.gauge(
                 "x_msrv_last_run_queue_depth_before",
@@ -150,8 +209,14 @@ impl Page {
     /// One that stays away is no failure of a run: the others are drained.
     fn servers(&mut self, servers: &[KnownServer], run: &Run) {
         let missing = || servers.iter().filter_map(|server| server.unreached_since);
-        self.gauge("x_msrv_unreached_servers", "Servers of the queue that are known, and that runs do not reach.", missing().count());
-        let longest = missing().min().map_or(Duration::ZERO, |since| run.started.duration_since(since).unwrap_or_default());
+        self.gauge(
+            "x_msrv_unreached_servers",
+            "Servers of the queue that are known, and that runs do not reach.",
+            missing().count(),
+        );
+        let longest = missing()
+            .min()
+            .map_or(Duration::ZERO, |since| run.started.duration_since(since).unwrap_or_default());
         self.gauge(
             "x_msrv_unreached_servers_seconds",
             "How long runs have not reached the one of them that has been away for longest.",

@@ -29,7 +29,8 @@ pub struct Run {
     pub elapsed: Duration,
     /// Its exit code.
     pub exit_code: u8,
-    /// Why it stopped taking messages, see [`StopReason`](crate::budget::StopReason); [`FAILED`] where it took none.
+    /// Why it stopped taking messages, see [`StopReason`](crate::budget::StopReason); [`FAILED`] where it
+    /// took none.
     pub stop_reason: String,
     /// What became of the messages.
     #[serde(flatten)]

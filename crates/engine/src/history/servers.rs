@@ -1,4 +1,5 @@
-//! The servers of the queue as runs found them: one that stays away is missed by nobody who looks at one run alone.
+//! The servers of the queue as runs found them: one that stays away is missed by nobody who looks at one run
+//! alone.
 
 use std::time::{Duration, SystemTime};
 
@@ -32,7 +33,8 @@ pub(super) const SCHEMA: &str = "
 pub struct KnownServer {
     /// Its name, as in [`crate::servers::Server::name`].
     pub name: String,
-    /// Whether it was found, and not named by the configuration: then it is missed when it is not found any more.
+    /// Whether it was found, and not named by the configuration: then it is missed when it is not found any
+    /// more.
     pub is_found: bool,
     /// When a run reached it for the last time; `None` where none has.
     pub reached: Option<SystemTime>,
@@ -49,9 +51,16 @@ struct Row {
 }
 
 fn rows(connection: &Connection) -> rusqlite::Result<Vec<Row>> {
-    let mut statement = connection.prepare("SELECT name, scope, reached_at, unreached_since FROM servers ORDER BY name")?;
-    let row =
-        |row: &rusqlite::Row<'_>| Ok(Row { name: row.get(0)?, scope: row.get(1)?, reached_at: row.get(2)?, unreached_since: row.get(3)? });
+    let mut statement =
+        connection.prepare("SELECT name, scope, reached_at, unreached_since FROM servers ORDER BY name")?;
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(Row {
+            name: row.get(0)?,
+            scope: row.get(1)?,
+            reached_at: row.get(2)?,
+            unreached_since: row.get(3)?,
+        })
+    };
     statement.query_map([], row)?.collect()
 }
 
@@ -67,8 +76,13 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<KnownServer>>
     Ok(rows(connection)?.into_iter().map(known).collect())
 }
 
-/// Takes in what a run found that began at `now`, and returns the names of those that it knew and did not reach.
-pub(super) fn enter(transaction: &Transaction<'_>, now: SystemTime, servers: &Servers) -> rusqlite::Result<Vec<String>> {
+/// Takes in what a run found that began at `now`, and returns the names of those that it knew and did not
+/// reach.
+pub(super) fn enter(
+    transaction: &Transaction<'_>,
+    now: SystemTime,
+    servers: &Servers,
+) -> rusqlite::Result<Vec<String>> {
     let now = millis(now);
     let known = rows(transaction)?;
     let mut unreached = Vec::new();
@@ -91,10 +105,13 @@ pub(super) fn enter(transaction: &Transaction<'_>, now: SystemTime, servers: &Se
         }
     }
     for row in known.iter().filter(|row| servers.named.iter().all(|server| server.name != row.name)) {
-        // One that the configuration named is gone from it; one that was found for something else is no longer looked for.
+        // One that the configuration named is gone from it; one that was found for something else is no
+        // longer looked for.
         let is_looked_for = row.scope.is_some() && row.scope == servers.scope;
         let last = row.reached_at.max(row.unreached_since).unwrap_or(now);
-        if is_looked_for && Duration::from_millis(now.saturating_sub(last).max(0).cast_unsigned()) <= REMEMBERED {
+        if is_looked_for
+            && Duration::from_millis(now.saturating_sub(last).max(0).cast_unsigned()) <= REMEMBERED
+        {
             if row.unreached_since.is_none() {
                 put(&row.name, row.scope.as_deref(), row.reached_at, Some(now))?;
             }
@@ -108,7 +125,10 @@ pub(super) fn enter(transaction: &Transaction<'_>, now: SystemTime, servers: &Se
 
 /// Forgets the server with this name, or at this address. Returns whether there was one.
 pub(super) fn forget(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    let gone = connection.execute("DELETE FROM servers WHERE name = ?1 OR substr(name, -length(?1) - 4) = ' at ' || ?1", [name])?;
+    let gone = connection.execute(
+        "DELETE FROM servers WHERE name = ?1 OR substr(name, -length(?1) - 4) = ' at ' || ?1",
+        [name],
+    )?;
     Ok(gone > 0)
 }
 
@@ -118,7 +138,11 @@ mod tests {
     use crate::servers::Server;
 
     fn found(scope: &str, servers: &[(&str, bool)]) -> Servers {
-        let server = |(name, is_reached): &(&str, bool)| Server { name: (*name).to_owned(), is_found: true, is_reached: *is_reached };
+        let server = |(name, is_reached): &(&str, bool)| Server {
+            name: (*name).to_owned(),
+            is_found: true,
+            is_reached: *is_reached,
+        };
         Servers { named: servers.iter().map(server).collect(), scope: Some(scope.to_owned()) }
     }
 
@@ -140,16 +164,20 @@ mod tests {
         /// What a run at this second misses.
         fn missed(&self, second: u64, servers: &Servers) -> Vec<String> {
             let transaction = self.0.unchecked_transaction().expect("a transaction");
-            let missed = enter(&transaction, SystemTime::UNIX_EPOCH + Duration::from_secs(second), servers).expect("written");
+            let missed = enter(&transaction, SystemTime::UNIX_EPOCH + Duration::from_secs(second), servers)
+                .expect("written");
             transaction.commit().expect("committed");
             missed
         }
 
         /// Name, second of the last contact, and second since when it is missed.
         fn known(&self) -> Vec<(String, Option<u64>, Option<u64>)> {
-            let second = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs();
+            let second =
+                |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs();
             let known = all(&self.0).expect("rows").into_iter();
-            known.map(|server| (server.name, server.reached.map(second), server.unreached_since.map(second))).collect()
+            known
+                .map(|server| (server.name, server.reached.map(second), server.unreached_since.map(second)))
+                .collect()
         }
     }
 
@@ -161,11 +189,22 @@ mod tests {
         for second in [1_010, 1_020] {
             assert_eq!(file.missed(second, &configured(&[("a", true), ("b", false)])), ["b"]);
         }
-        assert_eq!(file.known(), [("a".to_owned(), Some(1_000), None), ("b".to_owned(), Some(1_000), Some(1_010))]);
+        assert_eq!(
+            file.known(),
+            [("a".to_owned(), Some(1_000), None), ("b".to_owned(), Some(1_000), Some(1_010))]
+        );
         assert_eq!(file.missed(2_000, &configured(&[("a", true), ("b", true)])), [""; 0]);
         assert_eq!(file.known(), [("a".to_owned(), Some(2_000), None), ("b".to_owned(), Some(2_000), None)]);
-        assert_eq!(file.missed(2_001, &configured(&[("c", false)])), ["c"], "one that was never there is missed as well");
-        assert_eq!(file.known(), [("c".to_owned(), None, Some(2_001))], "what the configuration no longer names is forgotten");
+        assert_eq!(
+            file.missed(2_001, &configured(&[("c", false)])),
+            ["c"],
+            "one that was never there is missed as well"
+        );
+        assert_eq!(
+            file.known(),
+            [("c".to_owned(), None, Some(2_001))],
+            "what the configuration no longer names is forgotten"
+        );
     }
 
     /// nsqlookupd lists no nsqd that is stopped: its messages counted as nothing.
@@ -175,7 +214,10 @@ mod tests {
         file.missed(1_000, &found("t", &[("a", true), ("b", true)]));
         assert_eq!(file.missed(1_010, &found("t", &[("a", true)])), ["b"]);
         assert_eq!(file.missed(1_020, &found("t", &[])), ["a", "b"]);
-        assert_eq!(file.known(), [("a".to_owned(), Some(1_000), Some(1_020)), ("b".to_owned(), Some(1_000), Some(1_010))]);
+        assert_eq!(
+            file.known(),
+            [("a".to_owned(), Some(1_000), Some(1_020)), ("b".to_owned(), Some(1_000), Some(1_010))]
+        );
         let week = REMEMBERED.as_secs();
         assert_eq!(file.missed(1_010 + week, &found("t", &[("a", true)])), ["b"]);
         assert_eq!(file.missed(1_011 + week, &found("t", &[("a", true)])), [""; 0]);
@@ -183,7 +225,11 @@ mod tests {
         assert_eq!(file.missed(1_030 + week, &found("t", &[("a", true)])), ["nsqd at b:1", "nsqd at bb:1"]);
         assert!(forget(&file.0, "b:1").expect("written") && !forget(&file.0, "b:1").expect("nothing to do"));
         assert_eq!(file.missed(1_040 + week, &found("t", &[("a", true)])), ["nsqd at bb:1"]);
-        assert_eq!(file.missed(1_050 + week, &found("another topic", &[])), [""; 0], "nobody looks for those of the first one any more");
+        assert_eq!(
+            file.missed(1_050 + week, &found("another topic", &[])),
+            [""; 0],
+            "nobody looks for those of the first one any more"
+        );
         assert_eq!(file.known(), []);
     }
 }

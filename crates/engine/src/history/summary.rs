@@ -59,7 +59,8 @@ impl Summary {
 pub struct Trend {
     /// Messages that wait.
     pub depth: u64,
-    /// How many more they become in a second; negative where they become less. `None` where that goes on for fewer runs than tell.
+    /// How many more they become in a second; negative where they become less. `None` where that goes on for
+    /// fewer runs than tell.
     pub per_second: Option<f64>,
     /// Messages that come in a second.
     pub arriving: f64,
@@ -71,11 +72,13 @@ const FEWEST: usize = 3;
 /// The part of the ups and downs that a line has to explain (the coefficient of determination) to be a trend.
 const EXPLAINED: f64 = 0.5;
 
-/// The part with which nobody has to ask whether something happened on the way. A step, wherever it is, is explained by three quarters at most.
+/// The part with which nobody has to ask whether something happened on the way. A step, wherever it is, is
+/// explained by three quarters at most.
 const EXPLAINED_WELL: f64 = 0.9;
 
-/// What is left unexplained by a line before something happened and another line after it, as a part of what one line leaves: where it is more, nothing
-/// happened. Of ups and downs without any rule, two lines seldom leave so little.
+/// What is left unexplained by a line before something happened and another line after it, as a part of what
+/// one line leaves: where it is more, nothing happened. Of ups and downs without any rule, two lines seldom
+/// leave so little.
 const LEFT: f64 = 0.2;
 
 impl Trend {
@@ -101,8 +104,12 @@ impl Trend {
         let points = newest.map_or(&known[..], |(points, _)| points);
         let (from, to) = (points.first()?, points.last()?);
         let span = to.second - from.second;
-        // What the first run took came before its end, and what those behind the last one took, nobody knows when.
-        let taken: u64 = runs[from.index + 1..=to.index].iter().map(|run| run.counters.received - run.counters.requeued).sum();
+        // What the first run took came before its end, and what those behind the last one took, nobody knows
+        // when.
+        let taken: u64 = runs[from.index + 1..=to.index]
+            .iter()
+            .map(|run| run.counters.received - run.counters.requeued)
+            .sum();
         let arriving = (taken as f64 + to.depth - from.depth) / span;
         (span > 0.0).then(|| Self {
             depth: runs[to.index].depth.after.unwrap_or_default(),
@@ -117,7 +124,9 @@ impl Trend {
     pub fn time_to_drain(&self) -> Option<Duration> {
         match (self.depth, self.per_second) {
             (0, _) => Some(Duration::ZERO),
-            (depth, Some(per_second)) if per_second < 0.0 => Duration::try_from_secs_f64(depth as f64 / -per_second).ok(),
+            (depth, Some(per_second)) if per_second < 0.0 => {
+                Duration::try_from_secs_f64(depth as f64 / -per_second).ok()
+            }
             _ => None,
         }
     }
@@ -133,8 +142,9 @@ struct Point {
     depth: f64,
 }
 
-/// The newest of the points that one line explains, and its slope; 0 where there is no trend. Where a burst comes in, or a store that stood still goes on,
-/// a line through all points shows how it was before and what happened, and neither is how it goes on.
+/// The newest of the points that one line explains, and its slope; 0 where there is no trend. Where a burst
+/// comes in, or a store that stood still goes on, a line through all points shows how it was before and what
+/// happened, and neither is how it goes on.
 fn since_the_last_event(mut points: &[Point]) -> Option<(&[Point], f64)> {
     while points.len() >= FEWEST {
         let line = Line::through(points);
@@ -142,8 +152,11 @@ fn since_the_last_event(mut points: &[Point]) -> Option<(&[Point], f64)> {
         if explains(EXPLAINED_WELL) {
             return Some((points, line.slope));
         }
-        let two_lines = |at: usize| Line::through(&points[..at]).unexplained + Line::through(&points[at..]).unexplained;
-        let (at, unexplained) = (1..points.len()).map(|at| (at, two_lines(at))).min_by(|(_, one), (_, other)| one.total_cmp(other))?;
+        let two_lines =
+            |at: usize| Line::through(&points[..at]).unexplained + Line::through(&points[at..]).unexplained;
+        let (at, unexplained) = (1..points.len())
+            .map(|at| (at, two_lines(at)))
+            .min_by(|(_, one), (_, other)| one.total_cmp(other))?;
         if unexplained > LEFT * line.unexplained {
             return Some((points, if explains(EXPLAINED) { line.slope } else { 0.0 }));
         }
@@ -166,7 +179,10 @@ impl Line {
         let count = points.len() as f64;
         // From the first one on, so that a backlog that stands still is exactly 0.
         let of = |point: &Point| (point.second - points[0].second, point.depth - points[0].depth);
-        let (time, mean) = points.iter().map(of).fold((0.0, 0.0), |sum, (time, depth)| (sum.0 + time / count, sum.1 + depth / count));
+        let (time, mean) = points
+            .iter()
+            .map(of)
+            .fold((0.0, 0.0), |sum, (time, depth)| (sum.0 + time / count, sum.1 + depth / count));
         let (mut of_time, mut variation, mut of_both) = (0.0, 0.0, 0.0);
         for (second, depth) in points.iter().map(of) {
             let (second, depth) = (second - time, depth - mean);
@@ -179,12 +195,18 @@ impl Line {
     }
 }
 
-/// The runs in spans of equal length from `from` on, each with its beginning; those without runs are there as well.
+/// The runs in spans of equal length from `from` on, each with its beginning; those without runs are there as
+/// well.
 ///
 /// # Panics
 /// `span` is not zero.
 #[must_use]
-pub fn spans(runs: &[Run], from: SystemTime, until: SystemTime, span: Duration) -> Vec<(SystemTime, Summary)> {
+pub fn spans(
+    runs: &[Run],
+    from: SystemTime,
+    until: SystemTime,
+    span: Duration,
+) -> Vec<(SystemTime, Summary)> {
     assert!(!span.is_zero(), "a span takes some time");
     let (mut spans, mut begin, mut rest) = (Vec::new(), from, runs);
     while begin < until {
@@ -228,18 +250,28 @@ mod tests {
 
     #[test]
     fn runs_are_summed_up_with_the_newest_reason_of_each_kind() {
-        let rejected =
-            |messages, detail: &str| [("not-json".to_owned(), Rejected { messages, detail: detail.to_owned() })].into_iter().collect();
+        let rejected = |messages, detail: &str| {
+            [("not-json".to_owned(), Rejected { messages, detail: detail.to_owned() })].into_iter().collect()
+        };
         let mut runs = backlog(&[30, 20]);
         for (run, detail) in runs.iter_mut().zip(["first", "second"]) {
             run.counters.rejected = 2;
             run.reasons = rejected(2, detail);
         }
-        runs.push(Run::of_failure(at(20), Duration::from_secs(2), Exit::Unavailable, "cannot reach nsqd".to_owned()));
+        runs.push(Run::of_failure(
+            at(20),
+            Duration::from_secs(2),
+            Exit::Unavailable,
+            "cannot reach nsqd".to_owned(),
+        ));
         let summary = Summary::of(&runs);
         assert_eq!((summary.runs, summary.failed, summary.counters.received), (3, 1, 20));
         assert_eq!(summary.reasons, rejected(4, "second"));
-        assert_eq!((summary.longest, summary.depth), (Duration::from_secs(2), Some(20)), "a run that does not know leaves what was known");
+        assert_eq!(
+            (summary.longest, summary.depth),
+            (Duration::from_secs(2), Some(20)),
+            "a run that does not know leaves what was known"
+        );
         assert!((summary.rejected_share() - 0.2).abs() < 1e-9);
         assert!(Summary::of(&[]).rejected_share().abs() < 1e-9, "no share of nothing");
     }
@@ -247,14 +279,21 @@ mod tests {
     #[test]
     fn a_backlog_that_falls_has_an_end_and_one_that_grows_has_none() {
         let trend = Trend::of(&backlog(&[1_000, 995, 990, 985])).expect("known");
-        assert!((trend.per_second.expect("a trend") + 0.5).abs() < 1e-9 && (trend.arriving - 0.5).abs() < 1e-9, "{trend:?}");
+        assert!(
+            (trend.per_second.expect("a trend") + 0.5).abs() < 1e-9 && (trend.arriving - 0.5).abs() < 1e-9,
+            "{trend:?}"
+        );
         assert_eq!(trend.time_to_drain(), Some(Duration::from_secs(1_970)));
         let trend = Trend::of(&backlog(&[10, 20, 30, 40])).expect("known");
-        assert!((trend.per_second.expect("a trend") - 1.0).abs() < 1e-9 && (trend.arriving - 2.0).abs() < 1e-9, "{trend:?}");
+        assert!(
+            (trend.per_second.expect("a trend") - 1.0).abs() < 1e-9 && (trend.arriving - 2.0).abs() < 1e-9,
+            "{trend:?}"
+        );
         assert_eq!(trend.time_to_drain(), None);
     }
 
-    /// What runs that take a hundred leave of so many that wait and of so many that come before each, the newest thirty.
+    /// What runs that take a hundred leave of so many that wait and of so many that come before each, the
+    /// newest thirty.
     fn left(waiting: u64, coming: &[(usize, u64)]) -> Vec<u64> {
         let coming = coming.iter().flat_map(|(runs, messages)| std::iter::repeat_n(*messages, *runs));
         let left: Vec<_> = coming
@@ -266,12 +305,14 @@ mod tests {
         left[left.len().saturating_sub(30)..].to_vec()
     }
 
-    /// A line through all runs was drawn through the step as well, and a backlog grew that had become less for twenty runs.
+    /// A line through all runs was drawn through the step as well, and a backlog grew that had become less
+    /// for twenty runs.
     #[test]
     fn a_trend_is_what_goes_on_since_something_happened() {
         const IDLE: (usize, u64) = (40, 0);
         let teeth = |tooth: &[(usize, u64)]| tooth.repeat(30);
-        let wobble = |around: u64| [13, 4, 22, 1, 17, 9, 25, 6, 19, 2, 11, 24].map(|more| around + more).to_vec();
+        let wobble =
+            |around: u64| [13, 4, 22, 1, 17, 9, 25, 6, 19, 2, 11, 24].map(|more| around + more).to_vec();
         for (what, depths, expected) in [
             ("a burst has just come", left(0, &[IDLE, (1, 10_000)]), None),
             ("a burst, one run ago", left(0, &[IDLE, (1, 10_000), (1, 0)]), None),
@@ -285,7 +326,11 @@ mod tests {
             ("the same, 15 runs ago", left(2_000, &[(40, 100), (1, 8_000), (15, 50)]), Some(-5.0)),
             ("a burst on a backlog that falls", left(20_000, &[(40, 50), (1, 1_400)]), None),
             ("the same, 10 runs ago", left(20_000, &[(40, 50), (1, 1_400), (10, 50)]), Some(-5.0)),
-            ("a burst on it that took 30 s, 12 runs ago", left(20_000, &[(40, 50), (3, 1_400), (12, 50)]), Some(-5.0)),
+            (
+                "a burst on it that took 30 s, 12 runs ago",
+                left(20_000, &[(40, 50), (3, 1_400), (12, 50)]),
+                Some(-5.0),
+            ),
             ("two bursts", left(2_000, &[(20, 100), (1, 8_000), (8, 50), (1, 3_000), (5, 50)]), Some(-5.0)),
             ("growth from nothing on", left(0, &[IDLE, (3, 130)]), Some(3.0)),
             ("growth", left(500, &[(40, 130)]), Some(3.0)),
@@ -293,7 +338,11 @@ mod tests {
             ("a drain", left(9_000, &[(40, 30)]), Some(-7.0)),
             ("a drain that ended 10 runs ago", left(5_000, &[(40, 50), (10, 150)]), Some(5.0)),
             ("a load that is always drained in 30 s", left(0, &teeth(&[(1, 300), (2, 0)])), Some(0.0)),
-            ("the same, in the middle", left(0, &[teeth(&[(1, 300), (2, 0)]), vec![(1, 300), (1, 0)]].concat()), None),
+            (
+                "the same, in the middle",
+                left(0, &[teeth(&[(1, 300), (2, 0)]), vec![(1, 300), (1, 0)]].concat()),
+                None,
+            ),
             ("teeth on a backlog that stands still", left(800, &teeth(&[(1, 500), (4, 0)])), Some(0.0)),
             ("up and down", left(500, &teeth(&[(1, 200), (1, 0)])), Some(0.0)),
             ("noise around a level", wobble(1_000), Some(0.0)),
@@ -306,10 +355,16 @@ mod tests {
             assert!(is_expected, "{what}: {:?}, and not {expected:?}: {depths:?}", trend.per_second);
         }
         let growing = Trend::of(&backlog(&left(500, &teeth(&[(1, 700), (4, 0)])))).expect("known");
-        assert!(growing.per_second.is_some_and(|growth| (growth - 4.0).abs() < 0.5), "teeth that grow: {growing:?}");
+        assert!(
+            growing.per_second.is_some_and(|growth| (growth - 4.0).abs() < 0.5),
+            "teeth that grow: {growing:?}"
+        );
         let noisy: Vec<_> = wobble(1_000).iter().zip(0..).map(|(depth, run)| depth - 6 * run).collect();
         let falling = Trend::of(&backlog(&noisy)).expect("known");
-        assert!(falling.per_second.is_some_and(|growth| (growth + 0.6).abs() < 0.2), "a drain with noise: {falling:?}");
+        assert!(
+            falling.per_second.is_some_and(|growth| (growth + 0.6).abs() < 0.2),
+            "a drain with noise: {falling:?}"
+        );
     }
 
     #[test]
@@ -319,7 +374,13 @@ mod tests {
             run.counters.received = 100;
         }
         assert_eq!(Trend::of(&runs).map(|trend| trend.arriving), Some(0.0), "nothing came after the burst");
-        let mut unknown = [run(0, 10, Some(50)), run(10, 10, Some(50)), run(20, 10, Some(50)), run(30, 10, None), run(40, 10, None)];
+        let mut unknown = [
+            run(0, 10, Some(50)),
+            run(10, 10, Some(50)),
+            run(20, 10, Some(50)),
+            run(30, 10, None),
+            run(40, 10, None),
+        ];
         let arriving = |runs: &[Run]| Trend::of(runs).expect("known").arriving;
         assert!((arriving(&unknown) - 1.0).abs() < 1e-9, "what was taken later, came nobody knows when");
         unknown[4].depth.after = Some(50);
@@ -330,9 +391,17 @@ mod tests {
     fn too_little_is_no_trend() {
         assert_eq!(Trend::of(&[]), None);
         assert_eq!(Trend::of(&backlog(&[5, 6])), None);
-        assert_eq!(Trend::of(&[run(0, 10, None), run(10, 10, None), run(20, 10, Some(1)), run(30, 10, None)]), None);
-        assert_eq!(Trend::of(&[run(5, 1, Some(1)), run(5, 1, Some(2)), run(5, 1, Some(3))]), None, "no time has passed");
-        let with_gaps = [run(0, 10, Some(30)), run(10, 10, None), run(20, 10, Some(20)), run(30, 10, Some(15))];
+        assert_eq!(
+            Trend::of(&[run(0, 10, None), run(10, 10, None), run(20, 10, Some(1)), run(30, 10, None)]),
+            None
+        );
+        assert_eq!(
+            Trend::of(&[run(5, 1, Some(1)), run(5, 1, Some(2)), run(5, 1, Some(3))]),
+            None,
+            "no time has passed"
+        );
+        let with_gaps =
+            [run(0, 10, Some(30)), run(10, 10, None), run(20, 10, Some(20)), run(30, 10, Some(15))];
         assert!(Trend::of(&with_gaps).and_then(|trend| trend.per_second).is_some_and(|growth| growth < 0.0));
         let nothing = Trend::of(&backlog(&[0, 0, 0])).expect("known");
         assert_eq!((nothing.per_second, nothing.time_to_drain()), (Some(0.0), Some(Duration::ZERO)));
@@ -342,7 +411,8 @@ mod tests {
     fn spans_have_no_holes_and_each_run_once() {
         let runs = [run(0, 1, None), run(9, 2, None), run(10, 4, None), run(35, 8, None)];
         let spans = spans(&runs, at(0), at(40), Duration::from_secs(10));
-        let received: Vec<_> = spans.iter().map(|(begin, summary)| (*begin, summary.counters.received)).collect();
+        let received: Vec<_> =
+            spans.iter().map(|(begin, summary)| (*begin, summary.counters.received)).collect();
         assert_eq!(received, [(at(0), 3), (at(10), 4), (at(20), 0), (at(30), 8)]);
     }
 }

@@ -24,28 +24,38 @@ const LAST_SUCCESS: &str = "last-success";
 /// No sum: when the machine was booted that they are counted since, likewise.
 const BOOTED: &str = "booted";
 
-/// How much later than a run's end the end of another may be that was remembered before it: two at once, or a clock that is set right a little.
+/// How much later than a run's end the end of another may be that was remembered before it: two at once, or a
+/// clock that is set right a little.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// Upper bounds of the histogram of run durations, in seconds.
-pub(super) const BUCKETS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+pub(super) const BUCKETS: [f64; 14] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
 /// The bucket that a duration belongs to, by its upper bound.
 pub(super) fn bucket(elapsed: Duration) -> String {
-    BUCKETS.iter().find(|bound| elapsed.as_secs_f64() <= **bound).map_or_else(|| "+Inf".to_owned(), ToString::to_string)
+    BUCKETS
+        .iter()
+        .find(|bound| elapsed.as_secs_f64() <= **bound)
+        .map_or_else(|| "+Inf".to_owned(), ToString::to_string)
 }
 
-/// Whether they are counted since this boot. Its moment is the time of day less the time since then, and differs by as much as the clock is set.
+/// Whether they are counted since this boot. Its moment is the time of day less the time since then, and
+/// differs by as much as the clock is set.
 pub(super) fn are_of(connection: &Connection, booted: SystemTime) -> rusqlite::Result<bool> {
     let counted_since = "SELECT value FROM totals WHERE name = ?1 AND label = ''";
-    let counted_since: Option<f64> = connection.query_row(counted_since, [BOOTED], |row| row.get(0)).optional()?;
+    let counted_since: Option<f64> =
+        connection.query_row(counted_since, [BOOTED], |row| row.get(0)).optional()?;
     Ok(counted_since.is_some_and(|since| (since - since_epoch(booted)).abs() <= CLOCKS_DIFFER.as_secs_f64()))
 }
 
 /// Begins to count anew. When the last success was stays known.
 pub(super) fn begin(transaction: &Transaction<'_>, booted: SystemTime) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM totals WHERE name <> ?1", [LAST_SUCCESS])?;
-    transaction.execute("INSERT INTO totals (name, label, value) VALUES (?1, '', ?2)", params![BOOTED, since_epoch(booted)])?;
+    transaction.execute(
+        "INSERT INTO totals (name, label, value) VALUES (?1, '', ?2)",
+        params![BOOTED, since_epoch(booted)],
+    )?;
     Ok(())
 }
 
@@ -54,7 +64,10 @@ fn since_epoch(time: SystemTime) -> f64 {
 }
 
 /// Adds one run.
-#[expect(clippy::cast_precision_loss, reason = "sums are kept as whoever reads them keeps them: exact up to 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sums are kept as whoever reads them keeps them: exact up to 2^53"
+)]
 pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
     let counters = run.counters;
     let counted = [
@@ -79,11 +92,11 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
     add.execute(params![SECONDS, "", run.elapsed.as_secs_f64()])?;
     let ended = since_epoch(run.ended());
     if run.exit_code == 0 {
-        let sql =
-            "INSERT INTO totals (name, label, value) VALUES (?1, '', ?2) ON CONFLICT (name, label) DO UPDATE SET value = excluded.value";
+        let sql = "INSERT INTO totals (name, label, value) VALUES (?1, '', ?2) ON CONFLICT (name, label) DO UPDATE SET value = excluded.value";
         transaction.execute(sql, params![LAST_SUCCESS, ended])?;
     } else {
-        // A success under a clock that was ahead would hide until that day that there is none any more. It was before this run's end.
+        // A success under a clock that was ahead would hide until that day that there is none any more. It
+        // was before this run's end.
         let sql = "UPDATE totals SET value = ?2 WHERE name = ?1 AND value > ?3";
         transaction.execute(sql, params![LAST_SUCCESS, ended, ended + CLOCKS_DIFFER.as_secs_f64()])?;
     }
@@ -93,7 +106,10 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
 /// What is in the file.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Totals> {
     let mut statement = connection.prepare("SELECT name, label, value FROM totals")?;
-    statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?.collect::<rusqlite::Result<_>>().map(Totals)
+    statement
+        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()
+        .map(Totals)
 }
 
 /// Sums by name and label.

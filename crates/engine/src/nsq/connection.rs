@@ -78,7 +78,8 @@ pub enum NsqError {
     },
 }
 
-/// How nsqd refuses every command but IDENTIFY where it demands TLS (`nsqd/protocol_v2.go`, `enforceTLSPolicy`).
+/// How nsqd refuses every command but IDENTIFY where it demands TLS (`nsqd/protocol_v2.go`,
+/// `enforceTLSPolicy`).
 const TLS_REQUIRED: &str = "(TLS required)";
 
 /// What we tell nsqd about ourselves with IDENTIFY.
@@ -86,8 +87,8 @@ const TLS_REQUIRED: &str = "(TLS required)";
 pub struct Identity {
     /// The section of the configuration where the secret and TLS stand, for errors.
     pub section: &'static str,
-    /// How long nsqd is to wait for a settlement; `None` for one who only publishes, who wants no heartbeats either: there may be hours between two
-    /// batches.
+    /// How long nsqd is to wait for a settlement; `None` for one who only publishes, who wants no heartbeats
+    /// either: there may be hours between two batches.
     pub msg_timeout: Option<Duration>,
     /// Bytes of the largest body that is read.
     pub max_body: usize,
@@ -104,8 +105,8 @@ impl NsqError {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
     }
 
-    /// Whether nsqd refuses what was published, and would take other messages: it has these two codes for that (`nsqd/protocol_v2.go`, `MPUB` and
-    /// `readMPUB`). The others are about who publishes, and where.
+    /// Whether nsqd refuses what was published, and would take other messages: it has these two codes for
+    /// that (`nsqd/protocol_v2.go`, `MPUB` and `readMPUB`). The others are about who publishes, and where.
     #[must_use]
     pub fn is_about_messages(&self) -> bool {
         matches!(self, Self::Refused { fault, .. } if ["E_BAD_MESSAGE", "E_BAD_BODY"].iter().any(|code| fault.starts_with(code)))
@@ -117,7 +118,8 @@ impl NsqError {
 pub struct ServerLimits {
     /// The largest RDY that does not end the connection.
     pub max_rdy_count: NonZeroU32,
-    /// How long nsqd waits for a settlement on this connection, in milliseconds. None at all would be to ask for more time without a pause.
+    /// How long nsqd waits for a settlement on this connection, in milliseconds. None at all would be to ask
+    /// for more time without a pause.
     pub msg_timeout: NonZeroU64,
     /// Whether nothing but AUTH is allowed now.
     #[serde(default)]
@@ -149,7 +151,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// How many servers a name stands for that is resolved to these addresses: one has an address of each family at most, as far as anybody can tell.
+/// How many servers a name stands for that is resolved to these addresses: one has an address of each family
+/// at most, as far as anybody can tell.
 #[must_use]
 pub fn servers(addresses: &[SocketAddr]) -> usize {
     let mut hosts: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
@@ -168,18 +171,30 @@ fn closed() -> io::Error {
 }
 
 impl Connection {
-    /// Connects, identifies, encrypts and authenticates, as far as it is wanted, all of it within `bound`. A connection that was to be encrypted
-    /// is never used in plain.
+    /// Connects, identifies, encrypts and authenticates, as far as it is wanted, all of it within `bound`. A
+    /// connection that was to be encrypted is never used in plain.
     ///
-    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then nsqd's default is asked for.
+    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then
+    /// nsqd's default is asked for.
     ///
     /// # Errors
-    /// nsqd can't be reached in time, refuses, shows a certificate that is not trusted, or wants a secret or TLS where there is none to be had.
-    pub async fn open(address: &HostPort, identity: &Identity, bound: Duration) -> Result<(Self, ServerLimits), NsqError> {
+    /// nsqd can't be reached in time, refuses, shows a certificate that is not trusted, or wants a secret or
+    /// TLS where there is none to be had.
+    pub async fn open(
+        address: &HostPort,
+        identity: &Identity,
+        bound: Duration,
+    ) -> Result<(Self, ServerLimits), NsqError> {
         let attempt = async {
             let (mut connection, limits) = match Self::identify(address, identity).await {
-                Err(NsqError::Refused { fault, .. }) if identity.msg_timeout.is_some() && fault.contains("msg timeout") => {
-                    Self::identify(address, &Identity { msg_timeout: Some(Duration::ZERO), ..identity.clone() }).await
+                Err(NsqError::Refused { fault, .. })
+                    if identity.msg_timeout.is_some() && fault.contains("msg timeout") =>
+                {
+                    Self::identify(
+                        address,
+                        &Identity { msg_timeout: Some(Duration::ZERO), ..identity.clone() },
+                    )
+                    .await
                 }
                 other => other,
             }?;
@@ -188,12 +203,15 @@ impl Connection {
             }
             Ok((connection, limits))
         };
-        timeout(bound, attempt).await.unwrap_or_else(|_| Err(NsqError::Io { address: address.clone(), cause: late() }))
+        timeout(bound, attempt)
+            .await
+            .unwrap_or_else(|_| Err(NsqError::Io { address: address.clone(), cause: late() }))
     }
 
     async fn identify(address: &HostPort, identity: &Identity) -> Result<(Self, ServerLimits), NsqError> {
         let io_error = |cause| NsqError::Io { address: address.clone(), cause };
-        let places: Vec<SocketAddr> = lookup_host((address.host.as_str(), address.port)).await.map_err(io_error)?.collect();
+        let places: Vec<SocketAddr> =
+            lookup_host((address.host.as_str(), address.port)).await.map_err(io_error)?.collect();
         let stream = TcpStream::connect(&places[..]).await.map_err(io_error)?;
         stream.set_nodelay(true).map_err(io_error)?;
         let mut connection = Self {
@@ -213,7 +231,10 @@ impl Connection {
             "user_agent": concat!("x-msrv/", env!("CARGO_PKG_VERSION")),
         });
         match identity.msg_timeout {
-            Some(msg_timeout) => wishes["msg_timeout"] = serde_json::json!(u64::try_from(msg_timeout.as_millis()).unwrap_or(u64::MAX)),
+            Some(msg_timeout) => {
+                wishes["msg_timeout"] =
+                    serde_json::json!(u64::try_from(msg_timeout.as_millis()).unwrap_or(u64::MAX))
+            }
             None => wishes["heartbeat_interval"] = serde_json::json!(-1),
         }
         if identity.tls.is_some() {
@@ -223,22 +244,33 @@ impl Connection {
         wire::put_identify(&mut connection.written, wishes.to_string().as_bytes());
         let answer = connection.response().await?;
         let limits: ServerLimits = serde_json::from_slice(&answer).map_err(|cause| {
-            io_error(io::Error::new(io::ErrorKind::InvalidData, format!("its answer to IDENTIFY is not nsqd's: {cause}")))
+            io_error(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("its answer to IDENTIFY is not nsqd's: {cause}"),
+            ))
         })?;
         match &identity.tls {
             Some(tls) if limits.tls_v1 => connection = connection.encrypted(tls).await?,
-            Some(_) => return Err(connection.tls_error(&format!("it offers no TLS, and `{}.tls` is set", identity.section))),
+            Some(_) => {
+                return Err(
+                    connection.tls_error(&format!("it offers no TLS, and `{}.tls` is set", identity.section))
+                );
+            }
             None => {}
         }
         Ok((connection, limits))
     }
 
-    /// The same connection over TLS. nsqd waits for the handshake behind its answer to IDENTIFY, and says `OK` when it is done
-    /// (`nsqd/protocol_v2.go`, `IDENTIFY`; `nsqd/client_v2.go`, `UpgradeTLS`).
+    /// The same connection over TLS. nsqd waits for the handshake behind its answer to IDENTIFY, and says
+    /// `OK` when it is done (`nsqd/protocol_v2.go`, `IDENTIFY`; `nsqd/client_v2.go`, `UpgradeTLS`).
     async fn encrypted(mut self, tls: &Tls) -> Result<Self, NsqError> {
         if !self.read.is_empty() {
-            // Whoever is on the way could have put it there, to be read as if it had come under encryption. (`response` dropped whole frames.)
-            return Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "something was sent in plain before the TLS handshake")));
+            // Whoever is on the way could have put it there, to be read as if it had come under encryption.
+            // (`response` dropped whole frames.)
+            return Err(self.io_error(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "something was sent in plain before the TLS handshake",
+            )));
         }
         let name = tls.server_name(&self.address.host).map_err(|error| self.tls_error(&error.to_string()))?;
         let address = self.address.clone();
@@ -252,7 +284,8 @@ impl Connection {
         };
         self.stream = match self.stream {
             Stream::Plain(stream) => {
-                let encrypted = TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(&failed)?;
+                let encrypted =
+                    TlsConnector::from(tls.config.clone()).connect(name, stream).await.map_err(&failed)?;
                 Stream::Tls(Box::new(encrypted))
             }
             already @ Stream::Tls(_) => already,
@@ -260,7 +293,10 @@ impl Connection {
         // In TLS 1.3 a server that does not like our certificate says so only now.
         match self.response().await {
             Ok(answer) if answer == wire::OK => Ok(self),
-            Ok(_) => Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "no OK behind the TLS handshake"))),
+            Ok(_) => {
+                Err(self
+                    .io_error(io::Error::new(io::ErrorKind::InvalidData, "no OK behind the TLS handshake")))
+            }
             Err(NsqError::Io { cause, .. }) => Err(failed(cause)),
             Err(error) => Err(error),
         }
@@ -274,15 +310,17 @@ impl Connection {
         let secret = secret.map_err(|cause| NsqError::Secret { address: self.address.clone(), cause })?;
         wire::put_auth(&mut self.written, secret.as_bytes());
         match self.response().await {
-            Err(NsqError::Refused { address, fault }) => {
-                Err(NsqError::Refused { address, fault: format!("{fault} (it was sent `{}.auth-secret`)", self.section) })
-            }
+            Err(NsqError::Refused { address, fault }) => Err(NsqError::Refused {
+                address,
+                fault: format!("{fault} (it was sent `{}.auth-secret`)", self.section),
+            }),
             answer => answer.map(drop),
         }
     }
 
-    /// Proves that nsqd takes commands from us: IDENTIFY it answers in plain even where it demands TLS for all others. CLS has no effect on a
-    /// connection that is not subscribed; it is refused, and the connection ends.
+    /// Proves that nsqd takes commands from us: IDENTIFY it answers in plain even where it demands TLS for
+    /// all others. CLS has no effect on a connection that is not subscribed; it is refused, and the
+    /// connection ends.
     ///
     /// # Errors
     /// The connection broke, or nsqd demands TLS.
@@ -333,15 +371,21 @@ impl Connection {
     /// Publishes all of `bodies` or nothing, within `bound`.
     ///
     /// # Errors
-    /// The connection broke or the time is over, and the bodies may have been published; or nsqd refused, and they were not. The connection is
-    /// of no more use either way: nsqd ends it when it refuses.
-    pub async fn publish(&mut self, topic: &TopicName, bodies: &[Bytes], bound: Duration) -> Result<(), NsqError> {
+    /// The connection broke or the time is over, and the bodies may have been published; or nsqd refused, and
+    /// they were not. The connection is of no more use either way: nsqd ends it when it refuses.
+    pub async fn publish(
+        &mut self,
+        topic: &TopicName,
+        bodies: &[Bytes],
+        bound: Duration,
+    ) -> Result<(), NsqError> {
         wire::put_mpub(&mut self.written, topic, bodies);
         let answer = timeout(bound, self.response()).await;
         answer.unwrap_or_else(|_| Err(self.io_error(late()))).map(drop)
     }
 
-    /// Sends what is waiting and brings the next response that is not a heartbeat; not for use once messages may come.
+    /// Sends what is waiting and brings the next response that is not a heartbeat; not for use once messages
+    /// may come.
     ///
     /// # Errors
     /// The connection broke, or nsqd answered with an error frame.
@@ -349,8 +393,9 @@ impl Connection {
         let (mut frames, mut unsent) = (Vec::new(), None);
         loop {
             std::future::poll_fn(|cx| {
-                // nsqd says what it does not like and closes, whether it read all of it or not. Why is worth more than that it could not be sent; and
-                // a connection that can't be written to any more can be read to its end.
+                // nsqd says what it does not like and closes, whether it read all of it or not. Why is worth
+                // more than that it could not be sent; and a connection that can't be written to any more can
+                // be read to its end.
                 if unsent.is_none()
                     && let Poll::Ready(Err(cause)) = self.poll_flush(cx)
                 {
@@ -365,26 +410,38 @@ impl Connection {
                     Frame::Response(data) if data == wire::HEARTBEAT => self.answer_heartbeat(),
                     Frame::Response(data) => return Ok(data),
                     Frame::Error(text) => return Err(self.refusal(&String::from_utf8_lossy(&text))),
-                    Frame::Message(_) => return Err(self.io_error(io::Error::new(io::ErrorKind::InvalidData, "a message came unasked"))),
+                    Frame::Message(_) => {
+                        return Err(self
+                            .io_error(io::Error::new(io::ErrorKind::InvalidData, "a message came unasked")));
+                    }
                 }
             }
         }
     }
 
-    /// An error frame as an error, by nsqd's `protocol_v2.go`: what it got a part of only (`failed to read body` and its like), the network has lost;
-    /// and it may fail at what it was rightly asked for, as one that is about to end does (`SUB failed exiting`).
+    /// An error frame as an error, by nsqd's `protocol_v2.go`: what it got a part of only (`failed to read
+    /// body` and its like), the network has lost; and it may fail at what it was rightly asked for, as one
+    /// that is about to end does (`SUB failed exiting`).
     fn refusal(&self, fault: &str) -> NsqError {
         const FAILED: [&str; 3] = ["E_SUB_FAILED", "E_PUB_FAILED", "E_MPUB_FAILED"];
-        // nsqd tells a client the same whether its authentication server does not answer or does not know the secret (`client_v2.go`, `QueryAuthd`).
+        // nsqd tells a client the same whether its authentication server does not answer or does not know the
+        // secret (`client_v2.go`, `QueryAuthd`).
         if fault.starts_with("E_AUTH_FAILED") {
-            let words = format!("its authentication server does not answer, or refuses `{}.auth-secret`: {fault}", self.section);
+            let words = format!(
+                "its authentication server does not answer, or refuses `{}.auth-secret`: {fault}",
+                self.section
+            );
             return self.io_error(io::Error::other(words));
         }
         if FAILED.iter().any(|code| fault.starts_with(code)) {
-            return self.io_error(io::Error::other(format!("it could not do what it was asked for: {fault}")));
+            return self
+                .io_error(io::Error::other(format!("it could not do what it was asked for: {fault}")));
         }
         if fault.contains(" failed to read ") {
-            return self.io_error(io::Error::new(io::ErrorKind::UnexpectedEof, format!("a command was cut short on its way: {fault}")));
+            return self.io_error(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("a command was cut short on its way: {fault}"),
+            ));
         }
         if fault.ends_with(TLS_REQUIRED) {
             return self.tls_error(&format!("it demands TLS, and `{}.tls` is not set", self.section));
@@ -392,7 +449,8 @@ impl Connection {
         NsqError::Refused { address: self.address.clone(), fault: fault.to_owned() }
     }
 
-    /// Any command says that we are alive, so there is never more than one NOP waiting, however many heartbeats come.
+    /// Any command says that we are alive, so there is never more than one NOP waiting, however many
+    /// heartbeats come.
     pub fn answer_heartbeat(&mut self) {
         if self.written.is_empty() {
             wire::put_nop(&mut self.written);
@@ -410,7 +468,8 @@ impl Connection {
     /// Reads whole frames: what is there, up to `BYTES_AT_ONCE` and one frame more.
     ///
     /// # Errors
-    /// The peer closed, the network failed or the bytes are not the protocol; every frame before that was handed out by an earlier call.
+    /// The peer closed, the network failed or the bytes are not the protocol; every frame before that was
+    /// handed out by an earlier call.
     ///
     /// # Cancel safety
     /// A part of a frame stays in the buffer.
@@ -430,8 +489,11 @@ impl Connection {
                     match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read) {
                         Poll::Ready(Ok(0)) => self.broken = Some(closed()),
                         Poll::Ready(Ok(_)) => {}
-                        // nsqd ends a connection over TLS without saying so in TLS. What has to be known to have arrived has its own barrier.
-                        Poll::Ready(Err(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => self.broken = Some(closed()),
+                        // nsqd ends a connection over TLS without saying so in TLS. What has to be known to
+                        // have arrived has its own barrier.
+                        Poll::Ready(Err(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => {
+                            self.broken = Some(closed())
+                        }
                         Poll::Ready(Err(cause)) => self.broken = Some(cause),
                         Poll::Pending => break,
                     }
@@ -483,7 +545,9 @@ mod tests {
 
     #[test]
     fn a_name_with_an_address_of_each_family_is_one_server_and_one_with_two_of_a_family_is_two() {
-        let count = |addresses: &[&str]| servers(&addresses.iter().map(|text| text.parse().expect("an address")).collect::<Vec<_>>());
+        let count = |addresses: &[&str]| {
+            servers(&addresses.iter().map(|text| text.parse().expect("an address")).collect::<Vec<_>>())
+        };
         assert_eq!(count(&["10.0.0.1:4150"]), 1);
         assert_eq!(count(&["127.0.0.1:4150", "[::1]:4150"]), 1);
         assert_eq!(count(&["10.0.0.1:4150", "10.0.0.1:4150"]), 1);

@@ -31,7 +31,9 @@ fn is_allowed(letter: char) -> bool {
 fn check(text: &str) -> Result<String, String> {
     let stem = text.strip_suffix(EPHEMERAL).unwrap_or(text);
     if stem.is_empty() || text.len() > MAX_LENGTH || !stem.chars().all(is_allowed) {
-        return Err(format!("`{text}` is not a name that nsqd takes: 1 to {MAX_LENGTH} of .a-zA-Z0-9_- with #ephemeral behind it or not"));
+        return Err(format!(
+            "`{text}` is not a name that nsqd takes: 1 to {MAX_LENGTH} of .a-zA-Z0-9_- with #ephemeral behind it or not"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -65,7 +67,8 @@ impl fmt::Display for ChannelName {
 }
 
 impl ChannelName {
-    /// The channel of a pipeline that names none: `x-msrv`, or `x-msrv-PIPELINE`. A hash keeps those apart that nsqd does not take as they are.
+    /// The channel of a pipeline that names none: `x-msrv`, or `x-msrv-PIPELINE`. A hash keeps those apart
+    /// that nsqd does not take as they are.
     #[must_use]
     pub fn of_pipeline(pipeline: &str) -> Self {
         if pipeline == NAME {
@@ -119,12 +122,24 @@ mod tests {
         assert_eq!(channel("x-msrv"), "x-msrv");
         assert_eq!(channel("orders"), "x-msrv-orders");
         assert_eq!(channel(&"a".repeat(57)), format!("x-msrv-{}", "a".repeat(57)));
-        let odd =
-            ["or ders", "or_ders", "or:ders", "ör", "a#ephemeral", "", &"a".repeat(58), &"a".repeat(59), &format!("{}b", "a".repeat(58))];
+        let odd = [
+            "or ders",
+            "or_ders",
+            "or:ders",
+            "ör",
+            "a#ephemeral",
+            "",
+            &"a".repeat(58),
+            &"a".repeat(59),
+            &format!("{}b", "a".repeat(58)),
+        ];
         let channels: std::collections::BTreeSet<_> = odd.iter().map(|pipeline| channel(pipeline)).collect();
         assert_eq!(channels.len(), odd.len(), "{channels:?}");
         for channel in channels {
-            assert!(!channel.parse::<ChannelName>().expect("a name that nsqd takes").is_ephemeral(), "{channel}");
+            assert!(
+                !channel.parse::<ChannelName>().expect("a name that nsqd takes").is_ephemeral(),
+                "{channel}"
+            );
         }
     }
 }

@@ -19,7 +19,8 @@ pub const OK: &[u8] = b"OK";
 /// The data of the response to [`put_cls`].
 pub const CLOSE_WAIT: &[u8] = b"CLOSE_WAIT";
 
-/// What stands in the place of a type where nsqlookupd answers `E_BAD_PROTOCOL` (`internal/protocol/protocol.go`, `SendResponse`).
+/// What stands in the place of a type where nsqlookupd answers `E_BAD_PROTOCOL`
+/// (`internal/protocol/protocol.go`, `SendResponse`).
 const LOOKUPD_ERROR: i32 = i32::from_be_bytes(*b"E_BA");
 
 /// Bytes in front of a message's body: timestamp, attempts, id.
@@ -135,7 +136,9 @@ impl Decoder for FrameDecoder {
             0 => Ok(Some(Frame::Response(frame))),
             1 => Ok(Some(Frame::Error(frame))),
             LOOKUPD_ERROR => Err(invalid(WireError::Lookupd)),
-            2 => message(frame).map(|message| Some(Frame::Message(message))).ok_or_else(|| invalid(WireError::Message)),
+            2 => message(frame)
+                .map(|message| Some(Frame::Message(message)))
+                .ok_or_else(|| invalid(WireError::Message)),
             other => Err(invalid(WireError::Type(other))),
         }
     }
@@ -153,8 +156,14 @@ fn message(mut frame: Bytes) -> Option<WireMessage> {
     let attempts = frame.get_u16();
     let mut id = [0; 16];
     frame.copy_to_slice(&mut id);
-    // The id is sent back within a line of text, and it becomes part of keys: nothing but visible ASCII may stand in it.
-    id.iter().all(u8::is_ascii_graphic).then_some(WireMessage { timestamp, attempts, id: WireId(id), body: frame })
+    // The id is sent back within a line of text, and it becomes part of keys: nothing but visible ASCII may
+    // stand in it.
+    id.iter().all(u8::is_ascii_graphic).then_some(WireMessage {
+        timestamp,
+        attempts,
+        id: WireId(id),
+        body: frame,
+    })
 }
 
 /// `RDY`: how many messages may be in flight on this connection.
@@ -220,7 +229,8 @@ fn put_sized(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-/// What does not fit is said to be of the largest number, which nsqd reads as a negative one and refuses (`protocol_v2.go`, `MPUB` and `AUTH`).
+/// What does not fit is said to be of the largest number, which nsqd reads as a negative one and refuses
+/// (`protocol_v2.go`, `MPUB` and `AUTH`).
 fn length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -242,7 +252,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A line of 5 GiB, or the letter of a message that escapes make six times as large, ended the program by a panic.
+    /// A line of 5 GiB, or the letter of a message that escapes make six times as large, ended the program by
+    /// a panic.
     #[test]
     fn a_body_that_the_protocol_has_no_number_for_is_left_to_nsqd_to_refuse() {
         assert_eq!((length(7), length(u32::MAX as usize + 1)), (7, u32::MAX));
@@ -265,7 +276,8 @@ mod tests {
 
     fn decode_in_pieces(bytes: &[u8], cuts: &[usize]) -> Vec<Frame> {
         let mut decoder = FrameDecoder::new(1 << 10);
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]).collect();
+        let mut cuts: Vec<usize> =
+            cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]).collect();
         cuts.sort_unstable();
         let (mut read, mut from, mut frames) = (BytesMut::new(), 0, Vec::new());
         for cut in cuts {
@@ -285,12 +297,9 @@ mod tests {
         prop_oneof![
             bytes().prop_map(Frame::Response),
             bytes().prop_map(Frame::Error),
-            (any::<i64>(), any::<u16>(), id, bytes()).prop_map(|(timestamp, attempts, id, body)| Frame::Message(WireMessage {
-                timestamp,
-                attempts,
-                id,
-                body
-            })),
+            (any::<i64>(), any::<u16>(), id, bytes()).prop_map(|(timestamp, attempts, id, body)| {
+                Frame::Message(WireMessage { timestamp, attempts, id, body })
+            }),
         ]
     }
 
@@ -326,8 +335,9 @@ mod tests {
 
     #[test]
     fn unknown_types_and_broken_messages_are_errors() {
-        let frame =
-            |kind: u8, data: &[u8]| BytesMut::from(&[&length(data.len() + 4).to_be_bytes()[..], &[0, 0, 0, kind], data].concat()[..]);
+        let frame = |kind: u8, data: &[u8]| {
+            BytesMut::from(&[&length(data.len() + 4).to_be_bytes()[..], &[0, 0, 0, kind], data].concat()[..])
+        };
         for mut read in [frame(3, b""), frame(2, &[b'0'; 25]), frame(2, b"TIMESTAMATid\nwith line end")] {
             assert!(FrameDecoder::new(64).decode(&mut read).is_err());
         }
@@ -345,7 +355,11 @@ mod tests {
         put_sub(&mut out, &"t".parse().expect("a name"), &"c".parse().expect("a name"));
         put_identify(&mut out, b"{}");
         put_auth(&mut out, b"secret");
-        put_mpub(&mut out, &"t".parse().expect("a name"), &[Bytes::from_static(b"a"), Bytes::from_static(b"bc")]);
+        put_mpub(
+            &mut out,
+            &"t".parse().expect("a name"),
+            &[Bytes::from_static(b"a"), Bytes::from_static(b"bc")],
+        );
         let expected = b"RDY 10\nFIN 0123456789abcdef\nREQ 0123456789abcdef 1500\nTOUCH 0123456789abcdef\nNOP\nCLS\nSUB t c\n\
             IDENTIFY\n\0\0\0\x02{}AUTH\n\0\0\0\x06secretMPUB t\n\0\0\0\x0f\0\0\0\x02\0\0\0\x01a\0\0\0\x02bc";
         assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());

@@ -1,4 +1,5 @@
-//! A queue in memory, for tests of what stands above sources. Like a real one it delivers again what is not settled in time.
+//! A queue in memory, for tests of what stands above sources. Like a real one it delivers again what is not
+//! settled in time.
 
 use std::{cell::RefCell, num::NonZeroU64, rc::Rc, time::Duration};
 
@@ -92,7 +93,13 @@ impl MemoryQueue {
     pub fn push(&self, body: &[u8]) {
         let mut id = self.next_id.borrow_mut();
         *id += 1;
-        let row = Row { id: *id, body: Bytes::copy_from_slice(body), attempts: 0, ready_at: Instant::now(), lease: None };
+        let row = Row {
+            id: *id,
+            body: Bytes::copy_from_slice(body),
+            attempts: 0,
+            ready_at: Instant::now(),
+            lease: None,
+        };
         self.rows.borrow_mut().push(row);
     }
 
@@ -147,7 +154,11 @@ impl MemorySource {
             *bytes += if fits { row.body.len() } else { 0 };
             fits
         };
-        let ready = rows.iter_mut().filter(|row| row.ready_at <= now).take(usize::try_from(room).unwrap_or(usize::MAX)).take_while(fits);
+        let ready = rows
+            .iter_mut()
+            .filter(|row| row.ready_at <= now)
+            .take(usize::try_from(room).unwrap_or(usize::MAX))
+            .take_while(fits);
         let deliveries: Vec<_> = ready
             .map(|row| {
                 row.attempts += 1;
@@ -172,8 +183,9 @@ impl MemorySource {
     fn apply(&mut self, delivery: &Delivery, settlement: Settlement) {
         let now = Instant::now();
         let mut rows = self.queue.rows.borrow_mut();
-        let Some(index) = rows.iter().position(|row| row.id == delivery.receipt.0 && row.lease == Some(self.number) && row.ready_at > now)
-        else {
+        let Some(index) = rows.iter().position(|row| {
+            row.id == delivery.receipt.0 && row.lease == Some(self.number) && row.ready_at > now
+        }) else {
             self.closing.unconfirmed += 1;
             return;
         };
@@ -227,7 +239,10 @@ impl Source for MemorySource {
     fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
         let now = Instant::now();
         for row in self.queue.rows.borrow_mut().iter_mut() {
-            if row.lease == Some(self.number) && row.ready_at > now && deliveries.iter().any(|delivery| delivery.receipt.0 == row.id) {
+            if row.lease == Some(self.number)
+                && row.ready_at > now
+                && deliveries.iter().any(|delivery| delivery.receipt.0 == row.id)
+            {
                 row.ready_at = now + self.queue.lease;
             }
         }

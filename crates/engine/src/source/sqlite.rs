@@ -1,8 +1,9 @@
 //! The embedded queue: a durable queue in one SQLite file, for a machine that has no other.
 //!
-//! A message is a row. To lease it is to move its `ready_at` into the future under our own lease number; whoever does not settle in time
-//! finds the row leased to somebody else, and its settlement changes nothing. Calls are short and local, and block: there is no network to
-//! wait for, and every wait for another process is bounded.
+//! A message is a row. To lease it is to move its `ready_at` into the future under our own lease number;
+//! whoever does not settle in time finds the row leased to somebody else, and its settlement changes nothing.
+//! Calls are short and local, and block: there is no network to wait for, and every wait for another process
+//! is bounded.
 
 use std::{
     num::{NonZeroI64, NonZeroU64},
@@ -103,19 +104,25 @@ const SCHEMA: &str = "
 const FIRST_COLUMNS: &str = "SELECT id, attempts, ready_at, since, lease, body FROM messages";
 
 /// What is ready, in its turn.
-const READY: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id";
+const READY: &str =
+    "SELECT id, body, attempts, published FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id";
 
-/// What was put off by a clock that has gone back since: such a message would wait until the day that was wrong comes. Less than a second is no jump,
-/// but how clocks are kept right. What we have ourselves is left out; what another process has, who lives, is not.
+/// What was put off by a clock that has gone back since: such a message would wait until the day that was
+/// wrong comes. Less than a second is no jump, but how clocks are kept right. What we have ourselves is left
+/// out; what another process has, who lives, is not.
 const PUT_OFF: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
 
 /// All but what somebody has; what a clock that has gone back put off can be taken, whoever had it.
 const LEFT: &str = "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NOT NULL)";
 
-const LEASE: &str = "UPDATE messages SET attempts = attempts + 1, ready_at = ?2, since = ?3, lease = ?4 WHERE id = ?1";
+const LEASE: &str =
+    "UPDATE messages SET attempts = attempts + 1, ready_at = ?2, since = ?3, lease = ?4 WHERE id = ?1";
 
 fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
-    SourceError::Unreachable { place: format!("the embedded queue {}", path.display()), cause: sqlite::in_plain_words(path, cause.into()) }
+    SourceError::Unreachable {
+        place: format!("the embedded queue {}", path.display()),
+        cause: sqlite::in_plain_words(path, cause.into()),
+    }
 }
 
 fn open(path: &Path) -> Result<Connection, SourceError> {
@@ -136,13 +143,19 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
 
 fn open_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> SourceError {
     if sqlite::is_open_fault(&*cause) {
-        SourceError::Setup { place: format!("the embedded queue {}", path.display()), fault: cause.to_string() }
+        SourceError::Setup {
+            place: format!("the embedded queue {}", path.display()),
+            fault: cause.to_string(),
+        }
     } else {
         unreachable(path, cause)
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "leases and messages outlive the process, so their times are of the day")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "leases and messages outlive the process, so their times are of the day"
+)]
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
@@ -184,11 +197,16 @@ pub fn probe(settings: &Settings) -> Result<(), SourceError> {
     }
 }
 
-/// Shows the messages that a source would take next, at most `limit`, and brings how many could be taken now. Nothing is changed, and no file is made.
+/// Shows the messages that a source would take next, at most `limit`, and brings how many could be taken now.
+/// Nothing is changed, and no file is made.
 ///
 /// # Errors
 /// The file can't be opened or read, or is no queue.
-pub fn peek(settings: &Settings, limit: NonZeroU64, see: &mut dyn FnMut(&Message)) -> Result<u64, SourceError> {
+pub fn peek(
+    settings: &Settings,
+    limit: NonZeroU64,
+    see: &mut dyn FnMut(&Message),
+) -> Result<u64, SourceError> {
     let path = &settings.path;
     if !state_file::exists(path).map_err(|cause| open_error(path, cause.into()))? {
         return Ok(0);
@@ -201,7 +219,12 @@ pub fn peek(settings: &Settings, limit: NonZeroU64, see: &mut dyn FnMut(&Message
     show()
 }
 
-fn show(connection: &Connection, now: i64, limit: NonZeroU64, see: &mut dyn FnMut(&Message)) -> rusqlite::Result<u64> {
+fn show(
+    connection: &Connection,
+    now: i64,
+    limit: NonZeroU64,
+    see: &mut dyn FnMut(&Message),
+) -> rusqlite::Result<u64> {
     let queue: String = connection.query_row("SELECT id FROM queue", [], |row| row.get(0))?;
     let origin = Origin::new(&format!("queue-{queue}"));
     let mut statement = connection.prepare(READY)?;
@@ -213,7 +236,9 @@ fn show(connection: &Connection, now: i64, limit: NonZeroU64, see: &mut dyn FnMu
         see(&FoundRow::of(row)?.message(&origin));
         shown += 1;
     }
-    connection.query_row("SELECT count(*) FROM messages WHERE ready_at <= ?1", params![now], |row| row.get(0)).map(i64::cast_unsigned)
+    connection
+        .query_row("SELECT count(*) FROM messages WHERE ready_at <= ?1", params![now], |row| row.get(0))
+        .map(i64::cast_unsigned)
 }
 
 /// The embedded queue as a [`Source`].
@@ -243,9 +268,14 @@ impl SqliteSource {
         if is_new {
             warn!(path = settings.path.display().to_string(); "the embedded queue did not exist and was created; if that is unexpected, check its path");
         }
-        let ask = |sql| connection.query_row(sql, [], |row| row.get(0)).map_err(|cause| unreachable(&settings.path, cause));
-        let queue: String =
-            connection.query_row("SELECT id FROM queue", [], |row| row.get(0)).map_err(|cause| unreachable(&settings.path, cause))?;
+        let ask = |sql| {
+            connection
+                .query_row(sql, [], |row| row.get(0))
+                .map_err(|cause| unreachable(&settings.path, cause))
+        };
+        let queue: String = connection
+            .query_row("SELECT id FROM queue", [], |row| row.get(0))
+            .map_err(|cause| unreachable(&settings.path, cause))?;
         Ok(Self {
             lease: ask("SELECT random()")?,
             origin: Origin::new(&format!("queue-{queue}")),
@@ -265,13 +295,19 @@ impl SqliteSource {
         let room = self.left.min(self.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let now = now_ms(); // not before: others may have held the file for seconds
-        let mut found = Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
+        let mut found =
+            Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
         found.add(transaction.prepare(READY)?.query(params![now])?)?;
         found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.lease])?)?;
         if !found.rows.is_empty() {
             let mut lease = transaction.prepare(LEASE)?;
             for FoundRow { id, .. } in &found.rows {
-                lease.execute(params![id, now.saturating_add(millis(self.lease_timeout)), now, self.lease])?;
+                lease.execute(params![
+                    id,
+                    now.saturating_add(millis(self.lease_timeout)),
+                    now,
+                    self.lease
+                ])?;
             }
         }
         transaction.commit()?;
@@ -287,19 +323,29 @@ impl SqliteSource {
     }
 
     /// Runs one statement for each row in one transaction; brings how many rows were not ours any more.
-    fn settle_all<'a>(&self, rows: impl Iterator<Item = (&'a Delivery, Option<Duration>)>) -> rusqlite::Result<u64> {
+    fn settle_all<'a>(
+        &self,
+        rows: impl Iterator<Item = (&'a Delivery, Option<Duration>)>,
+    ) -> rusqlite::Result<u64> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let now = now_ms();
         let mut lost = 0;
         {
             let mut finish = transaction.prepare("DELETE FROM messages WHERE id = ?1 AND lease = ?2")?;
-            let mut move_to =
-                transaction.prepare("UPDATE messages SET ready_at = ?3, since = ?5, lease = ?4 WHERE id = ?1 AND lease = ?2")?;
+            let mut move_to = transaction.prepare(
+                "UPDATE messages SET ready_at = ?3, since = ?5, lease = ?4 WHERE id = ?1 AND lease = ?2",
+            )?;
             for (delivery, requeue) in rows {
                 let id = delivery.receipt.0.cast_signed();
                 let changed = match requeue {
                     None => finish.execute(params![id, self.lease])?,
-                    Some(delay) => move_to.execute(params![id, self.lease, now.saturating_add(millis(delay)), None::<i64>, now])?,
+                    Some(delay) => move_to.execute(params![
+                        id,
+                        self.lease,
+                        now.saturating_add(millis(delay)),
+                        None::<i64>,
+                        now
+                    ])?,
                 };
                 lost += u64::from(changed == 0);
             }
@@ -308,10 +354,14 @@ impl SqliteSource {
         Ok(lost)
     }
 
-    /// Messages in the file that nobody has, those that were put off among them. SQLite counts whole pages of the index: a million takes some
-    /// milliseconds. It looks at each of those that are leased or put off, as whoever takes messages does.
+    /// Messages in the file that nobody has, those that were put off among them. SQLite counts whole pages of
+    /// the index: a million takes some milliseconds. It looks at each of those that are leased or put off, as
+    /// whoever takes messages does.
     fn depth(&self) -> Option<u64> {
-        self.connection.query_row(LEFT, params![now_ms()], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
+        self.connection
+            .query_row(LEFT, params![now_ms()], |row| row.get::<_, i64>(0))
+            .ok()
+            .map(i64::cast_unsigned)
     }
 
     fn trouble(&mut self, attempt: &str, cause: &rusqlite::Error) {
@@ -333,7 +383,8 @@ impl SqliteSource {
 }
 
 impl Source for SqliteSource {
-    /// By the queue's own id: where the file is gone, a new one is made, and what was in the old one is missing.
+    /// By the queue's own id: where the file is gone, a new one is made, and what was in the old one is
+    /// missing.
     fn servers(&self) -> Servers {
         let path = self.path.display().to_string();
         let name = format!("the embedded {} at {path}", self.origin);
@@ -441,7 +492,9 @@ impl SqlitePublisher {
     /// Whoever owns the file may have added indexes, checks and triggers to the table.
     fn insert_error(&self, cause: rusqlite::Error) -> SourceError {
         let fault = match &cause {
-            rusqlite::Error::StatementChangedRows(_) => "a trigger of the table ignored one of them".to_owned(),
+            rusqlite::Error::StatementChangedRows(_) => {
+                "a trigger of the table ignored one of them".to_owned()
+            }
             _ if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => cause.to_string(),
             _ => return unreachable(&self.path, cause),
         };

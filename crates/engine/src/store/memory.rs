@@ -62,7 +62,8 @@ impl Store for MemoryStore {
 
     fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let written: Vec<_> = records.into_iter().map(|Pending { item, answer }| (answer, self.put_one(item))).collect();
+            let written: Vec<_> =
+                records.into_iter().map(|Pending { item, answer }| (answer, self.put_one(item))).collect();
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }
@@ -74,7 +75,10 @@ impl Store for MemoryStore {
 
     fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         let records = self.records.borrow();
-        let mut some = records.iter().take(limit).map(|(key, fields)| StoredRecord { key: Some(key.clone()), fields: fields.clone() });
+        let mut some = records
+            .iter()
+            .take(limit)
+            .map(|(key, fields)| StoredRecord { key: Some(key.clone()), fields: fields.clone() });
         // Who breaks it off has seen enough.
         let _seen = some.try_for_each(see);
         Box::pin(std::future::ready(Ok(())))

@@ -1,7 +1,7 @@
 //! The database that records go to: the contract that every adapter keeps.
 //!
-//! An adapter is one file (or folder) beside this one, with its own settings. `tests/it/contracts/store.rs` holds the suite that each of
-//! them passes.
+//! An adapter is one file (or folder) beside this one, with its own settings. `tests/it/contracts/store.rs`
+//! holds the suite that each of them passes.
 
 pub mod aerospike;
 pub mod memory;
@@ -19,14 +19,15 @@ pub trait Store {
     /// How it is best given records.
     fn batches(&self) -> Batches;
 
-    /// Writes records, and answers for each of them before it is ready. The same record may be put any number of times. A record whose answer is dropped
-    /// counts as in doubt.
+    /// Writes records, and answers for each of them before it is ready. The same record may be put any number
+    /// of times. A record whose answer is dropped counts as in doubt.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the records in doubt: each may have been written or not.
     fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()>;
 
-    /// Shows at most `limit` records, in no particular order, each as it comes: no more than a bounded number of them is in memory.
+    /// Shows at most `limit` records, in no particular order, each as it comes: no more than a bounded number
+    /// of them is in memory.
     ///
     /// # Errors
     /// The store does not answer.
@@ -81,14 +82,16 @@ pub enum PutError {
     /// The record is at fault and will be refused again. Blame: the message.
     #[error("{0}")]
     Refused(String),
-    /// The store is in trouble, or it is unknown whether the write arrived. Blame: the store or the network; it may work later.
+    /// The store is in trouble, or it is unknown whether the write arrived. Blame: the store or the network;
+    /// it may work later.
     #[error("{0}")]
     Unavailable(String),
-    /// The store failed in a way that is not known, so it may be the record; it is tried again as often as is allowed.
+    /// The store failed in a way that is not known, so it may be the record; it is tried again as often as is
+    /// allowed.
     #[error("{0}")]
     Unknown(String),
-    /// The store refuses the record in a way that can be the record's fault or the store's, and knows of no fault of its own. What the store takes
-    /// besides decides ([`outcome::weigh`](crate::outcome::weigh)).
+    /// The store refuses the record in a way that can be the record's fault or the store's, and knows of no
+    /// fault of its own. What the store takes besides decides ([`outcome::weigh`](crate::outcome::weigh)).
     #[error("{0}")]
     Suspect(String),
     /// The set-up is wrong, and no record can be written. Blame: the configuration or the server's.

@@ -1,11 +1,12 @@
-//! Records in a SQLite file: a table for each set, with the key and the document as JSON, to be queried from the `sqlite3` shell.
+//! Records in a SQLite file: a table for each set, with the key and the document as JSON, to be queried from
+//! the `sqlite3` shell.
 
 use std::path::{Path, PathBuf};
 
 use log::debug;
 use rusqlite::{
-    Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, ffi::SQLITE_CONSTRAINT_UNIQUE, params,
-    types::Value as Column,
+    Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior,
+    ffi::SQLITE_CONSTRAINT_UNIQUE, params, types::Value as Column,
 };
 
 use super::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord};
@@ -37,8 +38,14 @@ impl std::str::FromStr for TableName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        if text.is_empty() || text.len() > 63 || !text.bytes().all(allowed) || text.to_ascii_lowercase().starts_with("sqlite_") {
-            return Err(format!("`{text}` is not a name for a table: 1 to 63 of a-zA-Z0-9_.- that do not begin with sqlite_"));
+        if text.is_empty()
+            || text.len() > 63
+            || !text.bytes().all(allowed)
+            || text.to_ascii_lowercase().starts_with("sqlite_")
+        {
+            return Err(format!(
+                "`{text}` is not a name for a table: 1 to 63 of a-zA-Z0-9_.- that do not begin with sqlite_"
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -98,7 +105,8 @@ impl SqliteStore {
         }
     }
 
-    /// Proves that the file, if it is there, can be opened and has a table of the right shape, or none; creates no file.
+    /// Proves that the file, if it is there, can be opened and has a table of the right shape, or none;
+    /// creates no file.
     ///
     /// # Errors
     /// It can't.
@@ -112,7 +120,8 @@ impl SqliteStore {
 
     /// Writes records in one transaction, unless one of them spoils it for the others.
     ///
-    /// The table may have rules of its user's: unique indexes, checks, foreign keys, triggers. What they refuse is that record's affair alone.
+    /// The table may have rules of its user's: unique indexes, checks, foreign keys, triggers. What they
+    /// refuse is that record's affair alone.
     fn write(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, PutError>>> {
         let cause = match self.write_together(records, Guard::Nothing) {
             Err(Failed::Record(cause)) => cause,
@@ -147,11 +156,14 @@ impl SqliteStore {
                     Key::Int(number) => Column::Integer(*number),
                     Key::Text(text) => Column::Text(text.clone()),
                 };
-                let document = serde_json::to_string(&Document(&record.fields)).expect("a document has text keys and finite numbers");
+                let document = serde_json::to_string(&Document(&record.fields))
+                    .expect("a document has text keys and finite numbers");
                 let written = match upsert.execute(params![key, document]).map_err(blamed) {
                     Ok(0) => Err(PutError::Suspect(NOT_TAKEN.to_owned())),
                     Ok(_) => Ok(Put::Stored),
-                    Err(Failed::Record(cause)) if guard == Guard::EachRecord && !self.connection.is_autocommit() => {
+                    Err(Failed::Record(cause))
+                        if guard == Guard::EachRecord && !self.connection.is_autocommit() =>
+                    {
                         transaction.execute_batch("ROLLBACK TO record")?;
                         Err(verdict(&cause))
                     }
@@ -168,7 +180,8 @@ impl SqliteStore {
     }
 
     fn read(&self, limit: usize, see: See<'_>) -> rusqlite::Result<()> {
-        let sql = format!("SELECT {KEY_FIELD}, document FROM \"{}\" ORDER BY rowid LIMIT ?1", self.settings.set);
+        let sql =
+            format!("SELECT {KEY_FIELD}, document FROM \"{}\" ORDER BY rowid LIMIT ?1", self.settings.set);
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             let key = match row.get(0)? {
@@ -209,8 +222,8 @@ impl From<rusqlite::Error> for Failed {
     }
 }
 
-/// Who is to blame where the statement fits the table and fails nevertheless. SQLite's general error is then one of an expression in an index or a trigger,
-/// which met a value that it cannot use.
+/// Who is to blame where the statement fits the table and fails nevertheless. SQLite's general error is then
+/// one of an expression in an index or a trigger, which met a value that it cannot use.
 fn blamed(cause: rusqlite::Error) -> Failed {
     use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch, Unknown};
     match cause.sqlite_error_code() {
@@ -219,10 +232,12 @@ fn blamed(cause: rusqlite::Error) -> Failed {
     }
 }
 
-/// What a record comes to that failed by itself. A rule of the table's, or the type of its `gid`, may be such that no record can keep to it; but that
-/// another row has the same value is the record's own affair, as its size is.
+/// What a record comes to that failed by itself. A rule of the table's, or the type of its `gid`, may be such
+/// that no record can keep to it; but that another row has the same value is the record's own affair, as its
+/// size is.
 fn verdict(cause: &rusqlite::Error) -> PutError {
-    let unique = matches!(cause.sqlite_error(), Some(error) if error.extended_code == SQLITE_CONSTRAINT_UNIQUE);
+    let unique =
+        matches!(cause.sqlite_error(), Some(error) if error.extended_code == SQLITE_CONSTRAINT_UNIQUE);
     match cause.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) if unique => PutError::Refused(rule(cause)),
         Some(ErrorCode::ConstraintViolation) => PutError::Suspect(rule(cause)),
@@ -237,11 +252,11 @@ fn rule(cause: &rusqlite::Error) -> String {
 }
 
 /// A statement that succeeds and changes no row.
-const NOT_TAKEN: &str =
-    "the table did not take it: a trigger ignored it, or it has a row whose gid differs only in what its collation ignores";
+const NOT_TAKEN: &str = "the table did not take it: a trigger ignored it, or it has a row whose gid differs only in what its collation ignores";
 
-/// Writes over the row with the same `gid`, and no other. `OR ABORT` stands above what the table says of conflicts: its `ON CONFLICT REPLACE` would delete
-/// rows of other messages, its `ON CONFLICT IGNORE` would lose this one. The last condition is about a table whose `gid` has a collation such as `NOCASE`.
+/// Writes over the row with the same `gid`, and no other. `OR ABORT` stands above what the table says of
+/// conflicts: its `ON CONFLICT REPLACE` would delete rows of other messages, its `ON CONFLICT IGNORE` would
+/// lose this one. The last condition is about a table whose `gid` has a collation such as `NOCASE`.
 fn upsert(set: &TableName) -> String {
     format!(
         "INSERT OR ABORT INTO \"{set}\" ({KEY_FIELD}, document) VALUES (?1, ?2) ON CONFLICT ({KEY_FIELD}) \
@@ -250,10 +265,16 @@ fn upsert(set: &TableName) -> String {
 }
 
 /// Makes sure that a table of that name, which may have been there before, can take records.
-fn check_shape(connection: &Connection, set: &TableName) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn check_shape(
+    connection: &Connection,
+    set: &TableName,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     sqlite::check(connection, &upsert(set)).map_err(|error| match error {
-        rusqlite::Error::SqliteFailure(code, Some(text)) if text.starts_with("ON CONFLICT clause does not match") => {
-            let fault = format!("column {KEY_FIELD} of the table {set} is neither its primary key nor unique");
+        rusqlite::Error::SqliteFailure(code, Some(text))
+            if text.starts_with("ON CONFLICT clause does not match") =>
+        {
+            let fault =
+                format!("column {KEY_FIELD} of the table {set} is neither its primary key nor unique");
             rusqlite::Error::SqliteFailure(code, Some(fault))
         }
         other => other,
@@ -265,7 +286,9 @@ fn check_shape(connection: &Connection, set: &TableName) -> Result<(), Box<dyn s
     match connection.query_row(&never_filled, [set.to_string()], |row| row.get::<_, String>(0)).optional()? {
         None => Ok(()),
         Some(column) => {
-            let fault = format!("column {column} of the table {set} is NOT NULL and has no default, so it takes no record");
+            let fault = format!(
+                "column {column} of the table {set} is NOT NULL and has no default, so it takes no record"
+            );
             Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, fault).into())
         }
     }
@@ -294,11 +317,16 @@ impl Store for SqliteStore {
     }
 
     fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
-        let (records, answers): (Vec<_>, Vec<_>) = records.into_iter().map(|Pending { item, answer }| (item, answer)).unzip();
+        let (records, answers): (Vec<_>, Vec<_>) =
+            records.into_iter().map(|Pending { item, answer }| (item, answer)).unzip();
         // One transaction: when it fails, nothing of it was written.
         let results = self.write(&records).unwrap_or_else(|cause| {
             let text = format!("{}: {cause}", self.settings.path.display());
-            let error = if sqlite::is_setup_fault(&cause) { PutError::Setup(text) } else { PutError::Unavailable(text) };
+            let error = if sqlite::is_setup_fault(&cause) {
+                PutError::Setup(text)
+            } else {
+                PutError::Unavailable(text)
+            };
             vec![Err(error); records.len()]
         });
         for (answer, result) in answers.into_iter().zip(results) {

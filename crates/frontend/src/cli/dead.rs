@@ -11,8 +11,8 @@ use x_msrv_engine::{dead_letter::filter::Filter, decode::Rejection};
 pub(crate) enum DeadCommand {
     /// List dead letters without their bodies, the newest last
     ///
-    /// Those that were replayed are left out. Letters in a topic can be looked at only by taking them: they are given back at once, count one attempt
-    /// more, and come in another order.
+    /// Those that were replayed are left out. Letters in a topic can be looked at only by taking them: they
+    /// are given back at once, count one attempt more, and come in another order.
     #[command(after_help = "Examples:
   x-msrv dead list
   x-msrv dead list orders
@@ -23,11 +23,13 @@ pub(crate) enum DeadCommand {
     Show(DeadShowArgs),
     /// Publish dead letters to the configured queue again, each once
     ///
-    /// Each letter that went is marked with the time in its file, or finished in its topic, so that a second replay does not send it again, unless
-    /// --replayed or --all say so. Whoever is killed in between may send one batch, of at most 100, twice.
+    /// Each letter that went is marked with the time in its file, or finished in its topic, so that a second
+    /// replay does not send it again, unless --replayed or --all say so. Whoever is killed in between may
+    /// send one batch, of at most 100, twice.
     ///
-    /// Letters become new messages, with a new attempt, and one that is refused again becomes a new letter. Where a record's key is made of the message,
-    /// as by default, they get new keys: a letter whose reason is too-many-attempts, whose write may have arrived after all, can become a second record.
+    /// Letters become new messages, with a new attempt, and one that is refused again becomes a new letter.
+    /// Where a record's key is made of the message, as by default, they get new keys: a letter whose reason
+    /// is too-many-attempts, whose write may have arrived after all, can become a second record.
     #[command(after_help = "Examples:
   x-msrv dead replay --reason schema --dry-run
   x-msrv dead replay --id 1a2b3c4d5e6f7a8b --all
@@ -35,7 +37,8 @@ pub(crate) enum DeadCommand {
     Replay(DeadReplayArgs),
     /// Remove dead letters for good
     ///
-    /// Give at least one filter (--reason, --since, ...). A file is replaced as a whole, while runs wait for some milliseconds.
+    /// Give at least one filter (--reason, --since, ...). A file is replaced as a whole, while runs wait for
+    /// some milliseconds.
     #[command(after_help = "Examples:
   x-msrv dead purge --replayed
   x-msrv dead purge --all --until 30d --dry-run")]
@@ -70,7 +73,8 @@ pub(crate) struct SelectArgs {
     /// Those that were rejected for this reason; may be said several times
     #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(Rejection::REASONS), hide_possible_values = true)]
     reason: Vec<String>,
-    /// Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h
+    /// Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago,
+    /// such as 2h
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<SystemTime>,
     /// Those that were rejected before then
@@ -93,7 +97,14 @@ impl SelectArgs {
     }
 
     fn filter(&self, replayed: Option<bool>) -> Filter {
-        Filter { reasons: self.reason.clone(), since: self.since, until: self.until, id: self.id.clone(), replayed, source: None }
+        Filter {
+            reasons: self.reason.clone(),
+            since: self.since,
+            until: self.until,
+            id: self.id.clone(),
+            replayed,
+            source: None,
+        }
     }
 }
 

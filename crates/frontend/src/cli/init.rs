@@ -76,7 +76,12 @@ impl InitArgs {
 
     /// The options that are about NSQ, each with its name.
     pub(crate) fn of_nsq(&self) -> [(&'static str, &Option<String>); 4] {
-        [("--nsqd", &self.nsqd), ("--lookupd", &self.lookupd), ("--topic", &self.topic), ("--channel", &self.channel)]
+        [
+            ("--nsqd", &self.nsqd),
+            ("--lookupd", &self.lookupd),
+            ("--topic", &self.topic),
+            ("--channel", &self.channel),
+        ]
     }
 
     /// The options that are about Aerospike, each with its name.

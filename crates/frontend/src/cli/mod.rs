@@ -11,7 +11,9 @@ use std::{
     time::SystemTime,
 };
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser, error::ErrorKind};
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser, error::ErrorKind,
+};
 
 pub(crate) use dead::{DeadCommand, DeadListArgs, DeadPurgeArgs, DeadReplayArgs, DeadShowArgs, SelectArgs};
 pub(crate) use init::{InitArgs, Queue, StoreKind};
@@ -26,7 +28,8 @@ use crate::{
 };
 use x_msrv_engine::{NAME, exit::Exit};
 
-/// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code and meaning.
+/// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code
+/// and meaning.
 pub const EXIT_CODES: &str = "\
 Exit codes:
    0  everything that was received is settled
@@ -43,8 +46,9 @@ Exit codes:
 
 /// Drains at most N messages from a queue into a database, exactly and safely, and ends.
 ///
-/// Without a command it does one run: it takes messages until N are taken, the queue is empty or time is up, checks that each is a JSON object,
-/// stores it, and tells the queue what became of it. What cannot be stored goes to the dead letter.
+/// Without a command it does one run: it takes messages until N are taken, the queue is empty or time is up,
+/// checks that each is a JSON object, stores it, and tells the queue what became of it. What cannot be stored
+/// goes to the dead letter.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, after_help = EXIT_CODES, args_conflicts_with_subcommands = false, max_term_width = 100)]
 #[command(after_long_help = format!("{EXIT_CODES}
@@ -68,10 +72,12 @@ const EVERYWHERE: &str = "Options of every command";
 
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
-    /// The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]
+    /// The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv
+    /// [default: x-msrv]
     ///
-    /// -c orders is /etc/x-msrv/orders.yml, .yaml, .toml or .json, unless there is a file orders here. A path without an extension, such as ./etc/orders,
-    /// stands for the same four where there is no such file. -cfg PATH and -cfg=PATH mean the same.
+    /// -c orders is /etc/x-msrv/orders.yml, .yaml, .toml or .json, unless there is a file orders here. A path
+    /// without an extension, such as ./etc/orders, stands for the same four where there is no such file. -cfg
+    /// PATH and -cfg=PATH mean the same.
     #[arg(short, long, value_name = "PATH", global = true, help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
     /// Log errors only
@@ -106,7 +112,8 @@ pub(crate) struct RunArgs {
     idle_timeout: Option<String>,
     /// Look at what waits and say what a run would do; nothing is taken
     ///
-    /// An embedded queue shows its messages; of NSQ no more is known than how many wait, for nsqd shows a message only to whoever takes it.
+    /// An embedded queue shows its messages; of NSQ no more is known than how many wait, for nsqd shows a
+    /// message only to whoever takes it.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Show the run's report on standard output
@@ -125,14 +132,18 @@ pub(crate) enum ReportFormat {
 pub(crate) enum Command {
     /// One bounded run; what happens without a command
     ///
-    /// Its options may stand in front of it as well; one that stands in both places counts as it stands behind.
-    #[command(after_help = "Examples:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s\n  x-msrv run --dry-run")]
+    /// Its options may stand in front of it as well; one that stands in both places counts as it stands
+    /// behind.
+    #[command(
+        after_help = "Examples:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s\n  x-msrv run --dry-run"
+    )]
     Run(RunArgs),
     /// Write a configuration, and check it: what no option says is asked for
     ///
-    /// Without a name it is /etc/x-msrv/x-msrv.yml; with one, /etc/x-msrv/NAME.yml; with -c, that file. Every key stands in it with a comment. The
-    /// configuration as the package brought it is replaced without --force, and not kept. Where standard input is no terminal nothing is asked, and what no
-    /// option says has the value that would have been suggested.
+    /// Without a name it is /etc/x-msrv/x-msrv.yml; with one, /etc/x-msrv/NAME.yml; with -c, that file. Every
+    /// key stands in it with a comment. The configuration as the package brought it is replaced without
+    /// --force, and not kept. Where standard input is no terminal nothing is asked, and what no option says
+    /// has the value that would have been suggested.
     #[command(after_help = "Examples:
   x-msrv init
   x-msrv init orders --nsqd queue:4150 --topic orders --aerospike db:3000 --namespace prod
@@ -140,17 +151,18 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Publish lines to the configured queue, each as one message
     ///
-    /// Empty lines are left out; the others need not be UTF-8. A line goes as soon as it is complete, so what is written slowly can be piped in. How
-    /// many went is told on standard error.
+    /// Empty lines are left out; the others need not be UTF-8. A line goes as soon as it is complete, so what
+    /// is written slowly can be piped in. How many went is told on standard error.
     #[command(after_help = "Examples:
   x-msrv send orders orders.ndjson
   echo '{\"id\": 1}' | x-msrv send -c orders.yml --count 1000")]
     Send(SendArgs),
     /// Show what would become of sample messages
     ///
-    /// Each line is a message, as for send. It is decoded, checked and shaped as a run would do it, with neither queue nor store: what is shown is the
-    /// record with its key as gid, or the reason for which it would be rejected. What only the queue can tell, such as the id in
-    /// a key that is made of it, is a name in angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
+    /// Each line is a message, as for send. It is decoded, checked and shaped as a run would do it, with
+    /// neither queue nor store: what is shown is the record with its key as gid, or the reason for which it
+    /// would be rejected. What only the queue can tell, such as the id in a key that is made of it, is a name
+    /// in angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
     /// A body that is compressed has line ends in it, and cannot be tried as a line.
     #[command(after_help = "Examples:
   x-msrv try orders samples.ndjson
@@ -164,7 +176,8 @@ pub(crate) enum Command {
     Records(RecordsArgs),
     /// Check the configuration and show the settings in force
     ///
-    /// One setting a line, in the words of the configuration file, with everything that the file leaves to its default. No message is taken.
+    /// One setting a line, in the words of the configuration file, with everything that the file leaves to
+    /// its default. No message is taken.
     #[command(after_help = "Examples:
   x-msrv check -c orders.yml
   x-msrv check orders
@@ -174,13 +187,15 @@ pub(crate) enum Command {
     ///
     /// It asks the history of the runs, and systemd for the timer; neither queue nor store.
     ///
-    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also that of every error. It is a warning when no run
-    /// has succeeded for 3 periods, when the last run failed or did not reach a known server of the queue, when the timer is not active, when the
-    /// backlog grows although runs take all that they may, and when no run has ever received a message from an NSQ topic. It is critical when no run has succeeded for 10 periods, or for twice the age of --warning if
-    /// that is longer, and when a known server was not reached for 10 periods.
+    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also
+    /// that of every error. It is a warning when no run has succeeded for 3 periods, when the last run failed
+    /// or did not reach a known server of the queue, when the timer is not active, when the backlog grows
+    /// although runs take all that they may, and when no run has ever received a message from an NSQ topic.
+    /// It is critical when no run has succeeded for 10 periods, or for twice the age of --warning if that is
+    /// longer, and when a known server was not reached for 10 periods.
     ///
-    /// A period is the time between two starts by the timer. No run is late before the timer has started it, and a pipeline without a timer is never late
-    /// unless --warning or --critical say age=.
+    /// A period is the time between two starts by the timer. No run is late before the timer has started it,
+    /// and a pipeline without a timer is never late unless --warning or --critical say age=.
     #[command(after_help = "Examples:
   x-msrv status
   x-msrv status orders --json | jq .backlog
@@ -189,8 +204,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show past runs as a table, as JSON, or as a page for the browser
     ///
-    /// A line of the table sums up the runs of a span of time, which is the longer the more there are; with it stands when the span begins. What waits is
-    /// what the last of them left.
+    /// A line of the table sums up the runs of a span of time, which is the longer the more there are; with
+    /// it stands when the span begins. What waits is what the last of them left.
     #[command(after_help = "Examples:
   x-msrv history --since 1h
   x-msrv history orders
@@ -200,11 +215,14 @@ pub(crate) enum Command {
     /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
     ///
     /// No configuration is read; --config says which pipeline the commands in the text are to be for.
-    #[command(after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large -c orders\n  x-msrv explain")]
+    #[command(
+        after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large -c orders\n  x-msrv explain"
+    )]
     Explain(ExplainArgs),
     /// Work with dead letters: list, show, replay, purge
     ///
-    /// They are those of the configuration, in the files and in the topic that it names, or in files that are named here.
+    /// They are those of the configuration, in the files and in the topic that it names, or in files that are
+    /// named here.
     #[command(subcommand)]
     Dead(DeadCommand),
 }
@@ -227,7 +245,9 @@ impl Command {
             | Self::Check(CheckArgs { which, .. })
             | Self::Status(StatusArgs { which, .. })
             | Self::History(HistoryArgs { which, .. }) => which.configuration(),
-            Self::Send(SendArgs { input, .. }) | Self::Try(TryArgs { input, .. }) => input.which.configuration(),
+            Self::Send(SendArgs { input, .. }) | Self::Try(TryArgs { input, .. }) => {
+                input.which.configuration()
+            }
             Self::Dead(command) => command.select().which.configuration(),
             Self::Run(_) | Self::Explain(_) => None,
         }
@@ -259,11 +279,18 @@ pub(crate) struct NameOrFileArg {
 }
 
 impl NameOrFileArg {
-    /// The configuration that is asked for. A word with a dot in it is rather a file that is not there, unless there is such a configuration.
+    /// The configuration that is asked for. A word with a dot in it is rather a file that is not there,
+    /// unless there is such a configuration.
     fn configuration(&self) -> Option<PathBuf> {
-        let name = self.word.as_deref().filter(|word| !self.is_file && word.symlink_metadata().is_err())?.to_str()?;
+        let name = self
+            .word
+            .as_deref()
+            .filter(|word| !self.is_file && word.symlink_metadata().is_err())?
+            .to_str()?;
         let has_dot = name.contains('.');
-        let is_there = || config::FORMATS.iter().any(|format| Path::new(SYSTEM).join(format!("{name}.{format}")).exists());
+        let is_there = || {
+            config::FORMATS.iter().any(|format| Path::new(SYSTEM).join(format!("{name}.{format}")).exists())
+        };
         (name != "-" && config::is_name(name) && (!has_dot || is_there())).then(|| configuration(name))
     }
 
@@ -335,8 +362,9 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
     /// Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
     ///
-    /// age: the last run that succeeded ended longer ago. backlog: more messages wait. drain: it takes longer until none waits. rejected: a greater part
-    /// of what was received lately. Where the last run that reached the queue does not know how much waits, backlog and drain are unknown: exit code 3.
+    /// age: the last run that succeeded ended longer ago. backlog: more messages wait. drain: it takes longer
+    /// until none waits. rejected: a greater part of what was received lately. Where the last run that
+    /// reached the queue does not know how much waits, backlog and drain are unknown: exit code 3.
     #[arg(long, value_name = "MEASURE=LIMIT")]
     warning: Vec<Threshold>,
     /// The same for what is critical
@@ -344,7 +372,8 @@ pub(crate) struct StatusArgs {
     critical: Vec<Threshold>,
     /// Forget a server of the queue that is gone for good, by its HOST:PORT
     ///
-    /// A server that nsqlookupd listed once and lists no more is missed for 7 days. One that the configuration names is missed as long as it is named there.
+    /// A server that nsqlookupd listed once and lists no more is missed for 7 days. One that the
+    /// configuration names is missed as long as it is named there.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) forget: Option<String>,
 }
@@ -353,7 +382,8 @@ pub(crate) struct StatusArgs {
 pub(crate) struct HistoryArgs {
     #[command(flatten)]
     pub(crate) which: NameArg,
-    /// Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 7d
+    /// Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such
+    /// as 7d
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = past)]
     pub(crate) since: SystemTime,
     /// One JSON object a line for each run, with what became of its messages and why it failed
@@ -361,8 +391,9 @@ pub(crate) struct HistoryArgs {
     pub(crate) json: bool,
     /// Write a page with charts into this file, in place of what is there; - is standard output
     ///
-    /// It is one file that needs no other and no network, for a browser of any size. It tells how the pipeline is, as status does; messages, backlog and
-    /// duration of the runs; why messages were rejected and runs failed; and the settings in force. There are no bodies and no secrets in it.
+    /// It is one file that needs no other and no network, for a browser of any size. It tells how the
+    /// pipeline is, as status does; messages, backlog and duration of the runs; why messages were rejected
+    /// and runs failed; and the settings in force. There are no bodies and no secrets in it.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(crate) html: Option<PathBuf>,
 }
@@ -408,7 +439,10 @@ impl RunArgs {
             ("--timeout", "timeout", &self.timeout),
             ("--idle-timeout", "idle-timeout", &self.idle_timeout),
         ];
-        flags.into_iter().filter_map(|(flag, key, value)| value.clone().map(|value| (flag, key, value))).collect()
+        flags
+            .into_iter()
+            .filter_map(|(flag, key, value)| value.clone().map(|value| (flag, key, value)))
+            .collect()
     }
 
     /// These flags, or those in front of the command where these say nothing.
@@ -453,9 +487,13 @@ fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
         return contradiction("--quiet and --verbose contradict each other");
     }
     if !matches!(cli.command, None | Some(Command::Run(_))) && (cli.run.dry_run || cli.run.report.is_some()) {
-        return contradiction("--dry-run and --report in front of a command are those of run; another command's own stand behind it");
+        return contradiction(
+            "--dry-run and --report in front of a command are those of run; another command's own stand behind it",
+        );
     }
-    if cli.global.config.is_some() && cli.command.as_ref().is_some_and(|command| command.configuration().is_some()) {
+    if cli.global.config.is_some()
+        && cli.command.as_ref().is_some_and(|command| command.configuration().is_some())
+    {
         return contradiction("a configuration is told by its name or by --config, not by both");
     }
     if let Some(Command::Send(SendArgs { input, .. }) | Command::Try(TryArgs { input, .. })) = &cli.command
@@ -491,12 +529,15 @@ fn name(text: &str) -> Result<String, &'static str> {
 
 /// A moment that is over.
 fn past(text: &str) -> Result<SystemTime, String> {
-    time(text).and_then(|time| if time > Now::take().realtime { Err("that time has not come yet".to_owned()) } else { Ok(time) })
+    time(text).and_then(|time| {
+        if time > Now::take().realtime { Err("that time has not come yet".to_owned()) } else { Ok(time) }
+    })
 }
 
 /// A moment, or how long ago it was.
 fn time(text: &str) -> Result<SystemTime, String> {
-    const WANTED: &str = "a time in UTC is required, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h";
+    const WANTED: &str =
+        "a time in UTC is required, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h";
     let ago = || Now::take().realtime.checked_sub(duration::parse(text)?);
     let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
     let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
@@ -544,9 +585,12 @@ mod tests {
 
     #[test]
     fn the_original_s_single_dash_works_in_both_forms() {
-        for words in
-            [&["x-msrv", "-cfg", "a.yml"][..], &["x-msrv", "-cfg=a.yml"], &["x-msrv", "-c", "a.yml"], &["x-msrv", "run", "--config=a.yml"]]
-        {
+        for words in [
+            &["x-msrv", "-cfg", "a.yml"][..],
+            &["x-msrv", "-cfg=a.yml"],
+            &["x-msrv", "-c", "a.yml"],
+            &["x-msrv", "run", "--config=a.yml"],
+        ] {
             assert_eq!(parse(words).global.config, Some("a.yml".into()), "{words:?}");
         }
     }
@@ -567,7 +611,13 @@ mod tests {
         ] {
             assert_eq!(read(line).expect_err("two").kind(), ErrorKind::ArgumentConflict, "{line}");
         }
-        for line in ["x-msrv -q run", "x-msrv -c a.yml status", "x-msrv init orders", "x-msrv --dry-run run", "x-msrv --report json"] {
+        for line in [
+            "x-msrv -q run",
+            "x-msrv -c a.yml status",
+            "x-msrv init orders",
+            "x-msrv --dry-run run",
+            "x-msrv --report json",
+        ] {
             assert!(read(line).is_ok(), "{line}");
         }
     }
@@ -585,10 +635,20 @@ mod tests {
     #[test]
     fn a_wrong_command_line_is_one_of_status_by_its_command() {
         let is_status = |line: &str| is_status(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        for line in ["x-msrv status --bogus", "x-msrv -c a.yml status --warning backlog", "x-msrv status a b c", "x-msrv -q status -v"] {
+        for line in [
+            "x-msrv status --bogus",
+            "x-msrv -c a.yml status --warning backlog",
+            "x-msrv status a b c",
+            "x-msrv -q status -v",
+        ] {
             assert!(is_status(line), "{line}");
         }
-        for line in ["x-msrv explain status", "x-msrv -c status run --bogus", "x-msrv dead show --bogus status", "x-msrv --status"] {
+        for line in [
+            "x-msrv explain status",
+            "x-msrv -c status run --bogus",
+            "x-msrv dead show --bogus status",
+            "x-msrv --status",
+        ] {
             assert!(!is_status(line), "{line}");
         }
     }
@@ -596,7 +656,9 @@ mod tests {
     #[test]
     fn run_is_what_happens_without_a_command_with_the_same_flags() {
         let before = parse(&["x-msrv", "--max-messages", "7"]).run.overrides();
-        let Some(Command::Run(after)) = parse(&["x-msrv", "run", "--max-messages", "7"]).command else { panic!("a run") };
+        let Some(Command::Run(after)) = parse(&["x-msrv", "run", "--max-messages", "7"]).command else {
+            panic!("a run")
+        };
         assert_eq!(before, after.overrides());
         assert_eq!(before, [("--max-messages", "max-messages", "7".to_owned())]);
     }

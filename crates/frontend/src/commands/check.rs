@@ -23,10 +23,16 @@ pub(super) fn of_service(settings: &Settings) {
 /// Asks queue, store and dead letter whether they are there, and names all that do not answer.
 pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
     let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
-    let (source, store, letters) =
-        tokio::join!(wiring::probe_source(&settings.source), wiring::probe_store(&settings.store), dead_letter.probe());
+    let (source, store, letters) = tokio::join!(
+        wiring::probe_source(&settings.source),
+        wiring::probe_store(&settings.store),
+        dead_letter.probe()
+    );
     let mut faults: Vec<CommandError> =
-        [source.err().map(Into::into), store.err().map(Into::into), letters.err().map(Into::into)].into_iter().flatten().collect();
+        [source.err().map(Into::into), store.err().map(Into::into), letters.err().map(Into::into)]
+            .into_iter()
+            .flatten()
+            .collect();
     // What only the configuration can mend decides, whoever else is down.
     let decides = faults.iter().position(|fault| fault.exit() == Exit::Configuration).unwrap_or(0);
     if faults.is_empty() {

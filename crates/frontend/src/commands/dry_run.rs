@@ -11,7 +11,8 @@ use super::{CommandError, written};
 use crate::{cli::ReportFormat, config::Settings, terminal::number, wiring};
 use x_msrv_engine::{message::Message, source::Peek};
 
-/// What a run would do with what waits, as far as that is known before the store and the dead letter are asked.
+/// What a run would do with what waits, as far as that is known before the store and the dead letter are
+/// asked.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Outlook {
@@ -39,7 +40,12 @@ pub(super) async fn dry_run(settings: &Settings, report: Option<ReportFormat>) -
                 outlook.rejected += 1;
                 *outlook.reasons.entry(rejection.reason()).or_default() += 1;
                 if rejects.len() < REJECTS_SHOWN {
-                    rejects.push(format!("  {} {}: {}: {rejection}", message.origin, message.id, rejection.reason()));
+                    rejects.push(format!(
+                        "  {} {}: {}: {rejection}",
+                        message.origin,
+                        message.id,
+                        rejection.reason()
+                    ));
                 }
             }
         }
@@ -67,11 +73,15 @@ impl Outlook {
             None => "how many messages wait is not known".to_owned(),
         };
         if !self.looked_at {
-            return format!("{waiting}; what they are is not known, for this queue shows messages only to whoever takes them");
+            return format!(
+                "{waiting}; what they are is not known, for this queue shows messages only to whoever takes them"
+            );
         }
         let Self { received, stored, rejected, .. } = *self;
         let [received, stored, rejected] = [received, stored, rejected].map(number);
-        let mut text = format!("{waiting}; a run takes {received}: {stored} would go to the store, {rejected} to the dead letter");
+        let mut text = format!(
+            "{waiting}; a run takes {received}: {stored} would go to the store, {rejected} to the dead letter"
+        );
         for line in rejects {
             text.push('\n');
             text.push_str(line);

@@ -1,7 +1,7 @@
 //! `x-msrv explain`
 //!
-//! The words that a run leaves behind, each with what it means and what to do. They are those of `exit`, `budget`, `decode` and `history`; a test holds
-//! them against this page.
+//! The words that a run leaves behind, each with what it means and what to do. They are those of `exit`,
+//! `budget`, `decode` and `history`; a test holds them against this page.
 
 use std::io::{self, Write as _};
 
@@ -25,7 +25,12 @@ const ENTRIES: [Entry; 36] = [
         "N was reached, the queue was empty, time was up, or a signal came. What could not be stored counts as settled as well: it is a dead letter.",
         "Nothing. `rejected` in the run's summary says how many dead letters there are.",
     ),
-    ("1", "exit code of `status`: a warning", "Its first line says what is not as it should be.", "What that line says."),
+    (
+        "1",
+        "exit code of `status`: a warning",
+        "Its first line says what is not as it should be.",
+        "What that line says.",
+    ),
     (
         "2",
         "exit code: the command line is wrong; of `status`: critical",
@@ -158,7 +163,12 @@ const ENTRIES: [Entry; 36] = [
         "Or two of the document's fields get one name by the configuration's section `fields`. One of the two values would be lost. `detail` names the field.",
         "Let `fields` name its fields otherwise, if that is where it comes from. Else whoever publishes it has to mend it and to publish it again.",
     ),
-    ("too-deep", "reason of a dead letter: more than 128 levels of arrays and objects", "`detail` names where.", NOT_HERE),
+    (
+        "too-deep",
+        "reason of a dead letter: more than 128 levels of arrays and objects",
+        "`detail` names where.",
+        NOT_HERE,
+    ),
     (
         "too-large",
         "reason of a dead letter: the body is larger than `max-message-size`",
@@ -235,7 +245,10 @@ pub(crate) fn words() -> impl Iterator<Item = &'static str> {
 pub(super) fn explain(arguments: &ExplainArgs, pipeline: &Pipeline) -> Result<(), CommandError> {
     let text = match &arguments.word {
         None => ENTRIES.map(|(word, what, ..)| format!("{word:<19}{what}\n")).concat(),
-        Some(word) => in_full(pipeline, ENTRIES.iter().find(|(known, ..)| known == word).expect("the command line lets no other through")),
+        Some(word) => in_full(
+            pipeline,
+            ENTRIES.iter().find(|(known, ..)| known == word).expect("the command line lets no other through"),
+        ),
     };
     written(io::stdout().write_all(text.as_bytes()))
 }
@@ -276,14 +289,23 @@ mod tests {
 
     #[test]
     fn every_word_that_a_run_leaves_behind_is_explained_and_no_other() {
-        let codes = EXIT_CODES.lines().skip(1).flat_map(|line| line.trim_start().split("  ").next().unwrap_or_default().split(", "));
+        let codes = EXIT_CODES
+            .lines()
+            .skip(1)
+            .flat_map(|line| line.trim_start().split("  ").next().unwrap_or_default().split(", "));
         let stops = StopReason::ALL.map(StopReason::as_str).into_iter().chain([FAILED]);
         let known: BTreeSet<&str> = codes.chain(stops).chain(Rejection::REASONS).collect();
         assert_eq!(words().collect::<BTreeSet<_>>(), known);
         assert_eq!(known.len(), ENTRIES.len(), "each stands there once");
-        let readme =
-            include_str!("../../../../README.md").split("Reasons: ").nth(1).expect("the reasons").split("\n\n").next().unwrap_or_default();
-        let told: BTreeSet<&str> = readme.split('`').skip(1).step_by(2).filter(|word| *word != KEY_FIELD).collect();
+        let readme = include_str!("../../../../README.md")
+            .split("Reasons: ")
+            .nth(1)
+            .expect("the reasons")
+            .split("\n\n")
+            .next()
+            .unwrap_or_default();
+        let told: BTreeSet<&str> =
+            readme.split('`').skip(1).step_by(2).filter(|word| *word != KEY_FIELD).collect();
         assert_eq!(told, BTreeSet::from(Rejection::REASONS));
     }
 

@@ -34,7 +34,10 @@ const SPANS: [u64; 14] = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 7_200, 21_60
 const COLUMNS: usize = 60;
 
 /// Reads the history; `None` where there is none yet.
-pub(super) fn read<T>(settings: &Settings, act: impl FnOnce(&History) -> Result<T, AnyError>) -> Result<Option<T>, CommandError> {
+pub(super) fn read<T>(
+    settings: &Settings,
+    act: impl FnOnce(&History) -> Result<T, AnyError>,
+) -> Result<Option<T>, CommandError> {
     let Some(history) = &settings.history else {
         return Err(CommandError::NoHistory { file: settings.file.display().to_string() });
     };
@@ -52,7 +55,11 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
     if let Some(file) = &arguments.html {
         if let Some(name) = settings.name_of_file(file) {
             let cause = format!("it is {name}").into();
-            return Err(CommandError::File { name: file.display().to_string(), attempt: "write the page to", cause });
+            return Err(CommandError::File {
+                name: file.display().to_string(),
+                attempt: "write the page to",
+                cause,
+            });
         }
         put(&page(settings, &runs, whole, now)?, file)?;
         if file != Path::new("-") {
@@ -63,7 +70,9 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
     let mut output = io::BufWriter::new(io::stdout().lock());
     if arguments.json {
         let line = |run: &Run| serde_json::to_string(run).expect("text keys and finite numbers");
-        return written(runs.iter().try_for_each(|run| writeln!(output, "{}", line(run))).and_then(|()| output.flush()));
+        return written(
+            runs.iter().try_for_each(|run| writeln!(output, "{}", line(run))).and_then(|()| output.flush()),
+        );
     }
     if runs.is_empty() {
         say(&format!("no run began in the last {}", span(whole)));
@@ -105,14 +114,20 @@ fn put(page: &str, file: &Path) -> Result<(), CommandError> {
         // Who was kept from reading the old one is kept from the new one.
         state_file::replace(&place, page, place.metadata().ok().map(|old| old.permissions()))
     };
-    put.map_err(|cause| CommandError::File { name: file.display().to_string(), attempt: "write the page", cause: cause.into() })
+    put.map_err(|cause| CommandError::File {
+        name: file.display().to_string(),
+        attempt: "write the page",
+        cause: cause.into(),
+    })
 }
 
-/// A sparkline of what was received and one of what waited, and a line for each span of time in which there was a run.
+/// A sparkline of what was received and one of what waited, and a line for each span of time in which there
+/// was a run.
 fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> String {
     // What the history does not reach back to is not shown as a time without runs.
     let from = runs.first().map_or(since, |run| run.started.max(since));
-    // What began under a clock that was ahead is shown where it says that it was. The last moment is no part of a span.
+    // What began under a clock that was ahead is shown where it says that it was. The last moment is no part
+    // of a span.
     let until = runs.last().map_or(now, |run| now.max(run.started + Duration::from_millis(1)));
     let whole = until.duration_since(from).unwrap_or_default().max(Duration::from_secs(1));
     let mut text = String::new();
@@ -135,7 +150,16 @@ fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> Stri
     let length = SPANS.iter().copied().find(|length| *length > wanted).unwrap_or(SPANS[SPANS.len() - 1]);
     let header = format!(
         "\n{:<20} {:>7} {:>6} {:>10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>9}",
-        "from (UTC)", "runs", "failed", "received", "stored", "duplicate", "rejected", "requeued", "waiting", "longest"
+        "from (UTC)",
+        "runs",
+        "failed",
+        "received",
+        "stored",
+        "duplicate",
+        "rejected",
+        "requeued",
+        "waiting",
+        "longest"
     );
     writeln!(text, "{}", paint.paint(Style::Bold, &header)).expect("text grows");
     for (begin, summary) in spans(runs, round_down(from, length), until, Duration::from_secs(length)) {
@@ -179,7 +203,8 @@ mod tests {
     use std::collections::BTreeMap;
     use x_msrv_engine::report::{Counters, Depth};
 
-    /// Runs that the clock had put into the future were in the JSON, and neither in the table nor in the sparklines.
+    /// Runs that the clock had put into the future were in the JSON, and neither in the table nor in the
+    /// sparklines.
     #[test]
     fn each_run_is_in_the_table_whatever_the_clock_said() {
         let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + second);
@@ -199,7 +224,9 @@ mod tests {
             let runs: Vec<_> = begun.iter().copied().map(run).collect();
             let table = table(&runs, at(0) - Duration::from_secs(86_400), at(30), plain);
             let cells = table.lines().skip_while(|line| !line.starts_with("from (UTC)")).skip(1);
-            let shown: u64 = cells.map(|line| line.split_whitespace().nth(2).expect("runs").parse::<u64>().expect("a number")).sum();
+            let shown: u64 = cells
+                .map(|line| line.split_whitespace().nth(2).expect("runs").parse::<u64>().expect("a number"))
+                .sum();
             assert_eq!(shown, runs.len() as u64, "{begun:?}: {table}");
             assert!(!table.contains("received  none"), "{begun:?}: {table}");
         }

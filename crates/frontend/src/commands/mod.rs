@@ -21,7 +21,9 @@ use crate::{
     logging::{self, say},
     pipeline::Pipeline,
 };
-use x_msrv_engine::{dead_letter::DeadLetterError, decode::SchemaError, exit::Exit, source::SourceError, store::StoreError};
+use x_msrv_engine::{
+    dead_letter::DeadLetterError, decode::SchemaError, exit::Exit, source::SourceError, store::StoreError,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -166,12 +168,16 @@ impl CommandError {
             | Self::Store(StoreError::Setup { .. })
             | Self::DeadLetter(DeadLetterError { is_setup: true, .. }) => Exit::Configuration,
             Self::Source(SourceError::Messages { .. }) | Self::Rejected { .. } => Exit::DataError,
-            Self::Source(SourceError::Unreachable { .. }) | Self::Store(StoreError::Unreachable { .. }) | Self::DeadLetter(_) => {
-                Exit::Unavailable
-            }
+            Self::Source(SourceError::Unreachable { .. })
+            | Self::Store(StoreError::Unreachable { .. })
+            | Self::DeadLetter(_) => Exit::Unavailable,
             Self::Unknown(_) => Exit::Unknown,
-            Self::File { .. } | Self::NoLetter { .. } | Self::NoServer { .. } | Self::Exists { .. } => Exit::NoInput,
-            Self::Store(StoreError::Outage { .. }) | Self::Busy { .. } | Self::Unconfirmed { .. } => Exit::TemporaryFailure,
+            Self::File { .. } | Self::NoLetter { .. } | Self::NoServer { .. } | Self::Exists { .. } => {
+                Exit::NoInput
+            }
+            Self::Store(StoreError::Outage { .. }) | Self::Busy { .. } | Self::Unconfirmed { .. } => {
+                Exit::TemporaryFailure
+            }
             Self::Partly { cause, .. } => cause.exit(),
             Self::Output(_) => Exit::OutputFailed,
             Self::System { .. } => Exit::Software,
@@ -190,9 +196,17 @@ impl CommandError {
                 "the service's files are for root and the group x-msrv: sudo x-msrv …, or as the service itself, sudo -u x-msrv x-msrv …"
             }
             Self::Config(ConfigError::Missing(_)) => "x-msrv init writes a configuration; -c PATH names one",
-            Self::Config(_) => return command("check", "tries the configuration and takes no message; man x-msrv.yml has every key"),
+            Self::Config(_) => {
+                return command(
+                    "check",
+                    "tries the configuration and takes no message; man x-msrv.yml has every key",
+                );
+            }
             Self::Source(_) | Self::Store(_) | Self::DeadLetter(_) => {
-                return command("check --connect", "asks queue, store and dead letter, and shows the settings in force");
+                return command(
+                    "check --connect",
+                    "asks queue, store and dead letter, and shows the settings in force",
+                );
             }
             Self::Busy { .. } => "it goes on when the other one has ended",
             Self::NoLetter { .. } => return command("dead list --all", "shows the ids"),
@@ -207,7 +221,10 @@ impl CommandError {
     fn is_about_rights(&self) -> bool {
         let mut cause: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+            {
                 return true;
             }
             cause = error.source();
@@ -242,7 +259,9 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
     };
     let done = |()| Exit::Success;
     let exit = match command {
-        Command::Run(arguments) if arguments.dry_run => wait(dry_run::dry_run(&load()?, arguments.report))?.map(done),
+        Command::Run(arguments) if arguments.dry_run => {
+            wait(dry_run::dry_run(&load()?, arguments.report))?.map(done)
+        }
         Command::Run(arguments) => wait(run::run(&load()?, arguments.report))?,
         Command::Init(arguments) => {
             let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
@@ -292,7 +311,8 @@ fn wait<T>(command: impl Future<Output = T>) -> Result<T, CommandError> {
         .build()
         .map_err(|cause| CommandError::System { attempt: "cannot start the runtime", cause })?;
     let output = runtime.block_on(command);
-    // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that does.
+    // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that
+    // does.
     runtime.shutdown_background();
     Ok(output)
 }

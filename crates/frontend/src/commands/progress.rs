@@ -1,4 +1,5 @@
-//! How far a run has come, for somebody who watches it on a terminal. A run of some milliseconds shows nothing.
+//! How far a run has come, for somebody who watches it on a terminal. A run of some milliseconds shows
+//! nothing.
 
 use std::{cell::Cell, future::Future, time::Duration};
 
@@ -51,10 +52,17 @@ fn line(progress: Progress, elapsed: Duration) -> String {
     match expected.filter(|expected| *expected > 0 && done <= *expected) {
         None => format!("{} messages{speed}  {}", number(done), span(elapsed)),
         Some(expected) => {
-            let bar: String = (0..BAR).map(|column| if column < done * BAR / expected { '#' } else { '-' }).collect();
-            let left = Duration::try_from_secs_f64((expected - done) as f64 / per_second).ok().filter(|_| done > 0);
+            let bar: String =
+                (0..BAR).map(|column| if column < done * BAR / expected { '#' } else { '-' }).collect();
+            let left =
+                Duration::try_from_secs_f64((expected - done) as f64 / per_second).ok().filter(|_| done > 0);
             let left = left.map(|left| format!("  {} left", span(left))).unwrap_or_default();
-            format!("[{bar}] {} of {}  {}%{speed}{left}", number(done), number(expected), done * 100 / expected)
+            format!(
+                "[{bar}] {} of {}  {}%{speed}{left}",
+                number(done),
+                number(expected),
+                done * 100 / expected
+            )
         }
     }
 }

@@ -35,8 +35,13 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
     outcome.map(|outcome| outcome.exit())
 }
 
-async fn attempt(settings: &Settings, logbook: &mut Logbook, began: Instant) -> Result<RunReport, CommandError> {
-    let shutdown = shutdown::on_signal().map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
+async fn attempt(
+    settings: &Settings,
+    logbook: &mut Logbook,
+    began: Instant,
+) -> Result<RunReport, CommandError> {
+    let shutdown = shutdown::on_signal()
+        .map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
     let decoder = wiring::decoder(settings)?;
     let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
     let source = async {
@@ -53,11 +58,25 @@ async fn attempt(settings: &Settings, logbook: &mut Logbook, began: Instant) -> 
     };
     // Where it is over before, nothing was taken.
     let Some((store, source)) = connected else {
-        return Ok(RunReport::new(StopReason::Signal, Tally::default(), Depth::default(), began.elapsed(), None));
+        return Ok(RunReport::new(
+            StopReason::Signal,
+            Tally::default(),
+            Depth::default(),
+            began.elapsed(),
+            None,
+        ));
     };
     let (store, source) = (store?, source?);
     let progress = Cell::default();
-    let parts = Parts { source, store: &*store, dead_letter: &mut *dead_letter, decoder: &decoder, clock: now, began, progress: &progress };
+    let parts = Parts {
+        source,
+        store: &*store,
+        dead_letter: &mut *dead_letter,
+        decoder: &decoder,
+        clock: now,
+        began,
+        progress: &progress,
+    };
     let outcome = progress::beside(drain(parts, settings.limits, shutdown), &progress).await?;
     store.close().await;
     // A store that hangs may take its time for that as well.
@@ -78,7 +97,11 @@ fn tell(outcome: &RunReport, report: Option<ReportFormat>) {
     }
 }
 
-fn remembered(started: SystemTime, elapsed: Duration, outcome: &Result<RunReport, CommandError>) -> history::Run {
+fn remembered(
+    started: SystemTime,
+    elapsed: Duration,
+    outcome: &Result<RunReport, CommandError>,
+) -> history::Run {
     match outcome {
         Ok(report) => history::Run::of_report(started, report),
         Err(error) => history::Run::of_failure(started, elapsed, error.exit(), error_chain::text(error)),
@@ -87,7 +110,8 @@ fn remembered(started: SystemTime, elapsed: Duration, outcome: &Result<RunReport
 
 /// When the machine was booted, by the clock as it is now.
 fn booted() -> SystemTime {
-    // A system call, in whole seconds: the clock that tells more is read through the vDSO, which valgrind does not let be read.
+    // A system call, in whole seconds: the clock that tells more is read through the vDSO, which valgrind
+    // does not let be read.
     let since_boot = Duration::from_secs(u64::try_from(rustix::system::sysinfo().uptime).unwrap_or_default());
     now().checked_sub(since_boot).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -28,9 +28,10 @@ pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<()
     let mut number = 0;
     // Standard input can be read once only, so lines that are to be sent again are kept.
     let mut kept = Vec::new();
-    // Whoever writes slowly, such as `tail -f`, sees each line go as soon as it is there: what is complete is sent before the next read.
-    while let Some(line) =
-        next_line(&mut lines, LONGEST_LINE, &mut number).map_err(|cause| file_error(arguments.input.file(), "read", cause))?
+    // Whoever writes slowly, such as `tail -f`, sees each line go as soon as it is there: what is complete is
+    // sent before the next read.
+    while let Some(line) = next_line(&mut lines, LONGEST_LINE, &mut number)
+        .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
     {
         if arguments.count > 1 {
             kept.push((number, line.clone()));
@@ -68,7 +69,11 @@ pub(super) fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -
 }
 
 /// The next line that is not empty, without its end; it need not be UTF-8. `number` counts all of them.
-pub(super) fn next_line(lines: &mut impl BufRead, longest: u64, number: &mut u64) -> io::Result<Option<Bytes>> {
+pub(super) fn next_line(
+    lines: &mut impl BufRead,
+    longest: u64,
+    number: &mut u64,
+) -> io::Result<Option<Bytes>> {
     loop {
         let mut line = Vec::new();
         if lines.take(longest + 1).read_until(b'\n', &mut line)? == 0 {
@@ -76,7 +81,10 @@ pub(super) fn next_line(lines: &mut impl BufRead, longest: u64, number: &mut u64
         }
         *number += 1;
         if line.len() as u64 > longest && !line.ends_with(b"\n") {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("line {number} has more than {longest} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("line {number} has more than {longest} bytes"),
+            ));
         }
         while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             line.pop();
@@ -111,7 +119,8 @@ impl Sender {
         let (Some(first), Some(last)) = (self.numbers.first(), self.numbers.last()) else { return Ok(()) };
         if let Err(error) = self.publisher.publish(&self.batch).await {
             // They go all together or not at all, so which of them is at fault only the queue knows.
-            let lines = if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
+            let lines =
+                if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
             let done = format!("messages sent: {}, then it failed at {lines}", self.sent);
             return Err(CommandError::Partly { done, cause: Box::new(error.into()) });
         }
@@ -131,7 +140,8 @@ mod tests {
     #[test]
     fn a_line_without_an_end_is_given_up_and_one_that_is_long_enough_goes() {
         let (mut lines, mut number) = (&b"1234\r\n\n12345\n123456"[..], 0);
-        let mut line = |lines: &mut &[u8]| next_line(lines, 5, &mut number).map_err(|error| error.to_string());
+        let mut line =
+            |lines: &mut &[u8]| next_line(lines, 5, &mut number).map_err(|error| error.to_string());
         assert_eq!(line(&mut lines), Ok(Some(Bytes::from("1234"))));
         assert_eq!(line(&mut lines), Ok(Some(Bytes::from("12345"))));
         assert_eq!(line(&mut lines), Err("line 4 has more than 5 bytes".to_owned()));

@@ -107,10 +107,17 @@ impl Asked {
     pub(super) fn of(settings: &Settings, now: Now) -> Result<Self, CommandError> {
         let period = settings.period_or_packaged();
         let timer = Units::of(&settings.file).and_then(|units| units.ask(now).transpose());
-        let window = LOOKED_AT.0.max(interval(period, now.realtime, timer.as_ref(), None).saturating_mul(LOOKED_AT.1));
+        let window =
+            LOOKED_AT.0.max(interval(period, now.realtime, timer.as_ref(), None).saturating_mul(LOOKED_AT.1));
         let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
         let all = |history: &History| {
-            Ok((history.runs(since)?, history.last(1)?.pop(), history.last_success()?, history.servers()?, history.may_have_received()?))
+            Ok((
+                history.runs(since)?,
+                history.last(1)?.pop(),
+                history.last_success()?,
+                history.servers()?,
+                history.may_have_received()?,
+            ))
         };
         let (runs, last, last_success, servers, has_received) = read(settings, all)?.unwrap_or_default();
         let silent_topic = match &settings.source {
@@ -175,9 +182,17 @@ fn forget(settings: &Settings, server: &str) -> Result<(), CommandError> {
     let path = read(settings, |_| Ok(settings.history.as_ref().map(|history| &history.path)))?.flatten();
     let forgotten = path.map(|path| {
         let forgotten = History::open(path).and_then(|history| history.forget_server(server));
-        forgotten.map_err(|cause| CommandError::File { name: path.display().to_string(), attempt: "write the history", cause })
+        forgotten.map_err(|cause| CommandError::File {
+            name: path.display().to_string(),
+            attempt: "write the history",
+            cause,
+        })
     });
-    if forgotten.transpose()? == Some(true) { Ok(()) } else { Err(CommandError::NoServer { name: server.to_owned() }) }
+    if forgotten.transpose()? == Some(true) {
+        Ok(())
+    } else {
+        Err(CommandError::NoServer { name: server.to_owned() })
+    }
 }
 
 fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) -> Status<'a> {
@@ -203,18 +218,27 @@ fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) 
             runs: summary.runs,
             failed: summary.failed,
             counters: summary.counters,
-            reasons: summary.reasons.iter().map(|(reason, rejected)| (reason.clone(), rejected.messages)).collect(),
+            reasons: summary
+                .reasons
+                .iter()
+                .map(|(reason, rejected)| (reason.clone(), rejected.messages))
+                .collect(),
         },
     }
 }
 
 fn unreached(server: &KnownServer) -> Option<Unreached<'_>> {
     let time = |time: SystemTime| humantime::format_rfc3339_millis(time).to_string();
-    Some(Unreached { name: &server.name, last_reached: server.reached.map(time), since: time(server.unreached_since?) })
+    Some(Unreached {
+        name: &server.name,
+        last_reached: server.reached.map(time),
+        since: time(server.unreached_since?),
+    })
 }
 
 fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint) -> String {
-    let (worst, others) = problems.split_first().map_or((None, problems), |(worst, others)| (Some(worst), others));
+    let (worst, others) =
+        problems.split_first().map_or((None, problems), |(worst, others)| (Some(worst), others));
     let state = |level: Level| {
         let style = match level {
             Level::Ok => Style::Good,
@@ -233,7 +257,8 @@ fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint)
     }
     let warnings = known.warnings.iter().map(|warning| ("warning".to_owned(), warning.clone()));
     for (label, words) in lines(known, window).into_iter().chain(warnings) {
-        writeln!(text, "  {}{}", paint.paint(Style::Dim, &format!("{label:<11}")), one_line(&words)).expect("text grows");
+        writeln!(text, "  {}{}", paint.paint(Style::Dim, &format!("{label:<11}")), one_line(&words))
+            .expect("text grows");
     }
     text
 }
@@ -252,11 +277,15 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     };
     let counters = last.counters;
     let exit = if last.exit_code == 0 { String::new() } else { format!(", exit code {}", last.exit_code) };
-    add("last run", format!("{ago}: {}, {} in {}{exit}", last.stop_reason, outcomes(&counters), span(last.elapsed)));
+    add(
+        "last run",
+        format!("{ago}: {}, {} in {}{exit}", last.stop_reason, outcomes(&counters), span(last.elapsed)),
+    );
     add("next run", next_run(known));
     add("backlog", known.backlog());
     let summary = Summary::of(known.runs);
-    let failed = if summary.failed > 0 { format!(", {} failed", number(summary.failed)) } else { String::new() };
+    let failed =
+        if summary.failed > 0 { format!(", {} failed", number(summary.failed)) } else { String::new() };
     let runs = match summary.runs {
         0 => "no run".to_owned(),
         1 => format!("1 run{failed}; {}", outcomes(&summary.counters)),
@@ -266,18 +295,32 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     let mut reasons: Vec<_> = summary.reasons.iter().collect();
     reasons.sort_by_key(|(_, rejected)| std::cmp::Reverse(rejected.messages));
     for (index, (reason, rejected)) in reasons.into_iter().enumerate() {
-        add(if index == 0 { "rejected" } else { "" }, format!("{} {reason}, the newest: {}", number(rejected.messages), rejected.detail));
+        add(
+            if index == 0 { "rejected" } else { "" },
+            format!("{} {reason}, the newest: {}", number(rejected.messages), rejected.detail),
+        );
     }
     lines
 }
 
 /// What became of messages, without what there is none of.
 fn outcomes(counters: &Counters) -> String {
-    let parts =
-        [("stored", counters.stored), ("duplicate", counters.duplicate), ("rejected", counters.rejected), ("requeued", counters.requeued)];
-    let parts: Vec<_> =
-        parts.iter().filter(|(_, count)| *count > 0).map(|(outcome, count)| format!("{} {outcome}", number(*count))).collect();
-    if parts.is_empty() { "nothing received".to_owned() } else { format!("{} received: {}", number(counters.received), parts.join(", ")) }
+    let parts = [
+        ("stored", counters.stored),
+        ("duplicate", counters.duplicate),
+        ("rejected", counters.rejected),
+        ("requeued", counters.requeued),
+    ];
+    let parts: Vec<_> = parts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(outcome, count)| format!("{} {outcome}", number(*count)))
+        .collect();
+    if parts.is_empty() {
+        "nothing received".to_owned()
+    } else {
+        format!("{} received: {}", number(counters.received), parts.join(", "))
+    }
 }
 
 fn next_run(known: &Known<'_>) -> String {
@@ -286,8 +329,14 @@ fn next_run(known: &Known<'_>) -> String {
         Some(Err(why)) => format!("not known: {why}"),
         Some(Ok(timer)) if timer.is_running => format!("is under way ({})", timer.unit),
         Some(Ok(timer)) => match timer.next {
-            Some(next) => format!("in {} ({})", span(next.duration_since(known.now).unwrap_or_default()), timer.unit),
-            None => format!("none is planned ({} is {})", timer.unit, if timer.is_active { "active" } else { "not active" }),
+            Some(next) => {
+                format!("in {} ({})", span(next.duration_since(known.now).unwrap_or_default()), timer.unit)
+            }
+            None => format!(
+                "none is planned ({} is {})",
+                timer.unit,
+                if timer.is_active { "active" } else { "not active" }
+            ),
         },
     }
 }

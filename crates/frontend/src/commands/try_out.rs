@@ -52,20 +52,30 @@ pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), Co
     let mut lines = open(arguments.input.file())?;
     let mut output = io::BufWriter::new(io::stdout().lock());
     let (mut number, mut total, mut rejected) = (0, 0_u64, 0_u64);
-    while let Some(body) =
-        next_line(&mut lines, LONGEST_LINE, &mut number).map_err(|cause| file_error(arguments.input.file(), "read", cause))?
+    while let Some(body) = next_line(&mut lines, LONGEST_LINE, &mut number)
+        .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
     {
         let message = wiring::sample(&settings.source, body, Now::take().realtime);
-        let record = decoder.decode(&message).and_then(|record| match wiring::check_record(&settings.store, &record) {
-            Ok(()) => Ok(record),
-            Err(fault) => Err(Rejection::Refused(fault)),
+        let record = decoder.decode(&message).and_then(|record| {
+            match wiring::check_record(&settings.store, &record) {
+                Ok(()) => Ok(record),
+                Err(fault) => Err(Rejection::Refused(fault)),
+            }
         });
-        let record =
-            record.map(|record| if settings.key == KeyRule::Message { Record { key: placeholder(&message), ..record } } else { record });
+        let record = record.map(|record| {
+            if settings.key == KeyRule::Message {
+                Record { key: placeholder(&message), ..record }
+            } else {
+                record
+            }
+        });
         total += 1;
         rejected += u64::from(record.is_err());
         let shown = if arguments.json { json(number, record) } else { text(number, record) };
-        written(writeln!(output, "{shown}").and_then(|()| if lines.buffer().is_empty() { output.flush() } else { Ok(()) }))?;
+        written(
+            writeln!(output, "{shown}")
+                .and_then(|()| if lines.buffer().is_empty() { output.flush() } else { Ok(()) }),
+        )?;
     }
     written(output.flush())?;
     if rejected > 0 {
@@ -94,9 +104,12 @@ fn text(line: u64, record: Result<Record, Rejection>) -> String {
 
 fn json(line: u64, record: Result<Record, Rejection>) -> String {
     let outcome = match record {
-        Ok(Record { key, fields, set, ttl, .. }) => {
-            Outcome::Stored { key: key.into(), set: set.map(|set| set.to_string()), ttl, record: Value::Map(fields) }
-        }
+        Ok(Record { key, fields, set, ttl, .. }) => Outcome::Stored {
+            key: key.into(),
+            set: set.map(|set| set.to_string()),
+            ttl,
+            record: Value::Map(fields),
+        },
         Err(rejection) => Outcome::Rejected { reason: rejection.reason(), detail: rejection.to_string() },
     };
     serde_json::to_string(&Tried { line, outcome }).expect("a record has text keys and finite numbers")

@@ -74,7 +74,8 @@ pub(super) fn in_plain_words(key: &str, text: String) -> String {
     format!("{found}, expected {expected}")
 }
 
-/// Adds the nearest known word to an error of serde's that names an unknown one: it lists the known ones in backticks behind the unknown.
+/// Adds the nearest known word to an error of serde's that names an unknown one: it lists the known ones in
+/// backticks behind the unknown.
 pub(super) fn with_nearest(text: String) -> String {
     if !text.starts_with("unknown ") {
         return text;
@@ -94,7 +95,11 @@ mod tests {
 
     #[test]
     fn the_nearest_known_word_is_suggested_and_no_far_one() {
-        let error = |unknown: &str| with_nearest(format!("unknown field `{unknown}`, expected one of `topic`, `channel`, `max-in-flight`"));
+        let error = |unknown: &str| {
+            with_nearest(format!(
+                "unknown field `{unknown}`, expected one of `topic`, `channel`, `max-in-flight`"
+            ))
+        };
         assert!(error("topc").ends_with("did you mean `topic`?"));
         assert!(error("max_in_flight").ends_with("did you mean `max-in-flight`?"));
         assert!(!error("password").contains("did you mean"));

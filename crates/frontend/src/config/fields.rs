@@ -26,11 +26,14 @@ pub(super) fn parse(section: FieldsShape, store: &StoreSettings) -> Result<Arc<S
     };
     for (name, value) in entries(section.rename) {
         let fault = |fault| Fault::new(format!("fields.rename.{name}"), fault);
-        let Value::Text(other) = value else { return Err(fault("the other name is wanted, as text".to_owned())) };
+        let Value::Text(other) = value else {
+            return Err(fault("the other name is wanted, as text".to_owned()));
+        };
         rules.rename.push((name.parse::<Path>().map_err(fault)?, other));
     }
     for (name, value) in entries(section.metadata) {
-        let known = Metadata::ALL.iter().find(|what| matches!(&value, Value::Text(text) if text == what.as_str()));
+        let known =
+            Metadata::ALL.iter().find(|what| matches!(&value, Value::Text(text) if text == what.as_str()));
         let Some(what) = known else {
             let words = Metadata::ALL.map(Metadata::as_str).join(", ");
             return Err(Fault::new(format!("fields.metadata.{name}"), format!("one of {words} is wanted")));
@@ -50,16 +53,24 @@ pub(super) fn lines(shape: &Shape) -> Vec<(&'static str, String)> {
     let Rules { include, exclude, flatten, rename, constant, metadata, on_long_name } = shape.rules();
     let mut lines = Vec::new();
     lines.extend(include.as_ref().map(|paths| ("fields.include", list(paths))));
-    lines.extend(Some(exclude).filter(|paths| !paths.is_empty()).map(|paths| ("fields.exclude", list(paths))));
+    lines
+        .extend(Some(exclude).filter(|paths| !paths.is_empty()).map(|paths| ("fields.exclude", list(paths))));
     lines.extend(flatten.clone().map(|separator| ("fields.flatten", separator)));
     let mut table = |key, entries: Vec<(String, Value)>| {
         if !entries.is_empty() {
-            lines.push((key, serde_json::to_string(&Value::Map(entries)).expect("a map with names for keys")));
+            lines
+                .push((key, serde_json::to_string(&Value::Map(entries)).expect("a map with names for keys")));
         }
     };
-    table("fields.rename", rename.iter().map(|(path, name)| (path.to_string(), Value::Text(name.clone()))).collect());
+    table(
+        "fields.rename",
+        rename.iter().map(|(path, name)| (path.to_string(), Value::Text(name.clone()))).collect(),
+    );
     table("fields.constant", constant.clone());
-    table("fields.metadata", metadata.iter().map(|(name, what)| (name.clone(), Value::Text(what.as_str().to_owned()))).collect());
+    table(
+        "fields.metadata",
+        metadata.iter().map(|(name, what)| (name.clone(), Value::Text(what.as_str().to_owned()))).collect(),
+    );
     let on_long_name = match on_long_name {
         OnLongName::Reject => "reject",
         OnLongName::Hash => "hash",

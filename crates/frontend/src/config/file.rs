@@ -1,10 +1,12 @@
-//! The shape of the configuration file. Names and nothing else: what they mean is decided in `settings`, and that a key which is there has a value is
-//! seen to in `layers`.
+//! The shape of the configuration file. Names and nothing else: what they mean is decided in `settings`, and
+//! that a key which is there has a value is seen to in `layers`.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::scalar::{Flag, List, OnOrSection, Parsed, PlaceShape, Pointer, SecretShape, Size, Span, Table, TextOr, Whole};
+use super::scalar::{
+    Flag, List, OnOrSection, Parsed, PlaceShape, Pointer, SecretShape, Size, Span, Table, TextOr, Whole,
+};
 use x_msrv_engine::{
     address::HostPort,
     decode::{BigIntegers, ContentEncoding, OnLongName, Path},
@@ -57,7 +59,10 @@ pub(super) struct FieldsShape {
     #[cfg_attr(test, schemars(with = "Option<std::collections::BTreeMap<String, String>>"))]
     pub(super) rename: Option<Table>,
     pub(super) constant: Option<Table>,
-    #[cfg_attr(test, schemars(with = "Option<std::collections::BTreeMap<String, x_msrv_engine::decode::Metadata>>"))]
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<std::collections::BTreeMap<String, x_msrv_engine::decode::Metadata>>")
+    )]
     pub(super) metadata: Option<Table>,
     pub(super) on_long_name: Option<OnLongName>,
 }
@@ -78,7 +83,11 @@ pub(super) struct NsqShape {
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "true, false, or a section with keys of its own"
+)]
 pub(super) struct TlsShape {
     pub(super) ca_file: Option<String>,
     pub(super) certificate: Option<PlaceShape>,
@@ -120,7 +129,11 @@ pub(super) struct AerospikeShape {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "text, or a section with keys of its own")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "text, or a section with keys of its own"
+)]
 pub(super) struct SetFieldShape {
     pub(super) field: Parsed<Pointer>,
     pub(super) allowed: List<SetName>,
@@ -128,7 +141,11 @@ pub(super) struct SetFieldShape {
 
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "text, or a section with keys of its own")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "text, or a section with keys of its own"
+)]
 pub(super) struct TtlFieldShape {
     pub(super) field: Parsed<Pointer>,
     #[cfg_attr(test, schemars(with = "Option<super::schema::Ttl>"))]
@@ -155,7 +172,10 @@ pub(super) struct SqliteShape {
 /// `message`, `body-hash`, `field: /json/pointer` or `fields: [/json/pointer, …]`.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", expecting = "`message`, `body-hash`, `field: /json/pointer` or `fields: [/json/pointer, …]`")]
+#[serde(
+    rename_all = "kebab-case",
+    expecting = "`message`, `body-hash`, `field: /json/pointer` or `fields: [/json/pointer, …]`"
+)]
 pub(super) enum KeyShape {
     Message,
     BodyHash,
@@ -196,7 +216,11 @@ pub(super) struct DeadLetterNsqShape {
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "true, false, or a section with keys of its own")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "true, false, or a section with keys of its own"
+)]
 pub(super) struct HistoryShape {
     pub(super) path: Option<String>,
     pub(super) max_age: Option<Span>,
@@ -229,10 +253,14 @@ pub(super) enum LevelShape {
     Debug,
 }
 
-/// The paths of all keys below `path`, from serde's own errors: asked for a key that nobody has, it lists those that there are.
+/// The paths of all keys below `path`, from serde's own errors: asked for a key that nobody has, it lists
+/// those that there are.
 pub(super) fn keys(path: &[String]) -> Vec<String> {
-    let tree = path.iter().rfold(json!({ "?": null }), |below, key| Value::Object([(key.clone(), below)].into_iter().collect()));
-    // By the deserializer that reads the configuration: another one would be another copy of all of this in the program.
+    let tree = path.iter().rfold(json!({ "?": null }), |below, key| {
+        Value::Object([(key.clone(), below)].into_iter().collect())
+    });
+    // By the deserializer that reads the configuration: another one would be another copy of all of this in
+    // the program.
     let Err(error) = serde_path_to_error::deserialize::<_, FileShape>(&tree) else { return Vec::new() };
     let error = error.inner().to_string();
     let is_section = error.starts_with("unknown field `?`");
@@ -257,14 +285,26 @@ mod tests {
     #[test]
     fn every_key_stands_in_the_man_page_and_in_the_readme() {
         let keys = keys(&[]);
-        for known in ["timeout", "nsq.max-in-flight", "aerospike.address.port", "dead-letter.file.max-size", "log.level"] {
+        for known in [
+            "timeout",
+            "nsq.max-in-flight",
+            "aerospike.address.port",
+            "dead-letter.file.max-size",
+            "log.level",
+        ] {
             assert!(keys.iter().any(|key| key == known), "{known} is not among {keys:?}");
         }
         let page = include_str!("../../../../man/x-msrv.yml.5").replace("\\-", "-");
         let tags: Vec<_> = page.split(".TP\n.B ").skip(1).filter_map(|entry| entry.lines().next()).collect();
         let table = include_str!("../../../../README.md").lines().filter(|line| line.starts_with('|'));
         let rows: Vec<_> = table.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
-        let missing = |words: &[&str]| keys.iter().filter(|key| !words.contains(&key.as_str())).cloned().collect::<Vec<_>>();
-        assert_eq!((missing(&tags), missing(&rows)), (Vec::new(), Vec::new()), "missing in the man page, and in the README");
+        let missing = |words: &[&str]| {
+            keys.iter().filter(|key| !words.contains(&key.as_str())).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (missing(&tags), missing(&rows)),
+            (Vec::new(), Vec::new()),
+            "missing in the man page, and in the README"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! From the shape of the file to settings, section by section: what is wrong with a value is told with its key, and defaults are filled in.
+//! From the shape of the file to settings, section by section: what is wrong with a value is told with its
+//! key, and defaults are filled in.
 
 use std::{
     num::{NonZeroU32, NonZeroU64},
@@ -13,11 +14,15 @@ use super::{
     error::Fault,
     fields,
     file::{
-        AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, HistoryShape, KeyShape, LevelShape, LogShape,
-        MetricsShape, NsqShape, SetFieldShape, SqliteShape, TlsShape, TtlFieldShape,
+        AerospikeShape, DeadLetterFileShape, DeadLetterShape, EmbeddedQueueShape, FileShape, HistoryShape,
+        KeyShape, LevelShape, LogShape, MetricsShape, NsqShape, SetFieldShape, SqliteShape, TlsShape,
+        TtlFieldShape,
     },
     scalar::{List, OnOrSection, Parsed, PlaceShape, Pointer, SecretShape, Span, TextOr, Whole},
-    settings::{DeadLetterSettings, LogFormat, LogSettings, LogTarget, PACKAGED_PERIOD, Settings, SourceSettings, StoreSettings, name_of},
+    settings::{
+        DeadLetterSettings, LogFormat, LogSettings, LogTarget, PACKAGED_PERIOD, Settings, SourceSettings,
+        StoreSettings, name_of,
+    },
 };
 use crate::duration;
 use x_msrv_engine::{
@@ -43,10 +48,15 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Result<Settings, Fault> {
     let paths = Paths::new(file, overrides);
     let section_limit = shape.nsq.as_ref().map(|nsq| ("nsq.max-messages", nsq.max_messages));
-    let section_limit = section_limit.or(shape.embedded_queue.as_ref().map(|queue| ("embedded-queue.max-messages", queue.max_messages)));
+    let section_limit = section_limit
+        .or(shape.embedded_queue.as_ref().map(|queue| ("embedded-queue.max-messages", queue.max_messages)));
     let max_messages = max_messages(shape.max_messages, section_limit)?;
-    let idle_timeout = shape.idle_timeout.map_or(Ok(Duration::ZERO), |Span(value)| bounded("idle-timeout", Duration::ZERO, value))?;
-    let span = |key: &str, value: Option<Span>, default: Duration| positive(key, value.map_or(default, |Span(value)| value));
+    let idle_timeout = shape
+        .idle_timeout
+        .map_or(Ok(Duration::ZERO), |Span(value)| bounded("idle-timeout", Duration::ZERO, value))?;
+    let span = |key: &str, value: Option<Span>, default: Duration| {
+        positive(key, value.map_or(default, |Span(value)| value))
+    };
     let limits = Limits {
         max_messages,
         timeout: span("timeout", shape.timeout, 2 * SECOND)?,
@@ -56,32 +66,48 @@ pub(super) fn parse(shape: FileShape, file: &Path, overrides: &Overrides) -> Res
     };
     let connect_timeout = span("connect-timeout", shape.connect_timeout, 2 * SECOND)?;
     let max_message_size = shape.max_message_size.map_or(1 << 20, |size| size.0);
-    let max_message_size = usize::try_from(max_message_size)
-        .ok()
-        .filter(|size| (1..=1 << 30).contains(size))
-        .ok_or_else(|| Fault::new("max-message-size", format!("{max_message_size} bytes, 1 to 1GiB are allowed")))?;
+    let max_message_size =
+        usize::try_from(max_message_size).ok().filter(|size| (1..=1 << 30).contains(size)).ok_or_else(
+            || Fault::new("max-message-size", format!("{max_message_size} bytes, 1 to 1GiB are allowed")),
+        )?;
     let common = Common { limits, connect_timeout, max_message_size };
     let source = match (shape.nsq, shape.embedded_queue) {
         (Some(nsq), None) => SourceSettings::Nsq(nsq_source(nsq, &common, &paths)?),
         (None, Some(queue)) => SourceSettings::Sqlite(embedded_queue(&queue, &common, &paths)?),
-        (None, None) => return Err(Fault::new("", "no queue: one of the sections `nsq` and `embedded-queue` is needed")),
-        _ => return Err(Fault::new("embedded-queue", "there is a section `nsq` as well: only one queue can be read")),
+        (None, None) => {
+            return Err(Fault::new("", "no queue: one of the sections `nsq` and `embedded-queue` is needed"));
+        }
+        _ => {
+            return Err(Fault::new(
+                "embedded-queue",
+                "there is a section `nsq` as well: only one queue can be read",
+            ));
+        }
     };
     let (store, key) = match (shape.aerospike, shape.sqlite) {
         (Some(aerospike), None) => aerospike_store(aerospike, connect_timeout, &paths)?,
         (None, Some(sqlite)) => sqlite_store(sqlite, &paths)?,
-        (None, None) => return Err(Fault::new("", "no store: one of the sections `aerospike` and `sqlite` is needed")),
-        _ => return Err(Fault::new("sqlite", "there is a section `aerospike` as well: only one store can be written")),
+        (None, None) => {
+            return Err(Fault::new("", "no store: one of the sections `aerospike` and `sqlite` is needed"));
+        }
+        _ => {
+            return Err(Fault::new(
+                "sqlite",
+                "there is a section `aerospike` as well: only one store can be written",
+            ));
+        }
     };
     let history = history_settings(shape.history, &paths)?;
-    let has_default_letters = !matches!(&shape.dead_letter, Some(DeadLetterShape::File(DeadLetterFileShape { path: Some(_), .. })));
+    let has_default_letters =
+        !matches!(&shape.dead_letter, Some(DeadLetterShape::File(DeadLetterFileShape { path: Some(_), .. })));
     let period = shape.period.map(|Span(value)| positive("period", value)).transpose()?;
-    let metrics = textfile(shape.metrics, history.as_ref(), &paths)?.map(|textfile| history::metrics::Settings {
-        textfile,
-        pipeline: name_of(file),
-        period: period.unwrap_or(PACKAGED_PERIOD),
-        max_messages,
-    });
+    let metrics =
+        textfile(shape.metrics, history.as_ref(), &paths)?.map(|textfile| history::metrics::Settings {
+            textfile,
+            pipeline: name_of(file),
+            period: period.unwrap_or(PACKAGED_PERIOD),
+            max_messages,
+        });
     Ok(Settings {
         file: file.to_owned(),
         state: paths.state.clone(),
@@ -155,7 +181,8 @@ impl Paths {
     }
 }
 
-/// The state directory of the unit that a configuration belongs to, so that commands by hand find what the service wrote.
+/// The state directory of the unit that a configuration belongs to, so that commands by hand find what the
+/// service wrote.
 fn system_state(file: &Path) -> PathBuf {
     let state = PathBuf::from(SYSTEM_STATE);
     match file.file_stem() {
@@ -178,7 +205,8 @@ fn bounded(key: &str, least: Duration, value: Duration) -> Result<Duration, Faul
 }
 
 fn small(key: &str, value: u64) -> Result<u32, Fault> {
-    u32::try_from(value).map_err(|_| Fault::new(key, format!("{value} is too large, {} is the largest", u32::MAX)))
+    u32::try_from(value)
+        .map_err(|_| Fault::new(key, format!("{value} is too large, {} is the largest", u32::MAX)))
 }
 
 fn not_zero(key: &str, value: u64) -> Result<NonZeroU64, Fault> {
@@ -199,9 +227,13 @@ fn max_messages(top: Option<Whole>, section: Option<(&str, Option<Whole>)>) -> R
 }
 
 fn max_in_flight(key: &str, value: Option<Whole>, limits: &Limits) -> Result<NonZeroU64, Fault> {
-    // As many as four nsqd allow on their connections by default; one that has less in flight sends in smaller pieces, which costs it more.
+    // As many as four nsqd allow on their connections by default; one that has less in flight sends in
+    // smaller pieces, which costs it more.
     const DEFAULT_MOST: u64 = 10_000;
-    value.map_or(Ok(limits.max_messages.min(NonZeroU64::new(DEFAULT_MOST).expect("not zero"))), |Whole(value)| not_zero(key, value))
+    value.map_or(
+        Ok(limits.max_messages.min(NonZeroU64::new(DEFAULT_MOST).expect("not zero"))),
+        |Whole(value)| not_zero(key, value),
+    )
 }
 
 fn addresses(key: &str, list: List<HostPort>) -> Result<Vec<HostPort>, Fault> {
@@ -220,13 +252,22 @@ fn nsq_source(shape: NsqShape, common: &Common, paths: &Paths) -> Result<source:
     let servers = match (shape.nsqd_tcp_address, shape.lookupd_http_address) {
         (Some(nsqd), None) => Servers::Nsqd(addresses("nsq.nsqd-tcp-address", nsqd)?),
         (None, Some(lookupd)) => Servers::Lookupd(addresses("nsq.lookupd-http-address", lookupd)?),
-        (None, None) => return Err(Fault::new("nsq", "one of `nsqd-tcp-address` and `lookupd-http-address` is needed")),
-        _ => return Err(Fault::new("nsq", "only one of `nsqd-tcp-address` and `lookupd-http-address` is allowed")),
+        (None, None) => {
+            return Err(Fault::new("nsq", "one of `nsqd-tcp-address` and `lookupd-http-address` is needed"));
+        }
+        _ => {
+            return Err(Fault::new(
+                "nsq",
+                "only one of `nsqd-tcp-address` and `lookupd-http-address` is allowed",
+            ));
+        }
     };
     Ok(source::nsq::Settings {
         servers,
         topic: shape.topic.0,
-        channel: shape.channel.map_or_else(|| ChannelName::of_pipeline(&paths.pipeline), |Parsed(channel)| channel),
+        channel: shape
+            .channel
+            .map_or_else(|| ChannelName::of_pipeline(&paths.pipeline), |Parsed(channel)| channel),
         max_in_flight: max_in_flight("nsq.max-in-flight", shape.max_in_flight, &common.limits)?,
         max_message_size: common.max_message_size,
         connect_timeout: common.connect_timeout,
@@ -236,12 +277,19 @@ fn nsq_source(shape: NsqShape, common: &Common, paths: &Paths) -> Result<source:
     })
 }
 
-fn tls_settings(section: &str, shape: Option<OnOrSection<TlsShape>>, paths: &Paths) -> Result<Option<Box<tls::Settings>>, Fault> {
+fn tls_settings(
+    section: &str,
+    shape: Option<OnOrSection<TlsShape>>,
+    paths: &Paths,
+) -> Result<Option<Box<tls::Settings>>, Fault> {
     let Some(OnOrSection(Some(shape))) = shape else { return Ok(None) };
     let certificate = match (shape.certificate, shape.key) {
         (None, None) => None,
         (Some(_), Some(SecretShape(Secret::Text(key)))) if !key.contains("-----BEGIN ") => {
-            return Err(Fault::new(format!("{section}.key"), "is not a private key in PEM; one in a file is named by `file: PATH`"));
+            return Err(Fault::new(
+                format!("{section}.key"),
+                "is not a private key in PEM; one in a file is named by `file: PATH`",
+            ));
         }
         (Some(PlaceShape(chain)), Some(SecretShape(key))) => {
             Some(tls::ClientCertificate { chain: paths.secret(chain), key: paths.secret(key) })
@@ -256,7 +304,11 @@ fn tls_settings(section: &str, shape: Option<OnOrSection<TlsShape>>, paths: &Pat
     })))
 }
 
-fn embedded_queue(shape: &EmbeddedQueueShape, common: &Common, paths: &Paths) -> Result<source::sqlite::Settings, Fault> {
+fn embedded_queue(
+    shape: &EmbeddedQueueShape,
+    common: &Common,
+    paths: &Paths,
+) -> Result<source::sqlite::Settings, Fault> {
     let lease_timeout = shape.lease_timeout.map_or(60 * SECOND, |Span(value)| value);
     Ok(source::sqlite::Settings {
         path: paths.state("embedded-queue.path", &shape.path)?,
@@ -270,30 +322,42 @@ fn key_rule(key: &str, shape: Option<KeyShape>) -> Result<KeyRule, Fault> {
         None | Some(KeyShape::Message) => Ok(KeyRule::Message),
         Some(KeyShape::BodyHash) => Ok(KeyRule::BodyHash),
         Some(KeyShape::Field(pointer)) if pointer.starts_with('/') => Ok(KeyRule::Field(pointer)),
-        Some(KeyShape::Field(pointer)) => {
-            Err(Fault::new(format!("{key}.field"), format!("`{pointer}` is not a JSON pointer such as /id or /order/id")))
-        }
+        Some(KeyShape::Field(pointer)) => Err(Fault::new(
+            format!("{key}.field"),
+            format!("`{pointer}` is not a JSON pointer such as /id or /order/id"),
+        )),
         Some(KeyShape::Fields(List(pointers))) if pointers.is_empty() => {
             Err(Fault::new(format!("{key}.fields"), "the list is empty, at least one JSON pointer is needed"))
         }
-        Some(KeyShape::Fields(List(pointers))) => Ok(KeyRule::Fields(pointers.into_iter().map(|Pointer(pointer)| pointer).collect())),
+        Some(KeyShape::Fields(List(pointers))) => {
+            Ok(KeyRule::Fields(pointers.into_iter().map(|Pointer(pointer)| pointer).collect()))
+        }
     }
 }
 
-fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration, paths: &Paths) -> Result<(StoreSettings, KeyRule), Fault> {
+fn aerospike_store(
+    shape: AerospikeShape,
+    connect_timeout: Duration,
+    paths: &Paths,
+) -> Result<(StoreSettings, KeyRule), Fault> {
     use store::aerospike::{AuthMode, Exists, LONGEST_TTL, Login, Settings};
     let hosts = match (shape.address, shape.hosts) {
         (Some(address), None) => vec![host_port("aerospike.address", &address.host, address.port.0)?],
         (None, Some(hosts)) => addresses("aerospike.hosts", hosts)?,
         (None, None) => {
-            return Err(Fault::new("aerospike", "one of `address` (host and port) and `hosts` (a list of HOST:PORT) is needed"));
+            return Err(Fault::new(
+                "aerospike",
+                "one of `address` (host and port) and `hosts` (a list of HOST:PORT) is needed",
+            ));
         }
         _ => return Err(Fault::new("aerospike", "only one of `address` and `hosts` is allowed")),
     };
     let mode = shape.auth_mode.unwrap_or(AuthMode::Internal);
     let login = match (shape.user, shape.password) {
         (None, None) => None,
-        (Some(user), Some(SecretShape(password))) => Some(Login { user, password: paths.secret(password), mode }),
+        (Some(user), Some(SecretShape(password))) => {
+            Some(Login { user, password: paths.secret(password), mode })
+        }
         _ => return Err(Fault::new("aerospike", "`user` and `password` must be set together")),
     };
     let tls = tls_settings("aerospike.tls", shape.tls, paths)?;
@@ -327,7 +391,8 @@ fn aerospike_store(shape: AerospikeShape, connect_timeout: Duration, paths: &Pat
 }
 
 fn host_port(key: &str, host: &str, port: u64) -> Result<HostPort, Fault> {
-    let bracketed = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let bracketed =
+        if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
     format!("{bracketed}:{port}").parse().map_err(|fault| Fault::new(key, fault))
 }
 
@@ -339,7 +404,10 @@ fn set(shape: TextOr<SetFieldShape>) -> Result<store::aerospike::Set, Fault> {
             Err(Fault::new("aerospike.set.allowed", "the list is empty, at least one set is needed"))
         }
         TextOr::Section(SetFieldShape { field: Parsed(Pointer(field)), allowed: List(allowed) }) => {
-            Ok(Set::OfField(SetRule { field, allowed: allowed.iter().map(|name| name.to_string().into()).collect() }))
+            Ok(Set::OfField(SetRule {
+                field,
+                allowed: allowed.iter().map(|name| name.to_string().into()).collect(),
+            }))
         }
     }
 }
@@ -350,7 +418,9 @@ fn ttl(key: &str, text: Option<&str>) -> Result<store::aerospike::Ttl, Fault> {
         None | Some("namespace") => Ok(Ttl::Namespace),
         Some("never") => Ok(Ttl::Never),
         Some(text) => {
-            let seconds = duration::parse(text).and_then(|ttl| u32::try_from(ttl.as_secs()).ok()).and_then(NonZeroU32::new);
+            let seconds = duration::parse(text)
+                .and_then(|ttl| u32::try_from(ttl.as_secs()).ok())
+                .and_then(NonZeroU32::new);
             // Above that the server refuses every record.
             let allowed = seconds.filter(|seconds| *seconds <= store::aerospike::LONGEST_TTL);
             allowed.map(Ttl::Seconds).ok_or_else(|| {
@@ -362,7 +432,8 @@ fn ttl(key: &str, text: Option<&str>) -> Result<store::aerospike::Ttl, Fault> {
 }
 
 fn sqlite_store(shape: SqliteShape, paths: &Paths) -> Result<(StoreSettings, KeyRule), Fault> {
-    let settings = store::sqlite::Settings { path: paths.state("sqlite.path", &shape.path)?, set: shape.set.0 };
+    let settings =
+        store::sqlite::Settings { path: paths.state("sqlite.path", &shape.path)?, set: shape.set.0 };
     Ok((StoreSettings::Sqlite(settings), key_rule("sqlite.key", shape.key)?))
 }
 
@@ -374,9 +445,16 @@ fn dead_letter_settings(
 ) -> Result<DeadLetterSettings, Fault> {
     let file_settings = |file: DeadLetterFileShape| {
         Ok(dead_letter::file::Settings {
-            path: paths.state("dead-letter.file.path", file.path.as_deref().unwrap_or(&format!("{}{LETTERS}", paths.prefix)))?,
-            max_size: not_zero("dead-letter.file.max-size", file.max_size.map_or(100 << 20, |size| size.0))?.get(),
-            max_files: file.max_files.map(|Whole(most)| not_zero("dead-letter.file.max-files", most)).transpose()?,
+            path: paths.state(
+                "dead-letter.file.path",
+                file.path.as_deref().unwrap_or(&format!("{}{LETTERS}", paths.prefix)),
+            )?,
+            max_size: not_zero("dead-letter.file.max-size", file.max_size.map_or(100 << 20, |size| size.0))?
+                .get(),
+            max_files: file
+                .max_files
+                .map(|Whole(most)| not_zero("dead-letter.file.max-files", most))
+                .transpose()?,
             max_age: file.max_age.map(|Span(age)| positive("dead-letter.file.max-age", age)).transpose()?,
         })
     };
@@ -385,19 +463,26 @@ fn dead_letter_settings(
         DeadLetterShape::File(file) => Ok(DeadLetterSettings::File(file_settings(file)?)),
         DeadLetterShape::Nsq(nsq) => {
             if matches!(source, SourceSettings::Nsq(source) if source.topic == nsq.topic.0) {
-                let fault = format!("`{}` is the queue's own topic: dead letters would come back as messages", nsq.topic.0);
+                let fault = format!(
+                    "`{}` is the queue's own topic: dead letters would come back as messages",
+                    nsq.topic.0
+                );
                 return Err(Fault::new("dead-letter.nsq.topic", fault));
             }
             let configured = match source {
-                SourceSettings::Nsq(source::nsq::Settings { servers: source::nsq::Servers::Nsqd(addresses), .. }) => {
-                    Some(addresses.clone())
-                }
+                SourceSettings::Nsq(source::nsq::Settings {
+                    servers: source::nsq::Servers::Nsqd(addresses),
+                    ..
+                }) => Some(addresses.clone()),
                 _ => None,
             };
             let nsqd = match nsq.nsqd_tcp_address {
                 Some(list) => addresses("dead-letter.nsq.nsqd-tcp-address", list)?,
                 None => configured.ok_or_else(|| {
-                    Fault::new("dead-letter.nsq", "`nsqd-tcp-address` is needed, for the queue's own section names no nsqd")
+                    Fault::new(
+                        "dead-letter.nsq",
+                        "`nsqd-tcp-address` is needed, for the queue's own section names no nsqd",
+                    )
                 })?,
             };
             let queue = match source {
@@ -406,7 +491,8 @@ fn dead_letter_settings(
             };
             let auth_secret = match (nsq.auth_secret, &nsq.tls) {
                 (Some(SecretShape(secret)), _) => Some(paths.secret(secret)),
-                // Somewhere else than the queue, or less well kept: a secret goes there only when it is told to.
+                // Somewhere else than the queue, or less well kept: a secret goes there only when it is told
+                // to.
                 (None, Some(_)) => None,
                 (None, None) => queue.and_then(|queue| queue.auth_secret.clone()),
             };
@@ -415,14 +501,19 @@ fn dead_letter_settings(
                 shape => tls_settings("dead-letter.nsq.tls", shape, paths)?,
             };
             let fallback = file_settings(DeadLetterFileShape::default())?;
-            let channel = nsq.channel.map_or_else(|| "x-msrv".parse().expect("a name"), |Parsed(channel)| channel);
-            let letters = dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, channel, auth_secret, tls, timeout };
+            let channel =
+                nsq.channel.map_or_else(|| "x-msrv".parse().expect("a name"), |Parsed(channel)| channel);
+            let letters =
+                dead_letter::nsq::Settings { nsqd, topic: nsq.topic.0, channel, auth_secret, tls, timeout };
             Ok(DeadLetterSettings::Nsq(letters, fallback))
         }
     }
 }
 
-fn history_settings(shape: Option<OnOrSection<HistoryShape>>, paths: &Paths) -> Result<Option<history::Settings>, Fault> {
+fn history_settings(
+    shape: Option<OnOrSection<HistoryShape>>,
+    paths: &Paths,
+) -> Result<Option<history::Settings>, Fault> {
     /// Eleven days of runs that begin every 10 s; some 15 MB.
     const MAX_RUNS: u64 = 100_000;
     const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -432,21 +523,32 @@ fn history_settings(shape: Option<OnOrSection<HistoryShape>>, paths: &Paths) -> 
         None => HistoryShape::default(),
     };
     Ok(Some(history::Settings {
-        path: paths.state("history.path", shape.path.as_deref().unwrap_or(&format!("{}history.db", paths.prefix)))?,
+        path: paths
+            .state("history.path", shape.path.as_deref().unwrap_or(&format!("{}history.db", paths.prefix)))?,
         max_age: positive("history.max-age", shape.max_age.map_or(MAX_AGE, |Span(value)| value))?,
         max_runs: not_zero("history.max-runs", shape.max_runs.map_or(MAX_RUNS, |Whole(value)| value))?,
     }))
 }
 
-fn textfile(shape: Option<MetricsShape>, history: Option<&history::Settings>, paths: &Paths) -> Result<Option<PathBuf>, Fault> {
+fn textfile(
+    shape: Option<MetricsShape>,
+    history: Option<&history::Settings>,
+    paths: &Paths,
+) -> Result<Option<PathBuf>, Fault> {
     const KEY: &str = "metrics.textfile";
     let Some(MetricsShape { textfile }) = shape else { return Ok(None) };
     if Path::new(&textfile).extension().is_none_or(|extension| extension != "prom") {
         // `collector/textfile.go` of node_exporter.
-        return Err(Fault::new(KEY, format!("`{textfile}` does not end in .prom, and node_exporter passes over other files")));
+        return Err(Fault::new(
+            KEY,
+            format!("`{textfile}` does not end in .prom, and node_exporter passes over other files"),
+        ));
     }
     if history.is_none() {
-        return Err(Fault::new(KEY, "counters that survive runs are kept in the history, and `history` is false"));
+        return Err(Fault::new(
+            KEY,
+            "counters that survive runs are kept in the history, and `history` is false",
+        ));
     }
     paths.state(KEY, &textfile).map(Some)
 }
@@ -458,7 +560,8 @@ fn log_settings(shape: &LogShape) -> Result<LogSettings, Fault> {
         LevelShape::Info => LevelFilter::Info,
         LevelShape::Debug => LevelFilter::Debug,
     };
-    let (target, format) = (shape.target.unwrap_or(LogTarget::Stderr), shape.format.unwrap_or(LogFormat::Text));
+    let (target, format) =
+        (shape.target.unwrap_or(LogTarget::Stderr), shape.format.unwrap_or(LogFormat::Text));
     if format == LogFormat::Json && target == LogTarget::Syslog {
         return Err(Fault::new("log.format", "`json` is for standard error, and `log.target` is `syslog`"));
     }

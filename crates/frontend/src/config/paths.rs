@@ -83,7 +83,8 @@ pub(super) fn secrets(settings: &Settings) -> Vec<(String, &Secret)> {
         secrets.extend(aerospike.login.as_ref().map(|login| ("aerospike.password", &login.password)));
     }
     let keys = tls_sections(settings).into_iter();
-    let keys = keys.filter_map(|(section, tls)| Some((format!("{section}.key"), &tls.certificate.as_ref()?.key)));
+    let keys =
+        keys.filter_map(|(section, tls)| Some((format!("{section}.key"), &tls.certificate.as_ref()?.key)));
     secrets.into_iter().map(|(key, secret)| (key.to_owned(), secret)).chain(keys).collect()
 }
 
@@ -101,7 +102,8 @@ impl Settings {
             if let Some(ca_file) = &tls.ca_file {
                 add(&format!("{section}.ca-file"), ca_file, Access::Read);
             }
-            if let Some(Secret::File(chain)) = tls.certificate.as_ref().map(|certificate| &certificate.chain) {
+            if let Some(Secret::File(chain)) = tls.certificate.as_ref().map(|certificate| &certificate.chain)
+            {
                 add(&format!("{section}.certificate"), chain, Access::Read);
             }
         }
@@ -141,7 +143,8 @@ impl Settings {
     }
 }
 
-/// Refuses a file that is written and named twice, by whatever names: a dead letter in a database is lost, and the database may be.
+/// Refuses a file that is written and named twice, by whatever names: a dead letter in a database is lost,
+/// and the database may be.
 pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Fault> {
     let mut seen: Vec<(NamedFile<'_>, Place)> = Vec::new();
     for file in settings.files() {
@@ -151,9 +154,14 @@ pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Fault> {
                 continue;
             }
             let is_one = place.is(other_place);
-            if is_one || file.keeps_beside(&place.path, &other_place.path) || other.keeps_beside(&other_place.path, &place.path) {
-                let how = if is_one { "is the same file as" } else { "cannot be kept apart from the files beside" };
-                let fault = format!("{} {how} {} ({})", file.path.display(), other.name(), other.path.display());
+            if is_one
+                || file.keeps_beside(&place.path, &other_place.path)
+                || other.keeps_beside(&other_place.path, &place.path)
+            {
+                let how =
+                    if is_one { "is the same file as" } else { "cannot be kept apart from the files beside" };
+                let fault =
+                    format!("{} {how} {} ({})", file.path.display(), other.name(), other.path.display());
                 return Err(Fault::new(file.key, fault));
             }
         }
@@ -181,7 +189,8 @@ impl Place {
     }
 }
 
-/// The one absolute name of a file: symlinks are followed as far as they lead, and what is not there yet is named after its folder.
+/// The one absolute name of a file: symlinks are followed as far as they lead, and what is not there yet is
+/// named after its folder.
 #[must_use]
 pub fn resolved(path: &Path) -> PathBuf {
     /// As many as Linux follows (`path_resolution(7)`).
@@ -228,9 +237,10 @@ mod tests {
         prepare(folder.path());
         match config::load(Some(&path), &Overrides::default()) {
             Ok(_) => None,
-            Err(ConfigError::Value { key, fault, .. }) => {
-                Some(format!("{key}: {}", fault.replace(&folder.path().canonicalize().expect("there").display().to_string(), "")))
-            }
+            Err(ConfigError::Value { key, fault, .. }) => Some(format!(
+                "{key}: {}",
+                fault.replace(&folder.path().canonicalize().expect("there").display().to_string(), "")
+            )),
             Err(other) => panic!("{other}"),
         }
     }
@@ -240,33 +250,95 @@ mod tests {
     fn two_keys_that_name_one_file_are_refused_and_both_are_named() {
         let cases = [
             (format!("{QUEUE}sqlite: {{path: queue.db, set: s}}\n"), "sqlite.path", "`embedded-queue.path`"),
-            (format!("{QUEUE}{STORE}dead-letter: {{file: {{path: store.db}}}}\n"), "dead-letter.file.path", "`sqlite.path`"),
-            (format!("{QUEUE}{STORE}dead-letter: {{file: {{path: queue.db}}}}\n"), "dead-letter.file.path", "`embedded-queue.path`"),
-            (format!("{QUEUE}{STORE}history: {{path: store.db}}\n"), "history.path", "`sqlite.path`"),
-            (format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson}}\n"), "history.path", "`dead-letter.file.path`"),
-            (format!("{QUEUE}sqlite: {{path: history.db, set: s}}\n"), "history.path", "`sqlite.path`"),
-            (format!("{QUEUE}sqlite: {{path: x-msrv.yml, set: s}}\n"), "sqlite.path", "the configuration itself"),
-            (format!("{QUEUE}{STORE}dead-letter: {{file: {{path: x-msrv.yml}}}}\n"), "dead-letter.file.path", "the configuration itself"),
-            (format!("{QUEUE}sqlite: {{path: s.prom, set: s}}\nmetrics: {{textfile: s.prom}}\n"), "metrics.textfile", "`sqlite.path`"),
-            (format!("{QUEUE}{STORE}schema: store.db\n"), "sqlite.path", "`schema`"),
-            (format!("{NSQ}, auth-secret: {{file: store.db}}}}\n{STORE}"), "sqlite.path", "`nsq.auth-secret`"),
-            (format!("{NSQ}, tls: {{ca-file: store.db}}}}\n{STORE}"), "sqlite.path", "`nsq.tls.ca-file`"),
-            (format!("{NSQ}, tls: {{certificate: c, key: {{file: store.db}}}}}}\n{STORE}"), "sqlite.path", "`nsq.tls.key`"),
             (
-                format!("{NSQ}}}\nsqlite: {{path: dead-letter.ndjson, set: s}}\ndead-letter: {{nsq: {{topic: u}}}}\n"),
+                format!("{QUEUE}{STORE}dead-letter: {{file: {{path: store.db}}}}\n"),
+                "dead-letter.file.path",
+                "`sqlite.path`",
+            ),
+            (
+                format!("{QUEUE}{STORE}dead-letter: {{file: {{path: queue.db}}}}\n"),
+                "dead-letter.file.path",
+                "`embedded-queue.path`",
+            ),
+            (format!("{QUEUE}{STORE}history: {{path: store.db}}\n"), "history.path", "`sqlite.path`"),
+            (
+                format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson}}\n"),
+                "history.path",
+                "`dead-letter.file.path`",
+            ),
+            (format!("{QUEUE}sqlite: {{path: history.db, set: s}}\n"), "history.path", "`sqlite.path`"),
+            (
+                format!("{QUEUE}sqlite: {{path: x-msrv.yml, set: s}}\n"),
+                "sqlite.path",
+                "the configuration itself",
+            ),
+            (
+                format!("{QUEUE}{STORE}dead-letter: {{file: {{path: x-msrv.yml}}}}\n"),
+                "dead-letter.file.path",
+                "the configuration itself",
+            ),
+            (
+                format!("{QUEUE}sqlite: {{path: s.prom, set: s}}\nmetrics: {{textfile: s.prom}}\n"),
+                "metrics.textfile",
+                "`sqlite.path`",
+            ),
+            (format!("{QUEUE}{STORE}schema: store.db\n"), "sqlite.path", "`schema`"),
+            (
+                format!("{NSQ}, auth-secret: {{file: store.db}}}}\n{STORE}"),
+                "sqlite.path",
+                "`nsq.auth-secret`",
+            ),
+            (format!("{NSQ}, tls: {{ca-file: store.db}}}}\n{STORE}"), "sqlite.path", "`nsq.tls.ca-file`"),
+            (
+                format!("{NSQ}, tls: {{certificate: c, key: {{file: store.db}}}}}}\n{STORE}"),
+                "sqlite.path",
+                "`nsq.tls.key`",
+            ),
+            (
+                format!(
+                    "{NSQ}}}\nsqlite: {{path: dead-letter.ndjson, set: s}}\ndead-letter: {{nsq: {{topic: u}}}}\n"
+                ),
                 "dead-letter.nsq",
                 "`sqlite.path`",
             ),
             // By another name.
-            (format!("{QUEUE}sqlite: {{path: ./a/../queue.db, set: s}}\n"), "sqlite.path", "`embedded-queue.path`"),
-            (format!("{QUEUE}sqlite: {{path: FOLDER/queue.db, set: s}}\n"), "sqlite.path", "`embedded-queue.path`"),
+            (
+                format!("{QUEUE}sqlite: {{path: ./a/../queue.db, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
+            (
+                format!("{QUEUE}sqlite: {{path: FOLDER/queue.db, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
             // Beside another.
-            (format!("{QUEUE}sqlite: {{path: queue.db-wal, set: s}}\n"), "sqlite.path", "`embedded-queue.path`"),
-            (format!("{QUEUE}sqlite: {{path: queue.db-shm, set: s}}\n"), "sqlite.path", "`embedded-queue.path`"),
-            (format!("{QUEUE}{STORE}history: {{path: queue.db-journal}}\n"), "history.path", "`embedded-queue.path`"),
+            (
+                format!("{QUEUE}sqlite: {{path: queue.db-wal, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
+            (
+                format!("{QUEUE}sqlite: {{path: queue.db-shm, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
+            (
+                format!("{QUEUE}{STORE}history: {{path: queue.db-journal}}\n"),
+                "history.path",
+                "`embedded-queue.path`",
+            ),
             (format!("{QUEUE}{STORE}schema: store.db-wal\n"), "sqlite.path", "`schema`"),
-            (format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson.1}}\n"), "history.path", "`dead-letter.file.path`"),
-            (format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson.new}}\n"), "history.path", "`dead-letter.file.path`"),
+            (
+                format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson.1}}\n"),
+                "history.path",
+                "`dead-letter.file.path`",
+            ),
+            (
+                format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson.new}}\n"),
+                "history.path",
+                "`dead-letter.file.path`",
+            ),
         ];
         for (text, key, other) in cases {
             let fault = fault(&text, |_| ()).unwrap_or_else(|| panic!("it is taken: {text}"));
@@ -283,7 +355,9 @@ mod tests {
                 fs::write(folder.join("queue.db"), "").expect("written");
                 symlink("queue.db", folder.join("other.db")).expect("a symlink");
             }),
-            ("a symlink to what is not there yet", |folder| symlink("queue.db", folder.join("other.db")).expect("a symlink")),
+            ("a symlink to what is not there yet", |folder| {
+                symlink("queue.db", folder.join("other.db")).expect("a symlink")
+            }),
             ("a symlink of a symlink", |folder| {
                 symlink(folder.join("queue.db"), folder.join("between")).expect("a symlink");
                 symlink("between", folder.join("other.db")).expect("a symlink");
@@ -300,16 +374,28 @@ mod tests {
         let by_folder = fault(&format!("{QUEUE}sqlite: {{path: link/queue.db, set: s}}\n"), |folder| {
             symlink(folder, folder.join("link")).expect("a symlink");
         });
-        assert!(by_folder.is_some_and(|fault| fault.starts_with("sqlite.path: ")), "by a symlink to the folder");
+        assert!(
+            by_folder.is_some_and(|fault| fault.starts_with("sqlite.path: ")),
+            "by a symlink to the folder"
+        );
     }
 
     #[test]
     fn files_that_are_only_read_may_be_one_and_others_are_left_alone() {
-        let twice_read =
-            format!("{NSQ}, auth-secret: {{file: a}}, tls: {{ca-file: a, certificate: a, key: {{file: a}}}}}}\n{STORE}schema: a\n");
+        let twice_read = format!(
+            "{NSQ}, auth-secret: {{file: a}}, tls: {{ca-file: a, certificate: a, key: {{file: a}}}}}}\n{STORE}schema: a\n"
+        );
         assert_eq!(fault(&twice_read, |_| ()), None);
-        assert_eq!(fault(&format!("{QUEUE}{STORE}"), |folder| symlink(folder, folder.join("link")).expect("a symlink")), None);
+        assert_eq!(
+            fault(&format!("{QUEUE}{STORE}"), |folder| symlink(folder, folder.join("link"))
+                .expect("a symlink")),
+            None
+        );
         // A symlink that leads to itself names nothing.
-        assert_eq!(fault(&format!("{QUEUE}{STORE}"), |folder| symlink("store.db", folder.join("store.db")).expect("a symlink")), None);
+        assert_eq!(
+            fault(&format!("{QUEUE}{STORE}"), |folder| symlink("store.db", folder.join("store.db"))
+                .expect("a symlink")),
+            None
+        );
     }
 }

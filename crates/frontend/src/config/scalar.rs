@@ -1,4 +1,5 @@
-//! Values as people write them. Environment variables and flags are text, so numbers and lists are read from text as well.
+//! Values as people write them. Environment variables and flags are text, so numbers and lists are read from
+//! text as well.
 
 use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
@@ -109,12 +110,15 @@ impl<T> Visitor<'_> for Scalar<T> {
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<T, E> {
         let make = self.number.zip(u64::try_from(value).ok());
-        make.map(|(make, value)| make(value)).ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
+        make.map(|(make, value)| make(value))
+            .ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        (self.text)(text)
-            .ok_or_else(|| (self.fault)(text).map_or_else(|| E::invalid_value(Unexpected::Str(text), &self), |fault| E::custom(fault)))
+        (self.text)(text).ok_or_else(|| {
+            (self.fault)(text)
+                .map_or_else(|| E::invalid_value(Unexpected::Str(text), &self), |fault| E::custom(fault))
+        })
     }
 }
 
@@ -144,7 +148,8 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// In the units of a clock, and whole days above them: a year of 365 days reads `365d`, and not as eleven months and a rest.
+/// In the units of a clock, and whole days above them: a year of 365 days reads `365d`, and not as eleven
+/// months and a rest.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         const UNITS: [(u128, &str); 7] = [
@@ -288,7 +293,8 @@ impl<'de> Deserialize<'de> for Constant {
             }
 
             fn visit_u64<E: Error>(self, value: u64) -> Result<Constant, E> {
-                let signed = i64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))?;
+                let signed =
+                    i64::try_from(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))?;
                 self.visit_i64(signed)
             }
 
@@ -343,7 +349,9 @@ impl<'de> Visitor<'de> for TextOrPlace {
         }
         match &*kind {
             // A name that leaves the directory would be another file.
-            "credential" if !place.is_empty() && !place.contains('/') && !place.starts_with('.') => Ok(Secret::Credential(place)),
+            "credential" if !place.is_empty() && !place.contains('/') && !place.starts_with('.') => {
+                Ok(Secret::Credential(place))
+            }
             "credential" => Err(A::Error::custom("is not the name of a credential")),
             "file" if !place.is_empty() => Ok(Secret::File(place.into())),
             "file" => Err(A::Error::custom("is not the name of a file")),
@@ -431,8 +439,11 @@ mod tests {
         for (text, size) in [("7", 7), ("1KiB", 1024), ("2 MiB", 2 << 20), ("1g", 1 << 30)] {
             assert_eq!(from_value::<Size>(json!(text)).expect(text).0, size);
         }
-        for (value, on) in [(json!(true), true), (json!("true"), true), (json!("false"), false), (json!({}), true)] {
-            let section = from_value::<OnOrSection<std::collections::BTreeMap<String, u8>>>(value.clone()).expect("a switch or a section");
+        for (value, on) in
+            [(json!(true), true), (json!("true"), true), (json!("false"), false), (json!({}), true)]
+        {
+            let section = from_value::<OnOrSection<std::collections::BTreeMap<String, u8>>>(value.clone())
+                .expect("a switch or a section");
             assert_eq!(section.0.is_some(), on, "{value}");
         }
         let list = from_value::<List<x_msrv_engine::address::HostPort>>(json!("a:1, b:2")).expect("a list").0;
@@ -449,22 +460,37 @@ mod tests {
         assert_eq!(text(1_500_000_000), "1s 500ms");
         assert_eq!(text(25 * 3_600 * second + 1_001), "1d 1h 1us 1ns");
         for nanos in [1, 999, 60 * second, 86_399 * second + 7_000_000, u64::MAX] {
-            assert_eq!(from_value::<Span>(json!(text(nanos))).expect("a duration").0, Duration::from_nanos(nanos));
+            assert_eq!(
+                from_value::<Span>(json!(text(nanos))).expect("a duration").0,
+                Duration::from_nanos(nanos)
+            );
         }
     }
 
     #[test]
     fn a_secret_is_text_or_a_place_and_no_error_repeats_it() {
-        let secret = |value: serde_json::Value| from_value::<SecretShape>(value).map(|SecretShape(secret)| secret);
+        let secret =
+            |value: serde_json::Value| from_value::<SecretShape>(value).map(|SecretShape(secret)| secret);
         assert_eq!(secret(json!("s")).expect("text"), Secret::Text("s".into()));
-        assert_eq!(secret(json!({"credential": "nsq"})).expect("a credential"), Secret::Credential("nsq".into()));
+        assert_eq!(
+            secret(json!({"credential": "nsq"})).expect("a credential"),
+            Secret::Credential("nsq".into())
+        );
         assert_eq!(secret(json!({"file": "a/b"})).expect("a file"), Secret::File("a/b".into()));
-        for value in [json!(4711), json!(-4711), json!(47.11), json!({"credential": "../4711"}), json!({"credential": ""}), json!(["4711"])]
-        {
+        for value in [
+            json!(4711),
+            json!(-4711),
+            json!(47.11),
+            json!({"credential": "../4711"}),
+            json!({"credential": ""}),
+            json!(["4711"]),
+        ] {
             let error = secret(value.clone()).expect_err("no secret").to_string();
             assert!(!error.contains("47"), "{value}: {error}");
         }
-        assert!(secret(json!({"vault": "x"})).expect_err("unknown").to_string().contains("`credential: NAME`"));
+        assert!(
+            secret(json!({"vault": "x"})).expect_err("unknown").to_string().contains("`credential: NAME`")
+        );
     }
 
     #[test]

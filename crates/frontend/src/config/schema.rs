@@ -1,4 +1,5 @@
-//! `etc/x-msrv.schema.json`, a JSON Schema for editors: its shape is that of the types that read a configuration, its words are those of README's table.
+//! `etc/x-msrv.schema.json`, a JSON Schema for editors: its shape is that of the types that read a
+//! configuration, its words are those of README's table.
 //!
 //! `make man` writes it anew; a test holds the file against the types.
 
@@ -110,7 +111,8 @@ impl<T: JsonSchema> JsonSchema for OnOrSection<T> {
 }
 
 fn schema() -> Value {
-    let generator = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true).into_generator();
+    let generator =
+        SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true).into_generator();
     let mut schema = generator.into_root_schema_for::<FileShape>().to_value();
     without_null(&mut schema);
     describe(&mut schema, "", &words());
@@ -124,7 +126,9 @@ fn without_null(schema: &mut Value) {
         Value::Object(map) => {
             for name in ["type", "anyOf", "oneOf", "enum"] {
                 let Some(Value::Array(choices)) = map.get_mut(name) else { continue };
-                choices.retain(|choice| !choice.is_null() && choice != "null" && choice.get("type") != Some(&json!("null")));
+                choices.retain(|choice| {
+                    !choice.is_null() && choice != "null" && choice.get("type") != Some(&json!("null"))
+                });
                 if let [only] = &choices[..] {
                     let only = only.clone();
                     match (name, only) {
@@ -168,9 +172,15 @@ fn describe(schema: &mut Value, path: &str, words: &BTreeMap<String, String>) {
 /// The keys of README's table, each with its meaning, and its default if it has one.
 fn words() -> BTreeMap<String, String> {
     let mut words = BTreeMap::new();
-    for row in include_str!("../../../../README.md").lines().filter(|line| line.starts_with("| `") || line.starts_with("| **`")) {
-        let [_, keys, default, meaning, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else { continue };
-        let default = if default.is_empty() { String::new() } else { format!(" Default: {}.", plain(default)) };
+    for row in include_str!("../../../../README.md")
+        .lines()
+        .filter(|line| line.starts_with("| `") || line.starts_with("| **`"))
+    {
+        let [_, keys, default, meaning, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            continue;
+        };
+        let default =
+            if default.is_empty() { String::new() } else { format!(" Default: {}.", plain(default)) };
         let meaning = plain(meaning);
         for key in keys.split('`').skip(1).step_by(2).filter(|_| !meaning.is_empty()) {
             words.insert(key.to_owned(), format!("{meaning}.{default}"));
@@ -206,7 +216,8 @@ fn the_shipped_schema_is_that_of_the_types() {
     if std::env::var_os("X_MSRV_TEST_WRITES_SCHEMA").is_some() {
         fs::write(path(), serde_json::to_string_pretty(&schema()).expect("JSON") + "\n").expect("written"); // `make man`
     }
-    let shipped: Value = serde_json::from_str(&fs::read_to_string(path()).expect("it is shipped")).expect("JSON");
+    let shipped: Value =
+        serde_json::from_str(&fs::read_to_string(path()).expect("it is shipped")).expect("JSON");
     assert!(shipped == schema(), "`make man` is needed");
 }
 
@@ -221,11 +232,15 @@ fn parsed(text: &str) -> Value {
 #[test]
 fn every_shipped_configuration_fits_it_and_every_key_has_its_words() {
     let validator = validator();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../etc")).expect("configurations") {
+    for entry in
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../etc")).expect("configurations")
+    {
         let path = entry.expect("a file").path();
         if path.extension().is_some_and(|extension| extension == "yml") {
-            let faults: Vec<_> =
-                validator.iter_errors(&parsed(&fs::read_to_string(&path).expect("text"))).map(|fault| fault.to_string()).collect();
+            let faults: Vec<_> = validator
+                .iter_errors(&parsed(&fs::read_to_string(&path).expect("text")))
+                .map(|fault| fault.to_string())
+                .collect();
             assert_eq!(faults, Vec::<String>::new(), "{}", path.display());
         }
     }
@@ -298,7 +313,12 @@ fn a_text_fits_its_pattern_if_and_only_if_the_program_reads_it() {
     fn apart<T: JsonSchema + serde::de::DeserializeOwned>(texts: &str) -> Vec<&str> {
         let schema = T::json_schema(&mut SchemaGenerator::default());
         let validator = jsonschema::draft7::new(schema.as_value()).expect("a schema");
-        texts.split(',').filter(|text| validator.is_valid(&json!(text)) != serde_json::from_value::<T>(json!(text)).is_ok()).collect()
+        texts
+            .split(',')
+            .filter(|text| {
+                validator.is_valid(&json!(text)) != serde_json::from_value::<T>(json!(text)).is_ok()
+            })
+            .collect()
     }
     let durations = "2s,1.5s,1. 5 s,500ms,1m 30s,1m30s, 1h , 1 h 2 min,1 000s,0,00, 0,0s,1M,1µs,1us,7nsec,2days,1week,3wks,2yrs,1y,1months,30d\n,\
         ,2,2x,2S,1m 30,1.s,.5s,1..5s,1.5.2s,-1s,+1s,1s 2x,1mm,s,1s;,1m s,1μs,soon,1_000s,0x1s,1 5";
@@ -307,11 +327,17 @@ fn a_text_fits_its_pattern_if_and_only_if_the_program_reads_it() {
     assert_eq!(apart::<Size>(sizes), Vec::<&str>::new());
     assert_eq!(apart::<Whole>("0,10,+10,010,,-1,1.5, 1,1 ,ten,1_000,0x10,1e3,1\n"), Vec::<&str>::new());
     assert_eq!(apart::<Flag>("true,false,,True,yes,no,on,1"), Vec::<&str>::new());
-    assert_eq!(apart::<OnOrSection<BTreeMap<String, String>>>("true,false,,True,yes,no,on,1"), Vec::<&str>::new());
+    assert_eq!(
+        apart::<OnOrSection<BTreeMap<String, String>>>("true,false,,True,yes,no,on,1"),
+        Vec::<&str>::new()
+    );
 }
 
 #[test]
 fn the_words_of_the_table_are_without_marks() {
     assert_eq!(plain("a `key` ([TLS](#tls)), or [x, **y**](z)"), "a key (TLS), or x, y");
-    assert_eq!(words().get("timeout").map(String::as_str), Some("no message is taken after this long. Default: 2s."));
+    assert_eq!(
+        words().get("timeout").map(String::as_str),
+        Some("no message is taken after this long. Default: 2s.")
+    );
 }

@@ -22,7 +22,8 @@ use x_msrv_engine::{
 pub struct Settings {
     /// The file that it was read from, by its absolute path.
     pub file: PathBuf,
-    /// Where relative paths of state begin; for a configuration of the system's it is its service's state directory.
+    /// Where relative paths of state begin; for a configuration of the system's it is its service's state
+    /// directory.
     pub state: PathBuf,
     /// N and the bounds of time.
     pub limits: Limits,
@@ -48,7 +49,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Where messages go that can't be stored.
     pub dead_letter: DeadLetterSettings,
-    /// A file in which there may be dead letters of several configurations of one folder; until 0.1.0 they had one.
+    /// A file in which there may be dead letters of several configurations of one folder; until 0.1.0 they
+    /// had one.
     pub shared_letters: Option<PathBuf>,
     /// Where each run is remembered, unless that is not wanted.
     pub history: Option<history::Settings>,

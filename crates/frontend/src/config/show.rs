@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{DeadLetterSettings, LogFormat, LogTarget, Settings, SourceSettings, StoreSettings, fields, scalar::Span};
+use super::{
+    DeadLetterSettings, LogFormat, LogTarget, Settings, SourceSettings, StoreSettings, fields, scalar::Span,
+};
 use x_msrv_engine::{
     address::HostPort,
     decode::{BigIntegers, ContentEncoding, KeyRule, TtlRule},
@@ -47,7 +49,9 @@ impl fmt::Display for Settings {
         for (key, value) in self.fields.as_deref().map(fields::lines).unwrap_or_default() {
             line(key, &value)?;
         }
-        for (key, value) in self.source.lines().into_iter().chain(self.store.lines(&self.key)).chain(self.dead_letter.lines()) {
+        for (key, value) in
+            self.source.lines().into_iter().chain(self.store.lines(&self.key)).chain(self.dead_letter.lines())
+        {
             line(key, &value)?;
         }
         for (key, value) in history_lines(self.history.as_ref()) {
@@ -182,17 +186,25 @@ fn login_lines(login: &Login) -> [(&'static str, String); 3] {
         AuthMode::Internal => "internal",
         AuthMode::External => "external",
     };
-    [("aerospike.user", login.user.clone()), ("aerospike.password", login.password.to_string()), ("aerospike.auth-mode", mode.to_owned())]
+    [
+        ("aerospike.user", login.user.clone()),
+        ("aerospike.password", login.password.to_string()),
+        ("aerospike.auth-mode", mode.to_owned()),
+    ]
 }
 
 fn tls_lines(keys: TlsKeys, tls: Option<&tls::Settings>) -> Lines {
     let [itself, ca_file, certificate, key, server_name, insecure_skip_verify] = keys;
     let Some(tls) = tls else { return vec![(itself, "false".to_owned())] };
-    let mut lines = vec![(ca_file, tls.ca_file.as_ref().map_or("(the system's)".to_owned(), |path| path.display().to_string()))];
+    let mut lines = vec![(
+        ca_file,
+        tls.ca_file.as_ref().map_or("(the system's)".to_owned(), |path| path.display().to_string()),
+    )];
     if let Some(ours) = &tls.certificate {
         lines.extend([(certificate, ours.chain.to_string()), (key, ours.key.to_string())]);
     }
-    lines.push((server_name, tls.server_name.as_ref().map_or("(the host's)".to_owned(), ToString::to_string)));
+    lines
+        .push((server_name, tls.server_name.as_ref().map_or("(the host's)".to_owned(), ToString::to_string)));
     lines.push((insecure_skip_verify, tls.insecure_skip_verify.to_string()));
     lines
 }
@@ -210,13 +222,14 @@ impl DeadLetterSettings {
     fn lines(&self) -> Lines {
         match self {
             Self::Log => vec![("dead-letter", "log".to_owned())],
-            Self::File(file) => {
-                [("dead-letter.file.path", file.path.display().to_string()), ("dead-letter.file.max-size", file.max_size.to_string())]
-                    .into_iter()
-                    .chain(file.max_files.map(|most| ("dead-letter.file.max-files", most.to_string())))
-                    .chain(file.max_age.map(|age| ("dead-letter.file.max-age", Span(age).to_string())))
-                    .collect()
-            }
+            Self::File(file) => [
+                ("dead-letter.file.path", file.path.display().to_string()),
+                ("dead-letter.file.max-size", file.max_size.to_string()),
+            ]
+            .into_iter()
+            .chain(file.max_files.map(|most| ("dead-letter.file.max-files", most.to_string())))
+            .chain(file.max_age.map(|age| ("dead-letter.file.max-age", Span(age).to_string())))
+            .collect(),
             Self::Nsq(nsq, _) => [
                 ("dead-letter.nsq.nsqd-tcp-address", list(&nsq.nsqd)),
                 ("dead-letter.nsq.topic", nsq.topic.to_string()),

@@ -8,7 +8,8 @@ use x_msrv_engine::secret::Secret;
 /// Secrets in files of their own that everybody can read, and certificates that nobody verifies.
 pub(super) fn of(settings: &Settings) -> Vec<String> {
     let mut warnings = ephemeral(settings);
-    for (section, _) in paths::tls_sections(settings).into_iter().filter(|(_, tls)| tls.insecure_skip_verify) {
+    for (section, _) in paths::tls_sections(settings).into_iter().filter(|(_, tls)| tls.insecure_skip_verify)
+    {
         warnings.push(format!(
             "{section}.insecure-skip-verify: certificates are not verified, so an attacker on the network path can read and change everything"
         ));
@@ -25,9 +26,11 @@ pub(super) fn of(settings: &Settings) -> Vec<String> {
 
 /// What names that end in `#ephemeral` cost.
 fn ephemeral(settings: &Settings) -> Vec<String> {
-    const CHANNEL: &str = "nsqd drops the channel, and all messages that a run leaves in it, when the run ends";
+    const CHANNEL: &str =
+        "nsqd drops the channel, and all messages that a run leaves in it, when the run ends";
     const TOPIC: &str = "nsqd keeps its messages in memory only, drops those that do not fit, and drops the topic with its last channel";
-    const LETTERS: &str = "nsqd drops the channel, and all dead letters that `x-msrv dead` leaves in it, when the command ends";
+    const LETTERS: &str =
+        "nsqd drops the channel, and all dead letters that `x-msrv dead` leaves in it, when the command ends";
     let mut names = Vec::new();
     if let SourceSettings::Nsq(nsq) = &settings.source {
         names.push(("nsq.topic", nsq.topic.to_string(), nsq.topic.is_ephemeral(), TOPIC));

@@ -17,14 +17,16 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     node.map(|node| tree(node, text)).map_err(|error| in_one_line(&error))
 }
 
-/// Aliases of aliases make a quarter of a million nodes, which the parser allows, out of some lines; a configuration has less than a hundred. It has five
-/// levels as well, of which the parser allows so many that the stack of a thread has no room for them.
+/// Aliases of aliases make a quarter of a million nodes, which the parser allows, out of some lines; a
+/// configuration has less than a hundred. It has five levels as well, of which the parser allows so many that
+/// the stack of a thread has no room for them.
 fn options() -> serde_saphyr::Options {
     let budget = serde_saphyr::budget! { max_nodes: 10_000, max_depth: 16 };
     serde_saphyr::options! { with_snippet: false, strict_booleans: true, budget: budget }
 }
 
-/// The parser's place, and what is wrong there. Not its `Display`: that draws the text around the place, which may hold a secret.
+/// The parser's place, and what is wrong there. Not its `Display`: that draws the text around the place,
+/// which may hold a secret.
 fn in_one_line(error: &serde_saphyr::Error) -> String {
     let error = error.without_snippet();
     let words = in_plain_words(error).replace(char::is_control, " ");
@@ -55,7 +57,8 @@ fn in_plain_words(error: &serde_saphyr::Error) -> String {
     words.to_owned()
 }
 
-/// What stands at a place of a document. The place is kept, for of a number the parser tells the value and not how it was written.
+/// What stands at a place of a document. The place is kept, for of a number the parser tells the value and
+/// not how it was written.
 enum Node {
     Scalar(Value),
     List(Vec<Spanned<Node>>),
@@ -76,11 +79,14 @@ fn tree(node: Spanned<Node>, text: &str) -> Value {
         }
         Node::Scalar(value) => value,
         Node::List(nodes) => nodes.into_iter().map(|node| tree(node, text)).collect(),
-        Node::Section(nodes) => Value::Object(nodes.into_iter().map(|(key, node)| (key, tree(node, text))).collect()),
+        Node::Section(nodes) => {
+            Value::Object(nodes.into_iter().map(|(key, node)| (key, tree(node, text))).collect())
+        }
     }
 }
 
-/// Whether what the parser takes for a number is one to some readers of YAML only, or another number to them: `01234`, `1_000`, `0b11`.
+/// Whether what the parser takes for a number is one to some readers of YAML only, or another number to them:
+/// `01234`, `1_000`, `0b11`.
 fn is_text(number: &str) -> bool {
     let digits = number.trim_start_matches(['-', '+']);
     let behind_zero = digits.strip_prefix('0').and_then(|rest| rest.chars().next());
@@ -151,8 +157,24 @@ mod tests {
     /// A record of Norway had `false` for its country, and a postal code lost its zero.
     #[test]
     fn what_is_a_truth_value_or_a_number_to_old_readers_only_is_text() {
-        for text in ["no", "yes", "on", "off", "y", "n", "NO", "01234", "-01", "+007", "00.5", "089", "1_000", "0b11", "1:30", "2026-01-02"]
-        {
+        for text in [
+            "no",
+            "yes",
+            "on",
+            "off",
+            "y",
+            "n",
+            "NO",
+            "01234",
+            "-01",
+            "+007",
+            "00.5",
+            "089",
+            "1_000",
+            "0b11",
+            "1:30",
+            "2026-01-02",
+        ] {
             let wanted = json!({"é": [text, text], "a": {"b": text}, "c": text});
             let document = format!("# ü\né: [{text}, {text}]\na: {{b: &x {text} }}\nc: *x\n");
             for mark in ["", "\u{feff}"] {
@@ -193,9 +215,18 @@ mod tests {
         let table = [
             ("a: 1\na: 2\n".to_owned(), "line 2 column 1: duplicate field `a`"),
             ("b: {a: 1, a: 2}\n".to_owned(), "line 1 column 11: duplicate field `a`"),
-            ("a: 1\n---\nb: 2\n".to_owned(), "line 3 column 1: a second YAML document begins here; a configuration is one"),
-            (format!("a: {}{}\n", "[".repeat(20), "]".repeat(20)), "line 1 column 19: this is too large or too deep for a configuration"),
-            (format!("a: [{}1]\n", "1,".repeat(11_000)), "line 1 column 19999: this is too large or too deep for a configuration"),
+            (
+                "a: 1\n---\nb: 2\n".to_owned(),
+                "line 3 column 1: a second YAML document begins here; a configuration is one",
+            ),
+            (
+                format!("a: {}{}\n", "[".repeat(20), "]".repeat(20)),
+                "line 1 column 19: this is too large or too deep for a configuration",
+            ),
+            (
+                format!("a: [{}1]\n", "1,".repeat(11_000)),
+                "line 1 column 19999: this is too large or too deep for a configuration",
+            ),
             ("a: *b\n".to_owned(), "line 1 column 4: no anchor has this name"),
             ("a: &a [*a]\n".to_owned(), "line 1 column 8: an anchor contains itself"),
             ("a: .inf\n".to_owned(), "line 1 column 4: this number is not finite"),

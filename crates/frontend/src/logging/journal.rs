@@ -1,7 +1,9 @@
-//! The journal's native protocol: one datagram is one entry with fields of our own (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
+//! The journal's native protocol: one datagram is one entry with fields of our own
+//! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 //!
-//! It is our own because of [`Journal::flush`]: journald looks up the unit of a sender in `/proc` when it reads the datagram, and the last line
-//! of a process that has ended by then belongs to no unit. No crate's logger can wait for that.
+//! It is our own because of [`Journal::flush`]: journald looks up the unit of a sender in `/proc` when it
+//! reads the datagram, and the last line of a process that has ended by then belongs to no unit. No crate's
+//! logger can wait for that.
 
 use std::{
     io,
@@ -29,8 +31,9 @@ const SEND_BOUND: Duration = Duration::from_millis(100);
 /// The same at the end.
 const FLUSH_BOUND: Duration = Duration::from_millis(200);
 
-/// An entry that journald passes over as a comment. An unread datagram of this size makes a socket with the smallest send buffer (4,608 bytes in
-/// Linux) not writable: that is so while more than a quarter of it is in use (`unix_writable` in `net/unix/af_unix.c`).
+/// An entry that journald passes over as a comment. An unread datagram of this size makes a socket with the
+/// smallest send buffer (4,608 bytes in Linux) not writable: that is so while more than a quarter of it is in
+/// use (`unix_writable` in `net/unix/af_unix.c`).
 const BARRIER: [u8; 1 << 10] = {
     let mut comment = [b'#'; 1 << 10];
     comment[(1 << 10) - 1] = b'\n';
@@ -62,16 +65,28 @@ impl Journal {
 
     /// Sends one entry; `fields` have names that the journal allows: `A` to `Z`, digits and `_`.
     ///
-    /// A run does not wait for its log: once journald had no room for an entry within the bound, that one and all later ones that find no room are
-    /// lost, and counted.
+    /// A run does not wait for its log: once journald had no room for an entry within the bound, that one and
+    /// all later ones that find no room are lost, and counted.
     ///
     /// # Errors
     /// It is too large for a datagram, or journald is gone.
-    pub(super) fn send(&self, identifier: &str, priority: u8, message: &str, fields: &[(String, String)]) -> io::Result<()> {
+    pub(super) fn send(
+        &self,
+        identifier: &str,
+        priority: u8,
+        message: &str,
+        fields: &[(String, String)],
+    ) -> io::Result<()> {
         let (priority, facility) = (priority.to_string(), FACILITY.to_string());
-        let common = [("MESSAGE", message), ("PRIORITY", &priority), ("SYSLOG_FACILITY", &facility), ("SYSLOG_IDENTIFIER", identifier)];
+        let common = [
+            ("MESSAGE", message),
+            ("PRIORITY", &priority),
+            ("SYSLOG_FACILITY", &facility),
+            ("SYSLOG_IDENTIFIER", identifier),
+        ];
         let mut entry = Vec::with_capacity(512);
-        for (name, value) in common.into_iter().chain(fields.iter().map(|(name, value)| (&**name, &**value))) {
+        for (name, value) in common.into_iter().chain(fields.iter().map(|(name, value)| (&**name, &**value)))
+        {
             put_field(&mut entry, name, value);
         }
         let sent = self.socket.send(&entry).or_else(|error| match error.kind() {
@@ -93,8 +108,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Waits, within a bound, until journald has taken in everything that was sent: it reads one datagram after the other, so what stands before
-    /// the barrier was dealt with when the barrier is read.
+    /// Waits, within a bound, until journald has taken in everything that was sent: it reads one datagram
+    /// after the other, so what stands before the barrier was dealt with when the barrier is read.
     pub(super) fn flush(&self) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
@@ -120,7 +135,8 @@ impl Journal {
     }
 }
 
-/// `NAME=value`, or where the value has several lines the name, its length in 8 bytes, little endian, and the value.
+/// `NAME=value`, or where the value has several lines the name, its length in 8 bytes, little endian, and the
+/// value.
 fn put_field(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.extend_from_slice(name.as_bytes());
     if value.contains('\n') {
@@ -160,11 +176,16 @@ mod tests {
     fn a_flush_returns_when_everything_was_read_and_not_before() {
         let (_folder, server, journal) = journald();
         journal.send("x-msrv", 6, "last words", &[]).expect("sent");
-        assert!(!journal.wait_for_barrier(Duration::from_millis(1)).expect("a socket"), "nobody reads: the bound ends it");
+        assert!(
+            !journal.wait_for_barrier(Duration::from_millis(1)).expect("a socket"),
+            "nobody reads: the bound ends it"
+        );
         let reader = std::thread::spawn(move || {
             let mut entry = [0; 2_000];
             // The entry and both barriers; comments are what journald passes over.
-            let read = (0..3).map(|_| server.recv(&mut entry).map(|length| (length, entry[0])).expect("a datagram")).collect::<Vec<_>>();
+            let read = (0..3)
+                .map(|_| server.recv(&mut entry).map(|length| (length, entry[0])).expect("a datagram"))
+                .collect::<Vec<_>>();
             (server, read)
         });
         // A busy machine may take a while to start the thread.
@@ -196,7 +217,8 @@ mod tests {
         assert!((1..10_000).contains(&room), "{room}");
         journal.flush();
         let length = server.recv(&mut entry).expect("the warning");
-        let expected = format!("MESSAGE=log lines that the journal had no room for: {}\nPRIORITY=4\n", 10_000 - room);
+        let expected =
+            format!("MESSAGE=log lines that the journal had no room for: {}\nPRIORITY=4\n", 10_000 - room);
         assert!(entry[..length].starts_with(expected.as_bytes()), "{}", entry[..length].escape_ascii());
     }
 }

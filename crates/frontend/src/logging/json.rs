@@ -1,4 +1,5 @@
-//! Lines as JSON, for programs that collect what containers write: `{"time":…,"level":…,"message":…,"fields":{…}}`.
+//! Lines as JSON, for programs that collect what containers write:
+//! `{"time":…,"level":…,"message":…,"fields":{…}}`.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +48,13 @@ impl<'kvs> VisitSource<'kvs> for Fields {
 }
 
 fn json(value: &Value) -> serde_json::Value {
-    let number = || value.to_u64().map(Into::into).or_else(|| value.to_i64().map(Into::into)).or_else(|| finite(value.to_f64()?));
+    let number = || {
+        value
+            .to_u64()
+            .map(Into::into)
+            .or_else(|| value.to_i64().map(Into::into))
+            .or_else(|| finite(value.to_f64()?))
+    };
     value.to_bool().map(Into::into).or_else(number).unwrap_or_else(|| value.to_string().into())
 }
 
@@ -71,7 +78,11 @@ mod tests {
             ("nothing", Value::from(f64::NAN)),
             ("whole", Value::from(true)),
         ];
-        let logged = Record::builder().args(format_args!("run finished")).level(Level::Warn).key_values(&values).build();
+        let logged = Record::builder()
+            .args(format_args!("run finished"))
+            .level(Level::Warn)
+            .key_values(&values)
+            .build();
         let line = record("2026-01-01T00:00:00.000Z".to_owned(), &logged);
         let expected = concat!(
             r#"{"time":"2026-01-01T00:00:00.000Z","level":"warn","message":"run finished","fields":{"delta":-3,"detail":"a \"b\"\n{\"level\":\"forged\"}","#,
@@ -79,6 +90,9 @@ mod tests {
             "\n"
         );
         assert_eq!(line, expected);
-        assert_eq!(message("now".to_owned(), Level::Error, "a\nb"), "{\"time\":\"now\",\"level\":\"error\",\"message\":\"a\\nb\"}\n");
+        assert_eq!(
+            message("now".to_owned(), Level::Error, "a\nb"),
+            "{\"time\":\"now\",\"level\":\"error\",\"message\":\"a\\nb\"}\n"
+        );
     }
 }

@@ -31,7 +31,8 @@ use x_msrv_engine::{NAME, error_chain::one_line};
 enum Target {
     /// Standard error is the journal: each value is a field of its own as well.
     Journal(Journal),
-    /// The same where the journal's socket is out of reach: `<6>` in front, which it takes off and keeps as the priority (sd-daemon(3)).
+    /// The same where the journal's socket is out of reach: `<6>` in front, which it takes off and keeps as
+    /// the priority (sd-daemon(3)).
     JournalStream,
     /// Standard error is anything else: time and level in front.
     Stderr,
@@ -45,7 +46,8 @@ struct Logger(Target);
 /// Where syslog listens, the first that is there.
 const SYSLOG_SOCKETS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
 
-/// Logs from here on as configured. Where no syslog listens, standard error has to do: a log is no reason to take no messages.
+/// Logs from here on as configured. Where no syslog listens, standard error has to do: a log is no reason to
+/// take no messages.
 pub fn start(settings: LogSettings) {
     let (target, fault) = target(settings, &SYSLOG_SOCKETS);
     JSON.store(matches!(target, Target::Json), Ordering::Relaxed);
@@ -78,7 +80,12 @@ fn target(settings: LogSettings, sockets: &[&str]) -> (Target, Option<String>) {
 /// Not the crate's `init`: that falls back to UDP, where every line would be lost in silence.
 fn syslog(sockets: &[&str]) -> Result<syslog::Logger<LoggerBackend, Formatter3164>, String> {
     for socket in sockets {
-        let formatter = Formatter3164 { facility: Facility::LOG_DAEMON, hostname: None, process: NAME.to_owned(), pid: std::process::id() };
+        let formatter = Formatter3164 {
+            facility: Facility::LOG_DAEMON,
+            hostname: None,
+            process: NAME.to_owned(),
+            pid: std::process::id(),
+        };
         if let Ok(logger) = syslog::unix_custom(formatter, socket) {
             return Ok(logger);
         }
@@ -86,7 +93,8 @@ fn syslog(sockets: &[&str]) -> Result<syslog::Logger<LoggerBackend, Formatter316
     Err(format!("no syslog daemon answers at {}", sockets.join(" or ")))
 }
 
-/// The last words of a run that failed: to standard error, or the journal behind it, and to the log if that is somewhere else.
+/// The last words of a run that failed: to standard error, or the journal behind it, and to the log if that
+/// is somewhere else.
 pub fn fatal(text: &str) {
     let text = one_line(text);
     status(&text);
@@ -101,16 +109,22 @@ pub fn fatal(text: &str) {
     log::error!(target: FATAL, "{text}");
 }
 
-/// A line on a terminal about what to do next; nowhere else, for whoever reads a log has one line for one error.
+/// A line on a terminal about what to do next; nowhere else, for whoever reads a log has one line for one
+/// error.
 pub fn hint(text: &str) {
     if io::stderr().is_terminal() && !is_json() {
         write_stderr(&format!("{NAME}: hint: {text}\n"));
     }
 }
 
-/// Tells a person what a command has done. Where standard error is closed there is nobody to tell, and it was done nevertheless.
+/// Tells a person what a command has done. Where standard error is closed there is nobody to tell, and it was
+/// done nevertheless.
 pub fn say(text: &str) {
-    write_stderr(&if is_json() { json::message(now().to_string(), Level::Info, text) } else { format!("{text}\n") });
+    write_stderr(&if is_json() {
+        json::message(now().to_string(), Level::Info, text)
+    } else {
+        format!("{text}\n")
+    });
 }
 
 /// Whether each line on standard error is a JSON object, which is known once the configuration is read.
@@ -120,7 +134,8 @@ fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Whether standard error is watched by somebody: it is a terminal that can go back in its line, and neither the journal nor told to be quiet.
+/// Whether standard error is watched by somebody: it is a terminal that can go back in its line, and neither
+/// the journal nor told to be quiet.
 #[must_use]
 pub fn is_watched() -> bool {
     let can_go_back = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
@@ -146,13 +161,16 @@ pub fn status(text: &str) {
     }
 }
 
-/// Warnings from a program that systemd starts before there may be a journal: there, else to the kernel's log, else to standard error.
+/// Warnings from a program that systemd starts before there may be a journal: there, else to the kernel's
+/// log, else to standard error.
 pub fn warn_early(identifier: &str, warnings: &[String]) {
     let priority = priority(Level::Warn);
     let journal = Journal::connect().ok();
-    let mut kernel = if journal.is_none() { File::options().write(true).open("/dev/kmsg").ok() } else { None };
+    let mut kernel =
+        if journal.is_none() { File::options().write(true).open("/dev/kmsg").ok() } else { None };
     for text in warnings.iter().map(|warning| one_line(warning)) {
-        let to_journal = journal.as_ref().is_some_and(|journal| journal.send(identifier, priority, &text, &[]).is_ok());
+        let to_journal =
+            journal.as_ref().is_some_and(|journal| journal.send(identifier, priority, &text, &[]).is_ok());
         // A record of the kernel's log is one `write` (Documentation/ABI/testing/dev-kmsg).
         let record = format!("<{priority}>{identifier}: {text}");
         if !to_journal && kernel.as_mut().is_none_or(|kernel| kernel.write_all(record.as_bytes()).is_err()) {
@@ -163,10 +181,12 @@ pub fn warn_early(identifier: &str, warnings: &[String]) {
 
 const FATAL: &str = "fatal";
 
-/// systemd names the device and inode of the stream that it gave us (systemd.exec(5), `$JOURNAL_STREAM`); standard error may be another by now.
+/// systemd names the device and inode of the stream that it gave us (systemd.exec(5), `$JOURNAL_STREAM`);
+/// standard error may be another by now.
 fn stderr_is_journal() -> bool {
     let named = std::env::var("JOURNAL_STREAM").ok();
-    let ours = io::stderr().as_fd().try_clone_to_owned().and_then(|descriptor| File::from(descriptor).metadata());
+    let ours =
+        io::stderr().as_fd().try_clone_to_owned().and_then(|descriptor| File::from(descriptor).metadata());
     match (named, ours) {
         (Some(named), Ok(ours)) => named == format!("{}:{}", ours.dev(), ours.ino()),
         _ => false,
@@ -177,7 +197,8 @@ fn journal_behind_stderr() -> Option<io::Result<Journal>> {
     stderr_is_journal().then(Journal::connect)
 }
 
-/// One `write` a line, in the place of one that was passing. Where standard error is closed there is nobody left to tell.
+/// One `write` a line, in the place of one that was passing. Where standard error is closed there is nobody
+/// left to tell.
 fn write_stderr(line: &str) {
     if PASSING.swap(false, Ordering::Relaxed) {
         drop(io::stderr().lock().write_all(format!("{CLEAR_LINE}{line}").as_bytes()));
@@ -201,7 +222,8 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record) {
-        // Other crates log in their own words what reaches us as an error anyway; at most that is of use, and not what they are doing.
+        // Other crates log in their own words what reaches us as an error anyway; at most that is of use, and
+        // not what they are doing.
         let ours = record.target().starts_with("x_msrv") || record.target() == FATAL;
         let useful = ours || (record.level() <= Level::Warn && log::max_level() >= LevelFilter::Debug);
         if !self.enabled(record.metadata()) || !useful {
@@ -209,10 +231,14 @@ impl Log for Logger {
         }
         let text = line(record);
         match &self.0 {
-            Target::Journal(_) | Target::JournalStream | Target::Stderr | Target::Json if record.target() == FATAL => {}
-            Target::Journal(journal) if journal.send(NAME, priority(record.level()), &text, &fields(record)).is_ok() => {}
+            Target::Journal(_) | Target::JournalStream | Target::Stderr | Target::Json
+                if record.target() == FATAL => {}
+            Target::Journal(journal)
+                if journal.send(NAME, priority(record.level()), &text, &fields(record)).is_ok() => {}
             // A message that is too large for a datagram, for instance.
-            Target::Journal(_) | Target::JournalStream => write_stderr(&format!("<{}>{text}\n", priority(record.level()))),
+            Target::Journal(_) | Target::JournalStream => {
+                write_stderr(&format!("<{}>{text}\n", priority(record.level())))
+            }
             Target::Stderr => write_stderr(&format!("{} {:5} {text}\n", now(), record.level())),
             Target::Json => write_stderr(&json::record(now().to_string(), record)),
             Target::Syslog(logger) => {
@@ -224,7 +250,11 @@ impl Log for Logger {
                     Level::Debug | Level::Trace => logger.debug(&text),
                 };
                 if let Err(error) = sent {
-                    write_stderr(&format!("{} {:5} {text} (cannot log to syslog: {error})\n", now(), record.level()));
+                    write_stderr(&format!(
+                        "{} {:5} {text} (cannot log to syslog: {error})\n",
+                        now(),
+                        record.level()
+                    ));
                 }
             }
         }
@@ -278,7 +308,8 @@ struct Fields(Vec<(String, String)>);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
+        let letter =
+            |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
         let key = key.as_str().chars().map(letter).collect::<String>();
         self.0.push((format!("X_MSRV_{key}"), value.to_string()));
         Ok(())
@@ -294,10 +325,14 @@ mod tests {
     fn without_a_syslog_socket_lines_go_to_standard_error_and_the_reason_is_told() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log").display().to_string();
-        let settings = LogSettings { level: LevelFilter::Error, target: LogTarget::Syslog, format: LogFormat::Text };
+        let settings =
+            LogSettings { level: LevelFilter::Error, target: LogTarget::Syslog, format: LogFormat::Text };
         let (fallback, fault) = target(settings, &["/nonexistent/log", &path]);
         assert!(!matches!(fallback, Target::Syslog(_)), "nobody listens");
-        assert_eq!(fault.as_deref(), Some(&*format!("no syslog daemon answers at /nonexistent/log or {path}")));
+        assert_eq!(
+            fault.as_deref(),
+            Some(&*format!("no syslog daemon answers at /nonexistent/log or {path}"))
+        );
         let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
         let (found, fault) = target(settings, &["/nonexistent/log", &path]);
         assert!(matches!(found, Target::Syslog(_)) && fault.is_none(), "{fault:?}");
@@ -309,16 +344,32 @@ mod tests {
         let length = socket.recv(&mut line).expect("a line");
         assert!(String::from_utf8_lossy(&line[..length]).ends_with("hello"), "{:?}", &line[..length]);
         drop(socket);
-        logger.log(&Record::builder().args(format_args!("nobody hears it, and it ends well")).level(Level::Error).target(FATAL).build());
+        logger.log(
+            &Record::builder()
+                .args(format_args!("nobody hears it, and it ends well"))
+                .level(Level::Error)
+                .target(FATAL)
+                .build(),
+        );
     }
 
     #[test]
     fn a_line_is_the_message_and_its_values_and_never_two_lines_while_fields_keep_them_as_they_are() {
-        let values =
-            [("stop_reason", Value::from("queue-empty")), ("detail", Value::from("a \"b\"\n<3>forged")), ("received", Value::from(3))];
+        let values = [
+            ("stop_reason", Value::from("queue-empty")),
+            ("detail", Value::from("a \"b\"\n<3>forged")),
+            ("received", Value::from(3)),
+        ];
         let record = Record::builder().args(format_args!("run finished")).key_values(&values).build();
-        assert_eq!(line(&record), r#"run finished stop-reason=queue-empty detail="a \"b\"\n<3>forged" received=3"#);
-        let expected = [("X_MSRV_STOP_REASON", "queue-empty"), ("X_MSRV_DETAIL", "a \"b\"\n<3>forged"), ("X_MSRV_RECEIVED", "3")];
+        assert_eq!(
+            line(&record),
+            r#"run finished stop-reason=queue-empty detail="a \"b\"\n<3>forged" received=3"#
+        );
+        let expected = [
+            ("X_MSRV_STOP_REASON", "queue-empty"),
+            ("X_MSRV_DETAIL", "a \"b\"\n<3>forged"),
+            ("X_MSRV_RECEIVED", "3"),
+        ];
         assert_eq!(fields(&record), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 }

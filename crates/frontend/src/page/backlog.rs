@@ -21,7 +21,12 @@ impl Page<'_> {
         let scale = Linear::up_to(most);
         let lines = lines(slots, scale);
         let unknown = gaps(&lines, edges(slots));
-        begin(html, NAME, TITLE, &format_args!("Messages that a run left in the queue. The last one: {}.", self.known.backlog()));
+        begin(
+            html,
+            NAME,
+            TITLE,
+            &format_args!("Messages that a run left in the queue. The last one: {}.", self.known.backlog()),
+        );
         key(html, "waiting", &"waiting");
         if !unknown.is_empty() {
             key(html, "unknown", &"not known");
@@ -60,13 +65,15 @@ pub(super) fn number_or_dash(depth: Option<u64>) -> String {
     depth.map_or_else(|| "–".to_owned(), number)
 }
 
-/// What waited after each run, as far as it is known: a line for each time without a gap. Of many runs in one slot those stay that the line needs to
-/// look as it would with all of them: the first, the least, the most and the last.
+/// What waited after each run, as far as it is known: a line for each time without a gap. Of many runs in one
+/// slot those stay that the line needs to look as it would with all of them: the first, the least, the most
+/// and the last.
 fn lines(slots: &Slots<'_>, scale: Linear) -> Vec<Vec<Point>> {
     let mut lines: Vec<Vec<Point>> = Vec::new();
     let mut last = None;
     for slot in &slots.all {
-        let known: Vec<_> = slot.runs.iter().filter_map(|run| Some((seconds(run.ended()), run.depth.after?))).collect();
+        let known: Vec<_> =
+            slot.runs.iter().filter_map(|run| Some((seconds(run.ended()), run.depth.after?))).collect();
         let Some(first) = known.first() else {
             last = None;
             continue;
@@ -100,7 +107,8 @@ fn turns(values: &[(Seconds, u64)]) -> Vec<usize> {
     turns
 }
 
-/// From where to where lines are looked for: from the first run to the last, and beyond it where the next one is overdue.
+/// From where to where lines are looked for: from the first run to the last, and beyond it where the next one
+/// is overdue.
 fn edges(slots: &Slots<'_>) -> (f64, f64) {
     let [first, last] = [0, slots.all.len() - 1].map(|index| slots.all[index].runs);
     let (first, last) = (seconds(first[0].started), seconds(last[last.len() - 1].started));
@@ -144,13 +152,19 @@ mod tests {
         let slots = Slots::of(runs, None, Duration::from_secs(10)).expect("there are runs");
         let scale = Linear::up_to(100);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100")]
-        lines(&slots, scale).iter().map(|line| line.iter().map(|(_, y)| (y * 100.0).round() as u64).collect()).collect()
+        lines(&slots, scale)
+            .iter()
+            .map(|line| line.iter().map(|(_, y)| (y * 100.0).round() as u64).collect())
+            .collect()
     }
 
     /// It would look as if nothing had waited.
     #[test]
     fn what_is_not_known_is_a_gap_and_no_zero() {
-        assert_eq!(depths(&runs(&[(0, Some(10)), (10, None), (20, Some(30)), (30, Some(20))])), [vec![10], vec![30, 20]]);
+        assert_eq!(
+            depths(&runs(&[(0, Some(10)), (10, None), (20, Some(30)), (30, Some(20))])),
+            [vec![10], vec![30, 20]]
+        );
         assert_eq!(depths(&runs(&[(0, None), (10, None)])), [[0; 0]; 0]);
     }
 
@@ -163,7 +177,8 @@ mod tests {
     /// A peak between two spans' ends would be lost.
     #[test]
     fn of_many_runs_the_turns_are_kept() {
-        let runs: Vec<_> = (0..2_000).map(|number| (number * 10, Some(if number == 777 { 99 } else { 50 }))).collect();
+        let runs: Vec<_> =
+            (0..2_000).map(|number| (number * 10, Some(if number == 777 { 99 } else { 50 }))).collect();
         let lines = depths(&self::runs(&runs));
         assert_eq!((lines.len(), lines[0].iter().max()), (1, Some(&99)));
         assert!(lines[0].len() <= 600, "{}", lines[0].len());
@@ -171,7 +186,10 @@ mod tests {
 
     #[test]
     fn gaps_are_what_lines_leave_out() {
-        assert_eq!(gaps(&[vec![(0.0, 0.5), (0.4, 0.5)], vec![(0.6, 0.5), (0.997, 0.5)]], (0.0, 1.0)), [(0.4, 0.6)]);
+        assert_eq!(
+            gaps(&[vec![(0.0, 0.5), (0.4, 0.5)], vec![(0.6, 0.5), (0.997, 0.5)]], (0.0, 1.0)),
+            [(0.4, 0.6)]
+        );
         assert_eq!(gaps(&[], (0.0, 1.0)), [(0.0, 1.0)]);
         assert_eq!(gaps(&[vec![(0.2, 0.1)]], (0.1, 0.9)), [(0.1, 0.2), (0.2, 0.9)]);
     }

@@ -1,4 +1,5 @@
-//! What all charts have: a sentence that says what is drawn, a legend, the plot, and the same numbers as a table, which the script reads as well.
+//! What all charts have: a sentence that says what is drawn, a legend, the plot, and the same numbers as a
+//! table, which the script reads as well.
 
 use std::{fmt::Display, time::Duration};
 
@@ -15,7 +16,8 @@ pub(super) const LOW: f64 = 130.0;
 /// A table of the slots: the heads of its columns, and what writes the cells of a row.
 pub(super) type Columns = (&'static [&'static str], fn(&mut Html, &Slot<'_>));
 
-/// What stands above a plot. The name is also the beginning of the names of its elements. The legend's keys come next, then the plot, then the end.
+/// What stands above a plot. The name is also the beginning of the names of its elements. The legend's keys
+/// come next, then the plot, then the end.
 pub(super) fn begin(html: &mut Html, name: &'static str, title: &'static str, note: &dyn Display) {
     html.put("<section class=\"chart\" id=\"{}\">\n<h2 id=\"{}-title\">{}</h2>\n", &[&name, &name, &title]);
     html.put("<p class=\"note\" id=\"{}-note\">{}</p>\n<ul class=\"legend\">", &[&name, note]);
@@ -42,7 +44,10 @@ pub(super) fn without_plot(html: &mut Html, title: &'static str, note: &'static 
 /// The table below a plot, which is the end of a chart.
 pub(super) fn end(html: &mut Html, slots: &Slots<'_>, (heads, cells): Columns) {
     let first = if slots.span.is_some() { "from (UTC)" } else { "began (UTC)" };
-    html.put("<details><summary>As a table</summary><div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>", &[]);
+    html.put(
+        "<details><summary>As a table</summary><div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>",
+        &[],
+    );
     for head in [first].iter().chain(heads) {
         html.put("<th scope=\"col\">{}</th>", &[head]);
     }

@@ -18,7 +18,10 @@ impl Page<'_> {
         const NAME: &str = "durations";
         let (period, [shortest, _, longest]) = (self.known.period.as_secs_f64(), spread(self.runs));
         let scale = Logarithmic::between(shortest.min(period), longest.max(period));
-        let bars = slots.span.map(|length| format!(" Each bar stands for the runs of {}.", span(length))).unwrap_or_default();
+        let bars = slots
+            .span
+            .map(|length| format!(" Each bar stands for the runs of {}.", span(length)))
+            .unwrap_or_default();
         begin(html, NAME, "Run duration", &format_args!("How long runs took, on a logarithmic scale.{bars}"));
         if slots.span.is_some() {
             key(html, "spread", &"from the shortest to the longest");
@@ -40,7 +43,9 @@ impl Page<'_> {
             } else if slot.summary.failed == 0 {
                 plot.dot("run", (slot.middle(), median));
             }
-            if let Some(failed) = slot.runs.iter().filter(|run| run.exit_code != 0).map(|run| run.elapsed).max() {
+            if let Some(failed) =
+                slot.runs.iter().filter(|run| run.exit_code != 0).map(|run| run.elapsed).max()
+            {
                 plot.cross((slot.middle(), scale.place(failed.as_secs_f64())));
             }
         }

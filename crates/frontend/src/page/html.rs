@@ -1,4 +1,5 @@
-//! Markup with text in it. What stands in the program's own source is markup; all else is text, whoever has written it.
+//! Markup with text in it. What stands in the program's own source is markup; all else is text, whoever has
+//! written it.
 
 use std::fmt::{self, Display, Write};
 
@@ -9,7 +10,8 @@ pub(super) struct Html {
 }
 
 impl Html {
-    /// Adds markup, each `{}` of which is a hole for a text. Nothing but literals gets in as markup, so nothing that is put in a hole can become one.
+    /// Adds markup, each `{}` of which is a hole for a text. Nothing but literals gets in as markup, so
+    /// nothing that is put in a hole can become one.
     pub(super) fn put(&mut self, markup: &'static str, texts: &[&dyn Display]) {
         let mut pieces = markup.split("{}");
         self.push(pieces.next().unwrap_or_default());
@@ -109,7 +111,10 @@ mod tests {
     /// A message's author would write the page.
     #[test]
     fn no_text_becomes_markup() {
-        assert_eq!(with("<script>alert('&')</script>"), "<b title=\"&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;\">");
+        assert_eq!(
+            with("<script>alert('&')</script>"),
+            "<b title=\"&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;\">"
+        );
         assert_eq!(with("\" onclick=\"x"), "<b title=\"&quot; onclick=&quot;x\">");
         assert_eq!(with("a\nb\u{0}\u{1b}[2J\u{85}c"), "<b title=\"a\nb\u{fffd}\u{fffd}[2J\u{fffd}c\">");
         assert_eq!(with("{}"), "<b title=\"{}\">", "a hole in a text is none");

@@ -31,7 +31,8 @@ impl Page<'_> {
         // Where runs take far less than they may, the line would press them to the ground.
         let shows_limit = slots.span.is_none() && most >= limit / 3;
         let scale = Linear::up_to(if shows_limit { most.max(limit) } else { most });
-        let of_one = slots.span.map_or_else(|| "one run".to_owned(), |length| format!("the runs of {}", span(length)));
+        let of_one =
+            slots.span.map_or_else(|| "one run".to_owned(), |length| format!("the runs of {}", span(length)));
         begin(html, NAME, TITLE, &format_args!("What became of the messages. Each bar stands for {of_one}."));
         for (name, count) in OUTCOMES.into_iter().zip(outcomes(&sum.counters)) {
             key(html, name, &format_args!("{name} {}", By(number, count)));

@@ -1,7 +1,9 @@
-//! The report page: how a pipeline is and what its runs did, as one HTML file that needs nothing else. Pure: what is known comes in, text goes out.
+//! The report page: how a pipeline is and what its runs did, as one HTML file that needs nothing else. Pure:
+//! what is known comes in, text goes out.
 //!
-//! Markup is what stands in literals here, and `Html` lets nothing else in. The page forbids by its own policy whatever is not in this file, so
-//! that even a fault here could not make a browser ask or run anything.
+//! Markup is what stands in literals here, and `Html` lets nothing else in. The page forbids by its own
+//! policy whatever is not in this file, so that even a fault here could not make a browser ask or run
+//! anything.
 
 mod backlog;
 mod chart;
@@ -31,7 +33,8 @@ use x_msrv_engine::{
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// By these the page's policy knows them (Content Security Policy Level 3, 2.3.1). A test says what they have to be.
+/// By these the page's policy knows them (Content Security Policy Level 3, 2.3.1). A test says what they have
+/// to be.
 const STYLE_HASH: &str = "sha256-DS42iMOrzYiq4n5/rgskz9K+DeUTEKkM6jZyF1oKIuY=";
 const SCRIPT_HASH: &str = "sha256-zrgNaiJcTjkOiPh2/wZGB33Qq2En1OumwpAbLCKkajc=";
 
@@ -63,7 +66,9 @@ impl Page<'_> {
         // Without a timer nobody waits for the next run.
         let until = self.known.timer.map(|_| self.known.now);
         match Slots::of(self.runs, until, self.known.period) {
-            None => html.put("<p class=\"empty\">No run began in the last {}.</p>\n", &[&By(span, self.since)]),
+            None => {
+                html.put("<p class=\"empty\">No run began in the last {}.</p>\n", &[&By(span, self.since)])
+            }
             Some(slots) => {
                 let sum = Summary::of(self.runs);
                 self.figures(&mut html, &slots, &sum);
@@ -91,12 +96,18 @@ impl Page<'_> {
             Level::Unknown => "6b7683",
         };
         let state = level.as_str();
-        html.put(include_str!("head.html"), &[&STYLE_HASH, &SCRIPT_HASH, &env!("CARGO_PKG_VERSION"), &colour, &name, &state]);
+        html.put(
+            include_str!("head.html"),
+            &[&STYLE_HASH, &SCRIPT_HASH, &env!("CARGO_PKG_VERSION"), &colour, &name, &state],
+        );
         html.put("<style>", &[]);
         html.file(STYLE);
         html.put("</style>\n</head>\n<body>\n", &[]);
         html.file(include_str!("symbols.svg"));
-        html.put("<main>\n<header>\n<h1>{}</h1>\n<p class=\"state {}\" id=\"state\">{}</p>\n", &[&name, &state, &state]);
+        html.put(
+            "<main>\n<header>\n<h1>{}</h1>\n<p class=\"state {}\" id=\"state\">{}</p>\n",
+            &[&name, &state, &state],
+        );
         html.put("<p class=\"about\">Runs of the last {}", &[&By(span, self.since)]);
         if let Some(host) = self.host {
             html.put(" on <b>{}</b>", &[&host]);
@@ -147,7 +158,11 @@ impl Page<'_> {
     /// What becomes of the backlog.
     fn prospect(&self) -> String {
         let trend = self.known.trend();
-        match (self.known.depth(), trend.and_then(|trend| trend.per_second), trend.and_then(|trend| trend.time_to_drain())) {
+        match (
+            self.known.depth(),
+            trend.and_then(|trend| trend.per_second),
+            trend.and_then(|trend| trend.time_to_drain()),
+        ) {
             (None, ..) => "not known".to_owned(),
             (Some(0), ..) => "nothing left".to_owned(),
             (_, None, _) => "waiting".to_owned(),
@@ -223,10 +238,20 @@ mod tests {
             warnings: &[],
         };
         let (problems, since) = (known.problems(&[]), Duration::from_secs(86_400));
-        Page { known: &known, problems: &problems, runs, since, host: Some("host"), file: "/etc/x-msrv/x-msrv.yml", settings }.html()
+        Page {
+            known: &known,
+            problems: &problems,
+            runs,
+            since,
+            host: Some("host"),
+            file: "/etc/x-msrv/x-msrv.yml",
+            settings,
+        }
+        .html()
     }
 
-    /// What a client sends ends up in the detail of a reject, and would run in the browser of whoever looks at it.
+    /// What a client sends ends up in the detail of a reject, and would run in the browser of whoever looks
+    /// at it.
     #[test]
     fn what_comes_from_outside_stays_text() {
         let hostile = "</pre><script>alert(1)</script>\" onload='x' &amp;";
@@ -236,9 +261,13 @@ mod tests {
         rejected.stop_reason = hostile.to_owned();
         let failed = Run::of_failure(at(10), Duration::from_secs(1), Exit::Unavailable, hostile.to_owned());
         let html = page(&[rejected, failed], hostile, hostile);
-        assert!(!html.contains("<script>alert") && !html.contains("onload='x'") && !html.contains("\" onload"), "{html}");
+        assert!(
+            !html.contains("<script>alert") && !html.contains("onload='x'") && !html.contains("\" onload"),
+            "{html}"
+        );
         let escaped = "&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&#39;x&#39; &amp;amp;";
-        // Title, heading, the problem, the stop reason twice, reason and detail of the reject, the error, the settings.
+        // Title, heading, the problem, the stop reason twice, reason and detail of the reject, the error, the
+        // settings.
         assert_eq!(html.matches(escaped).count(), 9);
     }
 
@@ -250,13 +279,21 @@ mod tests {
             assert_eq!(html.matches(from).count(), 1, "one {from}");
             html.split_once(from).and_then(|(_, rest)| rest.split_once(to)).expect("both are there").0
         };
-        for (kind, content) in [("style", between("<style>", "</style>")), ("script", between("<script>", "</script>"))] {
+        for (kind, content) in
+            [("style", between("<style>", "</style>")), ("script", between("<script>", "</script>"))]
+        {
             let hash = STANDARD.encode(Sha256::digest(content));
             let allowed = format!("{kind}-src 'sha256-{hash}'");
             assert!(between("Content-Security-Policy", ">").contains(&allowed), "{allowed}");
         }
         let html = html.replace("http://www.w3.org/2000/svg", "");
-        assert!(!html.contains(" style=") && !html.contains("http:") && !html.contains("https:") && !html.contains("url(\""), "{html}");
+        assert!(
+            !html.contains(" style=")
+                && !html.contains("http:")
+                && !html.contains("https:")
+                && !html.contains("url(\""),
+            "{html}"
+        );
     }
 
     #[test]
@@ -279,7 +316,8 @@ mod tests {
                 let mut run = run(at(number * 10), number % 700);
                 run.counters.rejected = number % 7;
                 run.counters.received += run.counters.rejected;
-                run.reasons.insert("schema".to_owned(), Rejected { messages: number % 7, detail: detail.clone() });
+                run.reasons
+                    .insert("schema".to_owned(), Rejected { messages: number % 7, detail: detail.clone() });
                 (run.depth.after, run.exit_code) = (Some(number * 7_919 % 12_345), u8::from(number % 3 == 0));
                 run.error = Some(detail.clone());
                 run
@@ -293,9 +331,14 @@ mod tests {
 
     #[test]
     fn shares_have_few_digits() {
-        for (part, whole, text) in
-            [(0, 0, "0%"), (0, 9, "0%"), (1, 8, "12.5%"), (9, 9, "100%"), (1, 100_000, "under 0.1%"), (99_999, 100_000, "over 99.9%")]
-        {
+        for (part, whole, text) in [
+            (0, 0, "0%"),
+            (0, 9, "0%"),
+            (1, 8, "12.5%"),
+            (9, 9, "100%"),
+            (1, 100_000, "under 0.1%"),
+            (99_999, 100_000, "over 99.9%"),
+        ] {
             assert_eq!(share((part, whole)), text);
         }
     }

@@ -1,5 +1,5 @@
-//! What is drawn, as SVG. Across, everything has its place by percent; up and down, and in the size of its text, by pixels: so a plot is as wide as the
-//! page, and its letters are as large on a phone as anywhere.
+//! What is drawn, as SVG. Across, everything has its place by percent; up and down, and in the size of its
+//! text, by pixels: so a plot is as wide as the page, and its letters are as large on a phone as anywhere.
 
 use std::fmt::Display;
 
@@ -49,10 +49,14 @@ impl<'a> Plot<'a> {
         self.html.put("<text class=\"left\" x=\"-8\" y=\"{}\">UTC</text>\n", &[&text]);
         for tick in times.ticks() {
             let x = At(tick.place * 100.0);
-            self.html.put("<line class=\"tick\" x1=\"{}%\" x2=\"{}%\" y1=\"{}\" y2=\"{}\"/>", &[&x, &x, &bottom, &At(bottom.0 + 4.0)]);
+            self.html.put(
+                "<line class=\"tick\" x1=\"{}%\" x2=\"{}%\" y1=\"{}\" y2=\"{}\"/>",
+                &[&x, &x, &bottom, &At(bottom.0 + 4.0)],
+            );
             if let Some(label) = tick.label {
                 let class = if tick.is_main { "main" } else { "other" };
-                self.html.put("<text class=\"{}\" x=\"{}%\" y=\"{}\">{}</text>\n", &[&class, &x, &text, &label]);
+                self.html
+                    .put("<text class=\"{}\" x=\"{}%\" y=\"{}\">{}</text>\n", &[&class, &x, &text, &label]);
             }
         }
         self.html.put("<line class=\"axis\" x2=\"100%\" y1=\"{}\" y2=\"{}\"/>\n", &[&bottom, &bottom]);
@@ -88,7 +92,8 @@ impl<'a> Plot<'a> {
     #[inline(never)] // there is no hurry
     pub(super) fn dot(&mut self, class: &'static str, (x, y): Point) {
         let y = self.y(y);
-        self.html.put("<circle class=\"{}\" cx=\"{}%\" cy=\"{}\" r=\"2.5\"/>\n", &[&class, &At(x * 100.0), &y]);
+        self.html
+            .put("<circle class=\"{}\" cx=\"{}%\" cy=\"{}\" r=\"2.5\"/>\n", &[&class, &At(x * 100.0), &y]);
     }
 
     /// A cross, which is told from a dot without its colour.
@@ -102,7 +107,10 @@ impl<'a> Plot<'a> {
     pub(super) fn reference(&mut self, place: f64, name: &'static str, value: &dyn Display) {
         let y = self.y(place);
         self.html.put("<line class=\"reference\" x2=\"100%\" y1=\"{}\" y2=\"{}\"/>", &[&y, &y]);
-        self.html.put("<text class=\"reference\" x=\"100%\" y=\"{}\">{} = {}</text>\n", &[&At(y.0 - 5.0), &name, value]);
+        self.html.put(
+            "<text class=\"reference\" x=\"100%\" y=\"{}\">{} = {}</text>\n",
+            &[&At(y.0 - 5.0), &name, value],
+        );
     }
 
     /// Lines, and what is below them. One that has a single point is a dot.

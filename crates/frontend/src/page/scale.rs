@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::terminal::{number, span};
 
-/// A duration, or a time since the epoch. To the microsecond, as runs are remembered, numbers of this kind are exact for centuries.
+/// A duration, or a time since the epoch. To the microsecond, as runs are remembered, numbers of this kind
+/// are exact for centuries.
 pub(super) type Seconds = f64;
 
 /// Of a time of day.
@@ -30,7 +31,9 @@ impl Linear {
     pub(super) fn up_to(most: u64) -> Self {
         let wanted = most.max(1).div_ceil(STEPS);
         let powers = std::iter::successors(Some(1_u64), |power| power.checked_mul(10));
-        let step = powers.flat_map(|power| [1, 2, 5].map(|digit| power.saturating_mul(digit))).find(|step| *step >= wanted);
+        let step = powers
+            .flat_map(|power| [1, 2, 5].map(|digit| power.saturating_mul(digit)))
+            .find(|step| *step >= wanted);
         let step = step.unwrap_or(wanted);
         Self { step, top: most.max(1).div_ceil(step).saturating_mul(step) }
     }
@@ -41,7 +44,9 @@ impl Linear {
     }
 
     pub(super) fn ticks(self) -> Vec<Tick> {
-        (0..=self.top / self.step).map(|index| (self.place(index * self.step), short_number(index * self.step))).collect()
+        (0..=self.top / self.step)
+            .map(|index| (self.place(index * self.step), short_number(index * self.step)))
+            .collect()
     }
 }
 
@@ -65,7 +70,8 @@ pub(super) struct Logarithmic {
 }
 
 /// The durations at which a tick may stand.
-const ROUND: [Seconds; 11] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0, 36_000.0, 864_000.0, 8_640_000.0];
+const ROUND: [Seconds; 11] =
+    [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0, 36_000.0, 864_000.0, 8_640_000.0];
 
 /// What is shorter is not told apart.
 const SHORTEST: Seconds = 0.001;
@@ -117,7 +123,8 @@ pub(super) fn short_stamp(time: SystemTime, with_seconds: bool) -> String {
 
 /// `20 Nov`, of a stamp.
 fn date(stamp: &str) -> String {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month: usize = stamp[5..7].parse().expect("a month");
     format!("{} {}", stamp[8..10].trim_start_matches('0'), MONTHS[month - 1])
 }
@@ -130,7 +137,8 @@ pub(super) struct Times {
 }
 
 /// Between ticks there are so many seconds; or weeks.
-const STEPS_OF_TIME: [u64; 19] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, DAY, 2 * DAY];
+const STEPS_OF_TIME: [u64; 19] =
+    [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, DAY, 2 * DAY];
 const DAY: u64 = 86_400;
 const WEEK: u64 = 7 * DAY;
 
@@ -165,7 +173,8 @@ impl Times {
     pub(super) fn ticks(self) -> Vec<TimeTick> {
         const MOST: u32 = 8;
         let step = self.round_seconds(MOST);
-        // Where a label has room on both sides, on a phone as well: on the left is the unit. With seconds it is half as long again.
+        // Where a label has room on both sides, on a phone as well: on the left is the unit. With seconds it
+        // is half as long again.
         let room = if step < 60 { 0.12..0.92 } else { 0.065..0.96 };
         // The first Monday: weeks are counted from there.
         let origin = if step.is_multiple_of(WEEK) { 4 * DAY } else { 0 };
@@ -184,7 +193,11 @@ impl Times {
 }
 
 /// Without what is behind the point.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times since the epoch are positive, and far from the end")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "times since the epoch are positive, and far from the end"
+)]
 pub(super) fn whole(seconds: Seconds) -> u64 {
     seconds as u64
 }
@@ -241,7 +254,14 @@ mod tests {
 
     #[test]
     fn durations_are_told_with_two_digits_or_three() {
-        let table = [(0.000_04, "0.0 ms"), (0.003_7, "3.7 ms"), (0.015_2, "15 ms"), (0.999_4, "999 ms"), (1.9, "1.9 s"), (12.4, "12 s")];
+        let table = [
+            (0.000_04, "0.0 ms"),
+            (0.003_7, "3.7 ms"),
+            (0.015_2, "15 ms"),
+            (0.999_4, "999 ms"),
+            (1.9, "1.9 s"),
+            (12.4, "12 s"),
+        ];
         for (duration, text) in table {
             assert_eq!(short_duration(duration), text);
         }
@@ -267,8 +287,8 @@ mod tests {
     #[test]
     fn what_happened_before_or_after_stands_at_the_edge() {
         let times = Times { from: at("2026-11-20T13:00:00Z"), until: at("2026-11-20T14:00:00Z") };
-        let places =
-            ["2000-01-01T00:00:00Z", "2026-11-20T13:30:00Z", "2030-01-01T00:00:00Z"].map(|time| format!("{:.1}", times.place(at(time))));
+        let places = ["2000-01-01T00:00:00Z", "2026-11-20T13:30:00Z", "2030-01-01T00:00:00Z"]
+            .map(|time| format!("{:.1}", times.place(at(time))));
         assert_eq!(places, ["0.0", "0.5", "1.0"]);
         let moment = Times { from: times.from, until: times.from };
         assert_eq!((moment.place(times.from), moment.place(times.until)), (0.0, 1.0));

@@ -11,7 +11,8 @@ const RUNS: usize = 200;
 /// Spans in which they are summed up otherwise, at most.
 const SPANS: u32 = 150;
 
-/// The least width of a run's bar, of all there is, which is some 3 pixels on a desktop: closer ones are summed up.
+/// The least width of a run's bar, of all there is, which is some 3 pixels on a desktop: closer ones are
+/// summed up.
 const NARROWEST: f64 = 0.0035;
 const WIDEST: f64 = 0.025;
 
@@ -54,13 +55,20 @@ impl<'a> Slots<'a> {
         let end = runs.iter().map(|run| seconds(run.ended())).fold(from + 1.0, f64::max);
         // A clock that was put back has runs begin in the future.
         let until = until.map_or(end, |until| seconds(until).max(end));
-        let closest = runs.windows(2).map(|pair| seconds(pair[1].started) - seconds(pair[0].started)).fold(until - from, f64::min);
+        let closest = runs
+            .windows(2)
+            .map(|pair| seconds(pair[1].started) - seconds(pair[0].started))
+            .fold(until - from, f64::min);
         #[expect(clippy::cast_precision_loss, reason = "a mean")]
         let usual = (last - from) / runs.len() as f64;
         let silence = 3.0 * usual.max(period.as_secs_f64());
         let slots = Self { times: Times { from, until }, span: None, all: Vec::new(), until, silence };
         let width = closest / slots.times.length() * FILLED;
-        Some(if runs.len() <= RUNS && width >= NARROWEST { slots.each(runs, width.min(WIDEST)) } else { slots.summed(runs) })
+        Some(if runs.len() <= RUNS && width >= NARROWEST {
+            slots.each(runs, width.min(WIDEST))
+        } else {
+            slots.summed(runs)
+        })
     }
 
     /// With room for half a bar on both sides.
@@ -120,7 +128,10 @@ mod tests {
     fn holds(slots: &Slots<'_>, runs: usize) {
         assert_eq!(slots.all.iter().map(|slot| slot.runs.len()).sum::<usize>(), runs);
         assert!(slots.all.iter().all(|slot| slot.left >= 0.0 && slot.left + slot.width <= 1.0), "{slots:#?}");
-        assert!(slots.all.windows(2).all(|pair| pair[0].left + pair[0].width <= pair[1].left + 1e-9), "{slots:#?}");
+        assert!(
+            slots.all.windows(2).all(|pair| pair[0].left + pair[0].width <= pair[1].left + 1e-9),
+            "{slots:#?}"
+        );
         assert!(slots.all.len() <= RUNS);
     }
 
@@ -149,7 +160,10 @@ mod tests {
     fn few_runs_that_are_close_in_a_long_time_are_summed_up_too() {
         let runs = [run(at(0), 1), run(at(50), 1), run(at(3_600_000), 1)];
         let slots = slots(&runs, None);
-        assert_eq!((slots.span, slots.all.len(), slots.all[0].runs.len()), (Some(Duration::from_secs(30)), 2, 2));
+        assert_eq!(
+            (slots.span, slots.all.len(), slots.all[0].runs.len()),
+            (Some(Duration::from_secs(30)), 2, 2)
+        );
         holds(&slots, 3);
     }
 
@@ -163,7 +177,8 @@ mod tests {
 
     #[test]
     fn the_last_moment_belongs_to_a_span() {
-        let runs: Vec<_> = (0..=600).map(|number| Run { elapsed: Duration::ZERO, ..run(at(number * 1_000), 1) }).collect();
+        let runs: Vec<_> =
+            (0..=600).map(|number| Run { elapsed: Duration::ZERO, ..run(at(number * 1_000), 1) }).collect();
         holds(&slots(&runs, None), 601);
     }
 }

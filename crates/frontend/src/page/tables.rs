@@ -76,7 +76,10 @@ impl Page<'_> {
         if failures.len() > FAILURES {
             html.put(" The newest {} of {}.", &[&FAILURES, &By(number, failures.len() as u64)]);
         }
-        html.put("</p>\n<table class=\"worded\" id=\"failures\">\n<thead><tr><th scope=\"col\">from (UTC)</th>", &[]);
+        html.put(
+            "</p>\n<table class=\"worded\" id=\"failures\">\n<thead><tr><th scope=\"col\">from (UTC)</th>",
+            &[],
+        );
         html.put("<th scope=\"col\" class=\"extra\">last began</th><th scope=\"col\">runs</th><th scope=\"col\">exit code</th>", &[]);
         html.put("<th scope=\"col\" class=\"words\">error</th></tr></thead>\n<tbody>\n", &[]);
         for failure in failures.iter().rev().take(FAILURES) {
@@ -111,7 +114,8 @@ fn failures(runs: &[Run]) -> Vec<Failure<'_>> {
             }
             _ => {
                 let (first, last, exit_code) = (run.started, run.started, run.exit_code);
-                let mut failure = Failure { first, last, runs: 0, exit_code, words, deferred: 0, unconfirmed: 0 };
+                let mut failure =
+                    Failure { first, last, runs: 0, exit_code, words, deferred: 0, unconfirmed: 0 };
                 failure.add(run);
                 failures.push(failure);
                 true
@@ -131,7 +135,13 @@ impl Failure<'_> {
 }
 
 /// Adds to what is counted for a reason. There are a dozen at most.
-fn count<'a>(reasons: &mut Vec<Counted<'a>>, reason: &'a str, number: u64, newest: SystemTime, detail: &'a str) {
+fn count<'a>(
+    reasons: &mut Vec<Counted<'a>>,
+    reason: &'a str,
+    number: u64,
+    newest: SystemTime,
+    detail: &'a str,
+) {
     let at = reasons.iter().position(|counted| counted.reason == reason).unwrap_or_else(|| {
         reasons.push(Counted { reason, count: 0, newest, details: Vec::new() });
         reasons.len() - 1
@@ -144,9 +154,17 @@ fn count<'a>(reasons: &mut Vec<Counted<'a>>, reason: &'a str, number: u64, newes
 }
 
 /// A table of them, the most frequent first. Where there is no detail, a bar shows the share.
-fn by_count(html: &mut Html, id: &'static str, [reason, what, detail]: [&'static str; 3], mut reasons: Vec<Counted<'_>>) {
+fn by_count(
+    html: &mut Html,
+    id: &'static str,
+    [reason, what, detail]: [&'static str; 3],
+    mut reasons: Vec<Counted<'_>>,
+) {
     let all = reasons.iter().map(|counted| counted.count).sum();
-    html.put("<table class=\"worded\" id=\"{}\">\n<thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th>", &[&id, &reason, &what]);
+    html.put(
+        "<table class=\"worded\" id=\"{}\">\n<thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th>",
+        &[&id, &reason, &what],
+    );
     html.put("<th scope=\"col\" class=\"extra\">share</th><th scope=\"col\">newest (UTC)</th>", &[]);
     html.put("<th scope=\"col\" class=\"words\">{}</th></tr></thead>\n<tbody>\n", &[&detail]);
     while let Some(next) = (0..reasons.len()).rev().max_by_key(|index| reasons[*index].count) {
@@ -160,7 +178,10 @@ fn by_count(html: &mut Html, id: &'static str, [reason, what, detail]: [&'static
         }
         if details[0].is_empty() {
             let width = At(percent(count, all));
-            html.put("<svg class=\"bar\" aria-hidden=\"true\"><rect width=\"{}%\" height=\"100%\"/></svg>", &[&width]);
+            html.put(
+                "<svg class=\"bar\" aria-hidden=\"true\"><rect width=\"{}%\" height=\"100%\"/></svg>",
+                &[&width],
+            );
         }
         html.put("</td></tr>\n", &[]);
     }
@@ -187,7 +208,10 @@ mod tests {
             count(&mut reasons, "schema", 2, SystemTime::UNIX_EPOCH + Duration::from_secs(second), detail);
         }
         let [Counted { count, newest, details, .. }] = &reasons[..] else { panic!("one reason") };
-        assert_eq!((*count, *newest, &details[..]), (12, SystemTime::UNIX_EPOCH + Duration::from_secs(5), &["d", "c", "a"][..]));
+        assert_eq!(
+            (*count, *newest, &details[..]),
+            (12, SystemTime::UNIX_EPOCH + Duration::from_secs(5), &["d", "c", "a"][..])
+        );
     }
 
     /// An outage of an hour would be all that the table shows, in hundreds of equal lines.
@@ -205,11 +229,16 @@ mod tests {
             })
             .collect();
         let failures = failures(&runs);
-        let told: Vec<_> =
-            failures.iter().map(|failure| (failure.first, failure.last, failure.runs, failure.words, failure.deferred)).collect();
+        let told: Vec<_> = failures
+            .iter()
+            .map(|failure| (failure.first, failure.last, failure.runs, failure.words, failure.deferred))
+            .collect();
         let at = |index: usize| runs[index].started;
-        let expected =
-            [(at(1), at(2), 2, "cannot reach nsqd", 0), (at(4), at(4), 1, "cannot reach nsqd", 0), (at(5), at(6), 2, "queue-empty", 8)];
+        let expected = [
+            (at(1), at(2), 2, "cannot reach nsqd", 0),
+            (at(4), at(4), 1, "cannot reach nsqd", 0),
+            (at(5), at(6), 2, "queue-empty", 8),
+        ];
         assert_eq!(told, expected);
     }
 }

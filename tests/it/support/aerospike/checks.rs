@@ -1,4 +1,5 @@
-//! What refuses a request: the checks of Aerospike CE 8.1, in the order of its `transaction/write.c`, `read.c` and `delete_ce.c`.
+//! What refuses a request: the checks of Aerospike CE 8.1, in the order of its `transaction/write.c`,
+//! `read.c` and `delete_ce.c`.
 
 use super::message::{Op, Request};
 use super::protocol::{flag, operation, result};

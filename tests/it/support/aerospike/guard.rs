@@ -1,7 +1,7 @@
 //! Who may speak to the stand-in: TLS, and logins as a server of the enterprise edition asks for them.
 //!
-//! The client's half is in its `commands/admin_command.rs`. What a connection without a login is answered is in the server's `thr_info.c`
-//! (`authenticate`) and `thr_tsvc.c`; the codes are those of its `proto.h`.
+//! The client's half is in its `commands/admin_command.rs`. What a connection without a login is answered is
+//! in the server's `thr_info.c` (`authenticate`) and `thr_tsvc.c`; the codes are those of its `proto.h`.
 
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ pub(crate) struct Guard {
     login: bool,
 }
 
-/// The one user that there is. The server knows its password by itself, and a directory (LDAP) knows it as well.
+/// The one user that there is. The server knows its password by itself, and a directory (LDAP) knows it as
+/// well.
 pub(crate) const USER: &str = "writer";
 
 /// Its password.
@@ -50,7 +51,8 @@ mod field {
 }
 
 impl Guard {
-    /// TLS with this certificate, and with one of the client's where `clients` is an authority that signs them.
+    /// TLS with this certificate, and with one of the client's where `clients` is an authority that signs
+    /// them.
     pub(crate) fn tls(self, pair: &Pair, clients: Option<&Authority>) -> Self {
         self.tls_of(&[&TLS12, &TLS13], pair, clients)
     }
@@ -60,21 +62,34 @@ impl Guard {
         self.tls_of(&[&TLS12], pair, None)
     }
 
-    fn tls_of(mut self, versions: &[&'static SupportedProtocolVersion], pair: &Pair, clients: Option<&Authority>) -> Self {
-        let chain = CertificateDer::pem_file_iter(&pair.certificate).expect("a file").collect::<Result<_, _>>().expect("certificates");
+    fn tls_of(
+        mut self,
+        versions: &[&'static SupportedProtocolVersion],
+        pair: &Pair,
+        clients: Option<&Authority>,
+    ) -> Self {
+        let chain = CertificateDer::pem_file_iter(&pair.certificate)
+            .expect("a file")
+            .collect::<Result<_, _>>()
+            .expect("certificates");
         let key = PrivateKeyDer::from_pem_file(&pair.key).expect("a key");
         let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).expect("versions");
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .expect("versions");
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {
                 let mut roots = RootCertStore::empty();
-                roots.add(CertificateDer::from_pem_file(&authority.file).expect("a certificate")).expect("an authority");
+                roots
+                    .add(CertificateDer::from_pem_file(&authority.file).expect("a certificate"))
+                    .expect("an authority");
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
                 builder.with_client_cert_verifier(verifier.expect("an authority"))
             }
         };
-        self.tls = Some(Arc::new(builder.with_single_cert(chain, key).expect("certificate and key are a pair")));
+        self.tls =
+            Some(Arc::new(builder.with_single_cert(chain, key).expect("certificate and key are a pair")));
         self
     }
 
@@ -88,13 +103,16 @@ impl Guard {
         self.tls.clone().map(Into::into)
     }
 
-    /// The answer to a frame that does not get any further: one about logins, or any other before there was one.
+    /// The answer to a frame that does not get any further: one about logins, or any other before there was
+    /// one.
     pub(super) fn answer(&self, frame: &Frame, logged_in: &mut bool) -> Option<Result<Vec<u8>, Malformed>> {
         match frame.kind {
             _ if !self.login => None,
             frame_type::SECURITY => Some(login(&frame.body, logged_in)),
             _ if *logged_in => None,
-            frame_type::INFO => Some(Ok(super::wire::frame(frame_type::INFO, b"ERROR:80:not authenticated\n"))),
+            frame_type::INFO => {
+                Some(Ok(super::wire::frame(frame_type::INFO, b"ERROR:80:not authenticated\n")))
+            }
             _ => Some(Ok(last_message(result::NOT_AUTHENTICATED))),
         }
     }

@@ -1,6 +1,7 @@
 //! Messages: a header, fields, bin operations, and the answers to them.
 //!
-//! The client writes them in `commands/buffer.rs` and reads them in `commands/single_command.rs` and `commands/batch_operate_command.rs`.
+//! The client writes them in `commands/buffer.rs` and reads them in `commands/single_command.rs` and
+//! `commands/batch_operate_command.rs`.
 
 use std::sync::Arc;
 
@@ -98,7 +99,14 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(flags: Flags, fields: &[Field<'_>], ops: Vec<Op>) -> Result<Self, Malformed> {
-        let mut request = Request { flags, namespace: String::new(), set: String::new(), user_key: None, ops, unsupported: false };
+        let mut request = Request {
+            flags,
+            namespace: String::new(),
+            set: String::new(),
+            user_key: None,
+            ops,
+            unsupported: false,
+        };
         for field in fields {
             match field.kind {
                 field_type::NAMESPACE => request.namespace = field.text()?,
@@ -109,8 +117,9 @@ impl Request {
                     request.user_key = Some(Particle { kind, bytes: data.0.to_vec() });
                 }
                 kind => {
-                    request.unsupported |=
-                        kind == field_type::FILTER || field_type::UDF.contains(&kind) || field_type::TRANSACTION.contains(&kind);
+                    request.unsupported |= kind == field_type::FILTER
+                        || field_type::UDF.contains(&kind)
+                        || field_type::TRANSACTION.contains(&kind);
                 }
             }
         }

@@ -12,15 +12,19 @@
 //!
 //! It has a thread of its own, so it serves child processes too while the test itself waits.
 //!
-//! It knows single puts, gets, deletes, touches and existence checks, batches of them, queries without an index, truncation, and the info
-//! requests of the client. A request that needs more (filter expressions, operations on lists and maps, functions, transactions) is
-//! answered with `UNSUPPORTED_FEATURE` (16); compressed messages end the connection. TLS and logins it knows as far as the client speaks them,
-//! where a [`Guard`] asks for them. Where it knowingly differs from a server:
+//! It knows single puts, gets, deletes, touches and existence checks, batches of them, queries without an
+//! index, truncation, and the info requests of the client. A request that needs more (filter expressions,
+//! operations on lists and maps, functions, transactions) is answered with `UNSUPPORTED_FEATURE` (16);
+//! compressed messages end the connection. TLS and logins it knows as far as the client speaks them, where a
+//! [`Guard`] asks for them. Where it knowingly differs from a server:
 //! - Records do not expire: a TTL is kept and told, and that is all.
 //! - A truncation also takes what was written in the same millisecond, which a server spares.
-//! - Without `respond_all_keys` a failed row stops no answers; a server stops them at the end of the 128 KiB buffer that holds the row.
-//! - `Expiration::DontUpdate` holds for every row; a server forgets it for the rows that repeat one that made a record.
-//! - After a freeze every request is carried out; a server may drop those whose client has closed the connection meanwhile.
+//! - Without `respond_all_keys` a failed row stops no answers; a server stops them at the end of the 128 KiB
+//!   buffer that holds the row.
+//! - `Expiration::DontUpdate` holds for every row; a server forgets it for the rows that repeat one that made
+//!   a record.
+//! - After a freeze every request is carried out; a server may drop those whose client has closed the
+//!   connection meanwhile.
 
 #![allow(dead_code, unused_imports, reason = "the stand-in can do more than the tests of today ask of it")]
 
@@ -154,7 +158,11 @@ impl StandIn {
     /// What an administrator says by `set-config:context=namespace;namespace=test;…`.
     pub(crate) fn configure(&self, setting: &str) {
         let mut state = self.shared.state();
-        let done = info::value(&format!("set-config:context=namespace;namespace=test;{setting}"), &mut state.storage, self.address);
+        let done = info::value(
+            &format!("set-config:context=namespace;namespace=test;{setting}"),
+            &mut state.storage,
+            self.address,
+        );
         assert_eq!(done, "ok", "{setting}");
     }
 
@@ -211,7 +219,8 @@ impl Drop for StandIn {
 
 impl StoredRecord {
     fn new(digest: [u8; 20], record: &Record) -> Self {
-        let bin = |(name, raw): (&String, &Particle)| (name.clone(), Bin { raw: raw.clone(), value: raw.value() });
+        let bin =
+            |(name, raw): (&String, &Particle)| (name.clone(), Bin { raw: raw.clone(), value: raw.value() });
         StoredRecord {
             digest,
             user_key: record.user_key.as_ref().map(Particle::value),
@@ -243,7 +252,10 @@ impl Running {
                 .expect("a runtime can be made")
                 .block_on(server::run(listener, shared, ready, stopped));
         };
-        let thread = thread::Builder::new().name("aerospike-stand-in".into()).spawn(serve).expect("a thread can be started");
+        let thread = thread::Builder::new()
+            .name("aerospike-stand-in".into())
+            .spawn(serve)
+            .expect("a thread can be started");
         (Running { stop, thread }, is_ready)
     }
 

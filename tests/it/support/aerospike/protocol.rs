@@ -1,7 +1,7 @@
 //! The numbers of the protocol, named as in the client.
 
-/// Types of frames (`AS_MSG_TYPE` in `commands/buffer.rs`, `Message::new` in `info_command.rs`). Type 4, the compressed message, is not
-/// understood: a client that compresses loses its connection.
+/// Types of frames (`AS_MSG_TYPE` in `commands/buffer.rs`, `Message::new` in `info_command.rs`). Type 4, the
+/// compressed message, is not understood: a client that compresses loses its connection.
 pub(super) mod frame_type {
     pub(crate) const INFO: u8 = 1;
     pub(crate) const SECURITY: u8 = 2;

@@ -166,7 +166,9 @@ fn carry_out_info(names: &[u8], state: &mut State, address: SocketAddr) -> Reply
     state.asked.extend(String::from_utf8_lossy(names).lines().map(str::to_owned));
     let fault = state.rules.of_request(&Subject::Info);
     let body = match state.rules.of_row(&Subject::Info) {
-        Some(Then::Answer(code) | Then::StoreThenAnswer(code)) => info::answer_with(names, |_| format!("ERROR:{code}:stand-in")),
+        Some(Then::Answer(code) | Then::StoreThenAnswer(code)) => {
+            info::answer_with(names, |_| format!("ERROR:{code}:stand-in"))
+        }
         _ => info::answer_with(names, |name| info::value(name, &mut state.storage, address)),
     };
     unanswered(fault.as_ref(), || frame(frame_type::INFO, &body))
@@ -176,7 +178,9 @@ fn carry_out_info(names: &[u8], state: &mut State, address: SocketAddr) -> Reply
 fn unanswered(fault: Option<&Then>, reply: impl FnOnce() -> Vec<u8>) -> Reply {
     match fault {
         Some(Then::Hang | Then::StoreThenHang) => Reply::Hang,
-        Some(Then::CloseBeforeAnswer | Then::StoreThenClose | Then::CloseMidBatch) => Reply::SendThenClose(Vec::new()),
+        Some(Then::CloseBeforeAnswer | Then::StoreThenClose | Then::CloseMidBatch) => {
+            Reply::SendThenClose(Vec::new())
+        }
         Some(Then::Freeze) => Reply::Freeze,
         Some(Then::Delay(delay)) => Reply::SendLate(reply(), *delay),
         Some(Then::Answer(_) | Then::StoreThenAnswer(_)) | None => Reply::Send(reply()),

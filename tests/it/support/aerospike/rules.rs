@@ -147,7 +147,9 @@ impl Rules {
     }
 
     fn first(&mut self, of_row: bool, subject: &Subject<'_>) -> Option<Then> {
-        let applies = |rule: &&mut Rule| rule.then.is_of_row() == of_row && rule.times != Some(0) && rule.when.matches(subject);
+        let applies = |rule: &&mut Rule| {
+            rule.then.is_of_row() == of_row && rule.times != Some(0) && rule.when.matches(subject)
+        };
         let rule = self.0.iter_mut().find(applies)?;
         rule.times = rule.times.map(|times| times - 1);
         Some(rule.then.clone())

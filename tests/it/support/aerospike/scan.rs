@@ -119,16 +119,26 @@ impl Query {
     fn answer(&self, record: &Record) -> Option<Answer> {
         let named = |name: &str| self.bins.is_empty() || self.bins.iter().any(|bin| bin == name);
         let bin = |(name, value): (&String, &Particle)| (name.clone(), Some(value.clone()));
-        let bins: Vec<_> =
-            if self.without_bins { Vec::new() } else { record.bins.iter().filter(|(name, _)| named(name)).map(bin).collect() };
+        let bins: Vec<_> = if self.without_bins {
+            Vec::new()
+        } else {
+            record.bins.iter().filter(|(name, _)| named(name)).map(bin).collect()
+        };
         let wanted = self.without_bins || !bins.is_empty();
-        wanted.then_some(Answer { code: result::OK, generation: record.generation, void_time: record.void_time, bins })
+        wanted.then_some(Answer {
+            code: result::OK,
+            generation: record.generation,
+            void_time: record.void_time,
+            bins,
+        })
     }
 }
 
 fn append(body: &mut Vec<u8>, digest: &Digest, answer: &Answer, record: &Record) {
-    let mut fields =
-        vec![Field { kind: field_type::NAMESPACE, data: NAMESPACE.as_bytes() }, Field { kind: field_type::DIGEST, data: digest }];
+    let mut fields = vec![
+        Field { kind: field_type::NAMESPACE, data: NAMESPACE.as_bytes() },
+        Field { kind: field_type::DIGEST, data: digest },
+    ];
     if !record.set.is_empty() {
         fields.push(Field { kind: field_type::SET, data: record.set.as_bytes() });
     }

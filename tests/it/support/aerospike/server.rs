@@ -70,7 +70,12 @@ impl Shared {
 }
 
 /// Serves until `stop` comes (or its sender goes). All connections end with it.
-pub(super) async fn run(listener: StdTcpListener, shared: Arc<Shared>, ready: oneshot::Sender<()>, stop: oneshot::Receiver<()>) {
+pub(super) async fn run(
+    listener: StdTcpListener,
+    shared: Arc<Shared>,
+    ready: oneshot::Sender<()>,
+    stop: oneshot::Receiver<()>,
+) {
     let listener = TcpListener::from_std(listener).expect("a listener is a listener");
     ready.send(()).ok(); // Nobody waits for it on a restart.
     tokio::select! {

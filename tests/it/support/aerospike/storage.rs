@@ -128,7 +128,11 @@ pub(super) struct Storage {
 impl Storage {
     /// Records of a set, and the bytes that they take.
     pub(super) fn used(&self, set: &str) -> (u64, u64) {
-        let sizes = self.records.values().filter(|record| record.set == set).map(|record| record.stored_size() as u64);
+        let sizes = self
+            .records
+            .values()
+            .filter(|record| record.set == set)
+            .map(|record| record.stored_size() as u64);
         sizes.fold((0, 0), |(objects, bytes), size| (objects + 1, bytes + size))
     }
 
@@ -140,10 +144,12 @@ impl Storage {
 
     /// Whether a record may be written to its set (`set_set_from_msg` and `as_set_size_stop_writes`).
     fn check_set(&self, set: &str, is_new: bool) -> Result<(), u8> {
-        let Some(&SetConfiguration { stop_writes_count: count, stop_writes_size: size }) = self.sets.get(set) else {
+        let Some(&SetConfiguration { stop_writes_count: count, stop_writes_size: size }) = self.sets.get(set)
+        else {
             return if self.sets.len() < MOST_SETS { Ok(()) } else { Err(result::PARAMETER) };
         };
-        let is_full = count != 0 && is_new && self.used(set).0 >= count || size != 0 && self.used(set).1 > size;
+        let is_full =
+            count != 0 && is_new && self.used(set).0 >= count || size != 0 && self.used(set).1 > size;
         if is_full { Err(result::FORBIDDEN) } else { Ok(()) }
     }
 
@@ -262,6 +268,7 @@ impl Configuration {
 /// The current second, counted from 2010.
 #[allow(clippy::disallowed_methods, reason = "expiry times on the wire are wall-clock times")]
 fn now() -> u32 {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
+    let since_1970 =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
     u32::try_from(since_1970.as_secs() - EPOCH).expect("32 bits of seconds last until 2146")
 }

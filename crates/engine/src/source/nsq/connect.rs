@@ -25,11 +25,13 @@ use crate::{
     source::SourceError,
 };
 
-/// What is believed of an nsqd that says how long it waits for a settlement: the shortest and the longest time.
+/// What is believed of an nsqd that says how long it waits for a settlement: the shortest and the longest
+/// time.
 const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
 
-/// How long statistics are waited for that did not answer in time so often. nsqd counts nothing while it waits for its disk, but its system takes
-/// connections all the same: where none is made, a firewall drops them, and to wait would cost more than the statistics save.
+/// How long statistics are waited for that did not answer in time so often. nsqd counts nothing while it
+/// waits for its disk, but its system takes connections all the same: where none is made, a firewall drops
+/// them, and to wait would cost more than the statistics save.
 pub(super) fn patience(round_trip: Duration, late: u32) -> Bounds {
     let connect = Duration::from_millis(10) + 5 * round_trip;
     Bounds { connect, answer: (Duration::from_millis(10) + connect) * 4_u32.saturating_pow(late) }
@@ -47,14 +49,22 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// An error, and who said that nsqd is there where that is probably what is wrong: nsqd tells nsqlookupd its machine's name, unless it is told another.
+    /// An error, and who said that nsqd is there where that is probably what is wrong: nsqd tells nsqlookupd
+    /// its machine's name, unless it is told another.
     pub(super) fn explained(&self, error: NsqError) -> NsqError {
-        let is_loopback = || self.tcp.host == "localhost" || self.tcp.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let is_loopback = || {
+            self.tcp.host == "localhost"
+                || self.tcp.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
         match error {
             NsqError::Io { address, cause }
-                if self.http.is_some() && (is_unresolved(&cause) || cause.kind() == io::ErrorKind::ConnectionRefused && is_loopback()) =>
+                if self.http.is_some()
+                    && (is_unresolved(&cause)
+                        || cause.kind() == io::ErrorKind::ConnectionRefused && is_loopback()) =>
             {
-                let words = format!("{cause} (nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here)");
+                let words = format!(
+                    "{cause} (nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here)"
+                );
                 NsqError::Io { address, cause: io::Error::new(cause.kind(), words) }
             }
             other => other,
@@ -72,12 +82,14 @@ pub(super) struct Found {
     pub(super) places: Vec<Place>,
     /// The nsqlookupd that were asked.
     lookupds: Vec<Server>,
-    /// Whether these are all nsqd that may have messages. Unknown where an nsqlookupd does not answer, and where none lists an nsqd: nsqd that are
-    /// stopped, or whose topic is a tombstone, are not listed, and keep their messages.
+    /// Whether these are all nsqd that may have messages. Unknown where an nsqlookupd does not answer, and
+    /// where none lists an nsqd: nsqd that are stopped, or whose topic is a tombstone, are not listed, and
+    /// keep their messages.
     are_all: bool,
 }
 
-/// Returns the nsqd to connect to. At least one nsqlookupd has to answer; each one that does not is a warning.
+/// Returns the nsqd to connect to. At least one nsqlookupd has to answer; each one that does not is a
+/// warning.
 pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Found, SourceError> {
     let lookupds = match &settings.servers {
         Servers::Nsqd(addresses) => {
@@ -105,7 +117,11 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Foun
     let error = if answered { None } else { failures.pop() };
     let all_answered = failures.is_empty();
     let is_reached = |lookupd| failures.iter().all(|(other, _)| *other != lookupd);
-    let server = |lookupd| Server { name: format!("nsqlookupd at {lookupd}"), is_found: false, is_reached: is_reached(lookupd) };
+    let server = |lookupd| Server {
+        name: format!("nsqlookupd at {lookupd}"),
+        is_found: false,
+        is_reached: is_reached(lookupd),
+    };
     let asked = lookupds.iter().map(server).collect();
     for (lookupd, cause) in failures {
         warn!(address = lookupd.to_string(), cause = error_chain::text(&*cause); "nsqlookupd does not answer");
@@ -163,7 +179,8 @@ fn warn_of_several(connection: &Connection) {
     }
 }
 
-/// What was reached, with a warning for each that was not; where that is all of them, one of them is the error.
+/// What was reached, with a warning for each that was not; where that is all of them, one of them is the
+/// error.
 fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) -> Result<Vec<T>, SourceError> {
     let (mut reached, mut failures) = (Vec::new(), Vec::new());
     for (place, attempt) in places.iter().zip(attempts) {
@@ -184,8 +201,12 @@ fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) ->
 
 pub(super) fn connect_error(error: NsqError) -> SourceError {
     match error {
-        NsqError::Io { address, cause } => SourceError::Unreachable { place: format!("nsqd at {address}"), cause: cause.into() },
-        NsqError::Refused { address, fault } => SourceError::Refused { place: format!("nsqd at {address}"), fault },
+        NsqError::Io { address, cause } => {
+            SourceError::Unreachable { place: format!("nsqd at {address}"), cause: cause.into() }
+        }
+        NsqError::Refused { address, fault } => {
+            SourceError::Refused { place: format!("nsqd at {address}"), fault }
+        }
         NsqError::Tls { address, fault } => SourceError::Setup { place: format!("nsqd at {address}"), fault },
         NsqError::Secret { address, cause } => {
             let fault = format!("it wants authentication: {}", error_chain::text(&*cause));
@@ -202,8 +223,10 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     if let Servers::Lookupd(addresses) = &settings.servers {
         for address in addresses {
             // One that cannot be resolved does not answer either.
-            let found = timeout(settings.connect_timeout, lookup_host((address.host.as_str(), address.port))).await;
-            let servers = found.ok().and_then(Result::ok).map_or(1, |found| nsq::servers(&found.collect::<Vec<_>>()));
+            let found =
+                timeout(settings.connect_timeout, lookup_host((address.host.as_str(), address.port))).await;
+            let servers =
+                found.ok().and_then(Result::ok).map_or(1, |found| nsq::servers(&found.collect::<Vec<_>>()));
             if servers > 1 {
                 warn!(address = address.to_string(), servers = servers; "the name stands for several nsqlookupd, and a run asks one of them; name each by an address of its own");
             }
@@ -229,8 +252,9 @@ async fn probed(settings: &Settings) -> Result<Found, SourceError> {
     Ok(found)
 }
 
-/// Returns how many messages could be taken now, by the statistics of all nsqd, which are looked for where a run looks for them; `None` where one of
-/// them does not tell, or where not all nsqd are known. Subscribes to nothing.
+/// Returns how many messages could be taken now, by the statistics of all nsqd, which are looked for where a
+/// run looks for them; `None` where one of them does not tell, or where not all nsqd are known. Subscribes to
+/// nothing.
 ///
 /// # Errors
 /// Neither nsqlookupd nor nsqd answers, or nsqd refuses us.
@@ -241,7 +265,14 @@ pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
     }
     let ask = async |place: &Place| {
         let http = place.http.clone().or_else(|| statistics_beside(settings, place))?;
-        let told = lookup::waiting(&http, &settings.topic, &settings.channel, None, Bounds::of(settings.connect_timeout)).await;
+        let told = lookup::waiting(
+            &http,
+            &settings.topic,
+            &settings.channel,
+            None,
+            Bounds::of(settings.connect_timeout),
+        )
+        .await;
         told.ok().map(|told| told.available)
     };
     let all = join_all(places.iter().map(ask)).await;
@@ -251,13 +282,15 @@ pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
 /// What one nsqd had before somebody subscribed; `None` where it does not tell.
 type Before = Option<Option<lookup::Topic>>;
 
-/// Where an nsqd that no nsqlookupd named tells its statistics by default. With TLS nothing is said in plain to an address that nobody named.
+/// Where an nsqd that no nsqlookupd named tells its statistics by default. With TLS nothing is said in plain
+/// to an address that nobody named.
 fn statistics_beside(settings: &Settings, place: &Place) -> Option<HostPort> {
     let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none())?;
     Some(HostPort { host: place.tcp.host.clone(), port })
 }
 
-/// A topic or a channel that is not there is made by whoever subscribes: with a name that was mistyped a run would find it empty for ever.
+/// A topic or a channel that is not there is made by whoever subscribes: with a name that was mistyped a run
+/// would find it empty for ever.
 fn warn_of_what_is_made(settings: &Settings, before: &[Before]) {
     let topic = settings.topic.to_string();
     let is_new = |topic: &lookup::Topic| !topic.has_channel && topic.has_others;
@@ -275,7 +308,9 @@ fn warn_of_what_is_made(settings: &Settings, before: &[Before]) {
 async fn warn_of_what_is_missing(settings: &Settings, places: &[Place]) {
     let ask = async |place: &Place| {
         let http = place.http.clone().or_else(|| statistics_beside(settings, place))?;
-        lookup::topic(&http, &settings.topic, &settings.channel, Bounds::of(settings.connect_timeout)).await.ok()
+        lookup::topic(&http, &settings.topic, &settings.channel, Bounds::of(settings.connect_timeout))
+            .await
+            .ok()
     };
     let known: Option<Vec<_>> = join_all(places.iter().map(ask)).await.into_iter().collect();
     let Some(known) = known.filter(|known| !known.is_empty()) else { return };
@@ -285,7 +320,8 @@ async fn warn_of_what_is_missing(settings: &Settings, places: &[Place]) {
         warn!(topic = topic; "no nsqd has the topic; the first run creates it, and no message comes if its name is wrong");
     } else if !topics().any(|topic| topic.had_messages) {
         warn!(topic = topic; "the topic has had no message since nsqd was started; is its name right?");
-    } else if topics().all(|topic| !topic.has_channel && topic.has_others) && !settings.channel.is_ephemeral() {
+    } else if topics().all(|topic| !topic.has_channel && topic.has_others) && !settings.channel.is_ephemeral()
+    {
         warn!(topic = topic, channel = channel; "the topic has other channels, and not this one; it gets only messages that are published after the first run");
     }
 }
@@ -312,9 +348,9 @@ pub(super) struct Lane {
 
 /// Where the statistics of a lane's nsqd are, what they say, and whether they are its own.
 ///
-/// Where no nsqlookupd tells the port, they are looked for where nsqd has them by default, on the port above the one for its protocol
-/// (`nsqd/options.go`); whoever answers there is believed if he knows our connection. With TLS nothing is said in plain to an address that nobody
-/// named.
+/// Where no nsqlookupd tells the port, they are looked for where nsqd has them by default, on the port above
+/// the one for its protocol (`nsqd/options.go`); whoever answers there is believed if he knows our
+/// connection. With TLS nothing is said in plain to an address that nobody named.
 async fn statistics(
     settings: &Settings,
     place: &Place,
@@ -329,12 +365,14 @@ async fn statistics(
     let ask = async |late| {
         let Bounds { connect, answer } = patience(round_trip, late);
         let bounds = Bounds { connect, answer: answer.min(left(until)) };
-        lookup::waiting(&http, &settings.topic, &settings.channel, Some(connection.local_address()), bounds).await
+        lookup::waiting(&http, &settings.topic, &settings.channel, Some(connection.local_address()), bounds)
+            .await
     };
     let address = http.to_string();
     let told = match named {
         Some(_) => ask(2).await,
-        // On a busy machine it is late now and then; once more, and a port that takes connections and says nothing costs no more than that.
+        // On a busy machine it is late now and then; once more, and a port that takes connections and says
+        // nothing costs no more than that.
         None => match ask(0).await {
             Err(cause) if cause.is::<Late>() => ask(1).await,
             told => told,
@@ -348,7 +386,10 @@ async fn statistics(
             (Some(http), None, Statistics::Unproven)
         }
         told => {
-            let cause = told.map_or_else(|cause| error_chain::text(&*cause), |_| "they do not know our connection".to_owned());
+            let cause = told.map_or_else(
+                |cause| error_chain::text(&*cause),
+                |_| "they do not know our connection".to_owned(),
+            );
             debug!(address = address, cause = cause; "without nsqd's statistics, silence tells when the queue is empty");
             (None, None, Statistics::None)
         }
@@ -370,10 +411,19 @@ pub(super) enum CloseState {
 }
 
 impl Lane {
-    async fn open(settings: &Settings, identity: &Identity, place: &Place, until: Instant) -> Result<Self, NsqError> {
+    async fn open(
+        settings: &Settings,
+        identity: &Identity,
+        place: &Place,
+        until: Instant,
+    ) -> Result<Self, NsqError> {
         let address = &place.tcp;
-        let late = || NsqError::Io { address: address.clone(), cause: io::Error::new(io::ErrorKind::TimedOut, "no answer in time") };
-        let (opened, before) = Self::beside(settings, place, Connection::open(address, identity, left(until))).await;
+        let late = || NsqError::Io {
+            address: address.clone(),
+            cause: io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
+        };
+        let (opened, before) =
+            Self::beside(settings, place, Connection::open(address, identity, left(until))).await;
         let (mut connection, limits) = opened?;
         let asked = Instant::now();
         wire::put_sub(connection.commands(), &settings.topic, &settings.channel);
@@ -397,7 +447,8 @@ impl Lane {
         })
     }
 
-    /// Asks what nsqd knows of topic and channel while the connection is made, for about as long as that takes: subscribing is not put off by it.
+    /// Asks what nsqd knows of topic and channel while the connection is made, for about as long as that
+    /// takes: subscribing is not put off by it.
     async fn beside<T>(
         settings: &Settings,
         place: &Place,
@@ -407,7 +458,8 @@ impl Lane {
         let http = statistics_beside(settings, place).filter(|_| place.http.is_none());
         let Some(http) = http else { return (opening.await, None) };
         let began = Instant::now();
-        let asking = lookup::topic(&http, &settings.topic, &settings.channel, Bounds::of(settings.connect_timeout));
+        let asking =
+            lookup::topic(&http, &settings.topic, &settings.channel, Bounds::of(settings.connect_timeout));
         tokio::pin!(opening, asking);
         let mut told = None;
         let opened = loop {
@@ -429,7 +481,8 @@ impl Lane {
     }
 }
 
-/// Brings the places into an order that differs from run to run, so that nobody is always first where N is smaller than their number.
+/// Brings the places into an order that differs from run to run, so that nobody is always first where N is
+/// smaller than their number.
 fn shuffle(places: &mut [Place]) {
     use std::hash::BuildHasher as _;
     let seed = std::collections::hash_map::RandomState::new();

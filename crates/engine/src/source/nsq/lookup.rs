@@ -50,14 +50,15 @@ impl Lookup {
     }
 }
 
-/// Asks one nsqlookupd for the nsqd that have `topic`; none where it does not know the topic. It may never have been published to, or all nsqd that have
-/// it are stopped: that is one answer.
+/// Asks one nsqlookupd for the nsqd that have `topic`; none where it does not know the topic. It may never
+/// have been published to, or all nsqd that have it are stopped: that is one answer.
 pub(super) async fn producers(
     lookupd: &HostPort,
     topic: &TopicName,
     bound: Duration,
 ) -> Result<Vec<Producer>, Box<dyn Error + Send + Sync>> {
-    let answer = get_json::<Lookup>(lookupd, &format!("/lookup?topic={}", escape(topic)), Bounds::of(bound)).await;
+    let answer =
+        get_json::<Lookup>(lookupd, &format!("/lookup?topic={}", escape(topic)), Bounds::of(bound)).await;
     match answer {
         Ok(Answer::Found(lookup)) if lookup.producers.len() > MOST_PRODUCERS => {
             Err(format!("it names {} nsqd, {MOST_PRODUCERS} are the most", lookup.producers.len()).into())
@@ -132,7 +133,8 @@ pub struct Topic {
 /// What one nsqd says of a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Messages that may come now: they decide whether a run goes on. The topic's own are what a new channel will get; what is paused sends nothing.
+    /// Messages that may come now: they decide whether a run goes on. The topic's own are what a new channel
+    /// will get; what is paused sends nothing.
     pub available: u64,
     /// Messages that were put off, and come later.
     pub put_off: u64,
@@ -140,10 +142,11 @@ pub struct Waiting {
     pub on_paused_topic: u64,
     /// Messages that wait on the channel, which is paused.
     pub on_paused_channel: u64,
-    /// Whether some of them wait on the topic. nsqd does not count topic and channel in one moment, so one that moves may be in neither.
+    /// Whether some of them wait on the topic. nsqd does not count topic and channel in one moment, so one
+    /// that moves may be in neither.
     pub moving: bool,
-    /// What it knows of our connection; `None` where it knows none from our address, as behind a network that changes addresses, or where it is
-    /// another nsqd.
+    /// What it knows of our connection; `None` where it knows none from our address, as behind a network that
+    /// changes addresses, or where it is another nsqd.
     pub ours: Option<Ours>,
 }
 
@@ -162,14 +165,18 @@ impl Waiting {
     /// Messages that nobody has, whether they may come now or not.
     #[must_use]
     pub fn depth(&self) -> u64 {
-        [self.put_off, self.on_paused_topic, self.on_paused_channel].into_iter().fold(self.available, u64::saturating_add)
+        [self.put_off, self.on_paused_topic, self.on_paused_channel]
+            .into_iter()
+            .fold(self.available, u64::saturating_add)
     }
 
-    /// Messages that wait or are under way, where `delivered` have come; at least one where nsqd may still send one. `None` where it is not known to
-    /// be our nsqd that told.
+    /// Messages that wait or are under way, where `delivered` have come; at least one where nsqd may still
+    /// send one. `None` where it is not known to be our nsqd that told.
     #[must_use]
     pub fn not_come(&self, delivered: u64) -> Option<u64> {
-        let under_way = self.ours.map(|ours| ours.sent.saturating_sub(delivered).max(u64::from(ours.rdy > ours.in_flight)));
+        let under_way = self
+            .ours
+            .map(|ours| ours.sent.saturating_sub(delivered).max(u64::from(ours.rdy > ours.in_flight)));
         under_way.map(|under_way| self.available.saturating_add(under_way))
     }
 }
@@ -182,13 +189,16 @@ impl Stats {
         let channel = channel.to_string();
         let channels = || topic.channels.iter().flatten();
         Some(Topic {
-            had_messages: topic.message_count > 0 || topic.depth > 0 || channels().any(|channel| channel.depth > 0),
+            had_messages: topic.message_count > 0
+                || topic.depth > 0
+                || channels().any(|channel| channel.depth > 0),
             has_channel: channels().any(|found| found.channel_name == channel),
             has_others: channels().any(|found| found.channel_name != channel),
         })
     }
 
-    /// Whether they are about the topic that was asked for, and about `channel` where one is named. nsqd that does not have them answers without them.
+    /// Whether they are about the topic that was asked for, and about `channel` where one is named. nsqd that
+    /// does not have them answers without them.
     fn are_of(&self, channel: Option<&ChannelName>) -> bool {
         let is_asked_for = |topic: &TopicStats| {
             let mut channels = topic.channels.iter().flatten();
@@ -208,13 +218,18 @@ impl Stats {
             *waiting = waiting.saturating_add(topic.depth);
             told.moving |= topic.depth > 0 && !topic.paused;
         }
-        for channel in
-            self.topics.iter().flatten().flat_map(|topic| topic.channels.iter().flatten()).filter(|one| one.channel_name == channel)
+        for channel in self
+            .topics
+            .iter()
+            .flatten()
+            .flat_map(|topic| topic.channels.iter().flatten())
+            .filter(|one| one.channel_name == channel)
         {
             let waiting = if channel.paused { &mut told.on_paused_channel } else { &mut told.available };
             *waiting = waiting.saturating_add(channel.depth);
             told.put_off = told.put_off.saturating_add(channel.deferred_count);
-            let us = channel.clients.iter().flatten().find(|client| Some(&client.remote_address) == ours.as_ref());
+            let us =
+                channel.clients.iter().flatten().find(|client| Some(&client.remote_address) == ours.as_ref());
             told.ours = told.ours.or(us.map(|client| Ours {
                 sent: client.message_count,
                 in_flight: client.in_flight_count,
@@ -233,15 +248,19 @@ pub(super) async fn topic(
     bounds: Bounds,
 ) -> Result<Option<Topic>, Box<dyn Error + Send + Sync>> {
     let path = format!("/stats?format=json&include_mem=false&include_clients=false&topic={}", escape(topic));
-    let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else { return Err("no statistics at this address".into()) };
+    let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else {
+        return Err("no statistics at this address".into());
+    };
     Ok(stats.topic(channel))
 }
 
-/// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`, which is subscribed to it. Without one, what
-/// waits on the topic is told as well where there is no such channel yet.
+/// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`,
+/// which is subscribed to it. Without one, what waits on the topic is told as well where there is no such
+/// channel yet.
 ///
 /// # Errors
-/// It does not answer, or without the topic or the subscribed channel: that is no answer, and not the answer zero.
+/// It does not answer, or without the topic or the subscribed channel: that is no answer, and not the answer
+/// zero.
 pub(super) async fn waiting(
     http: &HostPort,
     topic: &TopicName,
@@ -249,10 +268,13 @@ pub(super) async fn waiting(
     ours: Option<SocketAddr>,
     bounds: Bounds,
 ) -> Result<Waiting, Box<dyn Error + Send + Sync>> {
-    // Asked for a channel that it does not have, nsqd leaves out the topic as well (`nsqd/stats.go`, `GetStats`).
+    // Asked for a channel that it does not have, nsqd leaves out the topic as well (`nsqd/stats.go`,
+    // `GetStats`).
     let only = if ours.is_some() { format!("&channel={}", escape(channel)) } else { String::new() };
     let path = format!("/stats?format=json&include_mem=false&topic={}{only}", escape(topic));
-    let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else { return Err("no statistics at this address".into()) };
+    let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else {
+        return Err("no statistics at this address".into());
+    };
     if !stats.are_of(ours.map(|_| channel)) {
         return Err("the statistics at this address do not have the topic and the channel".into());
     }
@@ -277,13 +299,19 @@ mod tests {
         format!(r#"{{"topics":[{{"depth":500,"channels":[{channels}]}}]}}"#)
     }
 
-    /// Two depths were added without a bound: an nsqd that tells nonsense ended the run by a panic, or was taken for an empty one.
+    /// Two depths were added without a bound: an nsqd that tells nonsense ended the run by a panic, or was
+    /// taken for an empty one.
     #[test]
     fn depths_that_are_nonsense_add_up_to_very_many() {
         let depth = |text: &str| waiting(text).depth();
         let channels = r#"{"channel_name":"c","depth":3},{"channel_name":"other","depth":40}"#;
         assert_eq!(depth(&one_topic(channels)), 503);
-        assert_eq!(depth(r#"{"topics":[{"depth":18446744073709551615,"channels":[{"channel_name":"c","depth":3}]}]}"#), u64::MAX);
+        assert_eq!(
+            depth(
+                r#"{"topics":[{"depth":18446744073709551615,"channels":[{"channel_name":"c","depth":3}]}]}"#
+            ),
+            u64::MAX
+        );
         assert_eq!(depth(r#"{"topics":null}"#), 0);
     }
 
@@ -291,7 +319,8 @@ mod tests {
     #[test]
     fn statistics_without_topic_or_channel_are_no_answer() {
         let channel: ChannelName = "c".parse().expect("a name");
-        let are_of = |text: &str, channel| serde_json::from_str::<Stats>(text).expect("statistics").are_of(channel);
+        let are_of =
+            |text: &str, channel| serde_json::from_str::<Stats>(text).expect("statistics").are_of(channel);
         let other = one_topic(r#"{"channel_name":"other","depth":0}"#);
         for (text, of_channel, of_topic) in [
             (r#"{"topics":null}"#, false, false),
@@ -306,45 +335,69 @@ mod tests {
 
     #[test]
     fn a_topic_that_nobody_has_published_to_is_told_apart_from_one_that_is_empty_now() {
-        let topic = |text: &str| serde_json::from_str::<Stats>(text).expect("statistics").topic(&"c".parse().expect("a name"));
+        let topic = |text: &str| {
+            serde_json::from_str::<Stats>(text).expect("statistics").topic(&"c".parse().expect("a name"))
+        };
         assert_eq!(topic(r#"{"topics":[]}"#), None);
         assert_eq!(topic(r#"{"topics":null}"#), None);
-        let of = |had_messages, has_channel, has_others| Some(Topic { had_messages, has_channel, has_others });
-        assert_eq!(topic(r#"{"topics":[{"depth":0,"message_count":0,"channels":[]}]}"#), of(false, false, false));
+        let of =
+            |had_messages, has_channel, has_others| Some(Topic { had_messages, has_channel, has_others });
         assert_eq!(
-            topic(r#"{"topics":[{"depth":0,"message_count":9,"channels":[{"channel_name":"c","depth":0}]}]}"#),
+            topic(r#"{"topics":[{"depth":0,"message_count":0,"channels":[]}]}"#),
+            of(false, false, false)
+        );
+        assert_eq!(
+            topic(
+                r#"{"topics":[{"depth":0,"message_count":9,"channels":[{"channel_name":"c","depth":0}]}]}"#
+            ),
             of(true, true, false)
         );
         // nsqd was restarted, and has its backlog from the disk.
         assert_eq!(
-            topic(r#"{"topics":[{"depth":0,"message_count":0,"channels":[{"channel_name":"d","depth":3}]}]}"#),
+            topic(
+                r#"{"topics":[{"depth":0,"message_count":0,"channels":[{"channel_name":"d","depth":3}]}]}"#
+            ),
             of(true, false, true)
         );
     }
 
     #[test]
     fn what_is_put_off_is_left_and_does_not_come() {
-        let told =
-            waiting(&one_topic(r#"{"channel_name":"c","depth":3,"deferred_count":40},{"channel_name":"d","depth":1,"deferred_count":7}"#));
+        let told = waiting(&one_topic(
+            r#"{"channel_name":"c","depth":3,"deferred_count":40},{"channel_name":"d","depth":1,"deferred_count":7}"#,
+        ));
         assert_eq!((told.available, told.depth()), (503, 543));
-        let told = waiting(&one_topic(r#"{"channel_name":"c","depth":0,"deferred_count":18446744073709551615}"#));
+        let told =
+            waiting(&one_topic(r#"{"channel_name":"c","depth":0,"deferred_count":18446744073709551615}"#));
         assert_eq!((told.available, told.depth()), (500, u64::MAX));
     }
 
     #[test]
     fn what_is_paused_is_left_and_does_not_come() {
-        let told = waiting(&one_topic(r#"{"channel_name":"c","depth":3,"paused":true},{"channel_name":"d","depth":7,"paused":true}"#));
-        assert_eq!((told.available, told.on_paused_topic, told.on_paused_channel, told.depth()), (500, 0, 3, 503));
+        let told = waiting(&one_topic(
+            r#"{"channel_name":"c","depth":3,"paused":true},{"channel_name":"d","depth":7,"paused":true}"#,
+        ));
+        assert_eq!(
+            (told.available, told.on_paused_topic, told.on_paused_channel, told.depth()),
+            (500, 0, 3, 503)
+        );
         assert!(told.moving);
-        let told = waiting(r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#);
-        assert_eq!((told.available, told.on_paused_topic, told.on_paused_channel, told.depth()), (3, 500, 0, 503));
+        let told = waiting(
+            r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#,
+        );
+        assert_eq!(
+            (told.available, told.on_paused_topic, told.on_paused_channel, told.depth()),
+            (3, 500, 0, 503)
+        );
         assert!(!told.moving);
     }
 
     #[test]
     fn only_an_nsqd_that_names_our_connection_is_ours() {
         let client = |address| {
-            let client = format!(r#"{{"remote_address":"{address}","message_count":9,"in_flight_count":7,"ready_count":8}}"#);
+            let client = format!(
+                r#"{{"remote_address":"{address}","message_count":9,"in_flight_count":7,"ready_count":8}}"#
+            );
             waiting(&one_topic(&format!(r#"{{"channel_name":"c","depth":0,"clients":[{client}]}}"#))).ours
         };
         assert_eq!(client("[::1]:50000"), Some(Ours { sent: 9, in_flight: 7, rdy: 8 }));

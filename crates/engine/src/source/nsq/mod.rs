@@ -25,7 +25,8 @@ pub use connect::{probe, waiting};
 pub use publisher::NsqPublisher;
 pub use receiver::NsqSource;
 
-/// The smallest limit on bodies: what is over the run's own limit still has to be received, to become a dead letter.
+/// The smallest limit on bodies: what is over the run's own limit still has to be received, to become a dead
+/// letter.
 const LEAST_MAX_BODY: usize = 16 << 20;
 
 /// How the NSQ source is set up.
@@ -70,12 +71,22 @@ impl Settings {
 
     /// What is told to every nsqd; certificates are read here, once for all.
     fn identity(&self) -> Result<Identity, SourceError> {
-        // No longer than needed: after a crash, this is how long the messages wait. Above nsqd's maximum it is refused, and its default holds.
+        // No longer than needed: after a crash, this is how long the messages wait. Above nsqd's maximum it
+        // is refused, and its default holds.
         let msg_timeout = self.longest_run + Duration::from_secs(5);
         let max_body = self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY);
         let tls = self.tls.as_deref().map(Tls::load).transpose();
-        let tls = tls.map_err(|error| SourceError::Setup { place: "nsq.tls".to_owned(), fault: error_chain::text(&error) })?;
-        Ok(Identity { section: "nsq", msg_timeout: Some(msg_timeout), max_body, auth_secret: self.auth_secret.clone(), tls })
+        let tls = tls.map_err(|error| SourceError::Setup {
+            place: "nsq.tls".to_owned(),
+            fault: error_chain::text(&error),
+        })?;
+        Ok(Identity {
+            section: "nsq",
+            msg_timeout: Some(msg_timeout),
+            max_body,
+            auth_secret: self.auth_secret.clone(),
+            tls,
+        })
     }
 }
 

@@ -1,8 +1,9 @@
 //! What nsqd is known to have heard of what it was told about messages. Pure; time is passed in.
 //!
-//! nsqd does not answer FIN and REQ. `CLOSE_WAIT` proves all that stand before it; where a connection is lost there is none. But nsqd sends no message
-//! while as many are in flight as RDY allows (`nsqd/client_v2.go`, `IsReadyForMessages`), so each message that came beyond that proves that one before
-//! it was settled, as long as none can have timed out.
+//! nsqd does not answer FIN and REQ. `CLOSE_WAIT` proves all that stand before it; where a connection is lost
+//! there is none. But nsqd sends no message while as many are in flight as RDY allows (`nsqd/client_v2.go`,
+//! `IsReadyForMessages`), so each message that came beyond that proves that one before it was settled, as
+//! long as none can have timed out.
 
 use std::time::Duration;
 
@@ -52,14 +53,16 @@ impl Proof {
         self.most_rdy = self.most_rdy.max(rdy.into());
     }
 
-    /// nsqd has read everything until now: `CLOSE_WAIT` came, or it has closed the stream after we had closed our half.
+    /// nsqd has read everything until now: `CLOSE_WAIT` came, or it has closed the stream after we had closed
+    /// our half.
     pub(super) fn confirmed(&mut self) {
         self.confirmed = self.settled;
     }
 
     /// How many FIN and REQ may not have arrived.
     pub(super) fn in_doubt(&self, now: Instant) -> u64 {
-        let implied = if now < self.reliable_until { self.delivered.saturating_sub(self.most_rdy) } else { 0 };
+        let implied =
+            if now < self.reliable_until { self.delivered.saturating_sub(self.most_rdy) } else { 0 };
         self.settled.saturating_sub(self.confirmed.max(implied))
     }
 }
@@ -93,7 +96,11 @@ mod tests {
             (1_000, 1_000, &[5, 40, 5], 40),
             (0, 0, &[], 0),
         ] {
-            assert_eq!(proof(delivered, settled, rdy, now).in_doubt(now), in_doubt, "{delivered} {settled} {rdy:?}");
+            assert_eq!(
+                proof(delivered, settled, rdy, now).in_doubt(now),
+                in_doubt,
+                "{delivered} {settled} {rdy:?}"
+            );
         }
     }
 

@@ -37,7 +37,11 @@ impl NsqPublisher {
         for place in found.places {
             match Connection::open(&place.tcp, &identity, settings.connect_timeout).await {
                 Ok((connection, _)) => {
-                    return Ok(Self { connection, topic: settings.topic.clone(), timeout: settings.connect_timeout });
+                    return Ok(Self {
+                        connection,
+                        topic: settings.topic.clone(),
+                        timeout: settings.connect_timeout,
+                    });
                 }
                 Err(error) => failure = connect_error(place.explained(error)),
             }
@@ -49,13 +53,17 @@ impl NsqPublisher {
 fn publish_error(error: NsqError) -> SourceError {
     let is_about_messages = error.is_about_messages();
     match error {
-        NsqError::Refused { address, fault } if is_about_messages => SourceError::Messages { place: format!("nsqd at {address}"), fault },
+        NsqError::Refused { address, fault } if is_about_messages => {
+            SourceError::Messages { place: format!("nsqd at {address}"), fault }
+        }
         other => connect_error(other),
     }
 }
 
 impl Publisher for NsqPublisher {
     fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move { self.connection.publish(&self.topic, bodies, self.timeout).await.map_err(publish_error) })
+        Box::pin(async move {
+            self.connection.publish(&self.topic, bodies, self.timeout).await.map_err(publish_error)
+        })
     }
 }

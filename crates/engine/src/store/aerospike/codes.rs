@@ -1,7 +1,7 @@
 //! Result codes: the one place that says what each means for a message.
 //!
-//! Codes of the server are those of `as/include/base/proto.h` in aerospike-server 8.1, negative ones are the client's
-//! (`ClientResultCode`). They were measured against a real server where they can be provoked.
+//! Codes of the server are those of `as/include/base/proto.h` in aerospike-server 8.1, negative ones are the
+//! client's (`ClientResultCode`). They were measured against a real server where they can be provoked.
 
 /// A parameter is wrong; or the namespace cannot have another set.
 pub(super) const PARAMETER: i32 = 4;
@@ -45,18 +45,23 @@ pub(super) fn verdict(error: &aerospike::Error) -> Verdict {
 pub(super) fn of_code(code: i32) -> Option<Verdict> {
     Some(match code {
         5 => Verdict::AlreadyThere,
-        // Incompatible type, record too big, key mismatch, operation not applicable, text that is not UTF-8, GeoJSON; serialize error.
+        // Incompatible type, record too big, key mismatch, operation not applicable, text that is not UTF-8,
+        // GeoJSON; serialize error.
         12 | 13 | 19 | 26 | 29 | 160 | -10 => Verdict::Refuse,
-        // Parameter: the record's, or no room for another set. Bin name: they are checked before, so no room for another one. No space, which may be for
-        // several reasons. Forbidden: a full set, a TTL where nothing expires, and so on.
+        // Parameter: the record's, or no room for another set. Bin name: they are checked before, so no room
+        // for another one. No space, which may be for several reasons. Forbidden: a full set, a TTL where
+        // nothing expires, and so on.
         PARAMETER | NO_SPACE | BIN_NAME | FORBIDDEN => Verdict::Ask,
         151 => Verdict::Shrink,
-        // Not in this edition or not supported, namespace unknown, quota and everything about users, roles and privileges,
-        // also of a directory (LDAP) that is not set up or refuses; one that does not answer (94) may do so later.
+        // Not in this edition or not supported, namespace unknown, quota and everything about users, roles
+        // and privileges, also of a directory (LDAP) that is not set up or refuses; one that does not answer
+        // (94) may do so later.
         10 | 16 | 20 | 25 | 51..=56 | 60..=66 | 80..=82 | 90..=93 | 150 => Verdict::Stop,
-        // Server error, timeout, cluster not available, partition unavailable, key busy, device overload, a record that XDR ships or that a
-        // transaction holds, and so on.
-        1 | 7 | 9 | 11 | 14 | 18 | 32 | 83 | 94 | 120 | 152 | -3 | -7 | -8 | -11 | -12 | -15 => Verdict::Requeue,
+        // Server error, timeout, cluster not available, partition unavailable, key busy, device overload, a
+        // record that XDR ships or that a transaction holds, and so on.
+        1 | 7 | 9 | 11 | 14 | 18 | 32 | 83 | 94 | 120 | 152 | -3 | -7 | -8 | -11 | -12 | -15 => {
+            Verdict::Requeue
+        }
         _ => return None,
     })
 }

@@ -1,12 +1,15 @@
-//! What the server says of itself, where a result code can mean the record or the store: the one place that reads its statistics.
+//! What the server says of itself, where a result code can mean the record or the store: the one place that
+//! reads its statistics.
 //!
-//! Names and forms are those of `info_get_namespace_info` in `thr_info.c`, `cfg_info.c` and `append_set_props` in `namespace.c` of
-//! aerospike-server 8.1; what each makes the server refuse is in its `transaction/write.c` and `namespace.c`. All of them were measured against
-//! a real one, but for those that only the enterprise edition or an older server has, which are marked.
+//! Names and forms are those of `info_get_namespace_info` in `thr_info.c`, `cfg_info.c` and
+//! `append_set_props` in `namespace.c` of aerospike-server 8.1; what each makes the server refuse is in its
+//! `transaction/write.c` and `namespace.c`. All of them were measured against a real one, but for those that
+//! only the enterprise edition or an older server has, which are marked.
 
 use super::{Exists, Settings, Ttl, codes};
 
-/// How many sets a namespace can have (`AS_SET_MAX_COUNT` in `datamodel.h`); the smaller number is that of servers before 6.3.
+/// How many sets a namespace can have (`AS_SET_MAX_COUNT` in `datamodel.h`); the smaller number is that of
+/// servers before 6.3.
 const MOST_SETS: [usize; 2] = [1_023, 4_095];
 
 /// The `default-ttl` of a set that means that its records do not expire (`TTL_NEVER_EXPIRE`).
@@ -39,20 +42,23 @@ impl Node {
             codes::PARAMETER => self.set_names(settings, set).or_else(|| self.replacing(settings)),
             codes::NO_SPACE => self.stop_writes(settings),
             codes::BIN_NAME => self.bin_names(settings),
-            codes::FORBIDDEN => self.forbidden(settings).or_else(|| self.ttl(settings, set)).or_else(|| self.full(set)),
+            codes::FORBIDDEN => {
+                self.forbidden(settings).or_else(|| self.ttl(settings, set)).or_else(|| self.full(set))
+            }
             _ => None,
         }
     }
 
-    /// Why this node takes no record of a set, whatever the code would be. What only the configuration can end comes before what may pass.
+    /// Why this node takes no record of a set, whatever the code would be. What only the configuration can
+    /// end comes before what may pass.
     pub(super) fn any_condition(&self, settings: &Settings, set: &str) -> Option<Condition> {
         let codes = [codes::FORBIDDEN, codes::PARAMETER, codes::BIN_NAME, codes::NO_SPACE];
         let all = codes.into_iter().filter_map(|code| self.condition(code, settings, set));
         all.min_by_key(|condition| matches!(condition, Condition::Outage(_)))
     }
 
-    /// Why this node takes no record at all, as far as the namespace alone tells; a record that has only names that are there already may be taken when there
-    /// is no room for others.
+    /// Why this node takes no record at all, as far as the namespace alone tells; a record that has only
+    /// names that are there already may be taken when there is no room for others.
     pub(super) fn refuses_all(&self, settings: &Settings) -> Option<Condition> {
         self.condition(codes::FORBIDDEN, settings, "").or_else(|| self.replacing(settings))
     }
@@ -79,15 +85,23 @@ impl Node {
 
     fn stop_writes(&self, settings: &Settings) -> Option<Condition> {
         let stops = self.namespace_is("stop_writes");
-        stops
-            .then(|| Condition::Outage(format!("namespace `{}` has reached a limit and takes no writes (stop_writes)", settings.namespace)))
+        stops.then(|| {
+            Condition::Outage(format!(
+                "namespace `{}` has reached a limit and takes no writes (stop_writes)",
+                settings.namespace
+            ))
+        })
     }
 
     /// Servers before 7.0 only.
     fn bin_names(&self, settings: &Settings) -> Option<Condition> {
         let none_left = self.namespace_number("available_bin_names") == Some(0);
-        none_left
-            .then(|| Condition::Setup(format!("namespace `{}` has as many different bin names as the server takes", settings.namespace)))
+        none_left.then(|| {
+            Condition::Setup(format!(
+                "namespace `{}` has as many different bin names as the server takes",
+                settings.namespace
+            ))
+        })
     }
 
     fn forbidden(&self, settings: &Settings) -> Option<Condition> {
@@ -98,7 +112,8 @@ impl Node {
         }
         let skewed = self.namespace_is("clock_skew_stop_writes");
         skewed.then(|| {
-            let fault = "takes no writes while the clocks of its nodes differ so much (clock_skew_stop_writes)";
+            let fault =
+                "takes no writes while the clocks of its nodes differ so much (clock_skew_stop_writes)";
             Condition::Outage(format!("namespace `{namespace}` {fault}"))
         })
     }
@@ -130,10 +145,14 @@ impl Node {
         let (objects, most_objects) = (number("objects"), number("stop-writes-count"));
         let (bytes, most_bytes) = (number("data_used_bytes"), number("stop-writes-size"));
         if most_objects > 0 && objects >= most_objects {
-            return Some(Condition::Outage(format!("set `{set}` is full: {objects} records, and stop-writes-count is {most_objects}")));
+            return Some(Condition::Outage(format!(
+                "set `{set}` is full: {objects} records, and stop-writes-count is {most_objects}"
+            )));
         }
         if most_bytes > 0 && bytes > most_bytes {
-            return Some(Condition::Outage(format!("set `{set}` is full: {bytes} bytes, and stop-writes-size is {most_bytes}")));
+            return Some(Condition::Outage(format!(
+                "set `{set}` is full: {bytes} bytes, and stop-writes-size is {most_bytes}"
+            )));
         }
         let truncated = pairs(&self.set, ':').any(|pair| pair == ("truncating", "true"));
         truncated.then(|| Condition::Outage(format!("set `{set}` is being truncated")))
@@ -183,16 +202,21 @@ mod tests {
         }
     }
 
-    /// What a server tells that is well, with what else is given; of a value that is given twice the last one counts there, so it comes first here.
+    /// What a server tells that is well, with what else is given; of a value that is given twice the last one
+    /// counts there, so it comes first here.
     fn node(namespace: &str, set: &str) -> Node {
         let well = "clock_skew_stop_writes=false;stop_writes=false;allow-ttl-without-nsup=false;conflict-resolve-writes=false;default-ttl=0;\
             nsup-period=120;reject-non-xdr-writes=false";
-        let set_that_is_well =
-            "objects=10:tombstones=0:data_used_bytes=816:truncating=false:default-ttl=0:stop-writes-count=0:stop-writes-size=0;";
-        Node { namespace: format!("{namespace};{well}"), set: format!("{set}:{set_that_is_well}"), sets: String::new() }
+        let set_that_is_well = "objects=10:tombstones=0:data_used_bytes=816:truncating=false:default-ttl=0:stop-writes-count=0:stop-writes-size=0;";
+        Node {
+            namespace: format!("{namespace};{well}"),
+            set: format!("{set}:{set_that_is_well}"),
+            sets: String::new(),
+        }
     }
 
-    /// The stand-in for a server has none of these: they are of the enterprise edition, of older servers, or last for moments.
+    /// The stand-in for a server has none of these: they are of the enterprise edition, of older servers, or
+    /// last for moments.
     #[test]
     fn what_a_server_tells_of_itself_is_the_reason_for_its_code_and_for_no_other() {
         let table = [
@@ -227,10 +251,16 @@ mod tests {
 
     #[test]
     fn a_set_that_is_there_or_can_be_made_is_no_reason() {
-        let (full, room) = ("ns=test:set=a:objects=0;".repeat(4_095), "ns=test:set=a:objects=0;".repeat(4_094));
+        let (full, room) =
+            ("ns=test:set=a:objects=0;".repeat(4_095), "ns=test:set=a:objects=0;".repeat(4_094));
         for (set, sets, is_reason) in [("", &full, true), ("", &room, false), ("objects=0;", &full, false)] {
             let node = Node { set: set.to_owned(), sets: sets.clone(), ..Node::default() };
-            assert_eq!(node.condition(codes::PARAMETER, &settings(), "s").is_some(), is_reason, "{set}, {}", sets.len());
+            assert_eq!(
+                node.condition(codes::PARAMETER, &settings(), "s").is_some(),
+                is_reason,
+                "{set}, {}",
+                sets.len()
+            );
         }
     }
 }

@@ -48,24 +48,34 @@ fn policy_and_hosts(settings: &Settings) -> Result<(ClientPolicy, Vec<Host>), St
     policy.timeout = millis(settings.connect_timeout);
     policy.use_services_alternate = settings.use_alternate_addresses;
     policy.max_conns_per_node = 2 * BATCHES_AT_ONCE;
-    // An empty pool is polled in steps of 5 ms when the first batch comes; these are opened while the queue connects.
+    // An empty pool is polled in steps of 5 ms when the first batch comes; these are opened while the queue
+    // connects.
     policy.min_conns_per_node = 1;
     if let Some(Login { user, password, mode }) = &settings.login {
         let password = password.read();
-        let password =
-            password.map_err(|error| StoreError::Setup { place: "aerospike.password".to_owned(), fault: error_chain::text(&error) })?;
+        let password = password.map_err(|error| StoreError::Setup {
+            place: "aerospike.password".to_owned(),
+            fault: error_chain::text(&error),
+        })?;
         policy.auth_mode = match mode {
             AuthMode::Internal => Mode::Internal(user.clone(), password),
             AuthMode::External => Mode::External(user.clone(), password),
         };
     }
-    let tls_error = |error: TlsError| StoreError::Setup { place: "aerospike.tls".to_owned(), fault: error_chain::text(&error) };
+    let tls_error = |error: TlsError| StoreError::Setup {
+        place: "aerospike.tls".to_owned(),
+        fault: error_chain::text(&error),
+    };
     let tls = settings.tls.as_deref().map(Tls::load).transpose().map_err(tls_error)?;
     policy.tls_policy = tls.as_ref().map(|tls| TlsPolicy::new(tls.config.clone()));
     let host = |host: &HostPort| match &tls {
         None => Ok(Host::new(&host.host, host.port)),
         // Nodes that are found from here are called as these call them.
-        Some(tls) => Ok(Host::new_tls(&host.host, &tls.server_name(&host.host).map_err(tls_error)?.to_str(), host.port)),
+        Some(tls) => Ok(Host::new_tls(
+            &host.host,
+            &tls.server_name(&host.host).map_err(tls_error)?.to_str(),
+            host.port,
+        )),
     };
     let hosts = settings.hosts.iter().map(host).collect::<Result<_, _>>()?;
     Ok((policy, hosts))
@@ -81,18 +91,27 @@ pub(super) fn error(settings: &Settings, error: &aerospike::Error) -> StoreError
     let place = place(settings);
     let text = error.to_string();
     match refusal(&text) {
-        Some(code) => StoreError::Setup { place, fault: refused(settings, code).unwrap_or_else(|| plain(&text)) },
-        // What the client calls an answer without an answer in it: a server that wants a login gives no other.
-        None if settings.login.is_none() && text.contains("Missing node name") => {
-            StoreError::Setup { place, fault: "the server wants a login, and `aerospike.user` is not set".to_owned() }
+        Some(code) => {
+            StoreError::Setup { place, fault: refused(settings, code).unwrap_or_else(|| plain(&text)) }
         }
-        None if tls::is_refusal_of_ours(&text) => StoreError::Setup { place, fault: tls::in_plain_words(&plain(&text)).into_owned() },
-        None => StoreError::Unreachable { place, cause: format!("{}{}", tls::in_plain_words(&plain(&text)), hint(settings, &text)).into() },
+        // What the client calls an answer without an answer in it: a server that wants a login gives no
+        // other.
+        None if settings.login.is_none() && text.contains("Missing node name") => StoreError::Setup {
+            place,
+            fault: "the server wants a login, and `aerospike.user` is not set".to_owned(),
+        },
+        None if tls::is_refusal_of_ours(&text) => {
+            StoreError::Setup { place, fault: tls::in_plain_words(&plain(&text)).into_owned() }
+        }
+        None => StoreError::Unreachable {
+            place,
+            cause: format!("{}{}", tls::in_plain_words(&plain(&text)), hint(settings, &text)).into(),
+        },
     }
 }
 
-/// The code by which a server refuses us for good, from the client's words: where several nodes were asked they are all that is left of it
-/// (`format_init_error` in its `cluster/mod.rs`).
+/// The code by which a server refuses us for good, from the client's words: where several nodes were asked
+/// they are all that is left of it (`format_init_error` in its `cluster/mod.rs`).
 fn refusal(text: &str) -> Option<i32> {
     let codes = text.split("Error ").skip(1).filter_map(|rest| rest.split([',', ':']).next()?.parse().ok());
     codes.into_iter().find(|code| codes::of_code(*code) == Some(Verdict::Stop))
@@ -124,7 +143,8 @@ fn hint(settings: &Settings, text: &str) -> &'static str {
     }
 }
 
-/// The client's words on one line, without the codes that it puts in front of each of its causes (`Error -8: …`).
+/// The client's words on one line, without the codes that it puts in front of each of its causes (`Error -8:
+/// …`).
 fn plain(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let is_code = |word: &str| word.strip_suffix(':').is_some_and(|code| code.parse::<i32>().is_ok());
@@ -140,9 +160,14 @@ fn plain(text: &str) -> String {
 /// Without what the client was doing when it failed, which is to connect.
 fn without_its_steps(text: &str) -> String {
     const NOT_AEROSPIKE: &str = "Invalid argument: Invalid size for info command buffer: ";
-    let text = text.replace("Unable to communicate with server cluster: ", "").replace("Failed to resolve host aliases caused by: ", "");
+    let text = text
+        .replace("Unable to communicate with server cluster: ", "")
+        .replace("Failed to resolve host aliases caused by: ", "");
     let text = text.replace(" Error during an I/O operation: ", ": ");
-    let text = match text.split_once("Failed to connect to [").and_then(|(before, rest)| Some((before, rest.split_once("host(s): ")?.1))) {
+    let text = match text
+        .split_once("Failed to connect to [")
+        .and_then(|(before, rest)| Some((before, rest.split_once("host(s): ")?.1)))
+    {
         Some((before, hosts)) => format!("{before}{hosts}"),
         None => text,
     };
@@ -161,18 +186,24 @@ mod tests {
 
     #[test]
     fn the_client_s_words_are_one_line_without_its_codes() {
-        let text = "Error -8: Unable to connect: 127.0.0.1:9\n\tError -1: I/O: Connection refused (os error 111)\n";
+        let text =
+            "Error -8: Unable to connect: 127.0.0.1:9\n\tError -1: I/O: Connection refused (os error 111)\n";
         assert_eq!(plain(text), "Unable to connect: 127.0.0.1:9 I/O: Connection refused (os error 111)");
         let cases = [
             ("h:1 Error during an I/O operation: Connection refused", "h:1: Connection refused"),
-            ("h:1 Failed to resolve host aliases caused by: Error during an I/O operation: unknown", "h:1: unknown"),
+            (
+                "h:1 Failed to resolve host aliases caused by: Error during an I/O operation: unknown",
+                "h:1: unknown",
+            ),
             (
                 "h:1 Invalid argument: Invalid size for info command buffer: 75107222706512",
                 "h:1 what answers there does not speak Aerospike's protocol",
             ),
         ];
         for (words, expected) in cases {
-            let text = format!("Error -8: Unable to communicate with server cluster: Failed to connect to [1] host(s): {words}");
+            let text = format!(
+                "Error -8: Unable to communicate with server cluster: Failed to connect to [1] host(s): {words}"
+            );
             assert_eq!(plain(&text), expected);
         }
     }

@@ -8,8 +8,8 @@ pub mod values;
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use aerospike::{
-    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, Expiration, PartitionFilter, QueryPolicy, RecordExistsAction,
-    Statement, Value as AsValue, operations,
+    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, Expiration, PartitionFilter,
+    QueryPolicy, RecordExistsAction, Statement, Value as AsValue, operations,
 };
 use futures_util::{StreamExt as _, future::join_all, stream};
 use tokio::time::timeout;
@@ -62,7 +62,8 @@ pub struct Settings {
     pub login: Option<Login>,
     /// How connections are encrypted.
     pub tls: Option<Box<tls::Settings>>,
-    /// Whether nodes are called by their `alternate-access-address`, which is the one outside of a network that changes addresses.
+    /// Whether nodes are called by their `alternate-access-address`, which is the one outside of a network
+    /// that changes addresses.
     pub use_alternate_addresses: bool,
 }
 
@@ -88,7 +89,9 @@ impl std::fmt::Display for Set {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Named(name) => name.fmt(f),
-            Self::OfField(SetRule { field, allowed }) => write!(f, "{{field: {field}, allowed: [{}]}}", allowed.join(", ")),
+            Self::OfField(SetRule { field, allowed }) => {
+                write!(f, "{{field: {field}, allowed: [{}]}}", allowed.join(", "))
+            }
         }
     }
 }
@@ -112,7 +115,8 @@ impl Set {
     }
 }
 
-/// Seconds of the longest time to live that the server takes (`MAX_ALLOWED_TTL` in its `datamodel.h`): ten years.
+/// Seconds of the longest time to live that the server takes (`MAX_ALLOWED_TTL` in its `datamodel.h`): ten
+/// years.
 pub const LONGEST_TTL: NonZeroU32 = NonZeroU32::new(10 * 365 * 24 * 3600).expect("not zero");
 
 /// Who we are.
@@ -145,8 +149,11 @@ impl<const MAX: usize> std::str::FromStr for Name<MAX> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.is_empty() || text.len() > MAX || text.contains([':', ';']) || text.contains(char::is_control) {
-            return Err(format!("`{text}` is not a name that Aerospike takes here: 1 to {MAX} bytes without : and ;"));
+        if text.is_empty() || text.len() > MAX || text.contains([':', ';']) || text.contains(char::is_control)
+        {
+            return Err(format!(
+                "`{text}` is not a name that Aerospike takes here: 1 to {MAX} bytes without : and ;"
+            ));
         }
         Ok(Self(text.to_owned()))
     }
@@ -200,12 +207,16 @@ impl AerospikeStore {
     /// Connects, and makes sure that the namespace exists and could take records.
     ///
     /// # Errors
-    /// No node answers within the connect timeout, all refuse us, or the namespace is not there or is not set up for what is configured.
+    /// No node answers within the connect timeout, all refuse us, or the namespace is not there or is not set
+    /// up for what is configured.
     pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
         let (client, namespace) = connect::connect(settings).await?;
         match (Node { namespace, ..Node::default() }).refuses_all(settings) {
-            Some(Condition::Setup(fault)) => Err(StoreError::Setup { place: connect::place(settings), fault }),
-            // What may pass by itself shows when it is still there, and records that are there already may be taken nevertheless.
+            Some(Condition::Setup(fault)) => {
+                Err(StoreError::Setup { place: connect::place(settings), fault })
+            }
+            // What may pass by itself shows when it is still there, and records that are there already may be
+            // taken nevertheless.
             _ => Ok(Self::of(client, settings)),
         }
     }
@@ -227,7 +238,8 @@ impl AerospikeStore {
         let (place, mut found) = (connect::place(settings), Vec::new());
         for set in settings.set.names() {
             let nodes = store.ask(set, true).await;
-            let nodes = nodes.map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
+            let nodes = nodes
+                .map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
             found.extend(nodes.iter().filter_map(|node| node.any_condition(settings, set)));
         }
         Box::new(store).close().await;
@@ -239,19 +251,27 @@ impl AerospikeStore {
     }
 
     fn of(client: Client, settings: &Settings) -> Self {
-        Self { client, batch: batch_policy(settings), write: write_policy(settings), settings: settings.clone() }
+        Self {
+            client,
+            batch: batch_policy(settings),
+            write: write_policy(settings),
+            settings: settings.clone(),
+        }
     }
 
-    /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the record at fault stands alone.
+    /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the
+    /// record at fault stands alone.
     fn write<'a>(&'a self, operations: &'a mut [BatchOperation]) -> BoxFuture<'a, Vec<Result<Put, Failure>>> {
         Box::pin(async move {
             let call = self.client.batch(&self.batch, operations).await;
             if let Err(error) = &call
                 && operations.len() > 1
-                && (error.result_code() == codes::PARAMETER || matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink))
+                && (error.result_code() == codes::PARAMETER
+                    || matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink))
             {
-                // The rows are there to be sent again: the client takes them only where it can't route a batch, by codes with other verdicts (-3, 11, 20).
-                // What another node of the cluster has stored meanwhile is written once more, as the same record.
+                // The rows are there to be sent again: the client takes them only where it can't route a
+                // batch, by codes with other verdicts (-3, 11, 20). What another node of the cluster has
+                // stored meanwhile is written once more, as the same record.
                 let (first, second) = operations.split_at_mut(operations.len() / 2);
                 let mut results = self.write(first).await;
                 results.extend(self.write(second).await);
@@ -271,7 +291,9 @@ impl AerospikeStore {
                 let nodes = self.ask(set, *code == codes::PARAMETER).await;
                 reasons.insert(
                     (*set, *code),
-                    nodes.map(|nodes| first(nodes.iter().filter_map(|node| node.condition(*code, &self.settings, set)))),
+                    nodes.map(|nodes| {
+                        first(nodes.iter().filter_map(|node| node.condition(*code, &self.settings, set)))
+                    }),
                 );
             }
         }
@@ -282,14 +304,20 @@ impl AerospikeStore {
         rows.into_iter().map(|(set, result)| result.or_else(|failure| meaning(set, failure))).collect()
     }
 
-    /// What each node that answers tells about the namespace and a set of it, and about all of its sets where that is asked for.
+    /// What each node that answers tells about the namespace and a set of it, and about all of its sets where
+    /// that is asked for.
     ///
     /// # Errors
     /// None of them answers, for a person.
     async fn ask(&self, set: &str, about_all_sets: bool) -> Result<Vec<Node>, String> {
         let namespace = &self.settings.namespace;
-        let names = [format!("namespace/{namespace}"), format!("sets/{namespace}/{set}"), format!("sets/{namespace}")];
-        let names: Vec<_> = names.iter().map(String::as_str).take(if about_all_sets { 3 } else { 2 }).collect();
+        let names = [
+            format!("namespace/{namespace}"),
+            format!("sets/{namespace}/{set}"),
+            format!("sets/{namespace}"),
+        ];
+        let names: Vec<_> =
+            names.iter().map(String::as_str).take(if about_all_sets { 3 } else { 2 }).collect();
         let policy = AdminPolicy { timeout: millis(self.settings.timeout) };
         let nodes = self.client.nodes();
         let answers = nodes.iter().map(|node| timeout(self.settings.timeout, node.info(&policy, &names)));
@@ -297,7 +325,8 @@ impl AerospikeStore {
         for answer in join_all(answers).await {
             match answer {
                 Ok(Ok(mut answers)) => {
-                    let mut next = || answers.shift_remove_index(0).map(|(_, answer)| answer).unwrap_or_default();
+                    let mut next =
+                        || answers.shift_remove_index(0).map(|(_, answer)| answer).unwrap_or_default();
                     told.push(Node { namespace: next(), set: next(), sets: next() });
                 }
                 Ok(Err(cause)) => failure = cause.to_string(),
@@ -314,8 +343,11 @@ impl AerospikeStore {
             Key::Text(text) => AsValue::String(text.clone()),
         };
         let set = self.settings.set.of(record.set.as_ref()).ok_or("no set is known for it")?;
-        let key = aerospike::Key::new(self.settings.namespace.as_str(), set, key).map_err(|error| error.to_string())?;
-        let own = record.ttl.map(|ttl| BatchWritePolicy { expiration: Expiration::Seconds(ttl.get()), ..self.write.clone() });
+        let key = aerospike::Key::new(self.settings.namespace.as_str(), set, key)
+            .map_err(|error| error.to_string())?;
+        let own = record
+            .ttl
+            .map(|ttl| BatchWritePolicy { expiration: Expiration::Seconds(ttl.get()), ..self.write.clone() });
         let bins = values::bins(record)?;
         let bins = bins.iter().map(operations::put).collect::<Vec<_>>();
         Ok(BatchOperation::write(own.as_ref().unwrap_or(&self.write), key, bins))
@@ -346,7 +378,10 @@ impl AerospikeStore {
         let mut found = self.client.query(&policy, PartitionFilter::all(), statement).await?.into_stream();
         while let Some(record) = found.next().await {
             let mut fields = values::fields(record?.bins);
-            let key = fields.iter().position(|(name, _)| name == KEY_FIELD).and_then(|index| values::key(fields.remove(index).1));
+            let key = fields
+                .iter()
+                .position(|(name, _)| name == KEY_FIELD)
+                .and_then(|index| values::key(fields.remove(index).1));
             if see(StoredRecord { key, fields }).is_break() {
                 break;
             }
@@ -408,7 +443,9 @@ impl Failure {
         let Self { code, text, .. } = &self;
         Err(match reason {
             Ok(Some(Condition::Setup(fault))) => PutError::Setup(format!("Aerospike: {fault} (code {code})")),
-            Ok(Some(Condition::Outage(fault))) => PutError::Unavailable(format!("Aerospike: {fault} (code {code})")),
+            Ok(Some(Condition::Outage(fault))) => {
+                PutError::Unavailable(format!("Aerospike: {fault} (code {code})"))
+            }
             // Neither is ever a record's fault.
             Ok(None) if *code == codes::NO_SPACE => PutError::Unavailable(self.text),
             Ok(None) if *code == codes::FORBIDDEN => PutError::Unknown(self.text),
@@ -439,7 +476,8 @@ fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result
     })
 }
 
-/// Splits the writes of records of these sizes into chunks that stay within both bounds; one record over the bound is a chunk of its own.
+/// Splits the writes of records of these sizes into chunks that stay within both bounds; one record over the
+/// bound is a chunk of its own.
 fn chunks<'a, T>(mut writes: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
     let mut chunks = Vec::with_capacity(sizes.len() / RECORDS_IN_BATCH + 1);
     let (mut count, mut bytes) = (0, 0);
@@ -464,8 +502,11 @@ impl Store for AerospikeStore {
     }
 
     fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
-        let (mut writes, mut sizes, mut answers) =
-            (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        let (mut writes, mut sizes, mut answers) = (
+            Vec::with_capacity(records.len()),
+            Vec::with_capacity(records.len()),
+            Vec::with_capacity(records.len()),
+        );
         for Pending { item, answer } in records {
             let (size, set) = (item.size, item.set.clone());
             match self.operation(item) {
@@ -489,7 +530,9 @@ impl Store for AerospikeStore {
     }
 
     fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.read(limit, see).await.map_err(|error| connect::error(&self.settings, &error)) })
+        Box::pin(async move {
+            self.read(limit, see).await.map_err(|error| connect::error(&self.settings, &error))
+        })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -507,10 +550,15 @@ mod tests {
 
     #[test]
     fn chunks_keep_to_count_and_bytes_and_lose_no_record() {
-        let lengths = |sizes: &[usize]| chunks(&mut vec![(); sizes.len()], sizes).iter().map(|chunk| chunk.len()).collect::<Vec<_>>();
+        let lengths = |sizes: &[usize]| {
+            chunks(&mut vec![(); sizes.len()], sizes).iter().map(|chunk| chunk.len()).collect::<Vec<_>>()
+        };
         assert_eq!(lengths(&[]), [] as [usize; 0]);
         assert_eq!(lengths(&[1; 250]), [100, 100, 50]);
-        assert_eq!(lengths(&[BYTES_IN_BATCH / 2, BYTES_IN_BATCH / 2, 1, BYTES_IN_BATCH + 1, 1]), [2, 1, 1, 1]);
+        assert_eq!(
+            lengths(&[BYTES_IN_BATCH / 2, BYTES_IN_BATCH / 2, 1, BYTES_IN_BATCH + 1, 1]),
+            [2, 1, 1, 1]
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::record::{Fields, KEY_FIELD, Key, Record, Value};
 /// Bytes of the longest bin name (`AS_BIN_NAME_MAX_SZ` less its end).
 pub const MAX_BIN_NAME: usize = 15;
 
-/// Bins of one record (`RECORD_MAX_BINS` in the server's `datamodel.h`), the key's among them. The client sends their number in 16 bits and cuts
-/// off the rest.
+/// Bins of one record (`RECORD_MAX_BINS` in the server's `datamodel.h`), the key's among them. The client
+/// sends their number in 16 bits and cuts off the rest.
 const MAX_BINS: usize = 32_767;
 
 /// Letters of a name that an error shows.
@@ -48,10 +48,13 @@ pub fn check_name(name: &str) -> Result<(), String> {
     match name.len() {
         // The server takes it, and then no tool can name the bin.
         0 => Err("a field without a name cannot be a bin".to_owned()),
-        length if length > MAX_BIN_NAME => {
-            Err(format!("the field name {} has {length} bytes, a bin name has {MAX_BIN_NAME} at most", shown()))
+        length if length > MAX_BIN_NAME => Err(format!(
+            "the field name {} has {length} bytes, a bin name has {MAX_BIN_NAME} at most",
+            shown()
+        )),
+        _ if name.contains('\0') => {
+            Err(format!("the field name {} holds a NUL, which ends a bin name", shown()))
         }
-        _ if name.contains('\0') => Err(format!("the field name {} holds a NUL, which ends a bin name", shown())),
         _ => Ok(()),
     }
 }
@@ -65,7 +68,10 @@ fn as_value(value: Value) -> AsValue {
         Value::Text(value) => AsValue::String(value),
         Value::List(values) => AsValue::List(values.into_iter().map(as_value).collect()),
         Value::Map(fields) => AsValue::OrderedMap(
-            fields.into_iter().map(|(name, value)| (AsValue::String(name), as_value(value))).collect::<IndexMap<_, _>>(),
+            fields
+                .into_iter()
+                .map(|(name, value)| (AsValue::String(name), as_value(value)))
+                .collect::<IndexMap<_, _>>(),
         ),
     }
 }
@@ -92,9 +98,15 @@ fn value_of(value: AsValue) -> Value {
         AsValue::Float(value) => Value::Float(value.into()),
         AsValue::String(value) => Value::Text(value),
         AsValue::List(values) => Value::List(values.into_iter().map(value_of).collect()),
-        AsValue::OrderedMap(map) => Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect()),
-        AsValue::HashMap(map) => Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect()),
-        AsValue::SortedMap(map) => Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect()),
+        AsValue::OrderedMap(map) => {
+            Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect())
+        }
+        AsValue::HashMap(map) => {
+            Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect())
+        }
+        AsValue::SortedMap(map) => {
+            Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect())
+        }
         // Types that JSON has not, and that only others can have written: shown as text.
         other => Value::Text(other.to_string()),
     }
@@ -115,20 +127,26 @@ mod tests {
         Record { key: Key::Int(7), fields, size: 0, set: None, ttl: None }
     }
 
-    /// The original's consumer backed off for 2 s and let the message die when one name was longer than 15 bytes.
+    /// The original's consumer backed off for 2 s and let the message die when one name was longer than 15
+    /// bytes.
     #[test]
     fn names_are_measured_in_bytes_and_refused_by_name() {
         let field = |name: &str| record(vec![(name.to_owned(), Value::Int(1))]);
         assert_eq!(bins(field("äöüäöüä1")).expect("15 bytes").len(), 2);
         assert!(bins(field("äöüäöüäö")).expect_err("16 bytes").contains("`äöüäöüäö` has 16 bytes"));
         let long = bins(field(&"ä".repeat(1_000))).expect_err("2,000 bytes");
-        assert!(long.contains("…` has 2000 bytes") && long.chars().count() < 160, "what is wrong stands behind the name: {long}");
+        assert!(
+            long.contains("…` has 2000 bytes") && long.chars().count() < 160,
+            "what is wrong stands behind the name: {long}"
+        );
         assert!(bins(field("")).is_err());
     }
 
     #[test]
     fn null_fields_are_left_out_and_an_empty_document_still_has_its_key() {
-        let names = |fields| bins(record(fields)).expect("bins").iter().map(|bin| bin.name.clone()).collect::<Vec<_>>();
+        let names = |fields| {
+            bins(record(fields)).expect("bins").iter().map(|bin| bin.name.clone()).collect::<Vec<_>>()
+        };
         assert_eq!(names(vec![("a".into(), Value::Null), ("b".into(), Value::Int(1))]), ["gid", "b"]);
         assert_eq!(names(Vec::new()), ["gid"]);
         assert_eq!(names(vec![("gid".into(), Value::Int(7))]), ["gid"]);

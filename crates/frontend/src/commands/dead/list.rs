@@ -72,8 +72,16 @@ impl Found {
     /// In a few words, for a person.
     pub(super) fn summary(&self) -> String {
         let total = self.count();
-        let reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| format!("{} {}", number(*count), one_line(reason))).collect();
-        if reasons.is_empty() { "0".to_owned() } else { format!("{} ({})", number(total), reasons.join(", ")) }
+        let reasons: Vec<_> = self
+            .reasons
+            .iter()
+            .map(|(reason, count)| format!("{} {}", number(*count), one_line(reason)))
+            .collect();
+        if reasons.is_empty() {
+            "0".to_owned()
+        } else {
+            format!("{} ({})", number(total), reasons.join(", "))
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -82,7 +90,11 @@ impl Found {
 
     fn table(&self, paint: Paint) -> Vec<String> {
         let cells = |listed: &Listed| {
-            let time = if listed.replayed.is_some() { format!("{} replayed", listed.time) } else { listed.time.clone() };
+            let time = if listed.replayed.is_some() {
+                format!("{} replayed", listed.time)
+            } else {
+                listed.time.clone()
+            };
             [
                 time,
                 listed.reason.clone(),
@@ -99,7 +111,9 @@ impl Found {
         if rows.is_empty() {
             return Vec::new();
         }
-        let width = |column: usize| rows.iter().chain([&header]).map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            rows.iter().chain([&header]).map(|row| row[column].chars().count()).max().unwrap_or(0)
+        };
         let widths: [usize; 7] = std::array::from_fn(width);
         let line = |row: &[String; 7]| {
             let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
@@ -138,8 +152,16 @@ pub(super) async fn list(settings: &Settings, arguments: &DeadListArgs) -> Resul
         () if arguments.json => found.newest.iter().map(Listed::json).collect(),
         () => found.table(paint),
     };
-    written(result.and_then(|()| rows.iter().try_for_each(|row| writeln!(output, "{row}"))).and_then(|()| output.flush()))?;
-    let left_out = if limit > 0 && found.count() > shown { format!(", the newest {shown} are shown") } else { String::new() };
+    written(
+        result
+            .and_then(|()| rows.iter().try_for_each(|row| writeln!(output, "{row}")))
+            .and_then(|()| output.flush()),
+    )?;
+    let left_out = if limit > 0 && found.count() > shown {
+        format!(", the newest {shown} are shown")
+    } else {
+        String::new()
+    };
     say(&format!("letters: {}{left_out}{}", found.summary(), if whole { "" } else { topic::NOT_ALL }));
     Ok(())
 }
@@ -160,7 +182,8 @@ pub(super) async fn show(settings: &Settings, arguments: &DeadShowArgs) -> Resul
         }
         output.write_all(&first.body.to_bytes().unwrap_or_default())
     } else {
-        // As it is kept, with room for the moment of a replay, so that a file of what was shown can be replayed.
+        // As it is kept, with room for the moment of a replay, so that a file of what was shown can be
+        // replayed.
         found.iter().try_for_each(|letter| letter.write_line(&mut output))
     };
     written(shown.and_then(|()| output.flush()))

@@ -42,15 +42,21 @@ pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(
     }
 }
 
-/// Returns the files that are meant, those that are named or those of the configuration, the oldest first; each with the letters in it that are meant.
-/// Of a file that several configurations shared, those of this one's queue: a replay would send the others to the wrong one.
-fn files(settings: &Settings, arguments: &SelectArgs, filter: &Filter) -> Result<Vec<(PathBuf, Filter)>, CommandError> {
+/// Returns the files that are meant, those that are named or those of the configuration, the oldest first;
+/// each with the letters in it that are meant. Of a file that several configurations shared, those of this
+/// one's queue: a replay would send the others to the wrong one.
+fn files(
+    settings: &Settings,
+    arguments: &SelectArgs,
+    filter: &Filter,
+) -> Result<Vec<(PathBuf, Filter)>, CommandError> {
     let named = arguments.files();
     if !named.is_empty() {
         return Ok(named.into_iter().map(|path| (path, filter.clone())).collect());
     }
     let files = wiring::letter_files(settings).map_err(not_found)?;
-    let ours = if files.iter().any(|file| file.is_shared) { wiring::letter_source(&settings.source)? } else { None };
+    let ours =
+        if files.iter().any(|file| file.is_shared) { wiring::letter_source(&settings.source)? } else { None };
     let meant = |file: LetterFile| {
         let source = file.is_shared.then(|| ours.clone().unwrap_or_default());
         (file.path, Filter { source, ..filter.clone() })
@@ -62,12 +68,14 @@ fn not_found(cause: io::Error) -> CommandError {
     CommandError::File { name: "dead letters".to_owned(), attempt: "look for", cause: cause.into() }
 }
 
-/// Letters of others in a file that several configurations shared are neither shown, sent nor removed, and that is said; as is a file that is not there:
-/// that none was kept is not the same as that there are none any more.
+/// Letters of others in a file that several configurations shared are neither shown, sent nor removed, and
+/// that is said; as is a file that is not there: that none was kept is not the same as that there are none
+/// any more.
 fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
     let files = files(settings, &command.select(), &Filter::default())?;
     let of_configuration = command.select().files().is_empty();
-    let compressed = if of_configuration { wiring::compressed_letters(settings).map_err(not_found)? } else { Vec::new() };
+    let compressed =
+        if of_configuration { wiring::compressed_letters(settings).map_err(not_found)? } else { Vec::new() };
     for path in compressed {
         warn!(path = path.display().to_string(); "compressed dead letters are not read; decompress the file to include them");
     }
@@ -75,7 +83,9 @@ fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<
         (DeadCommand::List(_), DeadLetterSettings::File(own)) if files.is_empty() => {
             say(&format!("there is no file of dead letters: {}", own.path.display()));
         }
-        (DeadCommand::List(_), DeadLetterSettings::Log) if files.is_empty() => say("`dead-letter: log` keeps no dead letters"),
+        (DeadCommand::List(_), DeadLetterSettings::Log) if files.is_empty() => {
+            say("`dead-letter: log` keeps no dead letters")
+        }
         _ => {}
     }
     for (path, ours) in files {
@@ -85,20 +95,31 @@ fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<
         }
         if others > 0 {
             let path = path.display();
-            say(&format!("{path}: letters of other queues, which are left alone: {} (name the file to include them)", number(others)));
+            say(&format!(
+                "{path}: letters of other queues, which are left alone: {} (name the file to include them)",
+                number(others)
+            ));
         }
     }
     Ok(())
 }
 
-/// The same filter, and where it names an id, the one source that has it: two nsqd give the same ids, and what is done to letters can't be undone.
-async fn of_one_source(settings: &Settings, arguments: &SelectArgs, filter: Filter) -> Result<Filter, CommandError> {
+/// The same filter, and where it names an id, the one source that has it: two nsqd give the same ids, and
+/// what is done to letters can't be undone.
+async fn of_one_source(
+    settings: &Settings,
+    arguments: &SelectArgs,
+    filter: Filter,
+) -> Result<Filter, CommandError> {
     let Some(id) = filter.id.clone() else { return Ok(filter) };
     let mut names = BTreeSet::new();
     let of_any = Filter { id: Some(id.clone()), ..Filter::default() };
     let whole = list::look(settings, arguments, &of_any, |letter| names.extend([letter.full_id()])).await?;
     if names.len() > 1 {
-        return Err(CommandError::SeveralLetters { id, which: names.into_iter().collect::<Vec<_>>().join(", ") });
+        return Err(CommandError::SeveralLetters {
+            id,
+            which: names.into_iter().collect::<Vec<_>>().join(", "),
+        });
     }
     match names.pop_first() {
         Some(name) => Ok(Filter { id: Some(name), ..filter }),
@@ -111,9 +132,10 @@ async fn of_one_source(settings: &Settings, arguments: &SelectArgs, filter: Filt
 fn confirmed(closing: &Closing, done: u64, what: &str) -> Result<(), CommandError> {
     match closing.unconfirmed.min(done) {
         0 => Ok(()),
-        count => {
-            Err(CommandError::Partly { done: format!("letters {what}: {done}"), cause: Box::new(CommandError::Unconfirmed { count }) })
-        }
+        count => Err(CommandError::Partly {
+            done: format!("letters {what}: {done}"),
+            cause: Box::new(CommandError::Unconfirmed { count }),
+        }),
     }
 }
 
@@ -139,7 +161,11 @@ impl<'a> NoLetters<'a> {
     }
 }
 
-fn file_error(path: &Path, attempt: &'static str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> CommandError {
+fn file_error(
+    path: &Path,
+    attempt: &'static str,
+    cause: impl Into<Box<dyn Error + Send + Sync>>,
+) -> CommandError {
     CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
@@ -169,7 +195,11 @@ fn each_letter(path: &Path, mut look: impl FnMut(Letter)) -> Result<(), CommandE
 
 fn none_at_all(path: &Path, lines: u64, no_letters: u64) -> Result<(), CommandError> {
     if lines > 0 && no_letters == lines {
-        Err(file_error(path, "read", "none of its lines is a dead letter, which is one JSON object on a line"))
+        Err(file_error(
+            path,
+            "read",
+            "none of its lines is a dead letter, which is one JSON object on a line",
+        ))
     } else {
         Ok(())
     }

@@ -31,7 +31,10 @@ pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Res
         removed.map_err(|cause| match cause {
             CommandError::Partly { .. } => cause,
             _ if found.is_empty() => cause,
-            _ => CommandError::Partly { done: format!("letters removed: {}, then it failed", found.summary()), cause: Box::new(cause) },
+            _ => CommandError::Partly {
+                done: format!("letters removed: {}, then it failed", found.summary()),
+                cause: Box::new(cause),
+            },
         })?
     };
     let verb = if arguments.dry_run { "that would be removed" } else { "removed" };
@@ -40,7 +43,12 @@ pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Res
 }
 
 /// Removes what is meant, wherever it is. Whether that was all of it.
-async fn remove(settings: &Settings, arguments: &SelectArgs, filter: &Filter, found: &mut Found) -> Result<bool, CommandError> {
+async fn remove(
+    settings: &Settings,
+    arguments: &SelectArgs,
+    filter: &Filter,
+    found: &mut Found,
+) -> Result<bool, CommandError> {
     for (path, filter) in files(settings, arguments, filter)? {
         from_file(&path, &filter, found).await?;
     }
@@ -69,7 +77,8 @@ async fn remove(settings: &Settings, arguments: &SelectArgs, filter: &Filter, fo
     }
 }
 
-/// Counts what goes under the lock by which runs append: what they add in between goes as well, or is not counted.
+/// Counts what goes under the lock by which runs append: what they add in between goes as well, or is not
+/// counted.
 async fn from_file(path: &Path, filter: &Filter, found: &mut Found) -> Result<(), CommandError> {
     let _one_at_a_time = lock_folder(path)?;
     state_file::open_to_read(path).map_err(|cause| file_error(path, "open", cause))?; // what is not there is not made

@@ -1,8 +1,10 @@
 //! `x-msrv dead replay`
 //!
-//! A letter in a file that was published is marked where it stands, with the time: the mark has the length of what was there, so that the file may be
-//! appended to or renamed meanwhile. Letters without room for a mark, which went through another program, get it before any is published. The mark is written, and synced, after the queue has acknowledged its batch; whoever is killed between the two
-//! sends that batch again. A letter in a topic is finished there in the same order.
+//! A letter in a file that was published is marked where it stands, with the time: the mark has the length of
+//! what was there, so that the file may be appended to or renamed meanwhile. Letters without room for a mark,
+//! which went through another program, get it before any is published. The mark is written, and synced, after
+//! the queue has acknowledged its batch; whoever is killed between the two sends that batch again. A letter
+//! in a topic is finished there in the same order.
 
 use std::{fs::File, io, path::Path, time::SystemTime};
 
@@ -42,13 +44,18 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     if arguments.dry_run {
         let mut found = Found::default();
         let whole = look(settings, select, &filter, |letter| found.add(letter, 0)).await?;
-        say(&format!("letters that would be sent: {}{}", found.summary(), if whole { "" } else { topic::NOT_ALL }));
+        say(&format!(
+            "letters that would be sent: {}{}",
+            found.summary(),
+            if whole { "" } else { topic::NOT_ALL }
+        ));
         return Ok(());
     }
     let mut publisher = wiring::publisher(&settings.source).await?;
     let mut replayed = Replayed::default();
     for (path, filter) in files(settings, select, &filter)? {
-        // The lock first: a purge puts another file in the place of this one, and marks in the old one would be lost.
+        // The lock first: a purge puts another file in the place of this one, and marks in the old one would
+        // be lost.
         let locked = lock_folder(&path).map_err(|cause| replayed.until(cause))?;
         let file = match letters::open_to_mark(&path, |letter| filter.matches(letter)).await {
             // A run has renamed it since it was looked for; the next replay has what is in it.
@@ -62,9 +69,15 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     }
     let mut whole = true;
     if let Some(source) = topic::open(settings, select).await.map_err(|cause| replayed.until(cause))? {
-        whole = from_topic(source, &filter, &mut *publisher, &mut replayed).await.map_err(|cause| replayed.until(cause))?;
+        whole = from_topic(source, &filter, &mut *publisher, &mut replayed)
+            .await
+            .map_err(|cause| replayed.until(cause))?;
     }
-    let skipped = if replayed.no_letters > 0 { format!(", {} are no letters", replayed.no_letters) } else { String::new() };
+    let skipped = if replayed.no_letters > 0 {
+        format!(", {} are no letters", replayed.no_letters)
+    } else {
+        String::new()
+    };
     let more = if whole { "" } else { topic::NOT_ALL };
     say(&format!("letters sent: {}, sent before: {}{skipped}{more}", replayed.sent, replayed.before));
     Ok(())
@@ -87,16 +100,20 @@ impl Replayed {
         match cause {
             CommandError::Partly { .. } => cause,
             _ if self.sent == 0 => cause,
-            _ => CommandError::Partly { done: format!("letters sent: {}, then it failed", self.sent), cause: Box::new(cause) },
+            _ => CommandError::Partly {
+                done: format!("letters sent: {}, then it failed", self.sent),
+                cause: Box::new(cause),
+            },
         }
     }
 }
 
-/// Publishes the letters in `file`, from [`letters::open_to_mark`], that are meant, and marks them with `time`; `path` is its name, for messages. What was done is added to `replayed`,
-/// also where it fails.
+/// Publishes the letters in `file`, from [`letters::open_to_mark`], that are meant, and marks them with
+/// `time`; `path` is its name, for messages. What was done is added to `replayed`, also where it fails.
 ///
 /// # Errors
-/// The file can't be read or written, holds lines and not one letter, or the queue does not take what is in it.
+/// The file can't be read or written, holds lines and not one letter, or the queue does not take what is in
+/// it.
 pub async fn letters(
     file: &File,
     path: &Path,
@@ -119,7 +136,9 @@ pub async fn letters(
                 let body = letter.body.to_bytes().expect("a letter is parsed with its body");
                 replay.add(place.offset, body.into()).await?;
             }
-            Line::Letter(letter) if letter.replayed.is_some() && sent_or_not.matches(&letter) => replay.replayed.before += 1,
+            Line::Letter(letter) if letter.replayed.is_some() && sent_or_not.matches(&letter) => {
+                replay.replayed.before += 1
+            }
             Line::Letter(_) => {}
             Line::NoLetter => others.add(place.number),
         }
@@ -165,7 +184,9 @@ impl Replay<'_> {
         self.publisher.publish(&batch.bodies).await?;
         self.replayed.sent += batch.bodies.len();
         let marked = letters::mark_replayed(self.file, &batch.offsets, self.time);
-        marked.map_err(|cause| file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause))
+        marked.map_err(|cause| {
+            file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause)
+        })
     }
 }
 
@@ -220,6 +241,8 @@ fn batch(taken: &mut Vec<topic::Taken>) -> (Vec<Delivery>, Vec<Bytes>) {
         bytes <= BYTES_AT_ONCE
     };
     let count = taken.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
-    let body = |(delivery, letter): topic::Taken| (delivery, letter.body.to_bytes().expect("a letter is parsed with its body").into());
+    let body = |(delivery, letter): topic::Taken| {
+        (delivery, letter.body.to_bytes().expect("a letter is parsed with its body").into())
+    };
     taken.drain(..count).map(body).unzip()
 }

@@ -22,10 +22,12 @@ const MOST: NonZeroU64 = NonZeroU64::new(1_000_000_000).expect("not zero");
 /// Bytes of letters that are kept from the queue until the command is over.
 const BYTES_HELD: usize = BYTES_IN_FLIGHT / 2;
 
-/// Letters that are kept from it: some fewer than an nsqd lets be in flight by default (`-max-rdy-count`), so that others go on coming.
+/// Letters that are kept from it: some fewer than an nsqd lets be in flight by default (`-max-rdy-count`), so
+/// that others go on coming.
 const HELD: usize = 2_000;
 
-/// How long a letter stays away that is over these bounds, so that it does not come again in the same command.
+/// How long a letter stays away that is over these bounds, so that it does not come again in the same
+/// command.
 const AWAY: Duration = Duration::from_secs(60);
 
 /// A queue that brings nothing for so long while letters are held has no more of them.
@@ -35,8 +37,15 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub(super) const NOT_ALL: &str = "; more wait in the topic than are looked at in one go";
 
 /// The configured topic, where letters go to one and no file is named.
-pub(super) async fn open(settings: &Settings, arguments: &SelectArgs) -> Result<Option<Box<dyn Source>>, CommandError> {
-    if arguments.files().is_empty() { Ok(wiring::letter_queue(&settings.dead_letter).await?) } else { Ok(None) }
+pub(super) async fn open(
+    settings: &Settings,
+    arguments: &SelectArgs,
+) -> Result<Option<Box<dyn Source>>, CommandError> {
+    if arguments.files().is_empty() {
+        Ok(wiring::letter_queue(&settings.dead_letter).await?)
+    } else {
+        Ok(None)
+    }
 }
 
 /// The letters of a queue, one batch after the other.
@@ -100,8 +109,8 @@ impl Letters {
         }
     }
 
-    /// While letters are held, a queue may not be able to say that it is empty, so silence says it; and they would come again if the queue were left
-    /// to wonder what became of them.
+    /// While letters are held, a queue may not be able to say that it is empty, so silence says it; and they
+    /// would come again if the queue were left to wonder what became of them.
     async fn receive(&mut self) -> Received {
         let until = Instant::now() + SILENCE;
         loop {
@@ -134,14 +143,18 @@ impl Letters {
 
     /// They are done with.
     pub(super) async fn finish(&mut self, deliveries: Vec<Delivery>) {
-        self.source.settle(deliveries.into_iter().map(|delivery| (delivery, Settlement::Finish)).collect()).await;
+        self.source
+            .settle(deliveries.into_iter().map(|delivery| (delivery, Settlement::Finish)).collect())
+            .await;
     }
 
     /// Gives back what is held, and disconnects. Brings what the queue has confirmed.
     pub(super) async fn close(mut self) -> Closing {
         let held = std::mem::take(&mut self.held);
         self.source.pause().await;
-        self.source.settle(held.into_iter().map(|delivery| (delivery, Settlement::REQUEUE_NOW)).collect()).await;
+        self.source
+            .settle(held.into_iter().map(|delivery| (delivery, Settlement::REQUEUE_NOW)).collect())
+            .await;
         self.source.close().await
     }
 }
@@ -152,7 +165,11 @@ fn lost() -> SourceError {
 }
 
 /// Looks at the letters that are meant. Whether that was all of them.
-pub(super) async fn look(source: Box<dyn Source>, filter: &Filter, mut see: impl FnMut(Letter)) -> Result<bool, CommandError> {
+pub(super) async fn look(
+    source: Box<dyn Source>,
+    filter: &Filter,
+    mut see: impl FnMut(Letter),
+) -> Result<bool, CommandError> {
     let mut letters = Letters::start(source, true).await?;
     loop {
         let taken = letters.next(filter).await?;

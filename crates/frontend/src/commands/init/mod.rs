@@ -52,8 +52,11 @@ struct Answers {
 /// Writes the configuration, and brings it as it is in force.
 pub(super) fn init(path: &Path, arguments: &InitArgs) -> Result<Settings, CommandError> {
     refuse_to_replace(path, arguments.force)?;
-    let answers =
-        Answers::take(path, arguments, if io::stdin().is_terminal() { ask } else { |question| Ok(question.suggestion.to_owned()) })?;
+    let answers = Answers::take(
+        path,
+        arguments,
+        if io::stdin().is_terminal() { ask } else { |question| Ok(question.suggestion.to_owned()) },
+    )?;
     let settings = write(path, &answers.text())?;
     say(&format!("written: {}", path.display()));
     Ok(settings)
@@ -63,7 +66,10 @@ pub(super) fn init(path: &Path, arguments: &InitArgs) -> Result<Settings, Comman
 pub(super) fn say_what_is_next(path: &Path) {
     match Units::of(path) {
         Some(units) => {
-            say(&format!("next:    sudo systemctl daemon-reload && sudo systemctl enable --now {}", units.timer()));
+            say(&format!(
+                "next:    sudo systemctl daemon-reload && sudo systemctl enable --now {}",
+                units.timer()
+            ));
             say(&format!("then:    sudo x-msrv status {}", path.file_stem().unwrap_or_default().display()));
         }
         None => say(&format!("next:    x-msrv -c {}", path.display())),
@@ -74,10 +80,12 @@ fn error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
     CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
-/// Another format of the same name would be passed over from now on. What nobody has changed since the package brought it is nobody's.
+/// Another format of the same name would be passed over from now on. What nobody has changed since the
+/// package brought it is nobody's.
 fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
     for there in [config::beside(path), vec![path.to_owned()]].concat() {
-        let is_there = !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))?;
+        let is_there =
+            !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))?;
         if is_there && !(there == path && is_as_shipped(path)) {
             return Err(CommandError::Exists { name: there.display().to_string() });
         }
@@ -87,7 +95,9 @@ fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
 
 /// Whether it is the very file; what is not even a file is not read.
 fn is_as_shipped(path: &Path) -> bool {
-    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == template::SHIPPED.len() as u64);
+    let is_file = path
+        .symlink_metadata()
+        .is_ok_and(|found| found.is_file() && found.len() == template::SHIPPED.len() as u64);
     is_file && fs::read_to_string(path).is_ok_and(|text| text == template::SHIPPED)
 }
 
@@ -104,9 +114,13 @@ type Ask = fn(Question<'_>) -> Result<String, CommandError>;
 
 /// Asks on the terminal until there is an answer; an empty line takes what is suggested.
 fn ask(question: Question<'_>) -> Result<String, CommandError> {
-    let failed =
-        |cause| CommandError::File { name: "standard input".to_owned(), attempt: "read an answer from", cause: io::Error::into(cause) };
-    let suggested = if question.suggestion.is_empty() { String::new() } else { format!(" [{}]", question.suggestion) };
+    let failed = |cause| CommandError::File {
+        name: "standard input".to_owned(),
+        attempt: "read an answer from",
+        cause: io::Error::into(cause),
+    };
+    let suggested =
+        if question.suggestion.is_empty() { String::new() } else { format!(" [{}]", question.suggestion) };
     loop {
         drop(write!(io::stderr(), "{}{suggested}: ", question.text));
         let mut line = String::new();
@@ -135,7 +149,9 @@ fn fault_of_word<T: ValueEnum>(text: &str) -> Option<String> {
 }
 
 fn fault_of_duration(text: &str) -> Option<String> {
-    let wrong = || duration::calendar(text).unwrap_or_else(|| format!("`{text}` is not a duration such as 10s or 5m"));
+    let wrong = || {
+        duration::calendar(text).unwrap_or_else(|| format!("`{text}` is not a duration such as 10s or 5m"))
+    };
     duration::parse(text).is_none().then(wrong)
 }
 
@@ -168,19 +184,31 @@ impl Answers {
             refuse(&arguments.of_nsq(), "--queue embedded")?;
         }
         // On one channel two pipelines would take each other's messages.
-        let own_channel = ChannelName::of_pipeline(&path.file_stem().unwrap_or_default().to_string_lossy()).to_string();
-        let (mut servers, mut addresses, mut topic, mut channel) = (Servers::Nsqd, String::new(), String::new(), String::new());
+        let own_channel =
+            ChannelName::of_pipeline(&path.file_stem().unwrap_or_default().to_string_lossy()).to_string();
+        let (mut servers, mut addresses, mut topic, mut channel) =
+            (Servers::Nsqd, String::new(), String::new(), String::new());
         if queue == Queue::Nsq {
             let given = match (&arguments.nsqd, &arguments.lookupd) {
                 (Some(_), _) => Some(Servers::Nsqd),
                 (None, Some(_)) => Some(Servers::Nsqlookupd),
                 (None, None) => None,
             };
-            servers = word(given, ask, "messages come from (nsqd, nsqlookupd: from all nsqd that it knows)", "nsqd")?;
+            servers = word(
+                given,
+                ask,
+                "messages come from (nsqd, nsqlookupd: from all nsqd that it knows)",
+                "nsqd",
+            )?;
             let (given, question, suggestion) = match servers {
-                Servers::Nsqd => (&arguments.nsqd, "nsqd, as HOST:PORT; several with commas between them", "localhost:4150"),
+                Servers::Nsqd => (
+                    &arguments.nsqd,
+                    "nsqd, as HOST:PORT; several with commas between them",
+                    "localhost:4150",
+                ),
                 Servers::Nsqlookupd => {
-                    let question = "nsqlookupd, as HOST:PORT with its HTTP port; several with commas between them";
+                    let question =
+                        "nsqlookupd, as HOST:PORT with its HTTP port; several with commas between them";
                     (&arguments.lookupd, question, "localhost:4161")
                 }
             };
@@ -189,9 +217,15 @@ impl Answers {
             if topic.is_empty() {
                 return Err(CommandError::Missing { flag: "--topic" });
             }
-            channel = or_ask(&arguments.channel, "channel; runs on several hosts share one", &own_channel, fault_of::<ChannelName>)?;
+            channel = or_ask(
+                &arguments.channel,
+                "channel; runs on several hosts share one",
+                &own_channel,
+                fault_of::<ChannelName>,
+            )?;
         }
-        let store = arguments.store.or_else(|| is_given(&arguments.of_aerospike()).then_some(StoreKind::Aerospike));
+        let store =
+            arguments.store.or_else(|| is_given(&arguments.of_aerospike()).then_some(StoreKind::Aerospike));
         let store = word(store, ask, "store (aerospike, sqlite)", "aerospike")?;
         if store != StoreKind::Aerospike {
             refuse(&arguments.of_aerospike(), "--store sqlite")?;
@@ -201,20 +235,31 @@ impl Answers {
         if store == StoreKind::Aerospike {
             let question = "Aerospike, as HOST:PORT; several with commas between them";
             aerospike = or_ask(&arguments.aerospike, question, "localhost:3000", fault_of_each::<HostPort>)?;
-            namespace = or_ask(&arguments.namespace, "namespace; it has to exist", "test", fault_of::<Namespace>)?;
+            namespace =
+                or_ask(&arguments.namespace, "namespace; it has to exist", "test", fault_of::<Namespace>)?;
             fault_of_set = fault_of::<SetName>;
         }
         // What nsqd forgets has its name without the word for that; what the store keeps is kept.
         let of_topic = topic.strip_suffix("#ephemeral").unwrap_or(&topic);
         let suggestion = if topic.is_empty() { "messages" } else { of_topic };
         let fault = fault_of_set(suggestion);
-        let set = or_ask(&arguments.set, "set, or table", if fault.is_none() { suggestion } else { "" }, fault_of_set)?;
+        let set = or_ask(
+            &arguments.set,
+            "set, or table",
+            if fault.is_none() { suggestion } else { "" },
+            fault_of_set,
+        )?;
         if let Some(fault) = fault.filter(|_| set.is_empty()) {
             return Err(wrong("--set", format!("is needed, for the topic's name can't be taken: {fault}")));
         }
         Ok(Self {
             set,
-            max_messages: or_ask(&arguments.max_messages, "messages in a run at most: N", "1000", fault_of_number)?,
+            max_messages: or_ask(
+                &arguments.max_messages,
+                "messages in a run at most: N",
+                "1000",
+                fault_of_number,
+            )?,
             period: or_ask(&arguments.period, "a run starts every", "10s", fault_of_duration)?,
             queue,
             servers,
@@ -272,9 +317,8 @@ impl Answers {
 fn word<T: ValueEnum>(given: Option<T>, ask: Ask, text: &str, suggestion: &str) -> Result<T, CommandError> {
     match given {
         Some(given) => Ok(given),
-        None => {
-            Ok(T::from_str(&ask(Question { text, suggestion, fault: fault_of_word::<T> })?, true).expect("the question has seen to that"))
-        }
+        None => Ok(T::from_str(&ask(Question { text, suggestion, fault: fault_of_word::<T> })?, true)
+            .expect("the question has seen to that")),
     }
 }
 
@@ -286,8 +330,13 @@ fn quoted(text: &str) -> String {
 /// A name as YAML has it: plain where that is text to every reader, those of YAML 1.1 as well.
 fn name(text: &str) -> String {
     let is_plain = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter));
-    let is_word = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(&text.to_ascii_lowercase().as_str());
-    if text.starts_with(|first: char| first.is_ascii_alphabetic()) && is_plain && !is_word { text.to_owned() } else { quoted(text) }
+    let is_word = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
+        .contains(&text.to_ascii_lowercase().as_str());
+    if text.starts_with(|first: char| first.is_ascii_alphabetic()) && is_plain && !is_word {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
 }
 
 /// What begins with a digit and is meant to: plain, unless there is more to it, such as `1m 30s`.
@@ -301,10 +350,16 @@ fn list(text: &str) -> String {
     format!("[{}]", elements.join(", "))
 }
 
-/// Under another name first, where it is read as a run reads it: what is wrong is told, and takes nobody's place.
+/// Under another name first, where it is read as a run reads it: what is wrong is told, and takes nobody's
+/// place.
 fn write(path: &Path, text: &str) -> Result<Settings, CommandError> {
     let new = state_file::new_name(path); // no configuration can have this name, so that it is nobody's
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new).map_err(|cause| error(path, "write", cause))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(&new)
+        .map_err(|cause| error(path, "write", cause))?;
     let written = file.write_all(text.as_bytes()).map_err(|cause| error(path, "write", cause));
     let placed = written.and_then(|()| place(&new, path));
     if placed.is_err() {
@@ -326,7 +381,8 @@ fn place(new: &Path, path: &Path) -> Result<(), CommandError> {
     fs::rename(new, path).map_err(|cause| error(path, "write", cause))
 }
 
-/// The first of `PATH.old`, `PATH.old.1`, `PATH.old.2`, … that is not taken: what somebody wrote by hand is not lost to a second attempt.
+/// The first of `PATH.old`, `PATH.old.1`, `PATH.old.2`, … that is not taken: what somebody wrote by hand is
+/// not lost to a second attempt.
 fn free_name(path: &Path) -> io::Result<PathBuf> {
     let mut number = 0;
     loop {
@@ -363,18 +419,24 @@ mod tests {
                 "messages" if question.suggestion == "nsqd" => "nsqlookupd",
                 "nsqlookupd" => "l:4161",
                 "topic" => "orders",
-                "queue" | "store" | "nsqd" | "Aerospike" => panic!("asked for what options said: {}", question.text),
+                "queue" | "store" | "nsqd" | "Aerospike" => {
+                    panic!("asked for what options said: {}", question.text)
+                }
                 _ => question.suggestion,
             };
             Ok(answer.to_owned())
         }
         let answers = |options: &[&str]| {
-            let cli = crate::cli::parse(["x-msrv", "init"].iter().chain(options).map(Into::into)).expect("a command line");
+            let cli = crate::cli::parse(["x-msrv", "init"].iter().chain(options).map(Into::into))
+                .expect("a command line");
             let Some(crate::cli::Command::Init(arguments)) = cli.command else { panic!("init") };
             Answers::take(Path::new("a.yml"), &arguments, answered).expect("all is said")
         };
         let found = answers(&["--topic", "t", "--aerospike", "db:3000"]);
-        assert_eq!((found.servers, &*found.addresses, found.store), (Servers::Nsqlookupd, "l:4161", StoreKind::Aerospike));
+        assert_eq!(
+            (found.servers, &*found.addresses, found.store),
+            (Servers::Nsqlookupd, "l:4161", StoreKind::Aerospike)
+        );
         assert!(found.text().contains("  lookupd-http-address: [\"l:4161\"]"), "{}", found.text());
         let named = answers(&["--nsqd", "q:4150", "--namespace", "n", "--aerospike", "db:3000"]);
         assert_eq!((named.servers, &*named.addresses, &*named.topic), (Servers::Nsqd, "q:4150", "orders"));
@@ -386,9 +448,10 @@ mod tests {
     fn names_are_written_so_that_they_stay_what_they_are() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.yml");
-        for name in
-            ["orders", "2024", "7", "0", "01234", "1e3", "0x1F", "1_000", "2h", "y", "No", "on", "true", "null", "-", "-1", ".5", "a.b"]
-        {
+        for name in [
+            "orders", "2024", "7", "0", "01234", "1e3", "0x1F", "1_000", "2h", "y", "No", "on", "true",
+            "null", "-", "-1", ".5", "a.b",
+        ] {
             let own = |text: &str| text.to_owned();
             let answers = Answers {
                 queue: Queue::Nsq,
@@ -405,9 +468,21 @@ mod tests {
             };
             fs::write(&path, answers.text()).expect("written");
             let settings = config::load(Some(&path), &Overrides::default()).expect(name);
-            assert_eq!((settings.limits.max_messages.get(), settings.period.map(|period| period.as_secs())), (7, Some(90)));
-            let (SourceSettings::Nsq(nsq), StoreSettings::Aerospike(store)) = (settings.source, settings.store) else { panic!("{name}") };
-            let names = [nsq.topic.to_string(), nsq.channel.to_string(), store.namespace.to_string(), store.set.to_string()];
+            assert_eq!(
+                (settings.limits.max_messages.get(), settings.period.map(|period| period.as_secs())),
+                (7, Some(90))
+            );
+            let (SourceSettings::Nsq(nsq), StoreSettings::Aerospike(store)) =
+                (settings.source, settings.store)
+            else {
+                panic!("{name}")
+            };
+            let names = [
+                nsq.topic.to_string(),
+                nsq.channel.to_string(),
+                store.namespace.to_string(),
+                store.set.to_string(),
+            ];
             assert_eq!(names, [name; 4]);
         }
     }

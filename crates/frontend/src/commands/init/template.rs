@@ -31,8 +31,8 @@ impl Template {
         }
     }
 
-    /// Sets a key of a section, or of the top level where that is empty. It stands there with another value, or behind a `#`; else it is added at the end
-    /// of its section.
+    /// Sets a key of a section, or of the top level where that is empty. It stands there with another value,
+    /// or behind a `#`; else it is added at the end of its section.
     pub(super) fn set(&mut self, section: &str, key: &str, value: &str) {
         let indent = if section.is_empty() { "" } else { "  " };
         let new = format!("{indent}{key}: {value}");
@@ -59,7 +59,9 @@ impl Template {
     }
 
     fn find(&self, section: &str, key: &str) -> Option<usize> {
-        let is_key = |line: &str| line.trim_start().trim_start_matches('#').trim_start().starts_with(&format!("{key}:"));
+        let is_key = |line: &str| {
+            line.trim_start().trim_start_matches('#').trim_start().starts_with(&format!("{key}:"))
+        };
         let is_inside = |line: &str| section.is_empty() != line.trim_start_matches('#').starts_with("  ");
         self.bounds(section).find(|at| is_key(&self.lines[*at]) && is_inside(&self.lines[*at]))
     }
@@ -111,6 +113,9 @@ mod tests {
         template.unset("nsq", "timeout");
         let text = template.text();
         assert!(text.starts_with("# Top.\ntimeout: 3s\nperiod: 1m\n\n"), "{text}");
-        assert!(text.contains("  topic: t\n  channel: \"x\"\n  #timeout: 9s\n  max-messages: 7\n\n"), "{text}");
+        assert!(
+            text.contains("  topic: t\n  channel: \"x\"\n  #timeout: 9s\n  max-messages: 7\n\n"),
+            "{text}"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Whether the queue is empty.
 //!
-//! It is best asked of nsqd's statistics (`nsqd/stats.go`): they count what waits, and what was ever sent to us whether it has come or not. A lane that is
-//! *asked* has no permit meanwhile, so that nothing is under way when the answer is "nothing". Where a lane's statistics are not to be had, only
-//! silence can tell.
+//! It is best asked of nsqd's statistics (`nsqd/stats.go`): they count what waits, and what was ever sent to
+//! us whether it has come or not. A lane that is *asked* has no permit meanwhile, so that nothing is under
+//! way when the answer is "nothing". Where a lane's statistics are not to be had, only silence can tell.
 
 use std::time::Duration;
 
@@ -13,10 +13,12 @@ use super::{FILL_TIME, Flow, Lane, Phase, Statistics};
 /// Silence that is needed at least where nobody can be asked.
 const LEAST_SILENCE: Duration = Duration::from_millis(10);
 
-/// The longest silence that is ever waited for, however long messages were flowing, where two round trips are no longer.
+/// The longest silence that is ever waited for, however long messages were flowing, where two round trips are
+/// no longer.
 const LONGEST_SILENCE: Duration = Duration::from_millis(250);
 
-/// The least silence after a message that used up a lane's last permit: nsqd sent all that it was allowed to, so it probably has more.
+/// The least silence after a message that used up a lane's last permit: nsqd sent all that it was allowed to,
+/// so it probably has more.
 const SILENCE_WHEN_FULL: Duration = Duration::from_millis(100);
 
 /// How often statistics that may be of another nsqd are believed that more waits than comes.
@@ -29,7 +31,8 @@ const PATIENCE: u32 = 5;
 const TIMER_PRECISION: Duration = Duration::from_millis(2);
 
 impl Flow {
-    /// Whether nothing waits on any lane: its statistics say so, or it was listened to and was silent for long enough.
+    /// Whether nothing waits on any lane: its statistics say so, or it was listened to and was silent for
+    /// long enough.
     pub(in crate::source::nsq) fn is_empty(&self, now: Instant) -> bool {
         !self.paused
             && self.alive().all(|lane| match (lane.statistics, lane.phase) {
@@ -39,18 +42,22 @@ impl Flow {
             })
     }
 
-    /// Whether an empty queue is one by the statistics of all lanes, which are proven to be theirs: nothing can be under way then.
+    /// Whether an empty queue is one by the statistics of all lanes, which are proven to be theirs: nothing
+    /// can be under way then.
     pub(in crate::source::nsq) fn is_told_by_all(&self) -> bool {
         self.alive().all(|lane| lane.statistics == Statistics::Proven)
     }
 
-    /// Whether the lanes' statistics are to be asked: as soon as all that is known of has come, or silence says that there is no more.
+    /// Whether the lanes' statistics are to be asked: as soon as all that is known of has come, or silence
+    /// says that there is no more.
     pub(in crate::source::nsq) fn wants_to_ask(&self, now: Instant) -> bool {
         !self.paused
             && now >= self.ask_after.max(self.idle_since + self.idle_timeout)
             && self.alive().any(|lane| lane.statistics != Statistics::None)
             && self.alive().all(|lane| match lane.statistics {
-                Statistics::Proven => lane.expected == 0 && lane.phase != Phase::Wide || matches!(lane.phase, Phase::Dry { .. }),
+                Statistics::Proven => {
+                    lane.expected == 0 && lane.phase != Phase::Wide || matches!(lane.phase, Phase::Dry { .. })
+                }
                 Statistics::None | Statistics::Unproven => self.is_silent(lane, now),
             })
     }
@@ -75,7 +82,8 @@ impl Flow {
         self.lanes[lane].statistics == Statistics::Proven
     }
 
-    /// A lane's statistics say that so many wait that have not come; `None` where they are not to be had. Nothing has come since they were asked.
+    /// A lane's statistics say that so many wait that have not come; `None` where they are not to be had.
+    /// Nothing has come since they were asked.
     pub(in crate::source::nsq) fn told(&mut self, lane: usize, waiting: Option<u64>, now: Instant) {
         let lane = &mut self.lanes[lane];
         match waiting {
@@ -84,8 +92,11 @@ impl Flow {
                 lane.expected = 0;
                 lane.phase = Phase::Dry { checked: now, told: true };
             }
-            // A channel that others consume has messages that do not come to us, and nsqd pauses when it reads from its disk.
-            Some(_) if lane.statistics == Statistics::Unproven && self.contradictions >= MOST_CONTRADICTIONS => {
+            // A channel that others consume has messages that do not come to us, and nsqd pauses when it
+            // reads from its disk.
+            Some(_)
+                if lane.statistics == Statistics::Unproven && self.contradictions >= MOST_CONTRADICTIONS =>
+            {
                 lane.statistics = Statistics::None;
             }
             Some(waiting) => {
@@ -108,7 +119,9 @@ impl Flow {
         self.not_asked(now); // those without an answer
         let is_told = |lane: &Lane| matches!(lane.phase, Phase::Dry { told: true, .. });
         let all = self.alive().all(|lane| is_told(lane) || lane.statistics == Statistics::None);
-        for lane in self.lanes.iter_mut().filter(|lane| lane.statistics == Statistics::Proven && is_told(lane)) {
+        for lane in
+            self.lanes.iter_mut().filter(|lane| lane.statistics == Statistics::Proven && is_told(lane))
+        {
             if all {
                 self.left += std::mem::take(&mut lane.open); // nothing is under way, and nsqd may send nothing
             } else {
@@ -119,9 +132,11 @@ impl Flow {
         self.share_out(now);
     }
 
-    /// [`LEAST_SILENCE`], or the idle timeout, or two round trips, or more, up to [`LONGEST_SILENCE`], where silence says less:
-    /// - after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages (`nsqd/options.go`, `SyncEvery`), which
-    ///   takes tens of milliseconds on a slow disk; half of the time that messages were flowing costs little in comparison;
+    /// [`LEAST_SILENCE`], or the idle timeout, or two round trips, or more, up to [`LONGEST_SILENCE`], where
+    /// silence says less:
+    /// - after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages
+    ///   (`nsqd/options.go`, `SyncEvery`), which takes tens of milliseconds on a slow disk; half of the time
+    ///   that messages were flowing costs little in comparison;
     /// - where nsqd sent all that it was allowed to the last time;
     /// - where nsqd is slow to answer;
     /// - where our own timers come late: the machine is busy, and nsqd on it waits for its turn as well.
@@ -142,8 +157,11 @@ impl Flow {
 
     /// Whether a lane is dry, and nothing came from anywhere or was worked on for long enough.
     fn is_silent(&self, lane: &Lane, now: Instant) -> bool {
-        let is_dry = matches!(lane.phase, Phase::Dry { checked, .. } if lane.heard_since(checked, self.last_message));
-        is_dry && self.lanes.iter().all(|lane| lane.unsettled == 0) && now - self.idle_since >= self.needed_silence()
+        let is_dry =
+            matches!(lane.phase, Phase::Dry { checked, .. } if lane.heard_since(checked, self.last_message));
+        is_dry
+            && self.lanes.iter().all(|lane| lane.unsettled == 0)
+            && now - self.idle_since >= self.needed_silence()
     }
 }
 
@@ -198,7 +216,8 @@ mod tests {
     fn where_nsqd_or_the_machine_is_slow_a_longer_silence_is_needed() {
         let now = Instant::now();
         let silence_needed = |round_trip, late| {
-            let start = LaneStart { max_rdy: 2_500, round_trip, available: None, statistics: Statistics::None };
+            let start =
+                LaneStart { max_rdy: 2_500, round_trip, available: None, statistics: Statistics::None };
             Flow { lateness: late, ..Flow::new(1, 1, 10 * MS, &[start], now) }.needed_silence()
         };
         assert_eq!(silence_needed(MS, Duration::ZERO), 10 * MS);
@@ -219,10 +238,17 @@ mod tests {
         let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[2]), now);
         assert_eq!(rdy(&mut flow, 0), Some(2), "two fill RDY, so nsqd holds back neither");
         assert!(flow.received(0, now) && !flow.wants_to_ask(now));
-        assert!(flow.received(0, now) && flow.wants_to_ask(now), "nothing has to be settled first, and no silence waited for");
+        assert!(
+            flow.received(0, now) && flow.wants_to_ask(now),
+            "nothing has to be settled first, and no silence waited for"
+        );
         assert_eq!(rdy(&mut flow, 0), Some(3), "two in flight, and one to listen with");
         flow.asked();
-        assert_eq!(flow.change_of_rdy(0), Some(RdyChange { rdy: 0, sinks: true }), "nothing is to be under way when the answer comes");
+        assert_eq!(
+            flow.change_of_rdy(0),
+            Some(RdyChange { rdy: 0, sinks: true }),
+            "nothing is to be under way when the answer comes"
+        );
         flow.told(0, Some(0), now);
         flow.all_told(now);
         assert!(flow.is_empty(now) && !flow.pause(), "and nothing can have been sent since");

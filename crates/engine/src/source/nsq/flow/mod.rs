@@ -1,15 +1,18 @@
 //! Who may send how much: N and the in-flight limit shared out over the connections. Pure; time is passed in.
 //!
-//! RDY caps what is *in flight* on a connection, so every settlement admits another message. The books are therefore kept per lane (one
-//! connection) as `unsettled` (received, not settled) and `open` (what nsqd may still send), and RDY is always their sum. Two sums hold over
-//! all lanes: `received + open <= N`, and `unsettled + open <= max_in_flight`. A settlement turns into `open` again as long as N allows it, so
-//! RDY does not change in the middle of a run; where it has to sink, it sinks *before* the FIN that would admit a message too many.
+//! RDY caps what is *in flight* on a connection, so every settlement admits another message. The books are
+//! therefore kept per lane (one connection) as `unsettled` (received, not settled) and `open` (what nsqd may
+//! still send), and RDY is always their sum. Two sums hold over all lanes: `received + open <= N`, and
+//! `unsettled + open <= max_in_flight`. A settlement turns into `open` again as long as N allows it, so RDY
+//! does not change in the middle of a run; where it has to sink, it sinks *before* the FIN that would admit a
+//! message too many.
 //!
-//! nsqd holds messages back in its output buffer as long as fewer are in flight than RDY allows. It flushes when its message pump finds the
-//! client "not ready", that is, in flight >= RDY (`nsqd/protocol_v2.go`, `messagePump`). So when nothing came for [`FILL_TIME`], the lane is
-//! *narrowed*: RDY goes down to one above what we know of. If anything is held back, in flight is at or above that, and nsqd flushes at once;
-//! if not, the one permit that is left lets the next message through without any delay, because it fills RDY. Nothing can be missed, and
-//! nothing is sent twice as with a switch to 0 and back.
+//! nsqd holds messages back in its output buffer as long as fewer are in flight than RDY allows. It flushes
+//! when its message pump finds the client "not ready", that is, in flight >= RDY (`nsqd/protocol_v2.go`,
+//! `messagePump`). So when nothing came for [`FILL_TIME`], the lane is *narrowed*: RDY goes down to one above
+//! what we know of. If anything is held back, in flight is at or above that, and nsqd flushes at once; if
+//! not, the one permit that is left lets the next message through without any delay, because it fills RDY.
+//! Nothing can be missed, and nothing is sent twice as with a switch to 0 and back.
 //!
 //! Whether the queue is empty is the other question; `empty` answers it from the same books.
 
@@ -19,7 +22,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Silence after which a lane is narrowed. Where statistics say that more waits than comes, also the least time until they are asked again.
+/// Silence after which a lane is narrowed. Where statistics say that more waits than comes, also the least
+/// time until they are asked again.
 const FILL_TIME: Duration = Duration::from_millis(1);
 
 /// The least silence on a narrowed lane that says that its nsqd has nothing.
@@ -35,7 +39,8 @@ pub(super) struct Flow {
     lanes: Vec<Lane>,
     started: Instant,
     last_message: Instant,
-    /// The last message or settlement. While messages are worked on the machine is busy with us, and silence says little.
+    /// The last message or settlement. While messages are worked on the machine is busy with us, and silence
+    /// says little.
     idle_since: Instant,
     /// How late our timers came, all together.
     lateness: Duration,
@@ -117,7 +122,13 @@ impl LaneStart {
 }
 
 impl Flow {
-    pub(super) fn new(max_messages: u64, max_in_flight: u64, idle_timeout: Duration, starts: &[LaneStart], now: Instant) -> Self {
+    pub(super) fn new(
+        max_messages: u64,
+        max_in_flight: u64,
+        idle_timeout: Duration,
+        starts: &[LaneStart],
+        now: Instant,
+    ) -> Self {
         let mut flow = Self {
             left: max_messages,
             max_in_flight,
@@ -135,7 +146,8 @@ impl Flow {
         flow
     }
 
-    /// All connections were asked to end: what nsqd may send on them is what it has sent, and is still taken as far as both sums allow.
+    /// All connections were asked to end: what nsqd may send on them is what it has sent, and is still taken
+    /// as far as both sums allow.
     pub(super) fn retire(&mut self) {
         for lane in self.lanes.iter_mut().filter(|lane| !lane.gone) {
             lane.retired = true;
@@ -164,11 +176,13 @@ impl Flow {
         let room = self.room();
         let lane = &mut self.lanes[lane];
         lane.since = now;
-        // The last one of those that were known: there may be no more, and if there are, the next comes at once.
+        // The last one of those that were known: there may be no more, and if there are, the next comes at
+        // once.
         lane.phase = if lane.expected == 1 { Phase::Narrow } else { Phase::Wide };
         lane.expected = lane.expected.saturating_sub(1);
         if lane.open == 0 {
-            // A share that was moved away while the message was under way: taken from what nobody has, if there is any.
+            // A share that was moved away while the message was under way: taken from what nobody has, if
+            // there is any.
             if room == 0 || self.paused {
                 return false;
             }
@@ -199,7 +213,9 @@ impl Flow {
                     lane.phase = Phase::Narrow;
                     lane.since = now;
                 }
-                Phase::Narrow if now - lane.since >= lane.quiet_time => lane.phase = Phase::Dry { checked: now, told: false },
+                Phase::Narrow if now - lane.since >= lane.quiet_time => {
+                    lane.phase = Phase::Dry { checked: now, told: false }
+                }
                 _ => {}
             }
         }
@@ -216,7 +232,8 @@ impl Flow {
             Phase::Narrow => Some(lane.since + lane.quiet_time),
             Phase::Asked | Phase::Dry { .. } => None,
         });
-        let all = [self.ask_after, self.idle_since + self.idle_timeout, self.idle_since + self.needed_silence()];
+        let all =
+            [self.ask_after, self.idle_since + self.idle_timeout, self.idle_since + self.needed_silence()];
         lanes.chain(all).filter(|at| *at > now).min()
     }
 
@@ -253,7 +270,8 @@ impl Flow {
         self.share_out(now);
     }
 
-    /// The RDY that nsqd is to be told, if it differs from what it was told last; `None` also where the lane is lost.
+    /// The RDY that nsqd is to be told, if it differs from what it was told last; `None` also where the lane
+    /// is lost.
     pub(super) fn change_of_rdy(&mut self, lane: usize) -> Option<RdyChange> {
         let lane = &mut self.lanes[lane];
         let permits = match lane.phase {
@@ -263,7 +281,8 @@ impl Flow {
             Phase::Narrow | Phase::Dry { .. } => lane.open.min(1),
             Phase::Asked => 0,
         };
-        // Where nothing will be opened again, RDY 0 says the same as RDY = in flight, and saves a command with each settlement.
+        // Where nothing will be opened again, RDY 0 says the same as RDY = in flight, and saves a command
+        // with each settlement.
         let no_more = permits == 0 && (self.left == 0 || self.paused);
         let rdy = if no_more { 0 } else { (lane.unsettled + permits).min(lane.max_rdy) };
         if lane.gone || lane.retired || rdy == lane.rdy {
@@ -289,7 +308,8 @@ impl Flow {
         }
         self.take_back(now);
         let room = self.room();
-        let wanting: Vec<usize> = (0..self.lanes.len()).filter(|&index| self.lanes[index].wants_more()).collect();
+        let wanting: Vec<usize> =
+            (0..self.lanes.len()).filter(|&index| self.lanes[index].wants_more()).collect();
         if room == 0 || wanting.is_empty() {
             return;
         }
@@ -307,12 +327,14 @@ impl Flow {
         }
     }
 
-    /// Takes from lanes that have nothing what others can use, down to one permit to listen with, or to none where lanes wait for their turn.
+    /// Takes from lanes that have nothing what others can use, down to one permit to listen with, or to none
+    /// where lanes wait for their turn.
     fn take_back(&mut self, now: Instant) {
         let last_message = self.last_message;
         let stale = |lane: &Lane| matches!(lane.phase, Phase::Dry { checked, .. } if !lane.heard_since(checked, last_message));
         if self.alive().all(Lane::is_dry) {
-            // All were dry once, but some of them before the last message came elsewhere: they have their turn again.
+            // All were dry once, but some of them before the last message came elsewhere: they have their
+            // turn again.
             for lane in self.lanes.iter_mut().filter(|lane| !lane.gone && !lane.retired && stale(lane)) {
                 lane.phase = Phase::Wide;
                 lane.since = now;
@@ -375,7 +397,8 @@ impl Lane {
         matches!(self.phase, Phase::Dry { .. })
     }
 
-    /// Whether what was found out at `checked` still holds after the last message on any lane: a lane that still listens would have heard.
+    /// Whether what was found out at `checked` still holds after the last message on any lane: a lane that
+    /// still listens would have heard.
     fn heard_since(&self, checked: Instant, last_message: Instant) -> bool {
         self.is_open() || checked >= last_message
     }
@@ -385,7 +408,8 @@ impl Lane {
     }
 }
 
-/// Splits `total` in proportion to `weights` (none of them 0); every share is at least 1 as long as there is enough.
+/// Splits `total` in proportion to `weights` (none of them 0); every share is at least 1 as long as there is
+/// enough.
 fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
     let count = weights.len() as u64;
     if total <= count {
@@ -395,7 +419,10 @@ fn shares(total: u64, weights: &[u64]) -> Vec<u64> {
     let spare = total - count;
     let mut shares: Vec<u64> = weights
         .iter()
-        .map(|&weight| 1 + u64::try_from(u128::from(spare) * u128::from(weight) / sum).expect("a share is no larger than the whole"))
+        .map(|&weight| {
+            1 + u64::try_from(u128::from(spare) * u128::from(weight) / sum)
+                .expect("a share is no larger than the whole")
+        })
         .collect();
     let given: u64 = shares.iter().sum();
     let rest = usize::try_from(total - given).expect("fewer than there are lanes");
@@ -411,11 +438,23 @@ mod tests {
     pub(super) const MS: Duration = Duration::from_millis(1);
 
     pub(super) fn lanes(count: usize) -> Vec<LaneStart> {
-        vec![LaneStart { max_rdy: 2_500, round_trip: Duration::ZERO, available: None, statistics: Statistics::None }; count]
+        vec![
+            LaneStart {
+                max_rdy: 2_500,
+                round_trip: Duration::ZERO,
+                available: None,
+                statistics: Statistics::None
+            };
+            count
+        ]
     }
 
     pub(super) fn proven(depths: &[u64]) -> Vec<LaneStart> {
-        let start = |depth: &u64| LaneStart { available: Some(*depth), statistics: Statistics::Proven, ..lanes(1)[0] };
+        let start = |depth: &u64| LaneStart {
+            available: Some(*depth),
+            statistics: Statistics::Proven,
+            ..lanes(1)[0]
+        };
         depths.iter().map(start).collect()
     }
 
@@ -468,7 +507,11 @@ mod tests {
         assert_eq!(rdy(&mut flow, 2), Some(1), "the first two have nothing");
         assert!(flow.received(2, now));
         flow.tick(now);
-        assert_eq!(rdy(&mut flow, 2), Some(2), "one in flight, and the rest of N is open where the messages are");
+        assert_eq!(
+            rdy(&mut flow, 2),
+            Some(2),
+            "one in flight, and the rest of N is open where the messages are"
+        );
     }
 
     #[test]
@@ -507,7 +550,8 @@ mod tests {
     }
 
     impl Event {
-        /// The lanes 0 to 2 of an event are those that were opened last, from `current` on; 3 to 5 are the first ones.
+        /// The lanes 0 to 2 of an event are those that were opened last, from `current` on; 3 to 5 are the
+        /// first ones.
         fn at(self, current: usize) -> Self {
             let at = |lane: usize| if lane < 3 { current + lane } else { lane - 3 };
             match self {
@@ -534,8 +578,9 @@ mod tests {
     }
 
     proptest! {
-        /// An nsqd that sends whenever its RDY allows, and others that stay silent, in any order of events. What was under way when a connection was asked to
-        /// end still comes, and is taken as long as no other connection has its place.
+        /// An nsqd that sends whenever its RDY allows, and others that stay silent, in any order of events.
+        /// What was under way when a connection was asked to end still comes, and is taken as long as no
+        /// other connection has its place.
         #[test]
         fn never_more_than_n_and_never_more_in_flight_than_allowed(
             max_messages in 1..40_u64,

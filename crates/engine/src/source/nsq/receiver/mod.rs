@@ -37,7 +37,8 @@ const SEND_BOUND: Duration = Duration::from_secs(1);
 /// Messages over what nsqd may send that are given back at most before it has read that they are.
 const MOST_STRAYS: u64 = 2_500;
 
-/// Bytes of commands for each message that may be unsettled. More than that wait only where nsqd sends what it was not asked for and does not read.
+/// Bytes of commands for each message that may be unsettled. More than that wait only where nsqd sends what
+/// it was not asked for and does not read.
 const COMMANDS_PER_MESSAGE: u64 = 100;
 
 /// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
@@ -82,7 +83,8 @@ impl NsqSource {
     /// Finds nsqd, connects and subscribes, but asks for no message.
     ///
     /// # Errors
-    /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not answer is warned of.
+    /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not
+    /// answer is warned of.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
         let Connected { lanes, servers, are_all } = connect::connect(settings).await?;
         Ok(Self {
@@ -133,7 +135,13 @@ impl NsqSource {
             } else if self.lanes[lane].connection.commands().len() as u64
                 > COMMANDS_PER_MESSAGE * (MOST_STRAYS + self.settings.max_in_flight.get())
             {
-                self.lose(lane, &io::Error::new(io::ErrorKind::InvalidData, "nsqd sends what it was not asked for, and does not read"));
+                self.lose(
+                    lane,
+                    &io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "nsqd sends what it was not asked for, and does not read",
+                    ),
+                );
                 progress = Poll::Ready(());
             }
         }
@@ -164,7 +172,9 @@ impl NsqSource {
     fn take(&mut self, lane: usize, frame: Frame) {
         match frame {
             Frame::Message(message) => self.take_message(lane, message),
-            Frame::Response(data) if data == wire::HEARTBEAT => self.lanes[lane].connection.answer_heartbeat(),
+            Frame::Response(data) if data == wire::HEARTBEAT => {
+                self.lanes[lane].connection.answer_heartbeat()
+            }
             Frame::Response(data) if data == wire::CLOSE_WAIT => {
                 self.lanes[lane].closing = CloseState::Confirmed;
                 self.lanes[lane].proof.confirmed();
@@ -173,13 +183,17 @@ impl NsqSource {
             Frame::Response(_) => {}
             Frame::Error(text) => {
                 let text = String::from_utf8_lossy(&text);
-                // None of these ends the connection: the message had timed out, and comes again. Anything else does.
-                let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"].into_iter().find(|code| text.starts_with(code));
+                // None of these ends the connection: the message had timed out, and comes again. Anything
+                // else does.
+                let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"]
+                    .into_iter()
+                    .find(|code| text.starts_with(code));
                 let place = &mut self.lanes[lane];
                 if timed_out.is_some_and(|code| code != "E_TOUCH_FAILED") {
                     self.closing.unconfirmed += 1;
                     place.proof.refused();
-                    let trouble = || format!("nsqd at {} refuses a command: {text}", place.connection.address());
+                    let trouble =
+                        || format!("nsqd at {} refuses a command: {text}", place.connection.address());
                     self.closing.trouble.get_or_insert_with(trouble);
                 }
                 // One line tells; where all messages of a run have timed out, thousands tell no more.
@@ -226,7 +240,9 @@ impl NsqSource {
         } else if !matches!(lost.closing, CloseState::Confirmed | CloseState::HungUp) {
             let address = lost.connection.address();
             warn!(address = address.to_string(), cause = cause.to_string(); "connection to nsqd lost");
-            self.closing.trouble.get_or_insert_with(|| format!("connection to nsqd at {address} lost: {cause}"));
+            self.closing
+                .trouble
+                .get_or_insert_with(|| format!("connection to nsqd at {address} lost: {cause}"));
         }
         lost.closing = CloseState::Lost;
         self.closing.unconfirmed += lost.proof.in_doubt(Instant::now());
@@ -239,7 +255,10 @@ impl NsqSource {
     async fn flush(&mut self) {
         let flushed = poll_fn(|cx| {
             let _progress: Poll<()> = self.poll_lanes(cx);
-            let waiting = self.lanes.iter().any(|lane| lane.closing != CloseState::Lost && !lane.connection.is_flushed());
+            let waiting = self
+                .lanes
+                .iter()
+                .any(|lane| lane.closing != CloseState::Lost && !lane.connection.is_flushed());
             if waiting { Poll::Pending } else { Poll::Ready(()) }
         });
         if timeout(SEND_BOUND, flushed).await.is_err() {
@@ -281,7 +300,9 @@ impl NsqSource {
                 self.is_empty = true;
                 return Received::Empty; // nsqlookupd lists no nsqd: there is nobody to receive from
             }
-            if !self.lanes.is_empty() && self.lanes[self.first..].iter().all(|lane| lane.closing == CloseState::Lost) {
+            if !self.lanes.is_empty()
+                && self.lanes[self.first..].iter().all(|lane| lane.closing == CloseState::Lost)
+            {
                 return Received::Closed;
             }
             if let Some(known) = self.judge(now) {
@@ -362,9 +383,11 @@ impl NsqSource {
         self.closing
     }
 
-    /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind `CLOSE_WAIT`.
+    /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind
+    /// `CLOSE_WAIT`.
     async fn requeue_strays(&mut self) {
-        // `timeout`, not a sleep beside the reading: one who never stops sending would use up all turns of this task before the sleep has one.
+        // `timeout`, not a sleep beside the reading: one who never stops sending would use up all turns of
+        // this task before the sleep has one.
         let reading = poll_fn(|cx| -> Poll<()> {
             while self.poll_lanes(cx).is_ready() {}
             Poll::Pending
@@ -380,7 +403,8 @@ impl NsqSource {
         let ended = poll_fn(|cx| {
             let mut waiting = false;
             for lane in self.lanes.iter_mut().filter(|lane| lane.closing == CloseState::HungUp) {
-                waiting |= lane.connection.poll_flush(cx).is_pending() || lane.connection.poll_shutdown(cx).is_pending();
+                waiting |= lane.connection.poll_flush(cx).is_pending()
+                    || lane.connection.poll_shutdown(cx).is_pending();
             }
             while self.poll_lanes(cx).is_ready() {}
             waiting |= self.lanes.iter().any(|lane| lane.closing == CloseState::HungUp);
@@ -450,7 +474,13 @@ impl Source for NsqSource {
         Box::pin(async move {
             let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
             let max_messages = demand.max_messages.get();
-            self.flow = Some(Flow::new(max_messages, self.settings.max_in_flight.get(), demand.idle_timeout, &starts, Instant::now()));
+            self.flow = Some(Flow::new(
+                max_messages,
+                self.settings.max_in_flight.get(),
+                demand.idle_timeout,
+                &starts,
+                Instant::now(),
+            ));
             self.warn_of_pauses();
             Ok(statistics::depth(self.lanes.iter().map(|lane| lane.told)).filter(|_| self.are_all))
         })

@@ -1,10 +1,13 @@
 //! Silence is put to the test before it counts as an empty queue.
 //!
-//! Nobody but nsqd's statistics knows that a queue is empty; where they cannot be had, a silence only suggests it, and a path that delays small segments, or all
-//! of them, is silent too. So the connections are asked to end (CLS) before the run is: nsqd answers `CLOSE_WAIT` behind everything that it has sent, and goes on
-//! to take settlements (`nsqd/protocol_v2.go`, `CLS`, `FIN`). A message that arrives until then proves that the queue was not empty: it is taken, and
-//! nsqd is connected to once more. So it is where the answer took so long that the silence before it says nothing. What the answer took is from then on the round
-//! trip that silence is measured by. A connection stays open until the end: an ephemeral channel ends with its last one.
+//! Nobody but nsqd's statistics knows that a queue is empty; where they cannot be had, a silence only
+//! suggests it, and a path that delays small segments, or all of them, is silent too. So the connections are
+//! asked to end (CLS) before the run is: nsqd answers `CLOSE_WAIT` behind everything that it has sent, and
+//! goes on to take settlements (`nsqd/protocol_v2.go`, `CLS`, `FIN`). A message that arrives until then
+//! proves that the queue was not empty: it is taken, and nsqd is connected to once more. So it is where the
+//! answer took so long that the silence before it says nothing. What the answer took is from then on the
+//! round trip that silence is measured by. A connection stays open until the end: an ephemeral channel ends
+//! with its last one.
 
 use std::{
     task::{Context, Poll, ready},
@@ -27,7 +30,8 @@ use crate::{
     source::{Received, SourceError},
 };
 
-/// How often a run connects once more. Each time a longer silence is waited for; a path for which that is not enough is left to the next run.
+/// How often a run connects once more. Each time a longer silence is waited for; a path for which that is not
+/// enough is left to the next run.
 const MOST_TESTS: u32 = 16;
 
 /// How far the test of a silence has come.
@@ -58,7 +62,8 @@ pub(super) struct Asked {
 }
 
 impl NsqSource {
-    /// What is known of the queue while no message is here: that it is empty, that it is gone, or nothing yet.
+    /// What is known of the queue while no message is here: that it is empty, that it is gone, or nothing
+    /// yet.
     pub(super) fn judge(&mut self, now: Instant) -> Option<Received> {
         let flow = self.flow.as_ref().expect("start comes first");
         if flow.is_paused() {
@@ -74,7 +79,12 @@ impl NsqSource {
             Some(Test::Asked(asked)) => self.conclude(*asked, now),
             // Whoever asks again wants to hear of what came since.
             Some(Test::Passed) => {
-                let asked = Asked { at: now, silence: Duration::ZERO, received: self.closing.received, answered: Some(now) };
+                let asked = Asked {
+                    at: now,
+                    silence: Duration::ZERO,
+                    received: self.closing.received,
+                    answered: Some(now),
+                };
                 self.reopen(asked, Duration::ZERO);
                 None
             }
@@ -85,12 +95,15 @@ impl NsqSource {
     /// When [`judge`](Self::judge) has to be asked again, if nothing comes until then.
     pub(super) fn next_judgement(&self) -> Option<Instant> {
         match &self.test {
-            Some(Test::Asked(asked)) => Some(asked.answered.map_or(asked.at + SEND_BOUND, |answered| answered + STRAY_TIME)),
+            Some(Test::Asked(asked)) => {
+                Some(asked.answered.map_or(asked.at + SEND_BOUND, |answered| answered + STRAY_TIME))
+            }
             _ => None,
         }
     }
 
-    /// The time that nsqd has left to confirm the end of its connections, all of which have been asked or are asked now.
+    /// The time that nsqd has left to confirm the end of its connections, all of which have been asked or are
+    /// asked now.
     pub(super) fn left_to_confirm(&self, now: Instant) -> Duration {
         self.asked_at.map_or(SEND_BOUND, |at| SEND_BOUND.saturating_sub(now - at))
     }
@@ -106,7 +119,8 @@ impl NsqSource {
         self.asked_at = Some(now);
         self.tests += 1;
         self.question = None;
-        self.test = Some(Test::Asked(Asked { at: now, silence, received: self.closing.received, answered: None }));
+        self.test =
+            Some(Test::Asked(Asked { at: now, silence, received: self.closing.received, answered: None }));
     }
 
     fn conclude(&mut self, mut asked: Asked, now: Instant) -> Option<Received> {
@@ -138,9 +152,12 @@ impl NsqSource {
         self.test = Some(Test::Reopening { connected, asked, round_trip });
     }
 
-    /// Takes the new connections to the books once they are there. Ready where there is something new to judge.
+    /// Takes the new connections to the books once they are there. Ready where there is something new to
+    /// judge.
     pub(super) fn poll_reopening(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
-        let Some(Test::Reopening { connected, asked, round_trip }) = &mut self.test else { return Poll::Pending };
+        let Some(Test::Reopening { connected, asked, round_trip }) = &mut self.test else {
+            return Poll::Pending;
+        };
         let (asked, round_trip) = (*asked, *round_trip);
         let result = ready!(connected.as_mut().poll(cx));
         match result {
@@ -166,7 +183,11 @@ impl NsqSource {
                 self.test = Some(Test::Passed);
                 warn!(cause = error_chain::text(&error); "cannot connect to nsqd again");
                 // Something was on its way, so there may be more; otherwise the silence is all that is known.
-                Poll::Ready(Some(if self.closing.received > asked.received { Received::Closed } else { Received::Empty }))
+                Poll::Ready(Some(if self.closing.received > asked.received {
+                    Received::Closed
+                } else {
+                    Received::Empty
+                }))
             }
         }
     }

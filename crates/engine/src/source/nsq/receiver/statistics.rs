@@ -44,12 +44,21 @@ impl NsqSource {
 
     /// The same with the patience for answers that were late so often more.
     fn ask_again(&self, now: Instant, times: u32) -> Question {
-        let lanes = || self.lanes.iter().enumerate().skip(self.first).filter(|(_, place)| place.closing != CloseState::Lost);
+        let lanes = || {
+            self.lanes
+                .iter()
+                .enumerate()
+                .skip(self.first)
+                .filter(|(_, place)| place.closing != CloseState::Lost)
+        };
         let ask = |(lane, place): (usize, &Lane)| {
-            let (settings, ours, at) = (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
+            let (settings, ours, at) =
+                (self.settings.clone(), place.connection.local_address(), place.http.clone()?);
             let bounds = patience(place.start.round_trip, place.late + times);
             Some(async move {
-                let told = match lookup::waiting(&at, &settings.topic, &settings.channel, Some(ours), bounds).await {
+                let told = match lookup::waiting(&at, &settings.topic, &settings.channel, Some(ours), bounds)
+                    .await
+                {
                     Ok(told) => Some(Ok(told)),
                     Err(cause) => {
                         debug!(address = at.to_string(), cause = error_chain::text(&*cause); "nsqd's statistics do not answer");
@@ -59,8 +68,14 @@ impl NsqSource {
                 Answer { lane, told }
             })
         };
-        let longest = lanes().map(|(_, place)| patience(place.start.round_trip, place.late).answer).max().unwrap_or_default();
-        Question { answers: Box::pin(join_all(lanes().filter_map(ask))), until: now + longest + patience(Duration::ZERO, 0).answer }
+        let longest = lanes()
+            .map(|(_, place)| patience(place.start.round_trip, place.late).answer)
+            .max()
+            .unwrap_or_default();
+        Question {
+            answers: Box::pin(join_all(lanes().filter_map(ask))),
+            until: now + longest + patience(Duration::ZERO, 0).answer,
+        }
     }
 
     /// Takes the answers to the books once they are all there.
@@ -79,9 +94,14 @@ impl NsqSource {
             let waiting = match told {
                 Some(Ok(told)) => {
                     place.late = 0;
-                    // nsqd does not count topic and channel in one moment: where messages have moved, it is asked once more.
+                    // nsqd does not count topic and channel in one moment: where messages have moved, it is
+                    // asked once more.
                     let moved = u64::from(place.told.replace(told).is_some_and(|before| before.moving));
-                    let waiting = if flow.is_proven(lane) { told.not_come(place.proof.messages()) } else { Some(told.available) };
+                    let waiting = if flow.is_proven(lane) {
+                        told.not_come(place.proof.messages())
+                    } else {
+                        Some(told.available)
+                    };
                     waiting.map(|waiting| waiting.max(moved))
                 }
                 Some(Err(Late)) if place.late < MOST_LATE => {
@@ -101,7 +121,9 @@ impl NsqSource {
 
     /// A pause that somebody forgot looks like an empty queue but for this. Said once, and not for each nsqd.
     pub(super) fn warn_of_pauses(&self) {
-        let sum = |waiting: fn(Waiting) -> u64| self.lanes.iter().filter_map(|lane| lane.told).map(waiting).fold(0, u64::saturating_add);
+        let sum = |waiting: fn(Waiting) -> u64| {
+            self.lanes.iter().filter_map(|lane| lane.told).map(waiting).fold(0, u64::saturating_add)
+        };
         let (topic, channel) = (self.settings.topic.to_string(), self.settings.channel.to_string());
         if let messages @ 1.. = sum(|told| told.on_paused_topic) {
             warn!(topic = topic, messages = messages; "the topic is paused: its messages do not come");
@@ -111,13 +133,18 @@ impl NsqSource {
         }
     }
 
-    /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost, or where its statistics are not to be had,
-    /// or not at once.
+    /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost,
+    /// or where its statistics are not to be had, or not at once.
     pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
-        if !self.are_all || self.lanes[self.first..].iter().any(|lane| lane.closing == CloseState::Lost || lane.http.is_none()) {
+        if !self.are_all
+            || self.lanes[self.first..]
+                .iter()
+                .any(|lane| lane.closing == CloseState::Lost || lane.http.is_none())
+        {
             return Box::pin(future::ready(None));
         }
-        // Who said that nothing is to be had said what is put off or paused as well. That holds as long as nothing is given back.
+        // Who said that nothing is to be had said what is put off or paused as well. That holds as long as
+        // nothing is given back.
         let said_empty = |lane: &Lane| lane.told.filter(|told| told.available == 0);
         if self.is_empty
             && !self.lanes.iter().any(|lane| lane.gave_back)
@@ -125,8 +152,10 @@ impl NsqSource {
         {
             return Box::pin(future::ready(Some(depth)));
         }
-        // On a busy machine an answer is late now and then: it is asked for again, with more patience each time, and nothing waits for it but the end.
-        let mut asked: Vec<_> = (0..=MOST_LATE).map(|times| self.ask_again(Instant::now(), times).answers).collect();
+        // On a busy machine an answer is late now and then: it is asked for again, with more patience each
+        // time, and nothing waits for it but the end.
+        let mut asked: Vec<_> =
+            (0..=MOST_LATE).map(|times| self.ask_again(Instant::now(), times).answers).collect();
         asked.reverse();
         Box::pin(async move {
             while let Some(answers) = asked.pop() {
