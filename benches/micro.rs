@@ -4,13 +4,13 @@ use aerospike::{BatchOperation, BatchWritePolicy, Key, Value, operations};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tokio_util::codec::Decoder as _;
-use x_msrv_engine::{
+use x_msrv_aerospike::values;
+use x_msrv_core::{
     decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing},
     message::{Message, Origin},
-    nsq::wire::FrameDecoder,
     record::Record,
-    store::aerospike::values,
 };
+use x_msrv_nsq::client::wire::FrameDecoder;
 
 const MESSAGES: u64 = 100;
 
@@ -65,7 +65,7 @@ fn frames(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(MESSAGES));
     let mut decode = |mut stream: BytesMut| while decoder.decode(&mut stream).expect("frames").is_some() {};
     group.bench_function("frames", |bencher| {
-        bencher.iter_batched(|| stream.clone(), &mut decode, BatchSize::SmallInput)
+        bencher.iter_batched(|| stream.clone(), &mut decode, BatchSize::SmallInput);
     });
     group.finish();
 }

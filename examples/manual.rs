@@ -17,7 +17,7 @@ use clap_complete::{
     generate_to,
     shells::{Bash, Fish, Zsh},
 };
-use x_msrv_frontend::cli::{Cli, EXIT_CODES};
+use x_msrv_cli::cli::{Cli, EXIT_CODES};
 
 const PAGE: &str = include_str!("../man/x-msrv.1.in");
 

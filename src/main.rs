@@ -2,8 +2,8 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
-use x_msrv_engine::{error_chain, exit::Exit};
-use x_msrv_frontend::{cli, commands, generator, logging};
+use x_msrv_cli::{cli, commands, generator, logging};
+use x_msrv_core::{error_chain, exit::Exit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -4,17 +4,17 @@ use std::{cell::Cell, num::NonZeroU64, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::{runtime::Builder, time::Instant};
-use x_msrv_engine::{
+use x_msrv_cli::{
+    config::{self, Overrides, Settings},
+    wiring,
+};
+use x_msrv_core::{
     BoxFuture,
     dead_letter::log::LogOnly,
     message::{Delivery, Message, Origin, Receipt, Settlement},
     run::{Parts, run},
     source::{Closing, Demand, Received, Source, SourceError},
     store::{Batches, Pending, Put, See, Store, StoreError},
-};
-use x_msrv_frontend::{
-    config::{self, Overrides, Settings},
-    wiring,
 };
 
 use crate::support::message_of_150_bytes;

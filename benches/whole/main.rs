@@ -28,7 +28,7 @@ fn main() {
         ["consume", configuration] => ceiling::consume(configuration),
         ["store", configuration] => ceiling::store(configuration),
         [folder, runs] => {
-            report::write(folder.as_ref(), &table::measure(runs.parse().expect("a number of runs")))
+            report::write(folder.as_ref(), &table::measure(runs.parse().expect("a number of runs")));
         }
         _ => panic!("test/bench starts this"),
     }

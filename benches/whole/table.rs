@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    AEROSPIKE, measure,
-    measure::Cost,
+    AEROSPIKE,
+    measure::{self, Cost},
     support::{
         block_on, message_of_150_bytes,
         nsqd::{Nsqd, programs},

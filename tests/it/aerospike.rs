@@ -4,13 +4,11 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use tokio::time::timeout;
-use x_msrv_engine::{
+use x_msrv_aerospike::{AerospikeStore, Exists, Settings, Ttl};
+use x_msrv_core::{
     decode::{BigIntegers, parse_object},
     record::{Key, Record},
-    store::{
-        Put, PutError, StoreError,
-        aerospike::{AerospikeStore, Exists, Settings, Ttl},
-    },
+    store::{Put, PutError, StoreError},
 };
 
 use crate::support::{

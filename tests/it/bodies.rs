@@ -7,21 +7,20 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use tempfile::TempDir;
-use x_msrv_engine::{
+use x_msrv_aerospike as aerospike;
+use x_msrv_aerospike::{AerospikeStore, Exists, Ttl};
+use x_msrv_cli::{
+    config::{self, Overrides},
+    wiring,
+};
+use x_msrv_core::{
     decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing, Rejection},
     message::{Message, Origin},
     outcome::Outcome,
     record::{Fields, Value},
-    store::{
-        Put, Store,
-        aerospike::{self, AerospikeStore, Exists, Ttl},
-        sqlite::{self, SqliteStore},
-    },
+    store::{Put, Store},
 };
-use x_msrv_frontend::{
-    config::{self, Overrides},
-    wiring,
-};
+use x_msrv_sqlite::{store as sqlite, store::SqliteStore};
 
 use crate::{
     corpus::grammar,
@@ -156,7 +155,7 @@ fn body(cell: &str) -> Vec<u8> {
     }
 }
 
-fn aerospike_settings(host: x_msrv_engine::address::HostPort) -> aerospike::Settings {
+fn aerospike_settings(host: x_msrv_net::address::HostPort) -> aerospike::Settings {
     aerospike::Settings {
         hosts: vec![host],
         namespace: "test".parse().expect("a name"),

@@ -1,7 +1,7 @@
 //! What a user meets on the command line: help, configuration, and what is wrong with it.
 
 use serde_json::json;
-use x_msrv_engine::address::HostPort;
+use x_msrv_net::address::HostPort;
 
 use crate::support::{
     nsqd::{Lookupd, Nsqd, nobody},

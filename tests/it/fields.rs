@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use x_msrv_engine::address::HostPort;
+use x_msrv_net::address::HostPort;
 
 use crate::support::{
     aerospike::{Rule, StandIn, Then, When},

@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
-use x_msrv_engine::nsq::{Connection, Identity, NsqError};
+use x_msrv_nsq::client::{Connection, Identity, NsqError};
 
 use crate::support::{
     PATIENCE, assert_no_wait, block_on,
@@ -469,7 +469,7 @@ fn a_signal_ends_a_run_that_listens_to_a_silent_queue() {
 }
 
 fn consumers(nsqd: &Nsqd) -> usize {
-    use x_msrv_engine::http::{Answer, Bounds, get_json};
+    use x_msrv_net::http::{Answer, Bounds, get_json};
     let answer = crate::support::block_on(get_json::<serde_json::Value>(
         &nsqd.http,
         "/stats?format=json&topic=t",

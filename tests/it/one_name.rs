@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use x_msrv_engine::address::HostPort;
+use x_msrv_net::address::HostPort;
 
 use crate::support::{nsqd::Nsqd, program::Program};
 
@@ -75,7 +75,7 @@ fn messages_that_two_nsqd_behind_one_name_give_one_id_are_two_records() {
                     nsqd.publish(
                         "t",
                         (0..MESSAGES).map(|message| format!("{{\"nsqd\":{number},\"n\":{message}}}")),
-                    )
+                    );
                 });
             }
         });

@@ -2,7 +2,7 @@
 //! lives. From the configuration to the server.
 
 use serde_json::{Value, json};
-use x_msrv_engine::address::HostPort;
+use x_msrv_net::address::HostPort;
 
 use crate::support::{
     aerospike::StandIn,

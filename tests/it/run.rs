@@ -6,21 +6,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use x_msrv_engine::{
+use x_msrv_contract::memory::{
+    dead_letter::MemoryDeadLetter,
+    source::{MemoryQueue, MemorySource},
+    store::MemoryStore,
+};
+use x_msrv_core::{
     BoxFuture,
     budget::StopReason,
-    dead_letter::{self, DeadLetter, DeadLetterError, Letter, memory::MemoryDeadLetter},
+    dead_letter::{self, DeadLetter, DeadLetterError, Letter},
     decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing},
     exit::Exit,
     message::{Delivery, Settlement},
     record::Key,
     report::RunReport,
     run::{Limits, Parts, run},
-    source::{
-        Closing, Demand, Received, Source, SourceError,
-        memory::{MemoryQueue, MemorySource},
-    },
-    store::{self, Batches, PutError, See, Store, StoreError, memory::MemoryStore},
+    source::{Closing, Demand, Received, Source, SourceError},
+    store::{self, Batches, PutError, See, Store, StoreError},
 };
 
 const LEASE: Duration = Duration::from_secs(60);

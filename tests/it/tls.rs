@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use x_msrv_engine::address::HostPort;
+use x_msrv_net::address::HostPort;
 
 use crate::{
     secrets::{SECRET, authentication_server},

@@ -4,18 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use x_msrv_engine::{
+use x_msrv_contract::memory::dead_letter::MemoryDeadLetter;
+use x_msrv_core::{
     answer,
-    dead_letter::{
-        DeadLetter, DeadLetterError, Kept, Letter,
-        fallback::Fallback,
-        file::{self, FileDeadLetter},
-        memory::MemoryDeadLetter,
-        nsq::{self, NsqDeadLetter},
-    },
+    dead_letter::{DeadLetter, DeadLetterError, Kept, Letter, fallback::Fallback},
     decode::Rejection,
     message::{Message, Origin},
 };
+use x_msrv_letters::file::{self, FileDeadLetter};
+use x_msrv_nsq::{dead_letter as nsq, dead_letter::NsqDeadLetter};
 
 use crate::support::{
     PATIENCE, block_on,

@@ -4,14 +4,18 @@ use std::{num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use x_msrv_engine::{
+use x_msrv_contract::memory::source::MemoryQueue;
+use x_msrv_core::{
     message::{Delivery, Settlement},
-    source::{
-        BYTES_IN_FLIGHT, Demand, Publisher, Received, Source,
-        memory::MemoryQueue,
-        nsq::{self, NsqPublisher, NsqSource, Servers},
-        sqlite::{self, SqlitePublisher, SqliteSource},
-    },
+    source::{BYTES_IN_FLIGHT, Demand, Publisher, Received, Source},
+};
+use x_msrv_nsq::{
+    source as nsq,
+    source::{NsqPublisher, NsqSource, Servers},
+};
+use x_msrv_sqlite::{
+    source as sqlite,
+    source::{SqlitePublisher, SqliteSource},
 };
 
 use crate::support::{

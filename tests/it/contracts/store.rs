@@ -4,16 +4,15 @@ use std::{cell::RefCell, collections::BTreeMap, ops::ControlFlow, rc::Rc};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use x_msrv_engine::{
+use x_msrv_aerospike as aerospike;
+use x_msrv_aerospike::{AerospikeStore, Exists, Ttl};
+use x_msrv_contract::memory::store::MemoryStore;
+use x_msrv_core::{
     decode::{BigIntegers, parse_object},
     record::{Fields, Key, Record, Value},
-    store::{
-        Put, Store,
-        aerospike::{self, AerospikeStore, Exists, Ttl},
-        memory::MemoryStore,
-        sqlite::{self, SqliteStore},
-    },
+    store::{Put, Store},
 };
+use x_msrv_sqlite::{store as sqlite, store::SqliteStore};
 
 use crate::support::{self, PATIENCE, aerospike::StandIn, block_on, real_aerospike};
 

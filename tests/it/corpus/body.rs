@@ -5,7 +5,8 @@ use std::{io::Write as _, iter::zip, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use x_msrv_engine::{
+use x_msrv_aerospike::values;
+use x_msrv_core::{
     dead_letter::Letter,
     decode::{
         BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Placing, Rejection, Rules,
@@ -13,7 +14,6 @@ use x_msrv_engine::{
     },
     message::{Message, Origin},
     record::{Fields, Record, Value},
-    store::aerospike::values,
 };
 
 use super::grammar::{self, Node};
@@ -131,7 +131,7 @@ impl Decoders {
                 comes_back_from_stores(record);
             }
             (Err(Rejection::ReservedField), Ok(fields)) => {
-                assert!(fields.iter().any(|(name, _)| name == "gid"))
+                assert!(fields.iter().any(|(name, _)| name == "gid"));
             }
             (Err(rejection), Err(reason)) => {
                 assert_eq!(rejection.reason(), reason, "{rejection}");
@@ -141,23 +141,23 @@ impl Decoders {
         }
         match (&decoded, self.with_schema.decode(&message)) {
             (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::Schema { .. })) => {
-                is_told_in_a_line(&message, &rejection)
+                is_told_in_a_line(&message, &rejection);
             }
             (before, after) => assert_eq!(*before, after, "a schema changes nothing"),
         }
         for decoder in &self.with_keys {
             match (&decoded, decoder.decode(&message)) {
                 (Ok(record), Ok(other)) => {
-                    assert_eq!((&record.fields, record.size), (&other.fields, other.size))
+                    assert_eq!((&record.fields, record.size), (&other.fields, other.size));
                 }
                 (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::NoKey { .. })) => {
                     is_told_in_a_line(&message, &rejection);
                 }
                 (Err(Rejection::ReservedField), Ok(record)) => {
-                    assert!(record.fields.contains(&("gid".to_owned(), (&record.key).into())))
+                    assert!(record.fields.contains(&("gid".to_owned(), (&record.key).into())));
                 }
                 (Ok(record), Err(Rejection::ReservedField)) => {
-                    assert!(record.fields.iter().any(|(name, _)| name == "gid"))
+                    assert!(record.fields.iter().any(|(name, _)| name == "gid"));
                 }
                 (before, after) => assert_eq!(*before, after, "a key changes nothing"),
             }
@@ -218,7 +218,7 @@ impl Decoders {
                     ),
                 ) => is_told_in_a_line(message, &rejection),
                 (before, after) => {
-                    assert_eq!(*before, after, "it is no document before there are any fields")
+                    assert_eq!(*before, after, "it is no document before there are any fields");
                 }
             }
         }

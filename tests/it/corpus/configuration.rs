@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use x_msrv_engine::error_chain;
-use x_msrv_frontend::config::{self, Overrides};
+use x_msrv_cli::config::{self, Overrides};
+use x_msrv_core::error_chain;
 
 /// Keys whose values are secrets, or where they are.
 const SECRETS: [&str; 9] = [

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use x_msrv_engine::{
-    nsq::name::ChannelName,
-    source::nsq::lookup::{Lookup, Stats},
+use x_msrv_nsq::{
+    client::name::ChannelName,
+    source::lookup::{Lookup, Stats},
 };
 
 /// Answers that are understood say what stands in them, and depths that nobody can have add up to very many.

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, BytesMut};
 use tokio_util::codec::Decoder as _;
-use x_msrv_engine::nsq::wire::{Frame, FrameDecoder};
+use x_msrv_nsq::client::wire::{Frame, FrameDecoder};
 
 /// Small, so that frames over the limit are easily made.
 const MAX_BODY: usize = 1 << 10;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use x_msrv_engine::decode::MAX_DEPTH;
+use x_msrv_core::decode::MAX_DEPTH;
 
 /// A value with its numbers as text.
 #[derive(Debug, Clone, PartialEq)]

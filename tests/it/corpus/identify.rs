@@ -10,13 +10,11 @@ use tokio::{
     net::{TcpListener, TcpSocket},
 };
 use tokio_util::codec::Decoder as _;
-use x_msrv_engine::{
-    address::HostPort,
-    error_chain,
-    nsq::{
-        Connection, Identity,
-        wire::{Frame, FrameDecoder, HEARTBEAT},
-    },
+use x_msrv_core::error_chain;
+use x_msrv_net::address::HostPort;
+use x_msrv_nsq::client::{
+    Connection, Identity,
+    wire::{Frame, FrameDecoder, HEARTBEAT},
 };
 
 const MAX_BODY: usize = 1 << 16;

@@ -5,19 +5,18 @@ use std::{ops::Range, path::Path, time::SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
-use x_msrv_engine::{
+use x_msrv_cli::commands::dead::replay::{self, Replayed};
+use x_msrv_core::{
     BoxFuture,
-    dead_letter::{
-        Letter, NOT_REPLAYED,
-        filter::Filter,
-        letters::{self, open_to_mark},
-        replayed,
-    },
+    dead_letter::{Letter, NOT_REPLAYED, replayed},
     decode::Rejection,
     message::{Message, Origin},
     source::{Publisher, SourceError},
 };
-use x_msrv_frontend::commands::dead::replay::{self, Replayed};
+use x_msrv_letters::{
+    filter::Filter,
+    letters::{self, open_to_mark},
+};
 
 /// As a body, the bytes come back from a letter. As a file, each letter in them is sent once, however often
 /// the queue fails in between, and is marked, where it stands or in a line that holds the same; nothing else
@@ -39,7 +38,7 @@ pub(crate) fn check(bytes: &[u8]) {
     expected.check(&after);
     match ended {
         Ok(Replayed { sent, before, no_letters }) => {
-            assert_eq!((sent + before, no_letters), (expected.letters, expected.no_letters))
+            assert_eq!((sent + before, no_letters), (expected.letters, expected.no_letters));
         }
         Err(_) => assert!(expected.letters == 0, "no letter is given up"),
     }
@@ -177,7 +176,7 @@ impl Expected {
         for (line, expected) in lines.iter().zip(&self.after) {
             match expected {
                 After::Bytes(bytes) => {
-                    assert!(line == bytes, "{}\n{}", line.escape_ascii(), bytes.escape_ascii())
+                    assert!(line == bytes, "{}\n{}", line.escape_ascii(), bytes.escape_ascii());
                 }
                 After::Json(object) => {
                     assert_eq!(serde_json::from_slice::<Value>(line).ok().as_ref(), Some(object));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::json;
-use x_msrv_engine::address::HostPort;
+use x_msrv_net::address::HostPort;
 
 use super::{Schedule, scene::Scene};
 use crate::support::nsqd::nobody;

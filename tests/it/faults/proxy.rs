@@ -17,7 +17,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::sleep,
 };
-use x_msrv_engine::address::HostPort;
+use x_msrv_net::address::HostPort;
 
 use super::{Injected, witness::Witness};
 
@@ -281,7 +281,7 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
         let mut witness = witness.lock().expect("no panic while it listened");
         match way {
             Way::ToServer => {
-                witness.says_client(bytes, &mut finished.lock().expect("no panic while they were locked"))
+                witness.says_client(bytes, &mut finished.lock().expect("no panic while they were locked"));
             }
             Way::ToClient => witness.says_server(bytes),
         }

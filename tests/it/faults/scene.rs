@@ -8,7 +8,9 @@ use std::{
 };
 
 use serde_json::Value;
-use x_msrv_engine::{address::HostPort, record::Value as Field, store::aerospike::AerospikeStore};
+use x_msrv_aerospike::AerospikeStore;
+use x_msrv_core::record::Value as Field;
+use x_msrv_net::address::HostPort;
 
 use super::{Schedule, proxy::Proxy, witness::number};
 use crate::support::{
@@ -469,8 +471,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn aerospike_settings(address: &HostPort, set: &str) -> x_msrv_engine::store::aerospike::Settings {
-    use x_msrv_engine::store::aerospike::{Exists, Settings, Ttl};
+fn aerospike_settings(address: &HostPort, set: &str) -> x_msrv_aerospike::Settings {
+    use x_msrv_aerospike::{Exists, Settings, Ttl};
     Settings {
         hosts: vec![address.clone()],
         namespace: "test".parse().expect("a name"),

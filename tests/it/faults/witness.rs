@@ -7,7 +7,7 @@ use tokio_util::{
     bytes::{Buf as _, BytesMut},
     codec::Decoder as _,
 };
-use x_msrv_engine::nsq::wire::{Frame, FrameDecoder, MAGIC};
+use x_msrv_nsq::client::wire::{Frame, FrameDecoder, MAGIC};
 
 /// Larger than any body of a scene.
 const MAX_BODY: usize = 1 << 20;

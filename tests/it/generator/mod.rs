@@ -9,7 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use x_msrv_frontend::generator::generate;
+use x_msrv_cli::generator::generate;
 
 use crate::support::project;
 

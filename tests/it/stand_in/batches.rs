@@ -1,9 +1,8 @@
 //! Batches: rows are answered one by one.
 
-use aerospike::operations;
 use aerospike::{
     BatchDeletePolicy, BatchOperation, BatchReadPolicy, BatchWritePolicy, Bins, Expiration, Key, QueryPolicy,
-    RecordExistsAction, ResultCode, Value, as_bin,
+    RecordExistsAction, ResultCode, Value, as_bin, operations,
 };
 
 use super::fixture::{Fixture, batch_policy, batch_write_with, codes, row};

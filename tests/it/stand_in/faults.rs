@@ -1,7 +1,6 @@
 //! Faults of the stand-in, and what the client makes of each.
 
-use std::process::Command;
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use aerospike::{
     BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, ClientPolicy, ClientResultCode, Error,

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use aerospike::operations::{self, Operation};
 use aerospike::{
     AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bin, Bins, Client, ClientPolicy, Key,
     PartitionFilter, QueryPolicy, ReadPolicy, Record, RecordExistsAction, Result, ResultCode, Statement,
     Value, WritePolicy,
+    operations::{self, Operation},
 };
 
 use crate::support::{aerospike::StandIn, real_aerospike};

@@ -1,12 +1,13 @@
 //! Single records: what is written, what is read back, what is refused.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
-use aerospike::operations;
 use aerospike::{
     Bin, Bins, ErrorKind, Expiration, GenerationPolicy, Key, ReadPolicy, RecordExistsAction, ResultCode,
-    Value, WritePolicy, as_bin,
+    Value, WritePolicy, as_bin, operations,
 };
 
 use super::fixture::{Fixture, code, read_policy, write_policy, write_policy_with};

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use x_msrv_engine::{
+use x_msrv_core::{
     answer,
     record::Record,
     store::{Put, PutError, Store, StoredRecord},
@@ -68,7 +68,7 @@ pub(crate) fn message_of_150_bytes(number: u64) -> String {
 
 /// The real Aerospike server that the environment names. The suites for it then run there, with the same
 /// assertions, and not against the stand-in: `make test` runs them both ways where it can.
-pub(crate) fn real_aerospike() -> Option<x_msrv_engine::address::HostPort> {
+pub(crate) fn real_aerospike() -> Option<x_msrv_net::address::HostPort> {
     let address = std::env::var("X_MSRV_TEST_AEROSPIKE").ok()?;
     Some(address.parse().expect("X_MSRV_TEST_AEROSPIKE is HOST:PORT"))
 }

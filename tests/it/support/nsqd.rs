@@ -13,11 +13,11 @@ use std::{
 use bytes::Bytes;
 use serde::Deserialize;
 use tempfile::TempDir;
-use x_msrv_engine::{
+use x_msrv_net::{
     address::HostPort,
     http::{Answer, Bounds, get_json},
-    nsq::{Connection, Identity},
 };
+use x_msrv_nsq::client::{Connection, Identity};
 
 use super::{PATIENCE, block_on, project, wait_until};
 

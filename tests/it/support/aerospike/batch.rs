@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use super::message::{Answer, Field, Flags, Op, Request, Row, last_message};
-use super::protocol::{frame_type, result};
-use super::storage::NAMESPACE;
-use super::wire::{Malformed, Reader, frame};
+use super::{
+    message::{Answer, Field, Flags, Op, Request, Row, last_message},
+    protocol::{frame_type, result},
+    storage::NAMESPACE,
+    wire::{Malformed, Reader, frame},
+};
 
 /// How a row is written (`BATCH_MSG_*` in `buffer.rs`): as a digest only, for what the row before
 /// it asks; else with the named parts of a message header.

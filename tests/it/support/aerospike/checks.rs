@@ -1,10 +1,12 @@
 //! What refuses a request: the checks of Aerospike CE 8.1, in the order of its `transaction/write.c`,
 //! `read.c` and `delete_ce.c`.
 
-use super::message::{Op, Request};
-use super::protocol::{flag, operation, result};
-use super::storage::Record;
-use super::value;
+use super::{
+    message::{Op, Request},
+    protocol::{flag, operation, result},
+    storage::Record,
+    value,
+};
 
 const MAX_BIN_NAME: usize = 15;
 const MAX_SET_NAME: usize = 63;

@@ -13,9 +13,11 @@ use tokio_rustls::rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::message::{Field, last_message};
-use super::protocol::{frame_type, result};
-use super::wire::{Frame, Malformed, Reader, frame};
+use super::{
+    message::{Field, last_message},
+    protocol::{frame_type, result},
+    wire::{Frame, Malformed, Reader, frame},
+};
 use crate::support::certificates::{Authority, Pair};
 
 /// What a connection has to bring along; by default nothing.

@@ -4,8 +4,7 @@
 //! `cluster/partition_tokenizer.rs` and `cluster/mod.rs`. The values are those of a CE server of one
 //! node; what such a server does not have is answered with its error text.
 
-use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::{fmt::Write as _, net::SocketAddr};
 
 use super::storage::{Configuration, MAX_RECORD_SIZE, NAMESPACE, SetConfiguration, Storage};
 

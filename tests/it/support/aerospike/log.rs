@@ -1,7 +1,9 @@
 //! What has reached the stand-in.
 
-use super::message::{Digest, Row};
-use super::value::{Particle, Value};
+use super::{
+    message::{Digest, Row},
+    value::{Particle, Value},
+};
 
 /// A row that asked for a write, whatever became of it.
 #[derive(Debug, Clone, PartialEq)]

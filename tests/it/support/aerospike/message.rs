@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use super::protocol::{field_type, flag, frame_type, operation, result};
-use super::value::Particle;
-use super::wire::{Malformed, Reader, frame};
+use super::{
+    protocol::{field_type, flag, frame_type, operation, result},
+    value::Particle,
+    wire::{Malformed, Reader, frame},
+};
 
 /// What the server addresses a record by: a hash of set name and user key.
 pub(super) type Digest = [u8; 20];

@@ -43,20 +43,22 @@ mod storage;
 mod value;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
 
-use tokio::net::TcpSocket;
-use tokio::sync::oneshot;
+use tokio::{net::TcpSocket, sync::oneshot};
 
-pub(crate) use self::guard::{Guard, PASSWORD, USER};
-pub(crate) use self::log::{BatchSize, Connections, Write};
-pub(crate) use self::rules::{Rule, Then, When};
-use self::server::Shared;
-use self::storage::Record;
-pub(crate) use self::value::{Particle, Value};
+pub(crate) use self::{
+    guard::{Guard, PASSWORD, USER},
+    log::{BatchSize, Connections, Write},
+    rules::{Rule, Then, When},
+    value::{Particle, Value},
+};
+use self::{server::Shared, storage::Record};
 
 /// A record as it is stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,19 +1,18 @@
 //! What a frame asks for, and what becomes of it under the rules.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::batch::Batch;
-use super::info;
-use super::log::Log;
-use super::message::{Answer, Field, Header, Op, Request, Row, last_message};
-use super::protocol::{field_type, frame_type, result};
-use super::rules::{Rules, Subject, Then};
-use super::scan::Query;
-use super::storage::Storage;
-use super::wire::{Frame, Malformed, Reader, frame};
+use super::{
+    batch::Batch,
+    info,
+    log::Log,
+    message::{Answer, Field, Header, Op, Request, Row, last_message},
+    protocol::{field_type, frame_type, result},
+    rules::{Rules, Subject, Then},
+    scan::Query,
+    storage::Storage,
+    wire::{Frame, Malformed, Reader, frame},
+};
 
 /// Everything behind one lock, never held while waiting.
 #[derive(Default)]

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use aerospike::Key;
 
-use super::message::{Digest, Op, Row};
-use super::protocol::operation;
-use super::storage::NAMESPACE;
-use super::value::Value;
+use super::{
+    message::{Digest, Op, Row},
+    protocol::operation,
+    storage::NAMESPACE,
+    value::Value,
+};
 
 /// What a rule applies to.
 #[derive(Debug, Clone)]

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::checks;
-use super::message::{Answer, Digest, Field, Header, Op, last_message};
-use super::protocol::{field_type, flag, frame_type, operation, result};
-use super::storage::{NAMESPACE, Record, Storage};
-use super::value::Particle;
-use super::wire::{Malformed, Reader, frame};
+use super::{
+    checks,
+    message::{Answer, Digest, Field, Header, Op, last_message},
+    protocol::{field_type, flag, frame_type, operation, result},
+    storage::{NAMESPACE, Record, Storage},
+    value::Particle,
+    wire::{Malformed, Reader, frame},
+};
 
 /// Answers are sent in frames of about this size.
 const FRAME_SIZE: usize = 128 * 1024;

@@ -1,15 +1,21 @@
 //! The listening half: connections, and one request after the other on each.
 
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    net::{SocketAddr, TcpListener as StdTcpListener},
+    sync::{Arc, Mutex, MutexGuard},
+};
 
-use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::{oneshot, watch},
+};
 
-use super::guard::Guard;
-use super::requests::{Received, Reply, State};
-use super::wire::{Frame, Malformed, read_frame};
+use super::{
+    guard::Guard,
+    requests::{Received, Reply, State},
+    wire::{Frame, Malformed, read_frame},
+};
 
 /// What connections and the test share.
 pub(super) struct Shared {

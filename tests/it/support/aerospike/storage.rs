@@ -1,12 +1,13 @@
 //! The records, and what a request does to one.
 
-use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
-use super::checks::{self, reads_all, replaces};
-use super::message::{Answer, Digest, Request, Row};
-use super::protocol::{flag, operation, result};
-use super::value::{self, Particle};
+use super::{
+    checks::{self, reads_all, replaces},
+    message::{Answer, Digest, Request, Row},
+    protocol::{flag, operation, result},
+    value::{self, Particle},
+};
 
 /// The one namespace.
 pub(super) const NAMESPACE: &str = "test";

@@ -1,0 +1,569 @@
+//! Records in an Aerospike cluster, by batch writes of the official client.
+
+mod codes;
+mod conditions;
+mod connect;
+pub mod values;
+
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
+
+use aerospike::{
+    AdminPolicy, BatchOperation, BatchPolicy, BatchWritePolicy, Bins, Client, Expiration, PartitionFilter,
+    QueryPolicy, RecordExistsAction, Statement, Value as AsValue, operations,
+};
+use futures_util::{StreamExt as _, future::join_all, stream};
+use tokio::time::timeout;
+
+use self::{
+    codes::Verdict,
+    conditions::{Condition, Node},
+};
+use x_msrv_core::{
+    BoxFuture,
+    decode::{SetRule, TtlRule},
+    record::{KEY_FIELD, Key, Record},
+    store::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord},
+};
+use x_msrv_net::{address::HostPort, secret::Secret, tls};
+
+/// Records in one batch. Larger batches were measured to gain nothing and to cost memory on both sides.
+const RECORDS_IN_BATCH: usize = 100;
+
+/// Bytes of the documents in one batch; from 120 MB on the server refuses all of it.
+const BYTES_IN_BATCH: usize = 4 << 20;
+
+/// Batches that are under way at once.
+const BATCHES_AT_ONCE: usize = 8;
+
+/// How the Aerospike store is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Nodes to begin with; the client finds the others.
+    pub hosts: Vec<HostPort>,
+    /// The namespace; it has to exist.
+    pub namespace: Name<31>,
+    /// The set; the server creates it.
+    pub set: Set,
+    /// What happens to a record that is there already.
+    pub exists: Exists,
+    /// How long a record lives whose message does not say that.
+    pub ttl: Ttl,
+    /// How the message says it, if it can.
+    pub own_ttl: Option<TtlRule>,
+    /// Whether the server keeps the key itself beside its digest.
+    pub send_key: bool,
+    /// How long one batch may take.
+    pub timeout: Duration,
+    /// How long connecting may take, with everything that belongs to it.
+    pub connect_timeout: Duration,
+    /// Who we are, where the server asks.
+    pub login: Option<Login>,
+    /// How connections are encrypted.
+    pub tls: Option<Box<tls::Settings>>,
+    /// Whether nodes are called by their `alternate-access-address`, which is the one outside of a network
+    /// that changes addresses.
+    pub use_alternate_addresses: bool,
+}
+
+/// Which set a record goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Set {
+    /// All of them to this one.
+    Named(Name<63>),
+    /// The one that a field of the message names.
+    OfField(SetRule),
+}
+
+impl std::str::FromStr for Set {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self::Named)
+    }
+}
+
+/// As it can be written in a configuration.
+impl std::fmt::Display for Set {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::OfField(SetRule { field, allowed }) => {
+                write!(f, "{{field: {field}, allowed: [{}]}}", allowed.join(", "))
+            }
+        }
+    }
+}
+
+impl Set {
+    /// All that there may be.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match self {
+            Self::Named(name) => (Some(name.as_str()), &[][..]),
+            Self::OfField(rule) => (None, &rule.allowed[..]),
+        };
+        one.into_iter().chain(several.iter().map(|name| &**name))
+    }
+
+    /// That of a record, which names one where there are several.
+    fn of<'a>(&'a self, named: Option<&'a Arc<str>>) -> Option<&'a str> {
+        match self {
+            Self::Named(name) => Some(name.as_str()),
+            Self::OfField(_) => named.map(|name| &**name),
+        }
+    }
+}
+
+/// Seconds of the longest time to live that the server takes (`MAX_ALLOWED_TTL` in its `datamodel.h`): ten
+/// years.
+pub const LONGEST_TTL: NonZeroU32 = NonZeroU32::new(10 * 365 * 24 * 3600).expect("not zero");
+
+/// Who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// What proves it.
+    pub password: Secret,
+    /// Who knows the password.
+    pub mode: AuthMode,
+}
+
+/// Who knows a user's password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthMode {
+    /// The server; only a hash of it is sent.
+    Internal,
+    /// A directory that the server asks; the password itself is sent.
+    External,
+}
+
+/// A name of 1 to `MAX` bytes without `:` and `;`, which separate names in the server's own language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name<const MAX: usize>(String);
+
+impl<const MAX: usize> std::str::FromStr for Name<MAX> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.len() > MAX || text.contains([':', ';']) || text.contains(char::is_control)
+        {
+            return Err(format!(
+                "`{text}` is not a name that Aerospike takes here: 1 to {MAX} bytes without : and ;"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<const MAX: usize> Name<MAX> {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> std::fmt::Display for Name<MAX> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What happens to a record that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Exists {
+    /// It is replaced as a whole.
+    Replace,
+    /// It is left alone, and the message counts as a duplicate.
+    CreateOnly,
+    /// Its other bins stay.
+    Update,
+}
+
+/// How long a record lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// As the namespace says.
+    Namespace,
+    /// For ever.
+    Never,
+    /// This many seconds.
+    Seconds(NonZeroU32),
+}
+
+/// Aerospike as a [`Store`].
+pub struct AerospikeStore {
+    client: Client,
+    settings: Settings,
+    batch: BatchPolicy,
+    write: BatchWritePolicy,
+}
+
+impl AerospikeStore {
+    /// Connects, and makes sure that the namespace exists and could take records.
+    ///
+    /// # Errors
+    /// No node answers within the connect timeout, all refuse us, or the namespace is not there or is not set
+    /// up for what is configured.
+    pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
+        let (client, namespace) = connect::connect(settings).await?;
+        match (Node { namespace, ..Node::default() }).refuses_all(settings) {
+            Some(Condition::Setup(fault)) => {
+                Err(StoreError::Setup { place: connect::place(settings), fault })
+            }
+            // What may pass by itself shows when it is still there, and records that are there already may be
+            // taken nevertheless.
+            _ => Ok(Self::of(client, settings)),
+        }
+    }
+
+    /// Connects to read, and makes sure that the namespace exists.
+    ///
+    /// # Errors
+    /// No node answers within the connect timeout, all refuse us, or the namespace is not there.
+    pub async fn connect_to_existing(settings: &Settings) -> Result<Self, StoreError> {
+        Ok(Self::of(connect::connect(settings).await?.0, settings))
+    }
+
+    /// Asks every node whether it would take records, and disconnects.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect); or one of the nodes would not.
+    pub async fn probe(settings: &Settings) -> Result<(), StoreError> {
+        let store = Self::connect(settings).await?;
+        let (place, mut found) = (connect::place(settings), Vec::new());
+        for set in settings.set.names() {
+            let nodes = store.ask(set, true).await;
+            let nodes = nodes
+                .map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
+            found.extend(nodes.iter().filter_map(|node| node.any_condition(settings, set)));
+        }
+        Box::new(store).close().await;
+        match first(found.into_iter()) {
+            None => Ok(()),
+            Some(Condition::Setup(fault)) => Err(StoreError::Setup { place, fault }),
+            Some(Condition::Outage(fault)) => Err(StoreError::Outage { place, fault }),
+        }
+    }
+
+    fn of(client: Client, settings: &Settings) -> Self {
+        Self {
+            client,
+            batch: batch_policy(settings),
+            write: write_policy(settings),
+            settings: settings.clone(),
+        }
+    }
+
+    /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the
+    /// record at fault stands alone.
+    fn write<'a>(&'a self, operations: &'a mut [BatchOperation]) -> BoxFuture<'a, Vec<Result<Put, Failure>>> {
+        Box::pin(async move {
+            let call = self.client.batch(&self.batch, operations).await;
+            if let Err(error) = &call
+                && operations.len() > 1
+                && (error.result_code() == codes::PARAMETER
+                    || matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink))
+            {
+                // The rows are there to be sent again: the client takes them only where it can't route a
+                // batch, by codes with other verdicts (-3, 11, 20). What another node of the cluster has
+                // stored meanwhile is written once more, as the same record.
+                let (first, second) = operations.split_at_mut(operations.len() / 2);
+                let mut results = self.write(first).await;
+                results.extend(self.write(second).await);
+                return results;
+            }
+            operations.iter().map(|operation| answer(operation, call.as_ref().err())).collect()
+        })
+    }
+
+    /// What the failures of rows mean, of which some have to be asked about; each row comes with its set.
+    async fn judged(&self, rows: Vec<(&str, Result<Put, Failure>)>) -> Vec<Result<Put, PutError>> {
+        let mut reasons = BTreeMap::new();
+        for (set, result) in &rows {
+            if let Err(Failure { verdict: Verdict::Ask, code, .. }) = result
+                && !reasons.contains_key(&(*set, *code))
+            {
+                let nodes = self.ask(set, *code == codes::PARAMETER).await;
+                reasons.insert(
+                    (*set, *code),
+                    nodes.map(|nodes| {
+                        first(nodes.iter().filter_map(|node| node.condition(*code, &self.settings, set)))
+                    }),
+                );
+            }
+        }
+        let meaning = |set, failure: Failure| match reasons.get(&(set, failure.code)) {
+            Some(reason) if failure.verdict == Verdict::Ask => failure.because(reason),
+            _ => failure.by_itself(),
+        };
+        rows.into_iter().map(|(set, result)| result.or_else(|failure| meaning(set, failure))).collect()
+    }
+
+    /// What each node that answers tells about the namespace and a set of it, and about all of its sets where
+    /// that is asked for.
+    ///
+    /// # Errors
+    /// None of them answers, for a person.
+    async fn ask(&self, set: &str, about_all_sets: bool) -> Result<Vec<Node>, String> {
+        let namespace = &self.settings.namespace;
+        let names = [
+            format!("namespace/{namespace}"),
+            format!("sets/{namespace}/{set}"),
+            format!("sets/{namespace}"),
+        ];
+        let names: Vec<_> =
+            names.iter().map(String::as_str).take(if about_all_sets { 3 } else { 2 }).collect();
+        let policy = AdminPolicy { timeout: millis(self.settings.timeout) };
+        let nodes = self.client.nodes();
+        let answers = nodes.iter().map(|node| timeout(self.settings.timeout, node.info(&policy, &names)));
+        let (mut told, mut failure) = (Vec::new(), "no node is known".to_owned());
+        for answer in join_all(answers).await {
+            match answer {
+                Ok(Ok(mut answers)) => {
+                    let mut next =
+                        || answers.shift_remove_index(0).map(|(_, answer)| answer).unwrap_or_default();
+                    told.push(Node { namespace: next(), set: next(), sets: next() });
+                }
+                Ok(Err(cause)) => failure = cause.to_string(),
+                Err(elapsed) => failure = elapsed.to_string(),
+            }
+        }
+        if told.is_empty() { Err(failure) } else { Ok(told) }
+    }
+
+    /// The write of one record, or why Aerospike can't hold it.
+    fn operation(&self, record: Record) -> Result<BatchOperation, String> {
+        let key = match &record.key {
+            Key::Int(number) => AsValue::Int(*number),
+            Key::Text(text) => AsValue::String(text.clone()),
+        };
+        let set = self.settings.set.of(record.set.as_ref()).ok_or("no set is known for it")?;
+        let key = aerospike::Key::new(self.settings.namespace.as_str(), set, key)
+            .map_err(|error| error.to_string())?;
+        let own = record
+            .ttl
+            .map(|ttl| BatchWritePolicy { expiration: Expiration::Seconds(ttl.get()), ..self.write.clone() });
+        let bins = values::bins(record)?;
+        let bins = bins.iter().map(operations::put).collect::<Vec<_>>();
+        Ok(BatchOperation::write(own.as_ref().unwrap_or(&self.write), key, bins))
+    }
+
+    async fn read(&self, limit: usize, see: See<'_>) -> aerospike::Result<()> {
+        let mut left = limit;
+        for set in self.settings.set.names() {
+            let wanted = left;
+            if wanted == 0 {
+                break;
+            }
+            let mut counted = |record| {
+                left -= 1;
+                let seen = see(record);
+                left = if seen.is_break() { 0 } else { left };
+                seen
+            };
+            self.read_set(set, wanted, &mut counted).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_set(&self, set: &str, limit: usize, see: See<'_>) -> aerospike::Result<()> {
+        let mut policy = QueryPolicy::default();
+        policy.max_records = limit as u64;
+        let statement = Statement::new(&self.settings.namespace.0, set, Bins::All);
+        let mut found = self.client.query(&policy, PartitionFilter::all(), statement).await?.into_stream();
+        while let Some(record) = found.next().await {
+            let mut fields = values::fields(record?.bins);
+            let key = fields
+                .iter()
+                .position(|(name, _)| name == KEY_FIELD)
+                .and_then(|index| values::key(fields.remove(index).1));
+            if see(StoredRecord { key, fields }).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn batch_policy(settings: &Settings) -> BatchPolicy {
+    let mut policy = BatchPolicy::write_default(); // does not repeat writes: the queue does, and sees it
+    policy.base_policy.total_timeout = millis(settings.timeout);
+    policy.base_policy.socket_timeout = millis(settings.timeout);
+    policy
+}
+
+fn write_policy(settings: &Settings) -> BatchWritePolicy {
+    BatchWritePolicy {
+        record_exists_action: match settings.exists {
+            Exists::Replace => RecordExistsAction::Replace,
+            Exists::CreateOnly => RecordExistsAction::CreateOnly,
+            Exists::Update => RecordExistsAction::Update,
+        },
+        expiration: match settings.ttl {
+            Ttl::Namespace => Expiration::NamespaceDefault,
+            Ttl::Never => Expiration::Never,
+            Ttl::Seconds(seconds) => Expiration::Seconds(seconds.get()),
+        },
+        send_key: settings.send_key,
+        ..BatchWritePolicy::default()
+    }
+}
+
+/// Why a row was not written.
+struct Failure {
+    verdict: Verdict,
+    code: i32,
+    text: String,
+}
+
+impl Failure {
+    /// What it means, by its code alone.
+    fn by_itself(self) -> Result<Put, PutError> {
+        match self.verdict {
+            Verdict::AlreadyThere => Ok(Put::Duplicate),
+            Verdict::Refuse | Verdict::Shrink => Err(PutError::Refused(self.text)),
+            Verdict::Stop => Err(PutError::Setup(self.text)),
+            Verdict::Requeue => Err(PutError::Unavailable(self.text)),
+            Verdict::Unknown => Err(PutError::Unknown(self.text)),
+            Verdict::Ask => Err(PutError::Suspect(self.text)),
+        }
+    }
+
+    /// What it means, by what the server has told of itself.
+    fn because(self, reason: &Result<Option<Condition>, String>) -> Result<Put, PutError> {
+        let Self { code, text, .. } = &self;
+        Err(match reason {
+            Ok(Some(Condition::Setup(fault))) => PutError::Setup(format!("Aerospike: {fault} (code {code})")),
+            Ok(Some(Condition::Outage(fault))) => {
+                PutError::Unavailable(format!("Aerospike: {fault} (code {code})"))
+            }
+            // Neither is ever a record's fault.
+            Ok(None) if *code == codes::NO_SPACE => PutError::Unavailable(self.text),
+            Ok(None) if *code == codes::FORBIDDEN => PutError::Unknown(self.text),
+            Ok(None) => return self.by_itself(),
+            Err(cause) => PutError::Unavailable(format!("{text}, and the server does not say why: {cause}")),
+        })
+    }
+}
+
+/// Of several conditions the one that has to be ended first.
+fn first(conditions: impl Iterator<Item = Condition>) -> Option<Condition> {
+    conditions.min_by_key(|condition| matches!(condition, Condition::Outage(_)))
+}
+
+/// What became of one row, given the failure of the call that it was in.
+fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result<Put, Failure> {
+    let error = match (operation.error(), operation.record()) {
+        (None, Some(_)) => return Ok(Put::Stored),
+        (error, _) => error.or(call),
+    };
+    let failure = |verdict, code, text| Failure { verdict, code, text };
+    Err(match error {
+        None => failure(Verdict::Requeue, 0, "Aerospike: no answer for this record".to_owned()),
+        Some(error) => {
+            let (code, text) = (error.result_code(), error.base_message());
+            failure(codes::verdict(error), code, format!("Aerospike: {text} (code {code})"))
+        }
+    })
+}
+
+/// Splits the writes of records of these sizes into chunks that stay within both bounds; one record over the
+/// bound is a chunk of its own.
+fn chunks<'a, T>(mut writes: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
+    let mut chunks = Vec::with_capacity(sizes.len() / RECORDS_IN_BATCH + 1);
+    let (mut count, mut bytes) = (0, 0);
+    for size in sizes {
+        if count > 0 && (count == RECORDS_IN_BATCH || bytes + size > BYTES_IN_BATCH) {
+            let (chunk, others) = writes.split_at_mut(count);
+            chunks.push(chunk);
+            (writes, count, bytes) = (others, 0, 0);
+        }
+        count += 1;
+        bytes += size;
+    }
+    if count > 0 {
+        chunks.push(writes);
+    }
+    chunks
+}
+
+impl Store for AerospikeStore {
+    fn batches(&self) -> Batches {
+        Batches { records: RECORDS_IN_BATCH, at_once: BATCHES_AT_ONCE }
+    }
+
+    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+        let (mut writes, mut sizes, mut answers) = (
+            Vec::with_capacity(records.len()),
+            Vec::with_capacity(records.len()),
+            Vec::with_capacity(records.len()),
+        );
+        for Pending { item, answer } in records {
+            let (size, set) = (item.size, item.set.clone());
+            match self.operation(item) {
+                Ok(operation) => {
+                    writes.push(operation);
+                    sizes.push(size);
+                    answers.push((answer, set));
+                }
+                Err(fault) => answer.give(Err(PutError::Refused(fault))),
+            }
+        }
+        Box::pin(async move {
+            let chunks = stream::iter(chunks(&mut writes, &sizes));
+            let results = chunks.map(|chunk| self.write(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
+            let sets = answers.iter().map(|(_, set)| self.settings.set.of(set.as_ref()).unwrap_or_default());
+            let results = self.judged(sets.zip(results).collect()).await;
+            for ((answer, _), result) in answers.into_iter().zip(results) {
+                answer.give(result);
+            }
+        })
+    }
+
+    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.read(limit, see).await.map_err(|error| connect::error(&self.settings, &error))
+        })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.client.close().await {
+                log::debug!(cause = error.to_string(); "Aerospike does not close the connection");
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_keep_to_count_and_bytes_and_lose_no_record() {
+        let lengths = |sizes: &[usize]| {
+            chunks(&mut vec![(); sizes.len()], sizes).iter().map(|chunk| chunk.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(&[]), [] as [usize; 0]);
+        assert_eq!(lengths(&[1; 250]), [100, 100, 50]);
+        assert_eq!(
+            lengths(&[BYTES_IN_BATCH / 2, BYTES_IN_BATCH / 2, 1, BYTES_IN_BATCH + 1, 1]),
+            [2, 1, 1, 1]
+        );
+    }
+
+    #[test]
+    fn names_keep_to_the_server_s_limits() {
+        "test".parse::<Name<31>>().expect("a name");
+        for name in [String::new(), "a:b".into(), "a;b".into(), "a\n".into(), "a".repeat(32)] {
+            assert!(name.parse::<Name<31>>().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Fields to bins and back.
+
+use aerospike::{Bin, IndexMap, Value as AsValue};
+
+use x_msrv_core::record::{Fields, KEY_FIELD, Key, Record, Value};
+
+/// Bytes of the longest bin name (`AS_BIN_NAME_MAX_SZ` less its end).
+pub const MAX_BIN_NAME: usize = 15;
+
+/// Bins of one record (`RECORD_MAX_BINS` in the server's `datamodel.h`), the key's among them. The client
+/// sends their number in 16 bits and cuts off the rest.
+const MAX_BINS: usize = 32_767;
+
+/// Letters of a name that an error shows.
+const SHOWN: usize = 40;
+
+/// The bins of a record, its key among them.
+///
+/// A field that is null is left out: under `update` it would delete the bin, under `replace` it is an error.
+///
+/// # Errors
+/// Why Aerospike can't hold it, for a person.
+pub fn bins(record: Record) -> Result<Vec<Bin>, String> {
+    let mut bins = Vec::with_capacity(record.fields.len() + 1);
+    bins.push(Bin::new(KEY_FIELD, as_value(record.key.into())));
+    for (name, value) in record.fields {
+        check_name(&name)?;
+        if !matches!(value, Value::Null) && name != KEY_FIELD {
+            bins.push(Bin::new(name, as_value(value)));
+        }
+    }
+    if bins.len() > MAX_BINS {
+        let (fields, most) = (bins.len() - 1, MAX_BINS - 1);
+        return Err(format!("the document has {fields} fields, a record has {most} at most beside its key"));
+    }
+    Ok(bins)
+}
+
+/// Whether a bin can have this name.
+///
+/// # Errors
+/// Why not, for a person.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let shown = || {
+        let shown: String = name.chars().take(SHOWN).collect();
+        if shown.len() < name.len() { format!("`{shown}…`") } else { format!("`{shown}`") }
+    };
+    match name.len() {
+        // The server takes it, and then no tool can name the bin.
+        0 => Err("a field without a name cannot be a bin".to_owned()),
+        length if length > MAX_BIN_NAME => Err(format!(
+            "the field name {} has {length} bytes, a bin name has {MAX_BIN_NAME} at most",
+            shown()
+        )),
+        _ if name.contains('\0') => {
+            Err(format!("the field name {} holds a NUL, which ends a bin name", shown()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn as_value(value: Value) -> AsValue {
+    match value {
+        Value::Null => AsValue::Nil,
+        Value::Bool(value) => AsValue::Bool(value),
+        Value::Int(value) => AsValue::Int(value),
+        Value::Float(value) => AsValue::from(value),
+        Value::Text(value) => AsValue::String(value),
+        Value::List(values) => AsValue::List(values.into_iter().map(as_value).collect()),
+        Value::Map(fields) => AsValue::OrderedMap(
+            fields
+                .into_iter()
+                .map(|(name, value)| (AsValue::String(name), as_value(value)))
+                .collect::<IndexMap<_, _>>(),
+        ),
+    }
+}
+
+/// The fields that bins stand for.
+pub fn fields(bins: impl IntoIterator<Item = (String, AsValue)>) -> Fields {
+    bins.into_iter().map(|(name, value)| (name, value_of(value))).collect()
+}
+
+/// The key that the `gid` bin holds.
+pub(super) fn key(value: Value) -> Option<Key> {
+    match value {
+        Value::Int(number) => Some(Key::Int(number)),
+        Value::Text(text) => Some(Key::Text(text)),
+        _ => None,
+    }
+}
+
+fn value_of(value: AsValue) -> Value {
+    match value {
+        AsValue::Nil => Value::Null,
+        AsValue::Bool(value) => Value::Bool(value),
+        AsValue::Int(value) => Value::Int(value),
+        AsValue::Float(value) => Value::Float(value.into()),
+        AsValue::String(value) => Value::Text(value),
+        AsValue::List(values) => Value::List(values.into_iter().map(value_of).collect()),
+        AsValue::OrderedMap(map) => {
+            Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect())
+        }
+        AsValue::HashMap(map) => {
+            Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect())
+        }
+        AsValue::SortedMap(map) => {
+            Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect())
+        }
+        // Types that JSON has not, and that only others can have written: shown as text.
+        other => Value::Text(other.to_string()),
+    }
+}
+
+fn name_of(key: AsValue) -> String {
+    match key {
+        AsValue::String(name) => name,
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(fields: Fields) -> Record {
+        Record { key: Key::Int(7), fields, size: 0, set: None, ttl: None }
+    }
+
+    /// The original's consumer backed off for 2 s and let the message die when one name was longer than 15
+    /// bytes.
+    #[test]
+    fn names_are_measured_in_bytes_and_refused_by_name() {
+        let field = |name: &str| record(vec![(name.to_owned(), Value::Int(1))]);
+        assert_eq!(bins(field("äöüäöüä1")).expect("15 bytes").len(), 2);
+        assert!(bins(field("äöüäöüäö")).expect_err("16 bytes").contains("`äöüäöüäö` has 16 bytes"));
+        let long = bins(field(&"ä".repeat(1_000))).expect_err("2,000 bytes");
+        assert!(
+            long.contains("…` has 2000 bytes") && long.chars().count() < 160,
+            "what is wrong stands behind the name: {long}"
+        );
+        assert!(bins(field("")).is_err());
+    }
+
+    #[test]
+    fn null_fields_are_left_out_and_an_empty_document_still_has_its_key() {
+        let names = |fields| {
+            bins(record(fields)).expect("bins").iter().map(|bin| bin.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(vec![("a".into(), Value::Null), ("b".into(), Value::Int(1))]), ["gid", "b"]);
+        assert_eq!(names(Vec::new()), ["gid"]);
+        assert_eq!(names(vec![("gid".into(), Value::Int(7))]), ["gid"]);
+    }
+}

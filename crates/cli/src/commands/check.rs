@@ -1,0 +1,46 @@
+//! `x-msrv check`
+
+use std::io::{self, Write as _};
+
+use super::{CommandError, written};
+use crate::{cli::CheckArgs, config::Settings, logging, sandbox, wiring};
+use x_msrv_core::{error_chain, exit::Exit};
+
+pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<(), CommandError> {
+    wiring::decoder(settings)?;
+    written(write!(io::stdout(), "{settings}"))?;
+    of_service(settings);
+    if arguments.connect { connect(settings).await } else { Ok(()) }
+}
+
+/// Warns of what the service could not do as it is configured, although whoever checks it can.
+pub(super) fn of_service(settings: &Settings) {
+    for warning in sandbox::warnings(settings) {
+        log::warn!("{warning}");
+    }
+}
+
+/// Asks queue, store and dead letter whether they are there, and names all that do not answer.
+pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
+    let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
+    let (source, store, letters) = tokio::join!(
+        wiring::probe_source(&settings.source),
+        wiring::probe_store(&settings.store),
+        dead_letter.probe()
+    );
+    let mut faults: Vec<CommandError> =
+        [source.err().map(Into::into), store.err().map(Into::into), letters.err().map(Into::into)]
+            .into_iter()
+            .flatten()
+            .collect();
+    // What only the configuration can mend decides, whoever else is down.
+    let decides = faults.iter().position(|fault| fault.exit() == Exit::Configuration).unwrap_or(0);
+    if faults.is_empty() {
+        return written(writeln!(io::stdout(), "# queue, store and dead letter answer"));
+    }
+    let fault = faults.remove(decides);
+    for other in faults {
+        logging::fatal(&error_chain::text(&other));
+    }
+    Err(fault)
+}

@@ -1,0 +1,248 @@
+//! `x-msrv dead replay`
+//!
+//! A letter in a file that was published is marked where it stands, with the time: the mark has the length of
+//! what was there, so that the file may be appended to or renamed meanwhile. Letters without room for a mark,
+//! which went through another program, get it before any is published. The mark is written, and synced, after
+//! the queue has acknowledged its batch; whoever is killed between the two sends that batch again. A letter
+//! in a topic is finished there in the same order.
+
+use std::{fs::File, io, path::Path, time::SystemTime};
+
+use bytes::Bytes;
+use log::warn;
+
+use super::{
+    NoLetters, confirmed, file_error, files,
+    list::{Found, look},
+    lock_folder, none_at_all, of_one_source, topic,
+};
+use crate::{
+    cli::DeadReplayArgs,
+    commands::{CommandError, say},
+    config::Settings,
+    timer::Now,
+    wiring,
+};
+use x_msrv_core::{
+    message::Delivery,
+    source::{Publisher, Source},
+};
+use x_msrv_letters::{
+    filter::Filter,
+    letters::{self, Line},
+};
+
+/// Letters that are published, and then marked, in one go.
+const LETTERS_AT_ONCE: usize = 100;
+
+/// Bytes of bodies that are published in one go; nsqd takes 5 MiB by default.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> Result<(), CommandError> {
+    let select = &arguments.which.select;
+    let filter = of_one_source(settings, select, arguments.which.filter()).await?;
+    if arguments.dry_run {
+        let mut found = Found::default();
+        let whole = look(settings, select, &filter, |letter| found.add(letter, 0)).await?;
+        say(&format!(
+            "letters that would be sent: {}{}",
+            found.summary(),
+            if whole { "" } else { topic::NOT_ALL }
+        ));
+        return Ok(());
+    }
+    let mut publisher = wiring::publisher(&settings.source).await?;
+    let mut replayed = Replayed::default();
+    for (path, filter) in files(settings, select, &filter)? {
+        // The lock first: a purge puts another file in the place of this one, and marks in the old one would
+        // be lost.
+        let locked = lock_folder(&path).map_err(|cause| replayed.until(cause))?;
+        let file = match letters::open_to_mark(&path, |letter| filter.matches(letter)).await {
+            // A run has renamed it since it was looked for; the next replay has what is in it.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && select.files().is_empty() => continue,
+            opened => opened.map_err(|cause| replayed.until(file_error(&path, "open", cause)))?,
+        };
+        letters(&file, &path, &filter, Now::take().realtime, &mut *publisher, &mut replayed)
+            .await
+            .map_err(|cause| replayed.until(cause))?;
+        drop(locked);
+    }
+    let mut whole = true;
+    if let Some(source) = topic::open(settings, select).await.map_err(|cause| replayed.until(cause))? {
+        whole = from_topic(source, &filter, &mut *publisher, &mut replayed)
+            .await
+            .map_err(|cause| replayed.until(cause))?;
+    }
+    let skipped = if replayed.no_letters > 0 {
+        format!(", {} are no letters", replayed.no_letters)
+    } else {
+        String::new()
+    };
+    let more = if whole { "" } else { topic::NOT_ALL };
+    say(&format!("letters sent: {}, sent before: {}{skipped}{more}", replayed.sent, replayed.before));
+    Ok(())
+}
+
+/// What a replay found, and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Letters that were published, and marked or finished.
+    pub sent: usize,
+    /// Letters that were not meant because they were marked before.
+    pub before: usize,
+    /// Lines, or messages, that are no letters.
+    pub no_letters: u64,
+}
+
+impl Replayed {
+    /// An error, and what was done before it.
+    fn until(&self, cause: CommandError) -> CommandError {
+        match cause {
+            CommandError::Partly { .. } => cause,
+            _ if self.sent == 0 => cause,
+            _ => CommandError::Partly {
+                done: format!("letters sent: {}, then it failed", self.sent),
+                cause: Box::new(cause),
+            },
+        }
+    }
+}
+
+/// Publishes the letters in `file`, from [`letters::open_to_mark`], that are meant, and marks them with
+/// `time`; `path` is its name, for messages. What was done is added to `replayed`, also where it fails.
+///
+/// # Errors
+/// The file can't be read or written, holds lines and not one letter, or the queue does not take what is in
+/// it.
+pub async fn letters(
+    file: &File,
+    path: &Path,
+    filter: &Filter,
+    time: SystemTime,
+    publisher: &mut dyn Publisher,
+    replayed: &mut Replayed,
+) -> Result<(), CommandError> {
+    let mut replay = Replay { publisher, file, path, time, batch: Batch::default(), replayed };
+    let sent_or_not = Filter { replayed: None, ..filter.clone() };
+    let (mut others, mut count) = (NoLetters::new(path), 0);
+    for line in letters::lines(file).map_err(|cause| file_error(path, "look at", cause))? {
+        let (place, line) = line.map_err(|cause| file_error(path, "read", cause))?;
+        count += 1;
+        match letters::parse(&line) {
+            Line::Letter(letter) if filter.matches(&letter) && !letters::has_room(&line) => {
+                warn!(path = path.display().to_string(), line = place.number; "a dead letter came too late for this replay");
+            }
+            Line::Letter(letter) if filter.matches(&letter) => {
+                let body = letter.body.to_bytes().expect("a letter is parsed with its body");
+                replay.add(place.offset, body.into()).await?;
+            }
+            Line::Letter(letter) if letter.replayed.is_some() && sent_or_not.matches(&letter) => {
+                replay.replayed.before += 1;
+            }
+            Line::Letter(_) => {}
+            Line::NoLetter => others.add(place.number),
+        }
+    }
+    replay.flush().await?;
+    replayed.no_letters += others.count;
+    none_at_all(path, count, others.count)
+}
+
+#[derive(Default)]
+struct Batch {
+    bodies: Vec<Bytes>,
+    /// Where each letter's line begins.
+    offsets: Vec<u64>,
+    bytes: usize,
+}
+
+struct Replay<'a> {
+    publisher: &'a mut dyn Publisher,
+    file: &'a File,
+    path: &'a Path,
+    time: SystemTime,
+    batch: Batch,
+    replayed: &'a mut Replayed,
+}
+
+impl Replay<'_> {
+    async fn add(&mut self, offset: u64, body: Bytes) -> Result<(), CommandError> {
+        if self.batch.bodies.len() == LETTERS_AT_ONCE || self.batch.bytes + body.len() > BYTES_AT_ONCE {
+            self.flush().await?;
+        }
+        self.batch.bytes += body.len();
+        self.batch.bodies.push(body);
+        self.batch.offsets.push(offset);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), CommandError> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.bodies.is_empty() {
+            return Ok(());
+        }
+        self.publisher.publish(&batch.bodies).await?;
+        self.replayed.sent += batch.bodies.len();
+        let marked = letters::mark_replayed(self.file, &batch.offsets, self.time);
+        marked.map_err(|cause| {
+            file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause)
+        })
+    }
+}
+
+/// Publishes the letters of a topic that are meant, and finishes them there. Whether those were all of them.
+async fn from_topic(
+    source: Box<dyn Source>,
+    filter: &Filter,
+    publisher: &mut dyn Publisher,
+    replayed: &mut Replayed,
+) -> Result<bool, CommandError> {
+    let mut letters = topic::Letters::start(source, false).await?;
+    let (mut finished, mut failure) = (0, None);
+    while failure.is_none() {
+        let mut taken = match letters.next(filter).await {
+            Ok(taken) if taken.is_empty() => break,
+            Ok(taken) => taken,
+            Err(cause) => {
+                failure = Some(cause);
+                break;
+            }
+        };
+        while !taken.is_empty() {
+            let (deliveries, bodies) = batch(&mut taken);
+            if failure.is_none() {
+                failure = publisher.publish(&bodies).await.err().map(CommandError::from);
+            }
+            if failure.is_none() {
+                finished += bodies.len();
+                letters.finish(deliveries).await;
+            } else {
+                for delivery in deliveries {
+                    letters.hold(delivery).await;
+                }
+            }
+        }
+    }
+    replayed.sent += finished;
+    replayed.no_letters += letters.others;
+    let whole = !letters.has_more;
+    let closing = letters.close().await;
+    match failure {
+        Some(cause) => Err(cause),
+        None => confirmed(&closing, finished as u64, "sent").map(|()| whole),
+    }
+}
+
+/// Takes as many as are published in one go.
+fn batch(taken: &mut Vec<topic::Taken>) -> (Vec<Delivery>, Vec<Bytes>) {
+    let mut bytes = 0;
+    let fits = |(_, letter): &&topic::Taken| {
+        bytes += letter.body.len();
+        bytes <= BYTES_AT_ONCE
+    };
+    let count = taken.iter().take(LETTERS_AT_ONCE).take_while(fits).count().max(1);
+    let body = |(delivery, letter): topic::Taken| {
+        (delivery, letter.body.to_bytes().expect("a letter is parsed with its body").into())
+    };
+    taken.drain(..count).map(body).unzip()
+}

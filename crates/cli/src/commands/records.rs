@@ -1,0 +1,47 @@
+//! `x-msrv records`
+
+use std::{
+    io::{self, Write as _},
+    ops::ControlFlow,
+};
+
+use super::{CommandError, say, written};
+use crate::{cli::RecordsArgs, config::Settings, wiring};
+use x_msrv_core::{
+    record::{KEY_FIELD, Value},
+    store::StoredRecord,
+};
+
+pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Result<(), CommandError> {
+    let store = match wiring::existing_store(&settings.store).await? {
+        Ok(store) => store,
+        Err(missing) => {
+            say(&format!("nothing is stored: there is no {missing}"));
+            return Ok(());
+        }
+    };
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    let (mut count, mut shown) = (0_u64, Ok(()));
+    // Each is written as it comes: there may be more than memory holds, or than the reader wants.
+    let mut see = |record| {
+        count += 1;
+        shown = writeln!(output, "{}", line(record));
+        if shown.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let scanned = store.scan(arguments.limit.get(), &mut see).await;
+    store.close().await;
+    written(shown.and_then(|()| output.flush()))?;
+    scanned?;
+    if count == 0 {
+        say("the store answers, and has no record in this set");
+    }
+    Ok(())
+}
+
+/// The key first, then the fields in the store's order; a document may hold its key by that very name.
+pub(super) fn line(StoredRecord { key, fields }: StoredRecord) -> String {
+    let key = key.map(|key| (KEY_FIELD.to_owned(), Value::from(&key)));
+    let fields = fields.into_iter().filter(|(name, _)| name != KEY_FIELD);
+    let document = Value::Map(key.into_iter().chain(fields).collect());
+    serde_json::to_string(&document).expect("a record has text keys and finite numbers")
+}

@@ -1,0 +1,123 @@
+//! `x-msrv run`
+
+use std::{
+    cell::Cell,
+    io::{self, Write as _},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::{CommandError, progress};
+use crate::{cli::ReportFormat, config::Settings, logging, shutdown, wiring};
+use x_msrv_core::{
+    budget::StopReason,
+    error_chain,
+    exit::Exit,
+    report::{Depth, RunReport, Tally},
+    run::{Parts, run as drain},
+};
+use x_msrv_history as history;
+use x_msrv_history::Logbook;
+
+pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
+    let (time, began) = (now(), Instant::now());
+    let mut logbook = wiring::logbook(settings);
+    let outcome = attempt(settings, &mut logbook, began).await;
+    if let Ok(outcome) = &outcome {
+        tell(outcome, report);
+    }
+    let servers = outcome.as_ref().ok().and_then(|report| report.servers.as_ref());
+    let previous = logbook.previous();
+    logbook.enter(&remembered(time, began.elapsed(), &outcome), servers, booted());
+    if let Err(cause) = wiring::tidy_letters(&settings.dead_letter, now(), previous).await {
+        log::warn!(cause = cause.to_string(); "old dead letters cannot be deleted");
+    }
+    outcome.map(|outcome| outcome.exit())
+}
+
+async fn attempt(
+    settings: &Settings,
+    logbook: &mut Logbook,
+    began: Instant,
+) -> Result<RunReport, CommandError> {
+    let shutdown = shutdown::on_signal()
+        .map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
+    let decoder = wiring::decoder(settings)?;
+    let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
+    let source = async {
+        let source = wiring::source(&settings.source).await;
+        logbook.open(); // in the time that a store over the network still takes, most of which it waits
+        source
+    };
+    // Both at once; but the queue is not asked for a message before the store is there.
+    let connect = async { tokio::join!(wiring::store(&settings.store), source) };
+    tokio::pin!(shutdown);
+    let connected = tokio::select! {
+        connected = connect => Some(connected),
+        () = &mut shutdown => None,
+    };
+    // Where it is over before, nothing was taken.
+    let Some((store, source)) = connected else {
+        return Ok(RunReport::new(
+            StopReason::Signal,
+            Tally::default(),
+            Depth::default(),
+            began.elapsed(),
+            None,
+        ));
+    };
+    let (store, source) = (store?, source?);
+    let progress = Cell::default();
+    let parts = Parts {
+        source,
+        store: &*store,
+        dead_letter: &mut *dead_letter,
+        decoder: &decoder,
+        clock: now,
+        began,
+        progress: &progress,
+    };
+    let outcome = progress::beside(drain(parts, settings.limits, shutdown), &progress).await?;
+    store.close().await;
+    // A store that hangs may take its time for that as well.
+    Ok(outcome.took(began.elapsed()))
+}
+
+fn tell(outcome: &RunReport, report: Option<ReportFormat>) {
+    outcome.log();
+    logging::status(&outcome.summary());
+    if let Some(fault) = &outcome.fault {
+        logging::fatal(fault);
+    }
+    if report == Some(ReportFormat::Json)
+        && let Err(cause) = writeln!(io::stdout(), "{outcome}")
+    {
+        // The run is over, and its exit code says how it went, whether anybody reads the report or not.
+        log::warn!(cause = cause.to_string(); "the report cannot be written");
+    }
+}
+
+fn remembered(
+    started: SystemTime,
+    elapsed: Duration,
+    outcome: &Result<RunReport, CommandError>,
+) -> history::Run {
+    match outcome {
+        Ok(report) => history::Run::of_report(started, report),
+        Err(error) => history::Run::of_failure(started, elapsed, error.exit(), error_chain::text(error)),
+    }
+}
+
+/// When the machine was booted, by the clock as it is now.
+fn booted() -> SystemTime {
+    // A system call, in whole seconds: the clock that tells more is read through the vDSO, which valgrind
+    // does not let be read.
+    let since_boot = Duration::from_secs(u64::try_from(rustix::system::sysinfo().uptime).unwrap_or_default());
+    now().checked_sub(since_boot).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: the run gets its time of day from here")]
+fn now() -> SystemTime {
+    SystemTime::now().max(SystemTime::UNIX_EPOCH) // before that no clock is right, and no time can be written
+}

@@ -1,0 +1,150 @@
+//! `x-msrv send`
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use bytes::Bytes;
+
+use super::{CommandError, say};
+use crate::{cli::SendArgs, config::Settings, wiring};
+use x_msrv_core::source::Publisher;
+
+/// Messages that are published in one go.
+const MESSAGES_AT_ONCE: usize = 100;
+
+/// Bytes that are published in one go; nsqd takes 5 MiB by default.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// Bytes of the longest line: as many as `max-message-size` can allow.
+pub(super) const LONGEST_LINE: u64 = 1 << 30;
+
+pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
+    let mut lines = open(arguments.input.file())?;
+    let publisher = wiring::publisher(&settings.source).await?;
+    let mut sender = Sender { publisher, batch: Vec::new(), numbers: Vec::new(), bytes: 0, sent: 0 };
+    let mut number = 0;
+    // Standard input can be read once only, so lines that are to be sent again are kept.
+    let mut kept = Vec::new();
+    // Whoever writes slowly, such as `tail -f`, sees each line go as soon as it is there: what is complete is
+    // sent before the next read.
+    while let Some(line) = next_line(&mut lines, LONGEST_LINE, &mut number)
+        .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
+    {
+        if arguments.count > 1 {
+            kept.push((number, line.clone()));
+        }
+        if arguments.count > 0 {
+            sender.add(number, line).await?;
+            if !lines.buffer().contains(&b'\n') {
+                sender.flush().await?;
+            }
+        }
+    }
+    for _ in 1..arguments.count {
+        for (number, line) in &kept {
+            sender.add(*number, line.clone()).await?;
+        }
+    }
+    sender.flush().await?;
+    say(&format!("messages sent: {}", sender.sent));
+    Ok(())
+}
+
+pub(super) type Lines = BufReader<Box<dyn Read>>;
+
+pub(super) fn open(path: &Path) -> Result<Lines, CommandError> {
+    let file: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).map_err(|cause| file_error(path, "open", cause))?)
+    };
+    Ok(BufReader::with_capacity(1 << 16, file))
+}
+
+pub(super) fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
+    CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
+}
+
+/// The next line that is not empty, without its end; it need not be UTF-8. `number` counts all of them.
+pub(super) fn next_line(
+    lines: &mut impl BufRead,
+    longest: u64,
+    number: &mut u64,
+) -> io::Result<Option<Bytes>> {
+    loop {
+        let mut line = Vec::new();
+        if lines.take(longest + 1).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        *number += 1;
+        if line.len() as u64 > longest && !line.ends_with(b"\n") {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("line {number} has more than {longest} bytes"),
+            ));
+        }
+        while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            line.pop();
+        }
+        if !line.is_empty() {
+            return Ok(Some(line.into()));
+        }
+    }
+}
+
+struct Sender {
+    publisher: Box<dyn Publisher>,
+    batch: Vec<Bytes>,
+    /// The lines of these.
+    numbers: Vec<u64>,
+    bytes: usize,
+    sent: usize,
+}
+
+impl Sender {
+    async fn add(&mut self, number: u64, message: Bytes) -> Result<(), CommandError> {
+        if self.batch.len() == MESSAGES_AT_ONCE || self.bytes + message.len() > BYTES_AT_ONCE {
+            self.flush().await?;
+        }
+        self.bytes += message.len();
+        self.batch.push(message);
+        self.numbers.push(number);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), CommandError> {
+        let (Some(first), Some(last)) = (self.numbers.first(), self.numbers.last()) else { return Ok(()) };
+        if let Err(error) = self.publisher.publish(&self.batch).await {
+            // They go all together or not at all, so which of them is at fault only the queue knows.
+            let lines =
+                if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
+            let done = format!("messages sent: {}, then it failed at {lines}", self.sent);
+            return Err(CommandError::Partly { done, cause: Box::new(error.into()) });
+        }
+        self.sent += self.batch.len();
+        self.batch.clear();
+        self.numbers.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `send` of something without line ends, /dev/zero for instance, took all memory.
+    #[test]
+    fn a_line_without_an_end_is_given_up_and_one_that_is_long_enough_goes() {
+        let (mut lines, mut number) = (&b"1234\r\n\n12345\n123456"[..], 0);
+        let mut line =
+            |lines: &mut &[u8]| next_line(lines, 5, &mut number).map_err(|error| error.to_string());
+        assert_eq!(line(&mut lines), Ok(Some(Bytes::from("1234"))));
+        assert_eq!(line(&mut lines), Ok(Some(Bytes::from("12345"))));
+        assert_eq!(line(&mut lines), Err("line 4 has more than 5 bytes".to_owned()));
+        assert_eq!(next_line(&mut &b"\n"[..], 5, &mut 0).expect("read"), None);
+    }
+}

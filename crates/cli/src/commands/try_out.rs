@@ -1,0 +1,116 @@
+//! `x-msrv try`
+
+use std::{
+    io::{self, Write as _},
+    num::NonZeroU32,
+};
+
+use serde::Serialize;
+
+use super::{
+    CommandError, records, say,
+    send::{LONGEST_LINE, file_error, next_line, open},
+    written,
+};
+use crate::{cli::TryArgs, config::Settings, timer::Now, wiring};
+use x_msrv_core::{
+    decode::{KeyRule, Rejection},
+    message::Message,
+    record::{Key, Record, Value},
+    store::StoredRecord,
+};
+
+/// What would become of one line.
+#[derive(Serialize)]
+struct Tried {
+    line: u64,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Stored {
+        key: Value,
+        /// Where a field of the message says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        set: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl: Option<NonZeroU32>,
+        record: Value,
+    },
+    Rejected {
+        reason: &'static str,
+        detail: String,
+    },
+}
+
+/// Shows what would become of each line; asks neither queue nor store, and keeps no dead letter.
+pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), CommandError> {
+    let decoder = wiring::decoder(settings)?;
+    let mut lines = open(arguments.input.file())?;
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    let (mut number, mut total, mut rejected) = (0, 0_u64, 0_u64);
+    while let Some(body) = next_line(&mut lines, LONGEST_LINE, &mut number)
+        .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
+    {
+        let message = wiring::sample(&settings.source, body, Now::take().realtime);
+        let record = decoder.decode(&message).and_then(|record| {
+            match wiring::check_record(&settings.store, &record) {
+                Ok(()) => Ok(record),
+                Err(fault) => Err(Rejection::Refused(fault)),
+            }
+        });
+        let record = record.map(|record| {
+            if settings.key == KeyRule::Message {
+                Record { key: placeholder(&message), ..record }
+            } else {
+                record
+            }
+        });
+        total += 1;
+        rejected += u64::from(record.is_err());
+        let shown = if arguments.json { json(number, record) } else { text(number, record) };
+        written(
+            writeln!(output, "{shown}")
+                .and_then(|()| if lines.buffer().is_empty() { output.flush() } else { Ok(()) }),
+        )?;
+    }
+    written(output.flush())?;
+    if rejected > 0 {
+        return Err(CommandError::Rejected { rejected, total });
+    }
+    say(&format!("lines tried: {total}{}", if total > 0 { ", all of them would be stored" } else { "" }));
+    Ok(())
+}
+
+/// A key that is made of what only the queue can tell.
+fn placeholder(message: &Message) -> Key {
+    let time = if message.published.is_some() { "/<time>" } else { "" };
+    Key::Text(format!("{}/{}{time}", message.origin, message.id))
+}
+
+fn text(line: u64, record: Result<Record, Rejection>) -> String {
+    match record {
+        Ok(Record { key, fields, set, ttl, .. }) => {
+            let set = set.map(|set| format!(", set {set}")).unwrap_or_default();
+            let ttl = ttl.map(|ttl| format!(", TTL {ttl} s")).unwrap_or_default();
+            format!("line {line}{set}{ttl}: {}", records::line(StoredRecord { key: Some(key), fields }))
+        }
+        Err(rejection) => format!("line {line}: {}: {rejection}", rejection.reason()),
+    }
+}
+
+fn json(line: u64, record: Result<Record, Rejection>) -> String {
+    let outcome = match record {
+        Ok(Record { key, fields, set, ttl, .. }) => Outcome::Stored {
+            key: key.into(),
+            set: set.map(|set| set.to_string()),
+            ttl,
+            record: Value::Map(fields),
+        },
+        Err(rejection) => Outcome::Rejected { reason: rejection.reason(), detail: rejection.to_string() },
+    };
+    serde_json::to_string(&Tried { line, outcome }).expect("a record has text keys and finite numbers")
+}

@@ -1,0 +1,402 @@
+//! The files that a configuration names: what is written has to be a file of its own.
+
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{DeadLetterSettings, Settings, SourceSettings, StoreSettings, error::Fault};
+use x_msrv_net::{secret::Secret, tls};
+use x_msrv_state::{sqlite, state_file};
+
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is an SQLite database, with files of SQLite's beside it.
+    Database,
+    /// Dead letters are appended to it, and it is renamed when it is large.
+    Letters,
+    /// It is replaced as a whole.
+    Replace,
+}
+
+/// A file that a configuration names, or that it has by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile<'a> {
+    /// The key that names it; empty for the configuration itself.
+    pub key: String,
+    /// Where it is.
+    pub path: &'a Path,
+    /// What is done with it.
+    pub access: Access,
+}
+
+impl NamedFile<'_> {
+    /// Whether runs write it.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.access != Access::Read
+    }
+
+    /// Whether `other` is a file that is kept beside this one, which is at `place`; by their resolved paths.
+    fn keeps_beside(&self, place: &Path, other: &Path) -> bool {
+        match self.access {
+            Access::Read | Access::Replace => false,
+            Access::Database => sqlite::companions(place).any(|companion| companion == other),
+            Access::Letters => x_msrv_letters::file::is_beside(place, other),
+        }
+    }
+
+    fn name(&self) -> String {
+        if self.key.is_empty() { "the configuration itself".to_owned() } else { format!("`{}`", self.key) }
+    }
+}
+
+/// Sections `tls`, each with its own key. What the dead letter has from the queue is the queue's.
+pub(super) fn tls_sections(settings: &Settings) -> Vec<(&'static str, &tls::Settings)> {
+    let mut sections = Vec::new();
+    if let SourceSettings::Nsq(nsq) = &settings.source {
+        sections.extend(nsq.tls.as_deref().map(|tls| ("nsq.tls", tls)));
+    }
+    if let DeadLetterSettings::Nsq(nsq, _) = &settings.dead_letter {
+        let own = nsq.tls.as_deref().filter(|own| sections.iter().all(|(_, other)| other != own));
+        sections.extend(own.map(|tls| ("dead-letter.nsq.tls", tls)));
+    }
+    if let StoreSettings::Aerospike(aerospike) = &settings.store {
+        sections.extend(aerospike.tls.as_deref().map(|tls| ("aerospike.tls", tls)));
+    }
+    sections
+}
+
+/// Secrets by their keys, with those in sections `tls`.
+pub(super) fn secrets(settings: &Settings) -> Vec<(String, &Secret)> {
+    let mut secrets: Vec<(&str, &Secret)> = Vec::new();
+    if let SourceSettings::Nsq(nsq) = &settings.source {
+        secrets.extend(nsq.auth_secret.as_ref().map(|secret| ("nsq.auth-secret", secret)));
+    }
+    if let DeadLetterSettings::Nsq(nsq, _) = &settings.dead_letter {
+        let own = nsq.auth_secret.as_ref().filter(|own| secrets.iter().all(|(_, other)| other != own));
+        secrets.extend(own.map(|secret| ("dead-letter.nsq.auth-secret", secret)));
+    }
+    if let StoreSettings::Aerospike(aerospike) = &settings.store {
+        secrets.extend(aerospike.login.as_ref().map(|login| ("aerospike.password", &login.password)));
+    }
+    let keys = tls_sections(settings).into_iter();
+    let keys =
+        keys.filter_map(|(section, tls)| Some((format!("{section}.key"), &tls.certificate.as_ref()?.key)));
+    secrets.into_iter().map(|(key, secret)| (key.to_owned(), secret)).chain(keys).collect()
+}
+
+impl Settings {
+    /// All files that it names, itself first.
+    #[must_use]
+    pub fn files(&self) -> Vec<NamedFile<'_>> {
+        let mut files = Vec::new();
+        let mut add = |key: &str, path, access| files.push(NamedFile { key: key.to_owned(), path, access });
+        add("", &*self.file, Access::Read);
+        if let Some(schema) = &self.schema {
+            add("schema", schema, Access::Read);
+        }
+        for (section, tls) in tls_sections(self) {
+            if let Some(ca_file) = &tls.ca_file {
+                add(&format!("{section}.ca-file"), ca_file, Access::Read);
+            }
+            if let Some(Secret::File(chain)) = tls.certificate.as_ref().map(|certificate| &certificate.chain)
+            {
+                add(&format!("{section}.certificate"), chain, Access::Read);
+            }
+        }
+        for (key, secret) in secrets(self) {
+            if let Secret::File(path) = secret {
+                add(&key, path, Access::Read);
+            }
+        }
+        if let SourceSettings::Sqlite(queue) = &self.source {
+            add("embedded-queue.path", &queue.path, Access::Database);
+        }
+        if let StoreSettings::Sqlite(store) = &self.store {
+            add("sqlite.path", &store.path, Access::Database);
+        }
+        match &self.dead_letter {
+            DeadLetterSettings::File(file) => add("dead-letter.file.path", &file.path, Access::Letters),
+            // What the topic does not take.
+            DeadLetterSettings::Nsq(_, file) => add("dead-letter.nsq", &file.path, Access::Letters),
+            DeadLetterSettings::Log => {}
+        }
+        if let Some(history) = &self.history {
+            add("history.path", &history.path, Access::Database);
+        }
+        if let Some(metrics) = &self.metrics {
+            add("metrics.textfile", &metrics.textfile, Access::Replace);
+        }
+        files
+    }
+}
+
+impl Settings {
+    /// As what the configuration has a file, by whatever name; `None` where it has no such file.
+    #[must_use]
+    pub fn name_of_file(&self, path: &Path) -> Option<String> {
+        let place = Place::of(path);
+        self.files().iter().find(|file| place.is(&Place::of(file.path))).map(NamedFile::name)
+    }
+}
+
+/// Refuses a file that is written and named twice, by whatever names: a dead letter in a database is lost,
+/// and the database may be.
+pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Fault> {
+    let mut seen: Vec<(NamedFile<'_>, Place)> = Vec::new();
+    for file in settings.files() {
+        let place = Place::of(file.path);
+        for (other, other_place) in &seen {
+            if !file.is_written() && !other.is_written() {
+                continue;
+            }
+            let is_one = place.is(other_place);
+            if is_one
+                || file.keeps_beside(&place.path, &other_place.path)
+                || other.keeps_beside(&other_place.path, &place.path)
+            {
+                let how =
+                    if is_one { "is the same file as" } else { "cannot be kept apart from the files beside" };
+                let fault =
+                    format!("{} {how} {} ({})", file.path.display(), other.name(), other.path.display());
+                return Err(Fault::new(file.key, fault));
+            }
+        }
+        seen.push((file, place));
+    }
+    Ok(())
+}
+
+/// A file, however it is called.
+struct Place {
+    path: PathBuf,
+    /// Device and inode, where it is there: hard links, and file systems on which two spellings are one name.
+    inode: Option<(u64, u64)>,
+}
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        let path = resolved(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let inode = path.metadata().ok().map(|found| (found.dev(), found.ino()));
+        Self { path, inode }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.path == other.path || self.inode.is_some() && self.inode == other.inode
+    }
+}
+
+/// The one absolute name of a file: symlinks are followed as far as they lead, and what is not there yet is
+/// named after its folder.
+#[must_use]
+pub fn resolved(path: &Path) -> PathBuf {
+    /// As many as Linux follows (`path_resolution(7)`).
+    const MOST_LINKS: u32 = 40;
+    fn follow(path: &Path, links: u32) -> PathBuf {
+        if let Ok(found) = path.canonicalize() {
+            return found;
+        }
+        if let (Ok(target), Some(links)) = (path.read_link(), links.checked_sub(1)) {
+            return follow(&state_file::folder(path).join(target), links);
+        }
+        let Some(folder) = path.parent() else { return path.to_owned() };
+        let mut folder = follow(folder, links);
+        match path.components().next_back() {
+            Some(Component::Normal(name)) => folder.join(name),
+            Some(Component::ParentDir) => {
+                folder.pop();
+                folder
+            }
+            _ => folder,
+        }
+    }
+    follow(path, MOST_LINKS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::config::{self, ConfigError, Overrides};
+
+    const QUEUE: &str = "embedded-queue: {path: queue.db}\n";
+    const STORE: &str = "sqlite: {path: store.db, set: s}\n";
+    const NSQ: &str = "nsq: {nsqd-tcp-address: 'h:1', topic: t";
+
+    type Links = [(&'static str, fn(&Path)); 4];
+
+    /// A folder in which `prepare` has made files, and what is wrong with this configuration there.
+    fn fault(text: &str, prepare: impl FnOnce(&Path)) -> Option<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x-msrv.yml");
+        fs::write(&path, text.replace("FOLDER", &folder.path().display().to_string())).expect("written");
+        prepare(folder.path());
+        match config::load(Some(&path), &Overrides::default()) {
+            Ok(_) => None,
+            Err(ConfigError::Value { key, fault, .. }) => Some(format!(
+                "{key}: {}",
+                fault.replace(&folder.path().canonicalize().expect("there").display().to_string(), "")
+            )),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// A dead letter was appended to the database and vanished with the next write of SQLite's.
+    #[test]
+    fn two_keys_that_name_one_file_are_refused_and_both_are_named() {
+        let cases = [
+            (format!("{QUEUE}sqlite: {{path: queue.db, set: s}}\n"), "sqlite.path", "`embedded-queue.path`"),
+            (
+                format!("{QUEUE}{STORE}dead-letter: {{file: {{path: store.db}}}}\n"),
+                "dead-letter.file.path",
+                "`sqlite.path`",
+            ),
+            (
+                format!("{QUEUE}{STORE}dead-letter: {{file: {{path: queue.db}}}}\n"),
+                "dead-letter.file.path",
+                "`embedded-queue.path`",
+            ),
+            (format!("{QUEUE}{STORE}history: {{path: store.db}}\n"), "history.path", "`sqlite.path`"),
+            (
+                format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson}}\n"),
+                "history.path",
+                "`dead-letter.file.path`",
+            ),
+            (format!("{QUEUE}sqlite: {{path: history.db, set: s}}\n"), "history.path", "`sqlite.path`"),
+            (
+                format!("{QUEUE}sqlite: {{path: x-msrv.yml, set: s}}\n"),
+                "sqlite.path",
+                "the configuration itself",
+            ),
+            (
+                format!("{QUEUE}{STORE}dead-letter: {{file: {{path: x-msrv.yml}}}}\n"),
+                "dead-letter.file.path",
+                "the configuration itself",
+            ),
+            (
+                format!("{QUEUE}sqlite: {{path: s.prom, set: s}}\nmetrics: {{textfile: s.prom}}\n"),
+                "metrics.textfile",
+                "`sqlite.path`",
+            ),
+            (format!("{QUEUE}{STORE}schema: store.db\n"), "sqlite.path", "`schema`"),
+            (
+                format!("{NSQ}, auth-secret: {{file: store.db}}}}\n{STORE}"),
+                "sqlite.path",
+                "`nsq.auth-secret`",
+            ),
+            (format!("{NSQ}, tls: {{ca-file: store.db}}}}\n{STORE}"), "sqlite.path", "`nsq.tls.ca-file`"),
+            (
+                format!("{NSQ}, tls: {{certificate: c, key: {{file: store.db}}}}}}\n{STORE}"),
+                "sqlite.path",
+                "`nsq.tls.key`",
+            ),
+            (
+                format!(
+                    "{NSQ}}}\nsqlite: {{path: dead-letter.ndjson, set: s}}\ndead-letter: {{nsq: {{topic: u}}}}\n"
+                ),
+                "dead-letter.nsq",
+                "`sqlite.path`",
+            ),
+            // By another name.
+            (
+                format!("{QUEUE}sqlite: {{path: ./a/../queue.db, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
+            (
+                format!("{QUEUE}sqlite: {{path: FOLDER/queue.db, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
+            // Beside another.
+            (
+                format!("{QUEUE}sqlite: {{path: queue.db-wal, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
+            (
+                format!("{QUEUE}sqlite: {{path: queue.db-shm, set: s}}\n"),
+                "sqlite.path",
+                "`embedded-queue.path`",
+            ),
+            (
+                format!("{QUEUE}{STORE}history: {{path: queue.db-journal}}\n"),
+                "history.path",
+                "`embedded-queue.path`",
+            ),
+            (format!("{QUEUE}{STORE}schema: store.db-wal\n"), "sqlite.path", "`schema`"),
+            (
+                format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson.1}}\n"),
+                "history.path",
+                "`dead-letter.file.path`",
+            ),
+            (
+                format!("{QUEUE}{STORE}history: {{path: dead-letter.ndjson.new}}\n"),
+                "history.path",
+                "`dead-letter.file.path`",
+            ),
+        ];
+        for (text, key, other) in cases {
+            let fault = fault(&text, |_| ()).unwrap_or_else(|| panic!("it is taken: {text}"));
+            assert!(fault.starts_with(&format!("{key}: ")) && fault.contains(other), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_one_by_a_symlink_and_by_a_hard_link_as_well() {
+        let text = format!("{QUEUE}sqlite: {{path: other.db, set: s}}\n");
+        let both = "other.db is the same file as `embedded-queue.path`";
+        let links: Links = [
+            ("a symlink", |folder| {
+                fs::write(folder.join("queue.db"), "").expect("written");
+                symlink("queue.db", folder.join("other.db")).expect("a symlink");
+            }),
+            ("a symlink to what is not there yet", |folder| {
+                symlink("queue.db", folder.join("other.db")).expect("a symlink");
+            }),
+            ("a symlink of a symlink", |folder| {
+                symlink(folder.join("queue.db"), folder.join("between")).expect("a symlink");
+                symlink("between", folder.join("other.db")).expect("a symlink");
+            }),
+            ("a hard link", |folder| {
+                fs::write(folder.join("queue.db"), "").expect("written");
+                fs::hard_link(folder.join("queue.db"), folder.join("other.db")).expect("a hard link");
+            }),
+        ];
+        for (what, prepare) in links {
+            let fault = fault(&text, prepare).unwrap_or_else(|| panic!("{what}"));
+            assert!(fault.contains(both), "{what}: {fault}");
+        }
+        let by_folder = fault(&format!("{QUEUE}sqlite: {{path: link/queue.db, set: s}}\n"), |folder| {
+            symlink(folder, folder.join("link")).expect("a symlink");
+        });
+        assert!(
+            by_folder.is_some_and(|fault| fault.starts_with("sqlite.path: ")),
+            "by a symlink to the folder"
+        );
+    }
+
+    #[test]
+    fn files_that_are_only_read_may_be_one_and_others_are_left_alone() {
+        let twice_read = format!(
+            "{NSQ}, auth-secret: {{file: a}}, tls: {{ca-file: a, certificate: a, key: {{file: a}}}}}}\n{STORE}schema: a\n"
+        );
+        assert_eq!(fault(&twice_read, |_| ()), None);
+        assert_eq!(
+            fault(&format!("{QUEUE}{STORE}"), |folder| symlink(folder, folder.join("link"))
+                .expect("a symlink")),
+            None
+        );
+        // A symlink that leads to itself names nothing.
+        assert_eq!(
+            fault(&format!("{QUEUE}{STORE}"), |folder| symlink("store.db", folder.join("store.db"))
+                .expect("a symlink")),
+            None
+        );
+    }
+}

@@ -1,0 +1,336 @@
+//! What the service of a configuration may do with the files that it names: root may read and write them all,
+//! the service may not.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{
+    config::{Access, NamedFile, Settings, resolved},
+    timer::Units,
+};
+use x_msrv_core::NAME;
+use x_msrv_state::state_file;
+
+/// The part of a service's sandbox that decides which files it sees (systemd.exec(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// `User=`
+    pub user: String,
+    /// `ProtectHome=`, unless that is `no` or `read-only`.
+    pub hides_home: bool,
+    /// `PrivateTmp=`
+    pub has_own_tmp: bool,
+    /// `ReadWritePaths=` as busctl(1) shows it, where systemd has the service and keeps it from writing
+    /// elsewhere; else it is not known.
+    pub writable: Option<String>,
+}
+
+impl Default for Sandbox {
+    /// As `systemd/x-msrv.service` has it.
+    fn default() -> Self {
+        Self { user: NAME.to_owned(), hides_home: true, has_own_tmp: true, writable: None }
+    }
+}
+
+impl Sandbox {
+    /// As systemd has the service, with all of its drop-ins; as the package has it where systemd cannot be
+    /// asked.
+    fn of(units: &Units) -> Self {
+        match units.service_properties([
+            "User",
+            "ProtectHome",
+            "PrivateTmp",
+            "ProtectSystem",
+            "ReadWritePaths",
+        ]) {
+            Ok([user, home, tmp, system, writable]) if !user.is_empty() => Self {
+                user,
+                hides_home: !["no", "read-only"].contains(&&*home),
+                has_own_tmp: tmp == "true",
+                writable: (system == "strict").then(|| format!("{writable}\"")), // the last quote was taken for the answer's own
+            },
+            _ => Self::default(),
+        }
+    }
+
+    /// Whether the service is known to have no right to write to a folder: `2 "-/srv/a" "/srv/b"` are the
+    /// only ones, with what is below them.
+    fn forbids(&self, folder: &Path) -> bool {
+        let is_named = |writable: &str| {
+            folder.ancestors().any(|folder| {
+                ["\"", "\"-"].iter().any(|begin| writable.contains(&format!("{begin}{}\"", folder.display())))
+            })
+        };
+        self.writable.as_deref().is_some_and(|writable| !is_named(writable))
+    }
+
+    /// Why the service does not see what others see at this path; `None` where it does.
+    #[must_use]
+    pub fn hides(&self, path: &Path) -> Option<&'static str> {
+        let path = resolved(path);
+        let is_below = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+        if self.hides_home && is_below(&["/home", "/root", "/run/user"]) {
+            return Some("the service does not see /home, /root and /run/user (ProtectHome=)");
+        }
+        if self.has_own_tmp && is_below(&["/tmp", "/var/tmp"]) {
+            return Some(
+                "the service has a /tmp and /var/tmp of its own, which are removed with all files in them when a run ends (PrivateTmp=)",
+            );
+        }
+        None
+    }
+}
+
+/// The folders outside of the state directory that the service has to be allowed to write to, without those
+/// that it does not see.
+pub fn folders_to_write<'a>(
+    settings: &'a Settings,
+    sandbox: &'a Sandbox,
+) -> impl Iterator<Item = PathBuf> + 'a {
+    let outside =
+        outside_of_state(settings).filter(|file| file.is_written() && sandbox.hides(file.path).is_none());
+    outside.map(|file| state_file::folder(file.path).to_owned())
+}
+
+/// What is wrong for the service with files that others see otherwise.
+#[must_use]
+pub fn hidden_files(settings: &Settings, sandbox: &Sandbox) -> Vec<String> {
+    let fault = |file: NamedFile<'_>| {
+        Some(format!("{}{}: {}", key(&file), file.path.display(), sandbox.hides(file.path)?))
+    };
+    outside_of_state(settings).filter_map(fault).collect()
+}
+
+fn outside_of_state(settings: &Settings) -> impl Iterator<Item = NamedFile<'_>> {
+    settings.files().into_iter().filter(|file| !file.path.starts_with(&settings.state))
+}
+
+fn key(file: &NamedFile<'_>) -> String {
+    if file.key.is_empty() { String::new() } else { format!("{}: ", file.key) }
+}
+
+/// What a run of the service could not do with the files of a configuration of the system's; nothing for one
+/// that has no service. Where neither root nor the service's user asks, what its rights are is not known.
+#[must_use]
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let Some(units) = Units::of(&settings.file) else { return Vec::new() };
+    judged(settings, &Sandbox::of(&units), may)
+}
+
+/// A question about the service's user: `test FLAG PATH`.
+type Question = (&'static str, PathBuf);
+
+fn judged(
+    settings: &Settings,
+    sandbox: &Sandbox,
+    may: impl FnOnce(&str, &[Question]) -> Option<Vec<bool>>,
+) -> Vec<String> {
+    let mut warnings = hidden_files(settings, sandbox);
+    let (mut questions, mut faults) = (Vec::new(), Vec::new());
+    let user = &sandbox.user;
+    let mut ask = |flag, path: &Path, fault: String| {
+        questions.push((flag, path.to_owned()));
+        faults.push(fault);
+    };
+    for file in settings.files().into_iter().filter(|file| sandbox.hides(file.path).is_none()) {
+        let (key, path, folder) = (key(&file), file.path.display(), state_file::folder(file.path));
+        let is_there = file.path.exists();
+        match file.access {
+            Access::Read if is_there => {
+                ask("-r", file.path, format!("{key}{path}: the service's user {user} cannot read the file"));
+            }
+            Access::Read => {} // a run says it
+            _ if folder.is_dir() => {
+                if !file.path.starts_with(&settings.state) && sandbox.forbids(folder) {
+                    let folder = folder.display();
+                    warnings.push(format!(
+                        "{key}{path}: the service may not write to {folder} before `systemctl daemon-reload`"
+                    ));
+                }
+                let fault = format!(
+                    "{key}{path}: the service's user {user} cannot write to the folder {}",
+                    folder.display()
+                );
+                ask("-w", folder, fault);
+                if is_there && file.access != Access::Replace {
+                    ask(
+                        "-w",
+                        file.path,
+                        format!("{key}{path}: the service's user {user} cannot write to the file"),
+                    );
+                }
+            }
+            // systemd makes the state directory, and a run the folders in it.
+            _ if file.path.starts_with(&settings.state) => {}
+            _ => {
+                let folder = folder.display();
+                warnings.push(format!(
+                    "{key}{path}: the folder does not exist, and the service may not create it (sudo install -d -o {user} -g {user} {folder})"
+                ));
+            }
+        }
+    }
+    let answers = may(user, &questions).unwrap_or_default();
+    warnings.extend(faults.into_iter().zip(answers).filter(|(_, may)| !may).map(|(fault, _)| fault));
+    warnings
+}
+
+/// What this user may do, with all of its groups and whatever lists of rights there are: the kernel says it.
+/// `None` where it cannot be asked.
+fn may(user: &str, questions: &[Question]) -> Option<Vec<bool>> {
+    const SCRIPT: &str =
+        r#"while [ $# -gt 0 ]; do if test "$1" "$2"; then echo yes; else echo no; fi; shift 2; done"#;
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = if is_root { Command::new("runuser") } else { Command::new("sh") };
+    if is_root {
+        command.args(["-u", user, "--", "sh"]);
+    } else if own_name()? != user {
+        return None;
+    }
+    command.args(["-c", SCRIPT, "sh"]).stdin(Stdio::null()).current_dir("/");
+    command.args(questions.iter().flat_map(|(flag, path)| [Path::new(*flag), path]));
+    let output = command.output().ok()?;
+    let answers: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(|line| line == "yes").collect();
+    (answers.len() == questions.len()).then_some(answers)
+}
+
+fn own_name() -> Option<String> {
+    let output = Command::new("id").arg("-un").stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt as _,
+    };
+
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    const REST: &str = "embedded-queue: {path: queue.db}\n";
+
+    fn settings(folder: &Path, text: &str) -> Settings {
+        let path = folder.join("x-msrv.yml");
+        fs::write(&path, text).expect("written");
+        let overrides = Overrides { state_directory: Some(folder.join("state")), ..Overrides::default() };
+        config::load(Some(&path), &overrides).expect(text)
+    }
+
+    fn nothing_is_asked(_: &str, _: &[Question]) -> Option<Vec<bool>> {
+        None
+    }
+
+    /// A sandbox of a service that sees all, for tests whose folder is in /tmp.
+    fn open() -> Sandbox {
+        Sandbox { hides_home: false, has_own_tmp: false, ..Sandbox::default() }
+    }
+
+    /// `check` as root found them in order; the service had another /tmp, which lost what it wrote there, and
+    /// no /home.
+    #[test]
+    fn a_file_that_the_service_does_not_see_is_told_with_its_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cases = [
+            (
+                "sqlite: {path: /tmp/a/s.db, set: s}\n",
+                "sqlite.path: /tmp/a/s.db: the service has a /tmp and /var/tmp of its own",
+            ),
+            ("sqlite: {path: /var/tmp/s.db, set: s}\n", "sqlite.path: /var/tmp/s.db: the service has a /tmp"),
+            (
+                "sqlite: {path: /home/a/s.db, set: s}\n",
+                "sqlite.path: /home/a/s.db: the service does not see /home",
+            ),
+            (
+                "sqlite: {path: s.db, set: s}\nschema: /root/s.json\n",
+                "schema: /root/s.json: the service does not see /home",
+            ),
+            (
+                "sqlite: {path: s.db, set: s}\nhistory: {path: /run/user/0/h.db}\n",
+                "history.path: /run/user/0/h.db: the service does not",
+            ),
+        ];
+        for (text, words) in cases {
+            let settings = settings(folder.path(), &format!("{REST}{text}"));
+            let sandbox = Sandbox { has_own_tmp: text.contains("tmp"), ..Sandbox::default() }; // the test's own folder may be in /tmp
+            let told = judged(&settings, &sandbox, nothing_is_asked);
+            assert!(told.iter().any(|warning| warning.starts_with(words)), "{text}: {told:?}");
+            let told = judged(&settings, &open(), nothing_is_asked);
+            assert!(
+                !told.iter().any(|warning| warning.starts_with(words)),
+                "an administrator lets it see them: {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_outside_of_the_state_directory_is_granted_and_has_to_be_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let there = folder.path().join("there");
+        fs::create_dir(&there).expect("a folder");
+        let text = format!(
+            "{REST}sqlite: {{path: {0}/s.db, set: s}}\ndead-letter: {{file: {{path: {0}/d.ndjson}}}}\nhistory: {{path: /nonexistent/a/h.db}}\n",
+            there.display()
+        );
+        let settings = settings(folder.path(), &text);
+        let told = |writable: &str| {
+            judged(&settings, &Sandbox { writable: Some(writable.to_owned()), ..open() }, nothing_is_asked)
+                .join("\n")
+        };
+        let reload = "before `systemctl daemon-reload`";
+        assert_eq!(told("0\"").matches(reload).count(), 2, "{}", told("0\""));
+        let parent = folder.path().display();
+        for granted in [format!("2 \"/srv/a\" \"-{}\"", there.display()), format!("1 \"{parent}\"")] {
+            assert!(!told(&granted).contains(reload), "{granted}: {}", told(&granted));
+        }
+        assert!(told(&format!("1 \"{}x\"", there.display())).contains(reload), "another folder");
+        let granted: Vec<_> = folders_to_write(&settings, &open()).collect();
+        assert_eq!(granted, [there.clone(), there, PathBuf::from("/nonexistent/a")]);
+        let told = judged(&settings, &open(), nothing_is_asked);
+        let words = "history.path: /nonexistent/a/h.db: the folder does not exist, and the service may not create it \
+            (sudo install -d -o x-msrv -g x-msrv /nonexistent/a)";
+        assert_eq!(told, [words], "of the state directory nothing is told");
+    }
+
+    /// Root may read and write all, and the kernel is asked as the user who runs this, or as nobody.
+    #[test]
+    fn what_the_user_of_the_service_may_not_read_or_write_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("ours");
+        let state = folder.path().join("state");
+        fs::create_dir(&state).expect("a folder");
+        for (name, mode) in [("secret", 0o000), ("public", 0o444)] {
+            fs::write(folder.path().join(name), "x").expect("written");
+            fs::set_permissions(folder.path().join(name), Permissions::from_mode(mode)).expect("ours");
+        }
+        fs::write(state.join("s.db"), "").expect("written");
+        fs::set_permissions(state.join("s.db"), Permissions::from_mode(0o444)).expect("ours");
+        fs::set_permissions(&state, Permissions::from_mode(0o777)).expect("ours");
+        let is_root = rustix::process::geteuid().is_root();
+        let user = if is_root { "nobody".to_owned() } else { own_name().expect("a name") };
+        let text = "nsq: {nsqd-tcp-address: 'h:1', topic: t, auth-secret: {file: secret}}\nschema: public\nsqlite: {path: s.db, set: s}\n";
+        let settings = settings(folder.path(), text);
+        let told = judged(&settings, &Sandbox { user: user.clone(), ..open() }, may);
+        let place = |name: &str| folder.path().join(name).display().to_string();
+        let expected = [
+            format!("nsq.auth-secret: {}: the service's user {user} cannot read the file", place("secret")),
+            format!(
+                "sqlite.path: {}: the service's user {user} cannot write to the file",
+                place("state/s.db")
+            ),
+        ];
+        assert_eq!(told, expected);
+        fs::set_permissions(&state, Permissions::from_mode(0o555)).expect("ours");
+        let told = judged(&settings, &Sandbox { user: user.clone(), ..open() }, may);
+        let folder = format!(
+            "history.path: {}: the service's user {user} cannot write to the folder {}",
+            place("state/history.db"),
+            place("state")
+        );
+        assert!(told.contains(&folder), "{told:?}");
+        fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("ours");
+    }
+}

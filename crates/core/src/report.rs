@@ -1,0 +1,404 @@
+//! What a run did: counters that add up, and how they are shown.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use log::info;
+use serde::Serialize;
+
+use crate::{
+    budget::StopReason, exit::Exit, message::Settlement, outcome::Outcome, servers::Servers, source::Closing,
+};
+
+/// Messages by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Counters {
+    /// Deliveries that reached us, counted by the source as they arrive.
+    pub received: u64,
+    /// Written to the store.
+    pub stored: u64,
+    /// Found in the store, and left alone.
+    pub duplicate: u64,
+    /// Can't be stored; in the dead letter, or logged only where that was asked for.
+    pub rejected: u64,
+    /// Given back to the queue.
+    pub requeued: u64,
+    /// Letters that the dead letter has acknowledged.
+    pub dead_lettered: u64,
+    /// Of the requeued: those that the store or the dead letter failed on, and those that arrived when the
+    /// run had taken the queue for empty.
+    pub deferred: u64,
+    /// Settlements that the queue did not take, or that are not known to have reached it, so that the message
+    /// may come again.
+    pub unconfirmed: u64,
+    /// Bytes of the bodies of what was received.
+    pub received_bytes: u64,
+}
+
+/// How far a run has come, for who watches it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages that have their outcome.
+    pub done: u64,
+    /// How many it will be at most: what was in the queue at the start, or N; `None` where that is not known.
+    pub expected: Option<u64>,
+}
+
+/// The messages that were rejected for one reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// How many.
+    pub messages: u64,
+    /// The last one's reason in full; nothing of its body.
+    pub detail: String,
+}
+
+/// What became of the messages, and why of those that can't be stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub counters: Counters,
+    /// The rejected ones by [`Rejection::reason`](crate::decode::Rejection::reason).
+    pub reasons: BTreeMap<&'static str, Rejected>,
+}
+
+/// Messages that were in the queue and nobody had, those that were put off or are paused among them, where
+/// that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Depth {
+    /// Before the first one was taken.
+    #[serde(rename = "depth-before", skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// After the last one was settled.
+    #[serde(rename = "depth-after", skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+impl Tally {
+    /// Counts one message that was received, of so many bytes, and has its outcome.
+    pub fn count(&mut self, bytes: usize, outcome: &Outcome) {
+        self.counters.count(outcome);
+        self.counters.received_bytes += bytes as u64;
+        if let Outcome::Rejected(rejection) = outcome {
+            let rejected = self.reasons.entry(rejection.reason()).or_default();
+            rejected.messages += 1;
+            rejected.detail = rejection.to_string();
+        }
+    }
+}
+
+impl Counters {
+    fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Stored => self.stored += 1,
+            Outcome::Duplicate => self.duplicate += 1,
+            Outcome::Rejected(_) => self.rejected += 1,
+            Outcome::Deferred { .. } | Outcome::NotStarted => {
+                debug_assert_ne!(
+                    outcome.settlement(),
+                    Settlement::Finish,
+                    "what is not safe is not finished"
+                );
+                self.requeued += 1;
+                self.deferred += u64::from(matches!(outcome, Outcome::Deferred { .. }));
+            }
+        }
+    }
+
+    /// Counts what the source received, and what it did while it closed.
+    pub fn count_closing(&mut self, closing: &Closing) {
+        self.received += closing.received;
+        self.requeued += closing.requeued;
+        self.unconfirmed += closing.unconfirmed;
+    }
+
+    /// Adds what became of the messages of another run.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            received,
+            stored,
+            duplicate,
+            rejected,
+            requeued,
+            dead_lettered,
+            deferred,
+            unconfirmed,
+            received_bytes,
+        } = other;
+        self.received += received;
+        self.stored += stored;
+        self.duplicate += duplicate;
+        self.rejected += rejected;
+        self.requeued += requeued;
+        self.dead_lettered += dead_lettered;
+        self.deferred += deferred;
+        self.unconfirmed += unconfirmed;
+        self.received_bytes += received_bytes;
+    }
+
+    /// Messages of which it is known what became of them.
+    #[must_use]
+    pub fn accounted_for(&self) -> u64 {
+        self.stored + self.duplicate + self.rejected + self.requeued
+    }
+
+    /// Whether every message that was received is accounted for.
+    #[must_use]
+    pub fn add_up(&self) -> bool {
+        self.received == self.accounted_for() && self.deferred <= self.requeued
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunReport {
+    /// Why it stopped taking messages.
+    pub stop_reason: StopReason,
+    /// What became of the messages.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Why messages were rejected.
+    #[serde(serialize_with = "messages")]
+    pub reasons: BTreeMap<&'static str, Rejected>,
+    /// What waited.
+    #[serde(flatten)]
+    pub depth: Depth,
+    /// From the configuration on: connecting is part of it.
+    #[serde(rename = "elapsed-seconds", serialize_with = "seconds")]
+    pub elapsed: Duration,
+    /// Messages received per second of that.
+    pub messages_per_second: u64,
+    /// What is wrong with the set-up, where that stopped the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Why messages come again, or why the queue was lost: the first cause. Only where the exit code tells of
+    /// it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The queue's servers, where it was asked for messages; in JSON, the names of those that were not
+    /// reached.
+    #[serde(rename = "unreached", skip_serializing_if = "are_all_reached", serialize_with = "unreached")]
+    pub servers: Option<Servers>,
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+fn are_all_reached(servers: &Option<Servers>) -> bool {
+    servers.as_ref().is_none_or(Servers::are_all_reached)
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+fn unreached<S: serde::Serializer>(servers: &Option<Servers>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(servers.iter().flat_map(Servers::unreached))
+}
+
+/// Serializes a duration as seconds, to the microsecond.
+///
+/// # Errors
+/// The serializer's own.
+pub fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+fn messages<S: serde::Serializer>(
+    reasons: &BTreeMap<&'static str, Rejected>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(reasons.iter().map(|(reason, rejected)| (reason, rejected.messages)))
+}
+
+impl RunReport {
+    /// A report. Where the counters do not add up, that is its fault and its exit code, whatever else there
+    /// is: a message was dropped, or counted twice.
+    #[must_use]
+    pub fn new(
+        stop_reason: StopReason,
+        tally: Tally,
+        depth: Depth,
+        elapsed: Duration,
+        fault: Option<String>,
+    ) -> Self {
+        let Tally { counters, reasons } = tally;
+        let fault = if counters.add_up() {
+            fault
+        } else {
+            let (received, accounted_for) = (counters.received, counters.accounted_for());
+            Some(format!(
+                "this is a bug in x-msrv: {received} messages were received, and {accounted_for} are accounted for"
+            ))
+        };
+        let report = Self {
+            stop_reason,
+            counters,
+            reasons,
+            depth,
+            elapsed,
+            messages_per_second: 0,
+            fault,
+            cause: None,
+            servers: None,
+        };
+        report.took(elapsed)
+    }
+
+    /// The same report, of a run that took so long.
+    #[must_use]
+    pub fn took(self, elapsed: Duration) -> Self {
+        let per_second = u128::from(self.counters.received) * 1_000_000 / elapsed.as_micros().max(1);
+        Self { elapsed, messages_per_second: u64::try_from(per_second).unwrap_or(u64::MAX), ..self }
+    }
+
+    /// The same report, with the first cause of what it tells by its exit code; none where all is well, or
+    /// where `fault` says it.
+    #[must_use]
+    pub fn because(self, cause: Option<String>) -> Self {
+        let is_wanted = self.exit() != Exit::Success && self.fault.is_none();
+        let otherwise = || match self.stop_reason {
+            StopReason::QueueClosed => "the connection to the queue was lost",
+            _ => "the queue may not have heard of settlements",
+        };
+        Self { cause: is_wanted.then(|| cause.unwrap_or_else(|| otherwise().to_owned())), ..self }
+    }
+
+    /// The exit code that the run deserves.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self.stop_reason {
+            _ if !self.counters.add_up() => Exit::Software,
+            StopReason::StoreSetup => Exit::Configuration,
+            StopReason::QueueClosed => Exit::Unavailable,
+            _ if self.counters.deferred > 0 || self.counters.unconfirmed > 0 => Exit::TemporaryFailure,
+            _ => Exit::Success,
+        }
+    }
+
+    /// A run in a few words, for the unit's status.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Counters { received, stored, duplicate, rejected, requeued, .. } = self.counters;
+        let elapsed = self.elapsed.as_secs_f64() * 1e3;
+        let reason = self.stop_reason.as_str();
+        format!(
+            "{reason}: received {received}, stored {stored}, duplicate {duplicate}, rejected {rejected}, requeued {requeued} in {elapsed:.0} ms"
+        )
+    }
+
+    /// The one line that a run leaves in the log.
+    pub fn log(&self) {
+        let Counters {
+            received,
+            stored,
+            duplicate,
+            rejected,
+            requeued,
+            dead_lettered,
+            deferred,
+            unconfirmed,
+            ..
+        } = self.counters;
+        info!(
+            stop_reason = self.stop_reason.as_str(), received, stored, duplicate, rejected, requeued, dead_lettered, deferred, unconfirmed,
+            elapsed_ms = format!("{:.1}", self.elapsed.as_secs_f64() * 1e3), per_second = self.messages_per_second;
+            "run finished"
+        );
+    }
+}
+
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).expect("a report has text keys and finite numbers"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Rejection;
+
+    fn report(stop_reason: StopReason, deferred: u64) -> RunReport {
+        let counters = Counters { received: deferred, requeued: deferred, deferred, ..Counters::default() };
+        let tally = Tally { counters, ..Tally::default() };
+        RunReport::new(
+            stop_reason,
+            tally,
+            Depth { before: Some(3), after: None },
+            Duration::from_millis(2),
+            None,
+        )
+    }
+
+    #[test]
+    fn every_outcome_is_counted_once_and_the_sum_holds() {
+        let mut tally = Tally::default();
+        let deferred = Outcome::Deferred { attempts: 1, cause: "down".into() };
+        let refused = |detail: &str| Outcome::Rejected(Rejection::Refused(detail.into()));
+        for (count, outcome) in (1..).zip([
+            Outcome::Stored,
+            Outcome::Duplicate,
+            refused("first"),
+            deferred,
+            Outcome::NotStarted,
+            refused("last"),
+        ]) {
+            tally.count(7, &outcome);
+            assert_eq!(tally.counters.accounted_for(), count, "{tally:?}");
+        }
+        let rejected = tally.reasons.get("refused").expect("counted");
+        assert_eq!((rejected.messages, rejected.detail.ends_with("last")), (2, true), "{rejected:?}");
+        let mut counters = tally.counters;
+        assert_eq!((counters.received_bytes, counters.rejected), (42, 2));
+        counters.count_closing(&Closing { received: 8, requeued: 2, unconfirmed: 1, ..Closing::default() });
+        assert!(counters.add_up(), "{counters:?}");
+        assert_eq!(
+            (counters.received, counters.requeued, counters.deferred, counters.unconfirmed),
+            (8, 4, 1, 1)
+        );
+    }
+
+    #[test]
+    fn the_exit_code_follows_the_stop_reason_and_the_outage() {
+        use StopReason::{Deadline, LimitReached, QueueClosed, QueueEmpty, Signal, StoreSetup};
+        for reason in [Deadline, LimitReached, QueueEmpty, Signal] {
+            assert_eq!(report(reason, 0).exit(), Exit::Success, "{reason:?}");
+            assert_eq!(report(reason, 1).exit(), Exit::TemporaryFailure, "{reason:?}");
+        }
+        assert_eq!(report(QueueClosed, 1).exit(), Exit::Unavailable);
+        assert_eq!(report(StoreSetup, 1).exit(), Exit::Configuration);
+    }
+
+    /// The sum was compared in debug builds only, with a number that was counted together with its parts: a
+    /// dropped message was seen by nobody.
+    #[test]
+    fn a_message_that_is_not_accounted_for_is_a_bug_with_both_numbers_in_every_build() {
+        for (received, stored) in [(5, 4), (4, 5)] {
+            let tally =
+                Tally { counters: Counters { received, stored, ..Counters::default() }, ..Tally::default() };
+            let report = RunReport::new(
+                StopReason::StoreSetup,
+                tally,
+                Depth::default(),
+                Duration::ZERO,
+                Some("no such table".into()),
+            );
+            assert_eq!(report.exit(), Exit::Software);
+            let fault = format!("{received} messages were received, and {stored} are accounted for");
+            assert!(report.fault.as_ref().is_some_and(|text| text.contains(&fault)), "{:?}", report.fault);
+        }
+    }
+
+    #[test]
+    fn as_json_a_report_is_one_flat_object() {
+        let json: serde_json::Value =
+            serde_json::from_str(&report(StopReason::QueueEmpty, 3).to_string()).expect("JSON");
+        assert_eq!(json["stop-reason"], "queue-empty");
+        assert_eq!(json["dead-lettered"], 0);
+        assert_eq!(json["elapsed-seconds"], 0.002);
+        assert_eq!(json["messages-per-second"], 1_500);
+        assert_eq!(
+            (&json["depth-before"], json.get("depth-after")),
+            (&serde_json::json!(3), None),
+            "what is not known is not there"
+        );
+        assert_eq!(json["reasons"], serde_json::json!({}));
+    }
+}

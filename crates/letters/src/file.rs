@@ -1,0 +1,294 @@
+//! Letters in a file, one JSON object a line, on the disk before the message is finished.
+//!
+//! Several processes may append to the same file: each writes under an exclusive lock, and what a failed
+//! write left behind is cut off again. A file that has grown too large is renamed; nothing is ever deleted
+//! here (see [`tidy`](crate::tidy)).
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::letters::{new_name, open_locked};
+use x_msrv_core::{
+    BoxFuture,
+    dead_letter::{DeadLetter, DeadLetterError, Kept, Pending, answer_all},
+};
+use x_msrv_state::state_file;
+
+/// Bytes that are written in one go.
+const BUFFER: usize = 64 << 10;
+
+/// How dead letters in a file are set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; its folder is created with mode 0750, itself with 0640.
+    pub path: PathBuf,
+    /// A file of at least this many bytes is renamed before more is written.
+    pub max_size: u64,
+    /// Of the files that were renamed, at most this many are kept.
+    pub max_files: Option<NonZeroU64>,
+    /// A file that was renamed is kept for this long after its last letter, and no file is written for longer
+    /// than that.
+    pub max_age: Option<Duration>,
+}
+
+/// A file as a [`DeadLetter`].
+#[derive(Debug, Clone)]
+pub struct FileDeadLetter {
+    settings: Settings,
+}
+
+impl FileDeadLetter {
+    /// A file that is created when the first letter comes.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    fn error(&self, cause: &io::Error) -> DeadLetterError {
+        DeadLetterError {
+            place: self.settings.path.display().to_string(),
+            cause: cause.to_string(),
+            is_setup: state_file::is_setup_fault(cause),
+        }
+    }
+
+    async fn write(&self, letters: &[Pending<'_>]) -> io::Result<()> {
+        let path = &self.settings.path;
+        let mut file = open_locked(path).await?;
+        if file.metadata()?.len() >= self.settings.max_size {
+            std::fs::rename(path, free_name(path)?)?;
+            file = open_locked(path).await?;
+        }
+        let is_new = file.metadata()?.len() == 0;
+        append(&mut file, letters)?;
+        if is_new {
+            // A new file is durable only when its name is.
+            File::open(state_file::folder(path))?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// Renames the file that letters go to, as if it had grown too large.
+pub(super) async fn rename(path: &Path) -> io::Result<()> {
+    let _no_run_appends = open_locked(path).await?;
+    std::fs::rename(path, free_name(path)?)
+}
+
+fn append(file: &mut File, letters: &[Pending<'_>]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    let torn = before > 0 && last_byte(file)? != b'\n';
+    let write = || {
+        let mut lines = BufWriter::with_capacity(BUFFER, &*file);
+        if torn {
+            lines.write_all(b"\n")?; // somebody was killed in the middle of a line: ours begin on a new one
+        }
+        letters.iter().try_for_each(|letter| letter.item.write_line(&mut lines))?;
+        lines.flush()?;
+        drop(lines);
+        file.sync_data()
+    };
+    write().inspect_err(|_| {
+        if let Err(error) = file.set_len(before) {
+            log::warn!(cause = error.to_string(); "a truncated dead letter remains in the file");
+        }
+    })
+}
+
+fn last_byte(file: &mut File) -> io::Result<u8> {
+    let mut byte = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+/// The files that there are of this name, the oldest first: those that somebody has rotated under a date,
+/// those that have grown too large, and the one that letters go to.
+///
+/// # Errors
+/// We may not look into their folder. One that is not there has none.
+pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let beside = beside(path).map_err(|error| of_folder(path, &error))?;
+    let with = |wanted: fn(&Rotated) -> bool| {
+        beside.iter().filter(move |(rotated, _)| wanted(rotated)).map(|(_, file)| file.clone())
+    };
+    let mut files: Vec<_> = with(|rotated| *rotated == Rotated::Dated).collect();
+    files.extend(with(|rotated| matches!(rotated, Rotated::Numbered(_))));
+    if state_file::exists(path).map_err(|error| of_folder(path, &error))? {
+        files.push(path.to_owned());
+    }
+    Ok(files)
+}
+
+/// Those of them that have grown too large: no run writes to them.
+pub(super) fn complete(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let numbered = beside(path)?.into_iter().filter(|(rotated, _)| matches!(rotated, Rotated::Numbered(_)));
+    Ok(numbered.map(|(_, file)| file).collect())
+}
+
+/// The files of this name that somebody has rotated and compressed. Nothing here reads them.
+///
+/// # Errors
+/// As with [`all`].
+pub fn compressed(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let beside = beside(path).map_err(|error| of_folder(path, &error))?;
+    Ok(beside
+        .into_iter()
+        .filter(|(rotated, _)| *rotated == Rotated::Compressed)
+        .map(|(_, file)| file)
+        .collect())
+}
+
+/// Whether a file of this name would be taken for letters of `path`, or be replaced when they are purged.
+#[must_use]
+pub fn is_beside(path: &Path, other: &Path) -> bool {
+    let (name, found) = (path.file_name().unwrap_or_default(), other.file_name().unwrap_or_default());
+    path.parent() == other.parent() && (other == new_name(path) || rotated(name, found).is_some())
+}
+
+fn of_folder(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", state_file::folder(path).display()))
+}
+
+/// What a file is that bears the name of another and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rotated {
+    /// By us: `FILE.7`. A file that is purged empty leaves a gap.
+    Numbered(u64),
+    /// By logrotate(8) with `dateext`: `FILE-20261128`, or with `extension` before what its name ends with.
+    Dated,
+    /// Either of them, and compressed.
+    Compressed,
+}
+
+/// What programs that compress files put behind their names.
+const COMPRESSED: [&[u8]; 8] = [b".gz", b".bz2", b".xz", b".zst", b".lz4", b".lzma", b".Z", b".zip"];
+
+fn rotated(name: &OsStr, found: &OsStr) -> Option<Rotated> {
+    let (name, found) = (name.as_encoded_bytes(), found.as_encoded_bytes());
+    if let Some(plain) = COMPRESSED.iter().find_map(|end| found.strip_suffix(*end)) {
+        return (plain == name || rotated_plain(name, plain).is_some()).then_some(Rotated::Compressed);
+    }
+    rotated_plain(name, found)
+}
+
+fn rotated_plain(name: &[u8], found: &[u8]) -> Option<Rotated> {
+    let number = |rest: &[u8]| {
+        // Only as we write it: 01 and +1 are another's files.
+        let text = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?;
+        text.parse::<u64>().ok().filter(|number| number.to_string() == text).map(Rotated::Numbered)
+    };
+    // A day has six digits at least. Its parts may be kept apart, and a time stand behind it.
+    let date = |rest: &[u8]| {
+        let is_date = rest.iter().all(|byte| byte.is_ascii_digit() || b"-_.T".contains(byte));
+        (is_date
+            && b"-_.".contains(rest.first()?)
+            && rest.iter().filter(|byte| byte.is_ascii_digit()).count() >= 6)
+            .then_some(Rotated::Dated)
+    };
+    if let Some(rest) = found.strip_prefix(name) {
+        return number(rest).or_else(|| date(rest));
+    }
+    let dot = name.iter().rposition(|byte| *byte == b'.')?;
+    let (stem, extension) = name.split_at(dot);
+    date(found.strip_prefix(stem)?.strip_suffix(extension)?)
+}
+
+/// The files beside this one that bear its name and more: by their numbers, the smallest first, then by their
+/// names.
+fn beside(path: &Path) -> io::Result<Vec<(Rotated, PathBuf)>> {
+    let folder = state_file::folder(path);
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let name = path.file_name().unwrap_or_default();
+    let mut found = Vec::new();
+    for entry in entries {
+        let other = entry?.file_name();
+        // Beside the file as it is named, whatever `read_dir` calls its folder.
+        found.extend(rotated(name, &other).map(|rotated| (rotated, path.with_file_name(&other))));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn numbered(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// `FILE.1`, or the number behind the highest that is taken: what is newer has the higher one, also where
+/// some are gone.
+fn free_name(path: &Path) -> io::Result<PathBuf> {
+    let numbers = beside(path)?.into_iter().filter_map(|(rotated, _)| match rotated {
+        Rotated::Numbered(number) => Some(number),
+        Rotated::Dated | Rotated::Compressed => None,
+    });
+    Ok(numbered(path, numbers.max().map_or(1, |number| number.saturating_add(1))))
+}
+
+impl DeadLetter for FileDeadLetter {
+    fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            // One write for all of them: they are all on the disk, or none is.
+            let kept = self.write(&letters).await.map(|()| Kept::Durably);
+            answer_all(letters, &kept.map_err(|cause| self.error(&cause)));
+        })
+    }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        let opened = match state_file::open(&self.settings.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // it is created when the first letter comes
+            other => other.map(drop),
+        };
+        Box::pin(std::future::ready(opened.map_err(|cause| self.error(&cause))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_rotated_is_told_apart_from_other_files() {
+        use Rotated::{Compressed, Dated, Numbered};
+        let cases = [
+            ("d.ndjson.7", Some(Numbered(7))),
+            ("d.ndjson-20261128", Some(Dated)),
+            ("d.ndjson-2026-11-28", Some(Dated)),
+            ("d.ndjson_20261128-04", Some(Dated)),
+            ("d.ndjson-1795838400", Some(Dated)),
+            ("d-20261128.ndjson", Some(Dated)),
+            ("d.ndjson.1.gz", Some(Compressed)),
+            ("d.ndjson-20261128.gz", Some(Compressed)),
+            ("d-20261128.ndjson.zst", Some(Compressed)),
+            ("d.ndjson.gz", Some(Compressed)),
+            ("d.ndjson", None),
+            ("d.ndjson.01", None),
+            ("d.ndjson.+1", None),
+            ("d.ndjson.new", None),
+            ("d.ndjson.bak", None),
+            ("d.ndjson~", None),
+            ("d.ndjson-7", None),
+            ("d-7.ndjson", None),
+            ("e.ndjson-20261128", None),
+            ("orders-d.ndjson.gz", None),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(rotated(OsStr::new("d.ndjson"), OsStr::new(found)), expected, "{found}");
+        }
+        assert_eq!(
+            rotated(OsStr::new("letters"), OsStr::new("letters-20261128")),
+            Some(Dated),
+            "a name without an extension"
+        );
+    }
+}

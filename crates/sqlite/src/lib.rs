@@ -1,0 +1,4 @@
+//! SQLite as queue and as store.
+
+pub mod source;
+pub mod store;

@@ -1,0 +1,510 @@
+//! The embedded queue: a durable queue in one SQLite file, for a machine that has no other.
+//!
+//! A message is a row. To lease it is to move its `ready_at` into the future under our own lease number;
+//! whoever does not settle in time finds the row leased to somebody else, and its settlement changes nothing.
+//! Calls are short and local, and block: there is no network to wait for, and every wait for another process
+//! is bounded.
+
+use std::{
+    num::{NonZeroI64, NonZeroU64},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use log::warn;
+use rusqlite::{Connection, ErrorCode, Row, Rows, Transaction, TransactionBehavior, params};
+
+use x_msrv_core::{
+    BoxFuture,
+    message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
+    servers::{Server, Servers},
+    source::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError},
+};
+use x_msrv_state::{sqlite, state_file};
+
+/// Messages that are leased in one go.
+const LEASE_AT_ONCE: u64 = 1_000;
+
+/// A message as the file has it.
+struct FoundRow {
+    id: i64,
+    body: Vec<u8>,
+    /// How often it was delivered before.
+    attempts: u32,
+    published: Option<i64>,
+}
+
+impl FoundRow {
+    /// What [`READY`] and [`PUT_OFF`] bring.
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { id: row.get(0)?, body: row.get(1)?, attempts: row.get(2)?, published: row.get(3)? })
+    }
+
+    fn message(self, origin: &Origin) -> Message {
+        Message {
+            origin: origin.clone(),
+            id: self.id.to_string().into(),
+            body: Bytes::from(self.body),
+            attempts: self.attempts.saturating_add(1),
+            published: self.published.and_then(NonZeroI64::new),
+        }
+    }
+}
+
+/// Messages on their way out of the file: as many as there is room for.
+struct Found {
+    rows: Vec<FoundRow>,
+    room: usize,
+    /// Bytes of all bodies that are not settled, these among them.
+    bytes: usize,
+}
+
+impl Found {
+    fn add(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<()> {
+        while self.rows.len() < self.room
+            && self.bytes < BYTES_IN_FLIGHT
+            && let Some(row) = rows.next()?
+        {
+            let row = FoundRow::of(row)?;
+            self.bytes += row.body.len();
+            self.rows.push(row);
+        }
+        Ok(())
+    }
+}
+
+/// How the embedded queue is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; created if it is not there.
+    pub path: PathBuf,
+    /// Messages that are unsettled at most.
+    pub max_in_flight: NonZeroU64,
+    /// After this long without a settlement a message is delivered again.
+    pub lease_timeout: Duration,
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS queue (id TEXT NOT NULL) STRICT;
+    INSERT INTO queue SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM queue);
+    CREATE TABLE IF NOT EXISTS messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,   -- never used again, unless the file is copied, or an older copy takes its place
+        published INTEGER,                      -- nanoseconds since the epoch; tells messages apart that copies of a file give one id
+        attempts INTEGER NOT NULL DEFAULT 0,
+        ready_at INTEGER NOT NULL DEFAULT 0,    -- milliseconds since the epoch; not to be delivered before
+        since INTEGER NOT NULL DEFAULT 0,       -- when that was decided
+        lease INTEGER,                          -- whose it is until then
+        body BLOB NOT NULL                      -- last: what stands behind it is not found without reading it
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at);  -- and by id: every index ends with it
+";
+
+/// What the first files of this kind had.
+const FIRST_COLUMNS: &str = "SELECT id, attempts, ready_at, since, lease, body FROM messages";
+
+/// What is ready, in its turn.
+const READY: &str =
+    "SELECT id, body, attempts, published FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id";
+
+/// What was put off by a clock that has gone back since: such a message would wait until the day that was
+/// wrong comes. Less than a second is no jump, but how clocks are kept right. What we have ourselves is left
+/// out; what another process has, who lives, is not.
+const PUT_OFF: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
+
+/// All but what somebody has; what a clock that has gone back put off can be taken, whoever had it.
+const LEFT: &str = "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NOT NULL)";
+
+const LEASE: &str =
+    "UPDATE messages SET attempts = attempts + 1, ready_at = ?2, since = ?3, lease = ?4 WHERE id = ?1";
+
+fn unreachable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
+    SourceError::Unreachable {
+        place: format!("the embedded queue {}", path.display()),
+        cause: sqlite::in_plain_words(path, cause.into()),
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, SourceError> {
+    let prepare = || {
+        let connection = sqlite::open(path, None, sqlite::BUSY_BOUND)?;
+        let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+        transaction.execute_batch(SCHEMA)?;
+        if sqlite::check(&transaction, FIRST_COLUMNS).is_ok() && sqlite::check(&transaction, READY).is_err() {
+            transaction.execute_batch("ALTER TABLE messages ADD COLUMN published INTEGER")?;
+        }
+        transaction.commit()?;
+        // A file of another version may lack a column.
+        [READY, PUT_OFF, LEASE].iter().try_for_each(|sql| sqlite::check(&connection, sql))?;
+        Ok(connection)
+    };
+    prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| open_error(path, cause))
+}
+
+fn open_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> SourceError {
+    if sqlite::is_open_fault(&*cause) {
+        SourceError::Setup {
+            place: format!("the embedded queue {}", path.display()),
+            fault: cause.to_string(),
+        }
+    } else {
+        unreachable(path, cause)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "leases and messages outlive the process, so their times are of the day"
+)]
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+fn now_ms() -> i64 {
+    millis(since_epoch())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Returns what the queue's messages name as their source; `None` where there is no file.
+///
+/// # Errors
+/// The file can't be opened or is no queue.
+pub fn origin(settings: &Settings) -> Result<Option<String>, SourceError> {
+    let path = &settings.path;
+    if !state_file::exists(path).map_err(|cause| open_error(path, cause.into()))? {
+        return Ok(None);
+    }
+    let queue = open(path)?.query_row("SELECT id FROM queue", [], |row| row.get::<_, String>(0));
+    queue.map(|id| Some(format!("queue-{id}"))).map_err(|cause| unreachable(path, cause))
+}
+
+/// Proves that the file, if it is there, can be opened and is a queue; takes and creates nothing.
+///
+/// # Errors
+/// It can't.
+pub fn probe(settings: &Settings) -> Result<(), SourceError> {
+    let path = &settings.path;
+    match state_file::exists(path) {
+        Ok(true) => open(path).map(drop),
+        Ok(false) => {
+            warn!(path = path.display().to_string(); "the embedded queue does not exist; the first message or run creates it");
+            Ok(())
+        }
+        Err(cause) => Err(open_error(path, cause.into())),
+    }
+}
+
+/// Shows the messages that a source would take next, at most `limit`, and brings how many could be taken now.
+/// Nothing is changed, and no file is made.
+///
+/// # Errors
+/// The file can't be opened or read, or is no queue.
+pub fn peek(
+    settings: &Settings,
+    limit: NonZeroU64,
+    see: &mut dyn FnMut(&Message),
+) -> Result<u64, SourceError> {
+    let path = &settings.path;
+    if !state_file::exists(path).map_err(|cause| open_error(path, cause.into()))? {
+        return Ok(0);
+    }
+    let mut show = || {
+        let (connection, now) = (open(path)?, now_ms());
+        let transaction = connection.unchecked_transaction().map_err(|cause| unreachable(path, cause))?;
+        show(&transaction, now, limit, see).map_err(|cause| unreachable(path, cause))
+    };
+    show()
+}
+
+fn show(
+    connection: &Connection,
+    now: i64,
+    limit: NonZeroU64,
+    see: &mut dyn FnMut(&Message),
+) -> rusqlite::Result<u64> {
+    let queue: String = connection.query_row("SELECT id FROM queue", [], |row| row.get(0))?;
+    let origin = Origin::new(&format!("queue-{queue}"));
+    let mut statement = connection.prepare(READY)?;
+    let mut rows = statement.query(params![now])?;
+    let mut shown = 0;
+    while shown < limit.get()
+        && let Some(row) = rows.next()?
+    {
+        see(&FoundRow::of(row)?.message(&origin));
+        shown += 1;
+    }
+    connection
+        .query_row("SELECT count(*) FROM messages WHERE ready_at <= ?1", params![now], |row| row.get(0))
+        .map(i64::cast_unsigned)
+}
+
+/// The embedded queue as a [`Source`].
+pub struct SqliteSource {
+    connection: Connection,
+    path: PathBuf,
+    origin: Origin,
+    lease: i64,
+    lease_timeout: Duration,
+    max_in_flight: u64,
+    left: u64,
+    unsettled: u64,
+    /// Bytes of all bodies that are not settled.
+    bytes: usize,
+    paused: bool,
+    closing: Closing,
+}
+
+impl SqliteSource {
+    /// Opens the queue.
+    ///
+    /// # Errors
+    /// The file can't be opened or is no queue.
+    pub fn connect(settings: &Settings) -> Result<Self, SourceError> {
+        let is_new = !state_file::exists(&settings.path).unwrap_or(true);
+        let connection = open(&settings.path)?;
+        if is_new {
+            warn!(path = settings.path.display().to_string(); "the embedded queue did not exist and was created; if that is unexpected, check its path");
+        }
+        let ask = |sql| {
+            connection
+                .query_row(sql, [], |row| row.get(0))
+                .map_err(|cause| unreachable(&settings.path, cause))
+        };
+        let queue: String = connection
+            .query_row("SELECT id FROM queue", [], |row| row.get(0))
+            .map_err(|cause| unreachable(&settings.path, cause))?;
+        Ok(Self {
+            lease: ask("SELECT random()")?,
+            origin: Origin::new(&format!("queue-{queue}")),
+            path: settings.path.clone(),
+            lease_timeout: settings.lease_timeout,
+            max_in_flight: settings.max_in_flight.get(),
+            left: 0,
+            unsettled: 0,
+            bytes: 0,
+            paused: false,
+            closing: Closing::default(),
+            connection,
+        })
+    }
+
+    fn take(&mut self) -> rusqlite::Result<Vec<Delivery>> {
+        let room = self.left.min(self.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let now = now_ms(); // not before: others may have held the file for seconds
+        let mut found =
+            Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
+        found.add(transaction.prepare(READY)?.query(params![now])?)?;
+        found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.lease])?)?;
+        if !found.rows.is_empty() {
+            let mut lease = transaction.prepare(LEASE)?;
+            for FoundRow { id, .. } in &found.rows {
+                lease.execute(params![
+                    id,
+                    now.saturating_add(millis(self.lease_timeout)),
+                    now,
+                    self.lease
+                ])?;
+            }
+        }
+        transaction.commit()?;
+        self.closing.received += found.rows.len() as u64;
+        self.left -= found.rows.len() as u64;
+        self.unsettled += found.rows.len() as u64;
+        self.bytes = found.bytes;
+        let delivery = |row: FoundRow| {
+            let receipt = Receipt(row.id.cast_unsigned());
+            Delivery { message: row.message(&self.origin), receipt }
+        };
+        Ok(found.rows.into_iter().map(delivery).collect())
+    }
+
+    /// Runs one statement for each row in one transaction; brings how many rows were not ours any more.
+    fn settle_all<'a>(
+        &self,
+        rows: impl Iterator<Item = (&'a Delivery, Option<Duration>)>,
+    ) -> rusqlite::Result<u64> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let now = now_ms();
+        let mut lost = 0;
+        {
+            let mut finish = transaction.prepare("DELETE FROM messages WHERE id = ?1 AND lease = ?2")?;
+            let mut move_to = transaction.prepare(
+                "UPDATE messages SET ready_at = ?3, since = ?5, lease = ?4 WHERE id = ?1 AND lease = ?2",
+            )?;
+            for (delivery, requeue) in rows {
+                let id = delivery.receipt.0.cast_signed();
+                let changed = match requeue {
+                    None => finish.execute(params![id, self.lease])?,
+                    Some(delay) => move_to.execute(params![
+                        id,
+                        self.lease,
+                        now.saturating_add(millis(delay)),
+                        None::<i64>,
+                        now
+                    ])?,
+                };
+                lost += u64::from(changed == 0);
+            }
+        }
+        transaction.commit()?;
+        Ok(lost)
+    }
+
+    /// Messages in the file that nobody has, those that were put off among them. SQLite counts whole pages of
+    /// the index: a million takes some milliseconds. It looks at each of those that are leased or put off, as
+    /// whoever takes messages does.
+    fn depth(&self) -> Option<u64> {
+        self.connection
+            .query_row(LEFT, params![now_ms()], |row| row.get::<_, i64>(0))
+            .ok()
+            .map(i64::cast_unsigned)
+    }
+
+    fn trouble(&mut self, attempt: &str, cause: &rusqlite::Error) {
+        let text = || format!("the embedded queue {} cannot be {attempt}: {cause}", self.path.display());
+        self.closing.trouble.get_or_insert_with(text);
+    }
+
+    fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let now = now_ms();
+        let until = now.saturating_add(millis(self.lease_timeout));
+        for delivery in deliveries {
+            let id = delivery.receipt.0.cast_signed();
+            let sql = "UPDATE messages SET ready_at = ?3, since = ?4 WHERE id = ?1 AND lease = ?2";
+            transaction.execute(sql, params![id, self.lease, until, now])?;
+        }
+        transaction.commit()
+    }
+}
+
+impl Source for SqliteSource {
+    /// By the queue's own id: where the file is gone, a new one is made, and what was in the old one is
+    /// missing.
+    fn servers(&self) -> Servers {
+        let path = self.path.display().to_string();
+        let name = format!("the embedded {} at {path}", self.origin);
+        Servers { named: vec![Server { name, is_found: true, is_reached: true }], scope: Some(path) }
+    }
+
+    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
+        // What is ready now is all there is: a file that says "nothing" needs no time to be sure.
+        self.left = demand.max_messages.get();
+        Box::pin(std::future::ready(Ok(self.depth())))
+    }
+
+    fn receive(&mut self) -> BoxFuture<'_, Received> {
+        Box::pin(async move {
+            if self.paused || self.left == 0 || self.is_full() {
+                // Nothing may come before something is settled, and that needs another call.
+                return std::future::pending().await;
+            }
+            match self.take() {
+                Ok(deliveries) if deliveries.is_empty() && self.unsettled > 0 => std::future::pending().await,
+                Ok(deliveries) if deliveries.is_empty() => Received::Empty,
+                Ok(deliveries) => Received::Deliveries(deliveries),
+                Err(cause) => {
+                    warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be read");
+                    self.trouble("read", &cause);
+                    Received::Closed
+                }
+            }
+        })
+    }
+
+    fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
+        self.unsettled -= settled.len() as u64;
+        self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
+        let rows = settled.iter().map(|(delivery, settlement)| match settlement {
+            Settlement::Finish => (delivery, None),
+            Settlement::Requeue { delay } => (delivery, Some(*delay)),
+        });
+        self.closing.unconfirmed += match self.settle_all(rows) {
+            Ok(lost) => lost,
+            Err(cause) => {
+                warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
+                self.trouble("written", &cause);
+                settled.len() as u64
+            }
+        };
+        Box::pin(std::future::ready(()))
+    }
+
+    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+        if let Err(cause) = self.touch_all(&deliveries) {
+            warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
+        }
+        Box::pin(std::future::ready(()))
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsettled == self.max_in_flight || self.bytes >= BYTES_IN_FLIGHT
+    }
+
+    fn lease(&self) -> Duration {
+        self.lease_timeout
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, ()> {
+        self.paused = true;
+        Box::pin(std::future::ready(()))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
+        Box::pin(std::future::ready(Closing { depth: self.depth(), ..self.closing }))
+    }
+}
+
+/// The embedded queue as a [`Publisher`].
+pub struct SqlitePublisher {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl SqlitePublisher {
+    /// Opens the queue.
+    ///
+    /// # Errors
+    /// The file can't be opened or is no queue.
+    pub fn connect(settings: &Settings) -> Result<Self, SourceError> {
+        Ok(Self { connection: open(&settings.path)?, path: settings.path.clone() })
+    }
+
+    fn insert(&self, bodies: &[Bytes]) -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare("INSERT INTO messages (body, published) VALUES (?1, ?2)")?;
+            let published = i64::try_from(since_epoch().as_nanos()).ok();
+            for body in bodies {
+                let rows = insert.execute(params![&body[..], published])?;
+                if rows != 1 {
+                    return Err(rusqlite::Error::StatementChangedRows(rows));
+                }
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Whoever owns the file may have added indexes, checks and triggers to the table.
+    fn insert_error(&self, cause: rusqlite::Error) -> SourceError {
+        let fault = match &cause {
+            rusqlite::Error::StatementChangedRows(_) => {
+                "a trigger of the table ignored one of them".to_owned()
+            }
+            _ if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => cause.to_string(),
+            _ => return unreachable(&self.path, cause),
+        };
+        SourceError::Messages { place: format!("the embedded queue {}", self.path.display()), fault }
+    }
+}
+
+impl Publisher for SqlitePublisher {
+    fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
+        let published = self.insert(bodies).map_err(|cause| self.insert_error(cause));
+        Box::pin(std::future::ready(published))
+    }
+}

@@ -1,0 +1,128 @@
+//! Opening SQLite files the same way everywhere: durable, shared with other processes, every wait bounded.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::time::Instant;
+
+use crate::state_file;
+
+/// How long another process's write is waited for where messages depend on it.
+pub const BUSY_BOUND: Duration = Duration::from_secs(2);
+
+/// How often it is tried where SQLite has no wait of its own.
+const BUSY_POLL: Duration = Duration::from_millis(2);
+
+/// Opens or creates the database at `path`: write-ahead log, a commit is on the disk when it returns. One
+/// that is created has pages of `page` bytes, or of as many as SQLite likes best. Another process is waited
+/// for no longer than `busy_bound` at each step.
+///
+/// # Errors
+/// The file can't be created or opened, or is no database.
+pub fn open(
+    path: &Path,
+    page: Option<u32>,
+    busy_bound: Duration,
+) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
+    // SQLite itself would create it readable for everybody, and its -wal and -shm files take mode and owner
+    // from it.
+    state_file::open_or_create(path)?;
+    // It opens the file by its name again: where that has become a symlink meanwhile, it refuses it as well.
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
+    let folder = state_file::folder(path).canonicalize()?;
+    let connection = Connection::open_with_flags(
+        folder.join(name),
+        OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+    )?;
+    connection.busy_timeout(busy_bound)?;
+    if let Some(page) = page {
+        connection.pragma_update(None, "page_size", page)?; // before there is a log, or it has no effect
+    }
+    retry_while_busy(busy_bound, || connection.pragma_update(None, "journal_mode", "wal"))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(connection)
+}
+
+/// The files that SQLite keeps beside a database (<https://www.sqlite.org/tempfiles.html>).
+pub fn companions(path: &Path) -> impl Iterator<Item = PathBuf> {
+    ["-wal", "-shm", "-journal"].into_iter().map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        name.into()
+    })
+}
+
+/// SQLite does not wait for others where two connections make a new file one with a write-ahead log: one of
+/// them is told at once that it is busy.
+#[expect(clippy::disallowed_methods, reason = "there is nothing to wait on, and it is bounded")]
+fn retry_while_busy(
+    bound: Duration,
+    mut attempt: impl FnMut() -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let until = Instant::now() + bound;
+    loop {
+        match attempt() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until =>
+            {
+                sleep(BUSY_POLL);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Makes sure that a statement fits the tables.
+///
+/// # Errors
+/// It does not; which is a fault in the set-up, and told without the statement.
+pub fn check(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare(sql).map(drop).map_err(|error| match error {
+        rusqlite::Error::SqlInputError { error, msg, .. } => rusqlite::Error::SqliteFailure(error, Some(msg)),
+        other => other,
+    })
+}
+
+/// The same for an error of [`open`].
+#[must_use]
+pub fn is_open_fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(state_file::is_setup_fault)
+        || error.downcast_ref::<rusqlite::Error>().is_some_and(is_setup_fault)
+}
+
+/// Whether an error can't pass by itself: the file is no database, damaged, not ours to write, or a table in
+/// it has another shape (SQLite's general error).
+#[must_use]
+pub fn is_setup_fault(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::Unknown
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::NotADatabase
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::PermissionDenied
+        )
+    )
+}
+
+/// The same error, and that the disk is full where it is. At some moments, such as when the shared-memory
+/// file is made, SQLite says no more than that the disk fails.
+#[must_use]
+pub fn in_plain_words(
+    path: &Path,
+    error: Box<dyn std::error::Error + Send + Sync>,
+) -> Box<dyn std::error::Error + Send + Sync> {
+    let fails = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+    let full = || rustix::fs::statvfs(state_file::folder(path)).is_ok_and(|disk| disk.f_bavail == 0);
+    if error.downcast_ref::<rusqlite::Error>().is_some_and(fails) && full() {
+        return format!("no space is left on its disk ({error})").into();
+    }
+    error
+}
