@@ -1,4 +1,4 @@
-//! docs/BODIES.md, row by row: what becomes of a body in each store, and what is said of one that is refused.
+//! docs/bodies.md, row by row: what becomes of a body in each store, and what is said of one that is refused.
 
 use std::{io::Write as _, num::NonZeroI64};
 
@@ -42,7 +42,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let page = std::fs::read_to_string(project().join("docs/BODIES.md")).expect("the page");
+    let page = std::fs::read_to_string(project().join("docs/bodies.md")).expect("the page");
     let rows = page
         .lines()
         .filter(|line| line.starts_with('|') && !line.starts_with("| body") && !line.starts_with("|-"));

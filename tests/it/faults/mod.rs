@@ -6,7 +6,7 @@
 //! each schedule the oracle (`scene`) drains what is left and looks at everything: queue, store, dead letter,
 //! and the reports of all runs.
 //!
-//! `docs/RELIABILITY.md` has the list. The program is the one that the tests are built with, or the one that
+//! `docs/reliability.md` has the list. The program is the one that the tests are built with, or the one that
 //! `X_MSRV_TEST_PROGRAM` names; `X_MSRV_FAULT_FACTOR` multiplies the number of schedules, `X_MSRV_FAULT_SEED`
 //! repeats one, `X_MSRV_FAULT_LOG` names a file that a line is added to for each.
 
@@ -114,7 +114,7 @@ impl Drop for Schedule {
 /// The totals of the table were added up by hand, and were those of another run than its rows.
 #[test]
 fn the_table_of_what_was_tried_adds_up_and_names_every_schedule() {
-    let page = include_str!("../../../docs/RELIABILITY.md");
+    let page = include_str!("../../../docs/reliability.md");
     let rows: Vec<Vec<&str>> = page
         .lines()
         .skip_while(|line| !line.starts_with("| test, `faults::`"))

@@ -298,7 +298,7 @@ mod tests {
         let known: BTreeSet<&str> = codes.chain(stops).chain(Rejection::REASONS).collect();
         assert_eq!(words().collect::<BTreeSet<_>>(), known);
         assert_eq!(known.len(), ENTRIES.len(), "each stands there once");
-        let readme = include_str!("../../../../README.md")
+        let page = include_str!("../../../../docs/dead-letters.md")
             .split("Reasons: ")
             .nth(1)
             .expect("the reasons")
@@ -306,7 +306,7 @@ mod tests {
             .next()
             .unwrap_or_default();
         let told: BTreeSet<&str> =
-            readme.split('`').skip(1).step_by(2).filter(|word| *word != KEY_FIELD).collect();
+            page.split('`').skip(1).step_by(2).filter(|word| *word != KEY_FIELD).collect();
         assert_eq!(told, BTreeSet::from(Rejection::REASONS));
     }
 

@@ -280,7 +280,7 @@ mod tests {
 
     /// A key that no page tells would be found by reading the code only.
     #[test]
-    fn every_key_stands_in_the_man_page_and_in_the_readme() {
+    fn every_key_stands_in_the_man_page_and_in_the_reference() {
         let keys = keys(&[]);
         for known in [
             "timeout",
@@ -293,7 +293,8 @@ mod tests {
         }
         let page = include_str!("../../../../man/x-msrv.yml.5").replace("\\-", "-");
         let tags: Vec<_> = page.split(".TP\n.B ").skip(1).filter_map(|entry| entry.lines().next()).collect();
-        let table = include_str!("../../../../README.md").lines().filter(|line| line.starts_with('|'));
+        let table =
+            include_str!("../../../../docs/configuration.md").lines().filter(|line| line.starts_with('|'));
         let rows: Vec<_> = table.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
         let missing = |words: &[&str]| {
             keys.iter().filter(|key| !words.contains(&key.as_str())).cloned().collect::<Vec<_>>()
@@ -301,7 +302,7 @@ mod tests {
         assert_eq!(
             (missing(&tags), missing(&rows)),
             (Vec::new(), Vec::new()),
-            "missing in the man page, and in the README"
+            "missing in the man page, and in docs/configuration.md"
         );
     }
 }

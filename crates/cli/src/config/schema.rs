@@ -1,5 +1,5 @@
 //! `etc/x-msrv.schema.json`, a JSON Schema for editors: its shape is that of the types that read a
-//! configuration, its words are those of README's table.
+//! configuration, its words are those of the table in docs/configuration.md.
 //!
 //! `make man` writes it anew; a test holds the file against the types.
 
@@ -169,10 +169,10 @@ fn describe(schema: &mut Value, path: &str, words: &BTreeMap<String, String>) {
     }
 }
 
-/// The keys of README's table, each with its meaning, and its default if it has one.
+/// The keys of the table in docs/configuration.md, each with its meaning, and its default if it has one.
 fn words() -> BTreeMap<String, String> {
     let mut words = BTreeMap::new();
-    for row in include_str!("../../../../README.md")
+    for row in include_str!("../../../../docs/configuration.md")
         .lines()
         .filter(|line| line.starts_with("| `") || line.starts_with("| **`"))
     {
@@ -338,6 +338,6 @@ fn the_words_of_the_table_are_without_marks() {
     assert_eq!(plain("a `key` ([TLS](#tls)), or [x, **y**](z)"), "a key (TLS), or x, y");
     assert_eq!(
         words().get("timeout").map(String::as_str),
-        Some("no message is taken after this long. Default: 2s.")
+        Some("no message is taken after this time. Default: 2s.")
     );
 }

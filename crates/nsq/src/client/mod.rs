@@ -2,7 +2,7 @@
 //! records.
 //!
 //! It is our own because no crate can do what a run promises: an exact RDY, and settlements that are proven
-//! to have arrived (the README's dependency table has the figures). The protocol:
+//! to have arrived (docs/dependencies.md has the figures). The protocol:
 //! <https://nsq.io/clients/tcp_protocol_spec.html>; where that is silent, nsqd's `protocol_v2.go` (version
 //! 1.3.0).
 
