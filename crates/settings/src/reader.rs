@@ -1,0 +1,209 @@
+//! Reading a tree, with every fault of it.
+
+use std::str::FromStr;
+
+use crate::{Bounds, Fault, Key, Known, Map, Origins, Places, Setting, Value, Word, fault, join};
+
+const NO_VALUE: &str = "has no value: give it one, or leave the key out";
+
+/// Collects what is wrong while a tree is read, and knows the way to the value that is read.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    /// Where relative paths begin.
+    pub places: &'a Places,
+    origins: &'a Origins,
+    known: &'a Known,
+    path: String,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the top level.
+    #[must_use]
+    pub fn new(places: &'a Places, origins: &'a Origins, known: &'a Known) -> Self {
+        Self { places, origins, known, path: String::new(), faults: Vec::new() }
+    }
+
+    /// All faults, in the order in which they were found.
+    #[must_use]
+    pub fn faults(self) -> Vec<Fault> {
+        self.faults
+    }
+
+    /// Whether nothing was wrong until now.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// Something is wrong with the value that is read now.
+    pub fn fault(&mut self, fault: impl Into<String>) {
+        let key = self.path.clone();
+        self.add(key, fault.into());
+    }
+
+    /// Something is wrong with a key below the value that is read now.
+    pub fn fault_at(&mut self, key: &str, fault: impl Into<String>) {
+        self.add(join(&self.path, key), fault.into());
+    }
+
+    fn add(&mut self, key: String, fault: String) {
+        let fault = Fault { origin: self.origins.of(&key).to_owned(), key, fault };
+        // Two keys that take each other's place are read by one rule, which may find the same twice.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Reads what is below a key.
+    pub fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.path.len();
+        if !key.starts_with('[') && !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(key);
+        let value = read(self);
+        self.path.truncate(outer);
+        value
+    }
+
+    /// Reads a value whose bounds are not its kind's.
+    pub fn value<T: Setting>(&mut self, found: &Value, bounds: Bounds) -> Option<T> {
+        let value = T::read(found, self)?;
+        value.check(bounds).map_err(|fault| self.fault(fault)).ok()?;
+        Some(value)
+    }
+
+    fn key<T: Setting>(&mut self, key: &Key, found: &Value) -> Option<T> {
+        self.within(key.name, |reader| {
+            // Who writes `tls:` and comments out all below it does not mean a connection in plain.
+            if found.is_null() {
+                reader.fault(NO_VALUE);
+                return None;
+            }
+            reader.value(found, key.bounds)
+        })
+    }
+
+    /// Reads a key that has to be there.
+    pub fn required<T: Setting>(&mut self, section: &Map<String, Value>, key: &Key) -> Option<T> {
+        let Some(found) = section.get(key.name) else {
+            self.fault(format!("`{}` is required", key.name));
+            return None;
+        };
+        self.key(key, found)
+    }
+
+    /// Reads a key that may be left out. Returns `None` where it is there and wrong.
+    pub fn optional<T: Setting>(&mut self, section: &Map<String, Value>, key: &Key) -> Option<Option<T>> {
+        match section.get(key.name) {
+            None => Some(None),
+            Some(found) => self.key(key, found).map(Some),
+        }
+    }
+
+    /// Reads a key that has a default, which is text as a variable of the environment would have it.
+    pub fn defaulted<T: Setting>(
+        &mut self,
+        section: &Map<String, Value>,
+        key: &Key,
+        default: &str,
+    ) -> Option<T> {
+        match section.get(key.name) {
+            None => self.key(key, &Value::String(default.to_owned())),
+            Some(found) => self.key(key, found),
+        }
+    }
+
+    /// A fault for each key that is in a section and is not known.
+    pub fn refuse_unknown(&mut self, section: &Map<String, Value>, keys: &[Key]) {
+        for name in section.keys().filter(|name| keys.iter().all(|key| key.name != **name)) {
+            let fault = self.known.unknown(&self.path, name);
+            self.fault_at(name, fault);
+        }
+    }
+
+    /// The value as a section.
+    pub fn section<'v>(&mut self, found: &'v Value) -> Option<&'v Map<String, Value>> {
+        let section = found.as_object();
+        if section.is_none() {
+            self.wrong(found, "a section with keys of its own");
+        }
+        section
+    }
+
+    /// The value as text.
+    pub fn text<'v>(&mut self, found: &'v Value) -> Option<&'v str> {
+        let text = found.as_str();
+        if text.is_none() {
+            self.wrong(found, "text; put it in quotes");
+        }
+        text
+    }
+
+    /// The value as text that its own parser reads.
+    pub fn parsed<T: FromStr<Err = String>>(&mut self, found: &Value) -> Option<T> {
+        let parsed = self.text(found)?.parse();
+        parsed.map_err(|fault: String| self.fault(fault)).ok()
+    }
+
+    /// The value is not what is expected.
+    pub fn wrong(&mut self, found: &Value, expected: &str) {
+        let found = match found {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(_) | Value::Number(_) => format!("`{found}`"),
+            Value::String(text) => format!("{text:?}"),
+            Value::Array(_) => "a list".to_owned(),
+            Value::Object(_) => "a section".to_owned(),
+        };
+        self.fault(format!("{found} is not {expected}"));
+    }
+
+    /// The value as one of some words: the word, and what stands behind it where it takes a value.
+    pub fn choice<'v>(&mut self, found: &'v Value, words: &[Word]) -> Option<(&'v str, Option<&'v Value>)> {
+        let (word, behind) = match found {
+            Value::String(word) => (word, None),
+            Value::Object(entries) if entries.len() == 1 => {
+                entries.iter().next().map(|(word, value)| (word, Some(value)))?
+            }
+            Value::Object(_) => {
+                self.fault("exactly one choice is required");
+                return None;
+            }
+            other => {
+                self.wrong(other, "one word");
+                return None;
+            }
+        };
+        let Some(known) = words.iter().find(|known| known.name == word) else {
+            self.unknown_word(word, words.iter().map(|known| known.name));
+            return None;
+        };
+        match (&known.value, behind) {
+            // `dead-letter: {log: }` is a choice that needs nothing.
+            (None, None | Some(Value::Null)) => Some((word, None)),
+            (None, Some(other)) => {
+                self.within(word, |reader| reader.wrong(other, "allowed: this choice takes no value"));
+                None
+            }
+            (Some(_), Some(value)) if !value.is_null() => Some((word, Some(value))),
+            (Some(_), Some(_)) => {
+                self.within(word, |reader| reader.fault(NO_VALUE));
+                None
+            }
+            (Some(_), None) => {
+                let section = self.path.rsplit('.').next().unwrap_or_default();
+                let fault = format!("is not complete: `{section}: {{{word}: VALUE}}` is required");
+                self.fault_at(word, fault);
+                None
+            }
+        }
+    }
+
+    /// A word that is none of those that are known.
+    pub fn unknown_word<'w>(&mut self, word: &str, known: impl Iterator<Item = &'w str> + Clone) {
+        let near = fault::nearest(word, known.clone());
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        self.fault(format!("unknown word {word:?}, allowed: {}{near}", fault::words(known, "or")));
+    }
+}
