@@ -20,6 +20,7 @@ pub mod logging;
 pub mod page;
 pub mod pipeline;
 pub mod sandbox;
+pub mod schema_file;
 pub mod shutdown;
 pub mod status;
 pub mod terminal;

@@ -10,11 +10,14 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::config::{self, DeadLetterSettings, Overrides, Settings, SourceSettings, StoreSettings};
+use crate::{
+    config::{self, DeadLetterSettings, Overrides, Settings, SourceSettings, StoreSettings},
+    schema_file::{self, UnusableSchema},
+};
 use x_msrv_aerospike::{AerospikeStore, Set};
 use x_msrv_core::{
     dead_letter::{DeadLetter, fallback::Fallback, log::LogOnly},
-    decode::{Decoder, Placing, Schema, SchemaError},
+    decode::{Decoder, Placing},
     message::{Message, Origin},
     record::Record,
     source::{Peek, Publisher, Source, SourceError},
@@ -284,7 +287,7 @@ pub fn check_record(settings: &StoreSettings, record: &Record) -> Result<(), Str
 ///
 /// # Errors
 /// The schema can't be used.
-pub fn decoder(settings: &Settings) -> Result<Decoder, SchemaError> {
+pub fn decoder(settings: &Settings) -> Result<Decoder, UnusableSchema> {
     let placing = match &settings.store {
         StoreSettings::Aerospike(store) => Placing {
             set: match &store.set {
@@ -302,6 +305,6 @@ pub fn decoder(settings: &Settings) -> Result<Decoder, SchemaError> {
         big_integers: settings.big_integers,
         shape: settings.fields.clone(),
         placing,
-        schema: settings.schema.as_deref().map(Schema::load).transpose()?,
+        schema: settings.schema.as_deref().map(schema_file::load).transpose()?,
     })
 }

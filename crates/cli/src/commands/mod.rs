@@ -20,10 +20,9 @@ use crate::{
     config::{self, ConfigError, Flag, Overrides, Settings},
     logging::{self, say},
     pipeline::Pipeline,
+    schema_file::UnusableSchema,
 };
-use x_msrv_core::{
-    dead_letter::DeadLetterError, decode::SchemaError, exit::Exit, source::SourceError, store::StoreError,
-};
+use x_msrv_core::{dead_letter::DeadLetterError, exit::Exit, source::SourceError, store::StoreError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +30,9 @@ pub enum CommandError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// So is the schema that it names.
+    /// The schema that it names cannot be used.
     #[error(transparent)]
-    Schema(#[from] SchemaError),
+    Schema(#[from] UnusableSchema),
     /// The queue can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -1,10 +1,5 @@
 //! An optional JSON Schema that every document has to fit.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
-
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 
 use super::Rejection;
@@ -14,55 +9,27 @@ use crate::{record::Fields, unique_json::Unique};
 #[derive(Debug)]
 pub struct Schema(jsonschema::Validator);
 
-/// The schema itself can't be used; the configuration is at fault.
+/// Why a schema cannot be used; the configuration is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The file can't be read.
-    #[error("cannot read the schema {path}")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
-    /// The file is not JSON.
-    #[error("cannot read the schema {path} as JSON")]
-    Parse {
-        /// Which file.
-        path: PathBuf,
-        /// Where.
-        #[source]
-        cause: serde_json::Error,
-    },
-    /// The file is JSON, but no schema.
-    #[error("the schema {path} is not a valid JSON Schema: {fault}")]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        fault: String,
-    },
+    /// The text is not JSON.
+    #[error("not valid JSON")]
+    Parse(#[source] serde_json::Error),
+    /// The text is JSON, but no schema; contains the place and the fault.
+    #[error("not a valid JSON Schema: {0}")]
+    Invalid(String),
 }
 
 impl Schema {
-    /// Reads and compiles the schema at `path`.
+    /// Compiles a schema from its text.
     ///
     /// # Errors
-    /// The file can't be read, is not JSON or is no schema.
-    pub fn load(path: &Path) -> Result<Self, SchemaError> {
-        let path = path.to_owned();
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(cause) => return Err(SchemaError::Read { path, cause }),
-        };
-        let schema = match serde_json::from_slice(&text) {
-            Ok(Unique(schema)) => schema,
-            Err(cause) => return Err(SchemaError::Parse { path, cause }),
-        };
+    /// The text is not JSON, or no schema.
+    pub fn compile(text: &[u8]) -> Result<Self, SchemaError> {
+        let Unique(schema) = serde_json::from_slice(text).map_err(SchemaError::Parse)?;
         jsonschema::validator_for(&schema)
             .map(Self)
-            .map_err(|fault| SchemaError::Invalid { path, fault: in_plain_words(&fault) })
+            .map_err(|fault| SchemaError::Invalid(in_plain_words(&fault)))
     }
 
     /// Checks a document.
@@ -111,10 +78,8 @@ fn in_plain_words(fault: &ValidationError<'_>) -> String {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Schema, SchemaError> {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(file.path(), text).expect("written");
-        Schema::load(file.path())
+    fn compiled(text: &str) -> Result<Schema, SchemaError> {
+        Schema::compile(text.as_bytes())
     }
 
     fn fields(text: &str) -> Fields {
@@ -124,8 +89,8 @@ mod tests {
 
     #[test]
     fn a_document_that_does_not_fit_names_the_place_but_not_the_value() {
-        let schema =
-            load(r#"{"properties":{"a":{"items":{"type":"integer"}}},"required":["id"]}"#).expect("a schema");
+        let schema = compiled(r#"{"properties":{"a":{"items":{"type":"integer"}}},"required":["id"]}"#)
+            .expect("a schema");
         schema.check(&fields(r#"{"id":1,"a":[1]}"#)).expect("fits");
         let Err(Rejection::Schema { path, fault }) = schema.check(&fields(r#"{"id":1,"a":[1,"secret"]}"#))
         else {
@@ -141,15 +106,14 @@ mod tests {
 
     #[test]
     fn a_schema_that_is_none_is_a_configuration_error() {
-        assert!(matches!(load("{"), Err(SchemaError::Parse { .. })));
+        assert!(matches!(compiled("{"), Err(SchemaError::Parse(_))));
         // The last one won in silence, and what the first one demanded was not looked at.
         assert!(matches!(
-            load(r#"{"properties":{"a":{"type":"integer","type":"string"}}}"#),
-            Err(SchemaError::Parse { .. })
+            compiled(r#"{"properties":{"a":{"type":"integer","type":"string"}}}"#),
+            Err(SchemaError::Parse(_))
         ));
-        assert!(matches!(load(r#"{"type":"intger"}"#), Err(SchemaError::Invalid { .. })));
-        assert!(matches!(load(r#"{"$ref":"http://127.0.0.1:1/other"}"#), Err(SchemaError::Invalid { .. })));
-        assert!(matches!(Schema::load(Path::new("/no/such/file")), Err(SchemaError::Read { .. })));
+        assert!(matches!(compiled(r#"{"type":"intger"}"#), Err(SchemaError::Invalid(_))));
+        assert!(matches!(compiled(r#"{"$ref":"http://127.0.0.1:1/other"}"#), Err(SchemaError::Invalid(_))));
     }
 
     /// `"intger" is not valid under any of the schemas listed in the 'anyOf' keyword`, and the name of a
@@ -176,7 +140,7 @@ mod tests {
             ),
         ];
         for (text, words) in cases {
-            let Err(SchemaError::Invalid { fault, .. }) = load(text) else { panic!("{text}") };
+            let Err(SchemaError::Invalid(fault)) = compiled(text) else { panic!("{text}") };
             assert_eq!(fault, words);
         }
     }
