@@ -90,6 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "threads show that the counter is atomic")]
     fn exactly_n_are_taken_however_many_threads_ask() {
         let budget = Budget::new(NonZeroU64::new(1_000).expect("not zero"));
         let taken: usize = std::thread::scope(|scope| {
