@@ -1,13 +1,13 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
-# Where zsh looks differs: Debian's is share/zsh/vendor-completions.
+# The folder that zsh searches differs: Debian's is share/zsh/vendor-completions.
 ZSH_COMPLETIONS ?= $(PREFIX)/share/zsh/site-functions
 DOCDIR ?= $(PREFIX)/share/doc/x-msrv
 PKG_TYPE ?= rpm
 target = $(or $(CARGO_TARGET_DIR),target)
 lib = $(DESTDIR)$(PREFIX)/lib
 
-# Both packages are built in one place.
+# Both packages are built in the same place.
 .NOTPARALLEL:
 
 .PHONY: compose help build deb rpm demo test bench fuzz faults soak e2e man install clean
@@ -35,27 +35,27 @@ demo: ## Send the samples through an embedded queue into an embedded store
 	$(CARGO) build --locked
 	test/demo
 
-test: ## Everything that CI runs
+test: ## Run everything that CI runs
 	test/prerequisites test
 	.ci/test
 
-bench: ## What whole runs cost, into target/bench; RUNS (10) of each
+bench: ## Measure whole runs, into target/bench; RUNS (10) of each
 	test/prerequisites bench
 	test/bench $(or $(RUNS),10)
 
-fuzz: ## Try the decoders with made-up input, SECONDS (60) for each target
+fuzz: ## Fuzz the decoders, SECONDS (60) for each target
 	test/prerequisites build
 	test/fuzz $(or $(SECONDS),60)
 
-faults: ## The fault suite against the release build; FACTOR=10 for ten times as many schedules
+faults: ## Run the fault suite against the release build; FACTOR=10 for ten times as many schedules
 	test/prerequisites test
 	test/faults $(or $(FACTOR),1)
 
-soak: ## Messages, runs and faults without end, for MINUTES (10), into the store that X_MSRV_TEST_AEROSPIKE names or its stand-in
+soak: ## Run messages with faults for MINUTES (10), into the store that X_MSRV_TEST_AEROSPIKE names or its stand-in
 	test/prerequisites test
 	test/faults soak $(or $(MINUTES),10)
 
-e2e: deb rpm ## Install the packages under a booted systemd and watch them work (root)
+e2e: deb rpm ## Test the packages under a booted systemd (root)
 	test/prerequisites e2e
 	test/e2e/run $(target)/packages
 
@@ -63,7 +63,7 @@ man: ## Rebuild the man page, completions, and the schema of the configuration
 	$(CARGO) run --locked --example manual
 	X_MSRV_TEST_WRITES_SCHEMA=1 $(CARGO) test --locked --quiet --lib the_shipped_schema
 
-install: ## Install what `make build` has built; PREFIX, DESTDIR
+install: ## Install the build of `make build`; PREFIX, DESTDIR
 	install -D -m 755 "$(target)/release/x-msrv" "$(DESTDIR)$(PREFIX)/bin/x-msrv"
 	install -d "$(lib)/systemd/system" "$(lib)/systemd/system-generators"
 	for unit in systemd/*.service systemd/*.timer; do \
@@ -84,5 +84,5 @@ install: ## Install what `make build` has built; PREFIX, DESTDIR
 	install -D -m 644 -t "$(DESTDIR)$(DOCDIR)/examples/grafana" contrib/grafana/x-msrv.json
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/x-msrv" etc/x-msrv.schema.json etc/x-msrv.yml
 
-clean: ## Remove what was built
+clean: ## Remove all build results
 	$(CARGO) clean

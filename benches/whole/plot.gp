@@ -1,4 +1,4 @@
-# Draws the figures of test/bench: gnuplot -e "figures='FILE'; original='FILE'; store='NAME'; drawing='FILE'" plot.gp
+# Plots the figures of test/bench: gnuplot -e "figures='FILE'; original='FILE'; store='NAME'; drawing='FILE'" plot.gp
 set terminal svg size 900,360 font "sans-serif,12" background "white"
 set output drawing
 set multiplot layout 1,2

@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package tools names the commands that tests and demonstrations run, so that go.mod keeps them at one version.
+// Package tools names the commands that tests and demonstrations run, so that go.mod fixes their version.
 package tools
 
 import (
