@@ -6,7 +6,7 @@
 //!   [`wiring`] is the only place that names concrete adapters.
 //! - [`config`]: files, environment and flags to typed settings; [`logging`], [`shutdown`], [`timer`],
 //!   [`sandbox`]: the process and the system around a run.
-//! - pure: [`status`], [`page`], [`pipeline`]; at the bottom [`terminal`] and [`duration`].
+//! - pure: [`pipeline`]; at the bottom [`terminal`].
 //!
 //! What never happens: a client crate, or a socket to a queue or a store; the shape of the configuration file
 //! outside `config`. `.ci/layers` checks it.
@@ -14,15 +14,12 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
-pub mod duration;
 pub mod generator;
 pub mod logging;
-pub mod page;
 pub mod pipeline;
 pub mod sandbox;
 pub mod schema_file;
 pub mod shutdown;
-pub mod status;
 pub mod terminal;
 pub mod timer;
 pub mod wiring;

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::status::Timer;
 use x_msrv_core::NAME;
+use x_msrv_history::status::Timer;
 
 /// Where the configurations are that have units.
 pub const SYSTEM: &str = "/etc/x-msrv";

@@ -8,8 +8,10 @@ mod logbook;
 pub mod metrics;
 mod run;
 mod servers;
+pub mod status;
 pub mod summary;
 mod totals;
+pub mod words;
 
 use std::{
     collections::BTreeMap,

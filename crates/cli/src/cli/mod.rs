@@ -21,12 +21,12 @@ pub(crate) use init::{InitArgs, Queue, StoreKind};
 use crate::{
     commands::explain::words,
     config::{self, Flag, Overrides},
-    duration,
     pipeline::Pipeline,
-    status::{Level, Threshold},
     timer::{Now, SYSTEM},
 };
 use x_msrv_core::{NAME, exit::Exit};
+use x_msrv_history::status::{Level, Threshold};
+use x_msrv_settings::duration;
 
 /// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code
 /// and meaning.

@@ -8,8 +8,9 @@ use std::{
 use serde::Serialize;
 
 use super::{CommandError, written};
-use crate::{cli::ReportFormat, config::Settings, terminal::number, wiring};
+use crate::{cli::ReportFormat, config::Settings, wiring};
 use x_msrv_core::{message::Message, source::Peek};
+use x_msrv_history::words::number;
 
 /// What a run would do with what waits, as far as that is known before the store and the dead letter are
 /// asked.

@@ -12,14 +12,15 @@ use super::{CommandError, say, status::Asked, written};
 use crate::{
     cli::HistoryArgs,
     config::Settings,
-    page::Page,
-    terminal::{Paint, Style, number, span, sparkline},
+    terminal::{Paint, Style},
     timer::Now,
 };
 use x_msrv_history::{
     AnyError, History, Run,
     summary::{Summary, spans},
+    words::{number, span, sparkline},
 };
+use x_msrv_serve::page::Page;
 use x_msrv_state::{sqlite, state_file};
 
 /// Lines of the table, at most.

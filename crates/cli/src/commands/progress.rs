@@ -5,11 +5,9 @@ use std::{cell::Cell, future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    logging,
-    terminal::{number, rate, span},
-};
+use crate::logging;
 use x_msrv_core::report::Progress;
+use x_msrv_history::words::{number, rate, span};
 
 /// How long a run goes on before anything is shown.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -14,12 +14,16 @@ use crate::{
     cli::StatusArgs,
     config::{Settings, SourceSettings},
     pipeline::Pipeline,
-    status::{Known, Level, Problem, Timer, interval, level},
-    terminal::{Paint, Style, number, span},
+    terminal::{Paint, Style},
     timer::{Now, Units},
 };
 use x_msrv_core::{error_chain::one_line, report::Counters};
-use x_msrv_history::{History, KnownServer, Run, summary::Summary};
+use x_msrv_history::{
+    History, KnownServer, Run,
+    status::{Known, Level, Problem, Timer, interval, level},
+    summary::Summary,
+    words::{number, span},
+};
 
 /// What is looked at: an hour, or the time of as many runs, if that is longer.
 const LOOKED_AT: (Duration, u32) = (Duration::from_secs(3_600), 20);
@@ -94,7 +98,7 @@ pub(super) struct Asked {
     last_success: Option<SystemTime>,
     timer: Option<Result<Timer, String>>,
     servers: Vec<KnownServer>,
-    pipeline: Pipeline,
+    command: String,
     silent_topic: Option<String>,
     warnings: Vec<String>,
 }
@@ -133,7 +137,7 @@ impl Asked {
             last_success,
             timer,
             servers,
-            pipeline: Pipeline::of(&settings.file),
+            command: Pipeline::of(&settings.file).command("status"),
             silent_topic,
             warnings: settings.warnings.clone(),
         })
@@ -150,7 +154,7 @@ impl Asked {
             last_success: self.last_success,
             timer: self.timer.as_ref(),
             servers: &self.servers,
-            pipeline: &self.pipeline,
+            command: &self.command,
             silent_topic: self.silent_topic.as_deref(),
             warnings: &self.warnings,
         }

@@ -24,7 +24,6 @@ use super::{
         StoreSettings, name_of,
     },
 };
-use crate::duration;
 use x_msrv_core::{
     NAME,
     decode::{BigIntegers, ContentEncoding, KeyRule, SetRule, TtlRule},
@@ -33,6 +32,7 @@ use x_msrv_core::{
 use x_msrv_history as history;
 use x_msrv_net::{address::HostPort, secret::Secret, tls};
 use x_msrv_nsq::client::name::ChannelName;
+use x_msrv_settings::duration;
 
 /// Where state lives when the configuration is a system's and systemd did not make a directory.
 const SYSTEM_STATE: &str = "/var/lib/x-msrv";

@@ -11,9 +11,9 @@ use serde::{
     },
 };
 
-use crate::duration;
 use x_msrv_core::record::{Fields, Value};
 use x_msrv_net::secret::Secret;
+use x_msrv_settings::duration;
 
 /// A whole number that is not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

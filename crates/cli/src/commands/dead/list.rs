@@ -12,12 +12,13 @@ use crate::{
     cli::{DeadListArgs, DeadShowArgs},
     commands::{CommandError, say, written},
     config::Settings,
-    terminal::{Paint, Style, number},
+    terminal::{Paint, Style},
 };
 use x_msrv_core::{
     dead_letter::{Letter, or_false},
     error_chain::one_line,
 };
+use x_msrv_history::words::number;
 use x_msrv_letters::filter::Filter;
 
 /// Rows of a table, unless the user says how many.

@@ -19,10 +19,10 @@ use super::{CommandError, say};
 use crate::{
     cli::{DeadCommand, SelectArgs},
     config::{DeadLetterSettings, Settings},
-    terminal::number,
     wiring::{self, LetterFile},
 };
 use x_msrv_core::{dead_letter::Letter, source::Closing};
+use x_msrv_history::words::number;
 use x_msrv_letters::{
     filter::Filter,
     letters::{self, Line},

@@ -17,12 +17,12 @@ use super::{CommandError, say};
 use crate::{
     cli::{InitArgs, Queue, StoreKind},
     config::{self, ConfigError, Namespace, Overrides, SetName, Settings, TableName},
-    duration,
     timer::Units,
 };
 use template::Template;
 use x_msrv_net::address::HostPort;
 use x_msrv_nsq::client::name::{ChannelName, TopicName};
+use x_msrv_settings::duration;
 use x_msrv_state::state_file;
 
 /// How nsqd are found.

@@ -9,14 +9,12 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
+use x_msrv_settings::duration;
+
 use crate::{
-    duration,
-    pipeline::Pipeline,
-    terminal::{number, rate, span},
-};
-use x_msrv_history::{
     FAILED, KnownServer, Run,
     summary::{Summary, Trend},
+    words::{number, rate, span},
 };
 
 /// As monitoring plugins have them, and as exit codes (the plugins' guidelines of Nagios and its successors).
@@ -146,8 +144,8 @@ pub struct Known<'a> {
     pub timer: Option<&'a Result<Timer, String>>,
     /// The servers of the queue that runs know.
     pub servers: &'a [KnownServer],
-    /// As what it is named in commands.
-    pub pipeline: &'a Pipeline,
+    /// The command that shows the status of this pipeline.
+    pub command: &'a str,
     /// The topic, where messages come from one and no run has ever received a message.
     pub silent_topic: Option<&'a str>,
     /// What works in the configuration, and is not wise.
@@ -444,10 +442,7 @@ impl Known<'_> {
         let forget =
             missing.iter().find(|(server, _)| server.is_found).map_or(String::new(), |(server, _)| {
                 let address = server.name.rsplit(' ').next().unwrap_or_default();
-                format!(
-                    "; if one is gone for good: {}",
-                    self.pipeline.command(&format!("status --forget {address}"))
-                )
+                format!("; if one is gone for good: {} --forget {address}", self.command)
             });
         (!missing.is_empty()).then(|| {
             let counts =
@@ -541,8 +536,6 @@ mod tests {
         report::{Counters, Depth},
     };
 
-    static DEFAULT: std::sync::LazyLock<Pipeline> = std::sync::LazyLock::new(Pipeline::default_one);
-
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
     }
@@ -588,7 +581,7 @@ mod tests {
             last_success,
             timer: Some(timer),
             servers: &[],
-            pipeline: &DEFAULT,
+            command: "x-msrv status",
             silent_topic: None,
             warnings: &[],
         }

@@ -10,7 +10,7 @@ use super::{
     scale::{Logarithmic, Seconds, short_duration},
     slots::{Slot, Slots},
 };
-use crate::terminal::{number, span};
+use x_msrv_history::words::{number, span};
 use x_msrv_history::{Run, summary::Summary};
 
 impl Page<'_> {

@@ -8,9 +8,9 @@ use super::{
     scale::Linear,
     slots::{Slot, Slots},
 };
-use crate::terminal::{number, span};
 use x_msrv_core::report::Counters;
 use x_msrv_history::summary::Summary;
+use x_msrv_history::words::{number, span};
 
 /// What becomes of a message, from the bottom of a bar to its top.
 const OUTCOMES: [&str; 4] = ["stored", "duplicate", "requeued", "rejected"];

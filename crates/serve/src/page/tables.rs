@@ -7,8 +7,8 @@ use super::{
     html::{At, By, Cut, Html},
     percent, share, stamp,
 };
-use crate::terminal::number;
 use x_msrv_history::Run;
+use x_msrv_history::words::number;
 
 /// Lines of runs that failed, at most.
 const FAILURES: usize = 20;

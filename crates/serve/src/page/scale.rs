@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::terminal::{number, span};
+use x_msrv_history::words::{number, span};
 
 /// A duration, or a time since the epoch. To the microsecond, as runs are remembered, numbers of this kind
 /// are exact for centuries.

@@ -17,16 +17,17 @@ mod tables;
 
 use std::time::Duration;
 
-use crate::{
-    status::{Known, Level, Problem},
-    terminal::{number, rate, span},
-};
 use backlog::number_or_dash;
 use html::{By, Html};
 use scale::stamp;
 use slots::Slots;
 use x_msrv_core::report::Counters;
-use x_msrv_history::{Run, summary::Summary};
+use x_msrv_history::{
+    Run,
+    status::{Known, Level, Problem},
+    summary::Summary,
+    words::{number, rate, span},
+};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -231,7 +232,7 @@ mod tests {
             last_success: None,
             timer: None,
             servers: &[],
-            pipeline: &crate::pipeline::Pipeline::default(),
+            command: "x-msrv status",
             silent_topic: None,
             warnings: &[],
         };

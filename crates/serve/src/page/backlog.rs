@@ -8,7 +8,7 @@ use super::{
     scale::{Linear, Seconds, seconds},
     slots::{Slot, Slots},
 };
-use crate::terminal::number;
+use x_msrv_history::words::number;
 
 impl Page<'_> {
     pub(super) fn backlog(&self, html: &mut Html, slots: &Slots<'_>) {

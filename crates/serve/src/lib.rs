@@ -1,0 +1,3 @@
+//! What a browser shows of a pipeline.
+
+pub mod page;
