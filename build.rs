@@ -1,27 +1,15 @@
-//! Tells the linker what the released program does without.
+//! Whether servers are installed that some tests need: without them these tests are shown as ignored.
 
-use std::process::Command;
+use std::path::Path;
 
 fn main() {
+    println!("cargo:rustc-check-cfg=cfg(have_postgres)");
     println!("cargo:rerun-if-changed=build.rs");
-    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
-    if !is("PROFILE", "release") || !is("CARGO_CFG_TARGET_OS", "linux") {
-        return;
+    // Where Debian's packages have it, each version in its own folder.
+    let versions = Path::new("/usr/lib/postgresql");
+    println!("cargo:rerun-if-changed={}", versions.display());
+    let mut found = versions.read_dir().into_iter().flatten().filter_map(Result::ok);
+    if found.any(|version| version.path().join("bin/postgres").exists()) {
+        println!("cargo:rustc-cfg=have_postgres");
     }
-    // An index for unwinding at run time, 100 KB of the program. It ends at a panic and unwinds nothing;
-    // debuggers read the tables themselves.
-    println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
-    // Relocations of a bit each and not of 24 bytes, 360 KB of the program. Packages are for machines like
-    // the one that builds them.
-    if is("CARGO_CFG_TARGET_ENV", "gnu") && glibc().is_some_and(|version| version >= (2, 36)) {
-        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    }
-}
-
-/// The version of this machine's C library; from 2.36 on it reads packed relocations.
-fn glibc() -> Option<(u32, u32)> {
-    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
-    let (major, minor) =
-        std::str::from_utf8(&output.stdout).ok()?.trim().strip_prefix("glibc ")?.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }

@@ -24,6 +24,7 @@ mod own_tables;
 mod packaging;
 mod page;
 mod placing;
+mod postgres;
 mod run;
 mod secrets;
 mod servers;

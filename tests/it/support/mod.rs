@@ -4,6 +4,7 @@
 pub(crate) mod aerospike;
 pub(crate) mod certificates;
 pub(crate) mod nsqd;
+pub(crate) mod postgres;
 pub(crate) mod program;
 
 use std::{

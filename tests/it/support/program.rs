@@ -179,8 +179,13 @@ impl Ended {
 
 /// Sends a signal by its name.
 pub(crate) fn signal(child: &Child, name: &str) {
-    let status =
-        Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill runs");
+    kill(&child.id().to_string(), name);
+}
+
+/// Signals a process by its number.
+#[track_caller]
+pub(crate) fn kill(pid: &str, name: &str) {
+    let status = Command::new("kill").args(["-s", name, pid]).status().expect("kill runs");
     assert!(status.success(), "the process is there to be signalled");
 }
 

@@ -320,7 +320,7 @@ fn part_of_key(fields: &Fields, pointer: &str) -> Result<Key, Rejection> {
 }
 
 /// The value at a JSON pointer (RFC 6901) that starts with `/`.
-fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
+pub fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
     let field = |fields: &'a Fields, name: &str| {
         fields.iter().find(|(other, _)| other == name).map(|(_, value)| value)
     };

@@ -1,0 +1,147 @@
+//! PostgreSQL as a [`Store`]: the only module that knows the contract.
+
+use x_msrv_core::{
+    BoxFuture,
+    answer::Pending as Item,
+    store::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord},
+};
+
+use crate::{
+    codes::Verdict,
+    connect::{Link, connect, words},
+    read,
+    rows::Row,
+    settings::Settings,
+    table::{self, Misfit, Plan},
+    write::{Answer, Fault, Writer, Written},
+};
+
+/// Records in one statement; more were measured to gain little.
+const RECORDS_AT_ONCE: usize = 1_000;
+
+/// Statements under way: while the server works on one, the next is made.
+const STATEMENTS_AT_ONCE: usize = 2;
+
+/// PostgreSQL as a [`Store`].
+pub struct PostgresStore {
+    writer: Writer,
+}
+
+impl PostgresStore {
+    /// Connects to the first host that takes writes, and makes sure that the table takes records.
+    ///
+    /// # Errors
+    /// No host answers within the connect timeout, all refuse us, or the table is missing or of another shape.
+    pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
+        let link = connect(settings).await?;
+        match prepare(&link, settings).await {
+            Ok(plan) => Ok(Self::of(link, plan, settings)),
+            Err(misfit) => {
+                let error = misfit.into_error(&link, settings);
+                link.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Connects to read; `None` where there is no such table.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect), but for a table that is missing.
+    pub async fn connect_to_existing(settings: &Settings) -> Result<Option<Self>, StoreError> {
+        let link = connect(settings).await?;
+        match table::plan(&link.client, settings).await {
+            Ok(plan) => Ok(Some(Self::of(link, plan, settings))),
+            Err(Misfit::Missing) => {
+                link.close().await;
+                Ok(None)
+            }
+            Err(misfit) => {
+                let error = misfit.into_error(&link, settings);
+                link.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Connects, checks the table, and disconnects; writes nothing.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub async fn probe(settings: &Settings) -> Result<(), StoreError> {
+        let store = Self::connect(settings).await?;
+        store.writer.link.close().await;
+        Ok(())
+    }
+
+    fn of(link: Link, plan: Plan, settings: &Settings) -> Self {
+        Self { writer: Writer::new(link, plan, settings.exists, settings.timeout) }
+    }
+
+    async fn write(&self, records: Vec<Pending>) {
+        let (mut rows, mut answers) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
+        for (index, Item { item, answer }) in records.into_iter().enumerate() {
+            match Row::of(index, &item, &self.writer.plan.sources) {
+                Ok(row) => {
+                    rows.push(row);
+                    answers.push(Some(answer));
+                }
+                Err(fault) => {
+                    answer.give(Err(PutError::Refused(fault)));
+                    answers.push(None);
+                }
+            }
+        }
+        for (index, written) in self.writer.write(rows).await {
+            if let Some(answer) = answers[index].take() {
+                answer.give(verdict(written));
+            }
+        }
+    }
+}
+
+async fn prepare(link: &Link, settings: &Settings) -> Result<Plan, Misfit> {
+    let plan = table::plan(&link.client, settings).await?;
+    table::explain(&link.client, &plan).await?;
+    Ok(plan)
+}
+
+fn verdict(answer: Answer) -> Result<Put, PutError> {
+    match answer {
+        Ok(Written::Now) => Ok(Put::Stored),
+        Ok(Written::Before) => Ok(Put::Duplicate),
+        Err(Fault { verdict, text }) => Err(match verdict {
+            Verdict::Refused => PutError::Refused(text),
+            Verdict::Suspect => PutError::Suspect(text),
+            Verdict::Fewer | Verdict::Unavailable => PutError::Unavailable(text),
+            Verdict::Setup => PutError::Setup(text),
+            Verdict::Unknown => PutError::Unknown(text),
+        }),
+    }
+}
+
+impl Store for PostgresStore {
+    fn batches(&self) -> Batches {
+        Batches { records: RECORDS_AT_ONCE, at_once: STATEMENTS_AT_ONCE }
+    }
+
+    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+        Box::pin(self.write(records))
+    }
+
+    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Writer { link, plan, .. } = &self.writer;
+            let mut seen = |key, fields| see(StoredRecord { key: Some(key), fields });
+            let read = read::read(&link.client, plan, limit, &mut seen).await;
+            read.map_err(|error| StoreError::Unreachable {
+                place: link.place.clone(),
+                cause: words(&error).into(),
+            })
+        })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(self.writer.link.close())
+    }
+}

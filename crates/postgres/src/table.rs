@@ -1,0 +1,201 @@
+//! What the table is like: its columns, their types, and whether our statements can be run on it.
+
+use tokio_postgres::{Client, Error, types::Type};
+use x_msrv_core::{record::KEY_FIELD, store::StoreError};
+
+use crate::{
+    codes::Verdict,
+    connect::Link,
+    rows::{self, Source},
+    settings::Settings,
+    sql::{self, DOCUMENT, Statements, Target},
+};
+
+/// How records are written to this table.
+pub(crate) struct Plan {
+    pub(crate) statements: Statements,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// A column as the server describes it.
+struct Found {
+    name: String,
+    /// Without its length.
+    data_type: String,
+    /// Whether a row without it is refused.
+    is_required: bool,
+    /// Whether it alone is the key of a unique index that `ON CONFLICT` can use.
+    is_unique: bool,
+    /// Whether it has the configured type, where there is one.
+    has_type: Option<bool>,
+}
+
+/// Why a table can't be used.
+pub(crate) enum Misfit {
+    /// There is none of that name.
+    Missing,
+    /// What is wrong with it, for a person.
+    Shape(String),
+    /// The server did not say.
+    Server(Error),
+}
+
+impl From<Error> for Misfit {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl Misfit {
+    /// For a person, with what would help.
+    pub(crate) fn into_error(self, link: &Link, settings: &Settings) -> StoreError {
+        let place = link.place.clone();
+        let fault = match self {
+            Self::Missing => format!(
+                "there is no table {} in the database {}; this makes one: {}",
+                sql::table(&settings.table),
+                settings.database,
+                sql::create_table(settings)
+            ),
+            Self::Shape(fault) => fault,
+            Self::Server(error) => match link.fault(&error) {
+                (Verdict::Setup, fault) => fault,
+                (_, fault) => return StoreError::Unreachable { place, cause: fault.into() },
+            },
+        };
+        StoreError::Setup { place, fault }
+    }
+}
+
+/// The columns of `$1`, which is a table's name in quotes. `$2` are names, and `$3` the types that they are to
+/// have. A deferrable, partial or invalid index, or one over an expression, is of no use to `ON CONFLICT`.
+const COLUMNS: &str = "\
+    SELECT a.attname::text, format_type(a.atttypid, -1), \
+        a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '', \
+        EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique \
+            AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
+            AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum), \
+        (SELECT to_regtype(w.t) IN (a.atttypid, y.typbasetype) FROM unnest($2::text[], $3::text[]) AS w(n, t) \
+            WHERE w.n = a.attname LIMIT 1) \
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid \
+    WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+
+/// Looks at the table.
+pub(crate) async fn plan(client: &Client, settings: &Settings) -> Result<Plan, Misfit> {
+    let found = columns(client, settings).await?;
+    if found.is_empty() {
+        return Err(Misfit::Missing);
+    }
+    let target = |name: &str| {
+        let column = found.iter().find(|column| column.name == name);
+        let column = column.ok_or_else(|| Misfit::Shape(missing_column(settings, name, &found)))?;
+        Ok::<_, Misfit>(Target { name: name.to_owned(), data_type: column.data_type.clone() })
+    };
+    let key = target(settings.key_column())?;
+    let others: Vec<Target> = match &settings.columns {
+        None => vec![target(DOCUMENT)?],
+        Some(columns) => {
+            columns.fields.iter().map(|column| target(column.name.as_str())).collect::<Result<_, _>>()?
+        }
+    };
+    check_types(settings, &found)?;
+    check_filled(settings, &found, &key, &others)?;
+    if !found.iter().any(|column| column.name == key.name && column.is_unique) {
+        let (table, name) = (sql::table(&settings.table), sql::quoted(&key.name));
+        return Err(Misfit::Shape(format!(
+            "the column {name} of {table} is not unique by itself, so no record can be found again; this makes it so: \
+             CREATE UNIQUE INDEX ON {table} ({name});"
+        )));
+    }
+    Ok(Plan {
+        statements: Statements::new(settings, &key, &others),
+        sources: rows::sources(settings.columns.as_ref()),
+    })
+}
+
+/// Lets the server plan the statement, which checks privileges as well.
+pub(crate) async fn explain(client: &Client, plan: &Plan) -> Result<(), Error> {
+    let nothing: &[&str] = &[];
+    let parameters: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> =
+        (0..=plan.sources.len()).map(|_| (&nothing as _, Type::TEXT_ARRAY)).collect();
+    client.execute_typed(&format!("EXPLAIN {}", plan.statements.write), &parameters).await.map(drop)
+}
+
+async fn columns(client: &Client, settings: &Settings) -> Result<Vec<Found>, Error> {
+    let columns = settings.columns.as_ref();
+    let configured = columns.into_iter().flat_map(|columns| {
+        let key = columns.key_type.as_deref().map(|data_type| (columns.key.as_str(), data_type));
+        let fields = columns.fields.iter().map(|column| (column.name.as_str(), column.data_type.as_str()));
+        key.into_iter().chain(fields)
+    });
+    let (names, types): (Vec<&str>, Vec<&str>) = configured.unzip();
+    let table = sql::table(&settings.table);
+    let rows = client
+        .query_typed(COLUMNS, &[(&table, Type::TEXT), (&names, Type::TEXT_ARRAY), (&types, Type::TEXT_ARRAY)])
+        .await?;
+    let column = |row: &tokio_postgres::Row| {
+        Ok(Found {
+            name: row.try_get(0)?,
+            data_type: row.try_get(1)?,
+            is_required: row.try_get(2)?,
+            is_unique: row.try_get(3)?,
+            has_type: row.try_get(4)?,
+        })
+    };
+    rows.iter().map(column).collect()
+}
+
+fn missing_column(settings: &Settings, name: &str, found: &[Found]) -> String {
+    let table = sql::table(&settings.table);
+    let others: Vec<_> = found.iter().map(|column| column.name.as_str()).collect();
+    let hint = if settings.columns.is_none() {
+        "; `postgres.columns` names the columns of a table of another shape"
+    } else {
+        ""
+    };
+    format!("{table} has no column {}, only {}{hint}", sql::quoted(name), others.join(", "))
+}
+
+/// A type that is not the configured one would refuse each record, or store something else than is meant.
+fn check_types(settings: &Settings, found: &[Found]) -> Result<(), Misfit> {
+    let table = sql::table(&settings.table);
+    let wrong = |name: &str, is: &str, wanted: &str| {
+        let name = sql::quoted(name);
+        Err(Misfit::Shape(format!("the column {name} of {table} has the type {is}, and {wanted} is wanted")))
+    };
+    let Some(columns) = &settings.columns else {
+        let is = |name: &str, types: &[&str]| {
+            found.iter().find(|column| column.name == name && !types.contains(&column.data_type.as_str()))
+        };
+        if let Some(column) = is(KEY_FIELD, &["text", "character varying"]) {
+            return wrong(KEY_FIELD, &column.data_type, "text");
+        }
+        return match is(DOCUMENT, &["jsonb"]) {
+            Some(column) => wrong(DOCUMENT, &column.data_type, "jsonb"),
+            None => Ok(()),
+        };
+    };
+    let configured = columns.fields.iter().map(|column| (column.name.as_str(), column.data_type.as_str()));
+    let key = columns.key_type.as_deref().map(|data_type| (columns.key.as_str(), data_type));
+    for (name, data_type) in key.into_iter().chain(configured) {
+        if let Some(column) = found.iter().find(|column| column.name == name && column.has_type != Some(true))
+        {
+            return wrong(name, &column.data_type, &format!("`{data_type}` by the configuration"));
+        }
+    }
+    Ok(())
+}
+
+/// A column that has to be filled, and is not, refuses each record.
+fn check_filled(settings: &Settings, found: &[Found], key: &Target, others: &[Target]) -> Result<(), Misfit> {
+    let is_filled = |name: &str| key.name == name || others.iter().any(|column| column.name == name);
+    match found.iter().find(|column| column.is_required && !is_filled(&column.name)) {
+        None => Ok(()),
+        Some(column) => Err(Misfit::Shape(format!(
+            "the column {} of {} is NOT NULL and has no default, so it takes no record{}",
+            sql::quoted(&column.name),
+            sql::table(&settings.table),
+            if settings.columns.is_some() { "; `postgres.columns` can fill it" } else { "" }
+        ))),
+    }
+}

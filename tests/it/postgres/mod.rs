@@ -1,0 +1,49 @@
+//! The PostgreSQL store on a real server: what each of its errors means, what a table has to be like, and what
+//! is written.
+
+mod hosts;
+mod refused;
+mod setup;
+mod trouble;
+mod written;
+
+use x_msrv_core::{
+    decode::{BigIntegers, parse_object},
+    record::{Key, Record},
+    store::{Put, PutError, Store, StoreError},
+};
+use x_msrv_postgres::{Column, Columns, PostgresStore, Settings};
+
+use crate::support;
+
+fn record(key: &str, document: &str) -> Record {
+    let fields = parse_object(document.as_bytes(), BigIntegers::Reject).expect(document);
+    Record { key: Key::Text(key.to_owned()), fields, size: document.len(), set: None, ttl: None }
+}
+
+/// Columns by name and type; each has the field of its name.
+fn columns(key: &str, fields: &[(&str, &str)]) -> Columns {
+    let column = |(name, data_type): &(&str, &str)| Column {
+        name: name.parse().expect("a name"),
+        data_type: (*data_type).to_owned(),
+        field: format!("/{name}"),
+    };
+    Columns { key: key.parse().expect("a name"), key_type: None, fields: fields.iter().map(column).collect() }
+}
+
+async fn connect(settings: &Settings) -> Box<dyn Store> {
+    Box::new(PostgresStore::connect(settings).await.unwrap_or_else(|error| panic!("{}", chain(&error))))
+}
+
+/// What somebody is told who cannot connect.
+async fn refusal(settings: &Settings) -> StoreError {
+    PostgresStore::connect(settings).await.err().expect("this cannot work")
+}
+
+fn chain(error: &StoreError) -> String {
+    x_msrv_core::error_chain::text(error)
+}
+
+async fn put(store: &dyn Store, records: Vec<Record>) -> Vec<Result<Put, PutError>> {
+    support::put(store, records).await
+}

@@ -1,0 +1,219 @@
+//! Nothing can be written as it is configured: told before a message is taken, with what would help.
+
+use x_msrv_core::store::{PutError, StoreError};
+use x_msrv_net::secret::Secret;
+use x_msrv_postgres::{Exists, PostgresStore, Settings};
+
+use super::{chain, columns, connect, put, record, refusal};
+use crate::support::{block_on, postgres::Postgres};
+
+/// The same as somebody else.
+pub(super) fn login(user: &str, password: &str) -> impl Fn(Settings) -> Settings {
+    move |settings| Settings {
+        user: user.to_owned(),
+        password: Some(Secret::Text(password.to_owned())),
+        ..settings
+    }
+}
+
+#[track_caller]
+fn assert_setup(error: &StoreError, words: &[&str]) -> String {
+    let text = chain(error);
+    assert!(matches!(error, StoreError::Setup { .. }), "{error:?}");
+    for word in words {
+        assert!(text.contains(word), "`{word}` is not in: {text}");
+    }
+    text
+}
+
+/// The statement that somebody is told to run.
+fn told_statement(text: &str) -> &str {
+    text.rsplit_once(": ").expect("a statement").1
+}
+
+/// Who is told "no such table" has to find out by himself what it is to be like.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_missing_table_is_told_with_a_statement_that_makes_one() {
+    block_on(async {
+        let server = Postgres::shared();
+        let with_columns =
+            columns("na\"me", &[("Amount", "numeric(10,2)"), ("at", "timestamp with time zone")]);
+        for columns in [None, Some(with_columns)] {
+            let (schema, settings) = server.schema().await;
+            let settings = Settings { columns, ..settings };
+            assert!(PostgresStore::connect_to_existing(&settings).await.expect("it answers").is_none());
+            let error = refusal(&settings).await;
+            let text =
+                assert_setup(&error, &[&format!("there is no table \"{schema}\".\"t\""), "CREATE TABLE"]);
+            server.sql(told_statement(&text)).await;
+            let store = connect(&settings).await;
+            let document = r#"{"Amount":1.25,"at":"2026-01-01T00:00:00Z"}"#;
+            assert!(put(&*store, vec![record("a", document)]).await[0].is_ok());
+            assert_eq!(crate::support::records(&*store, 10).await.len(), 1);
+        }
+    });
+}
+
+/// `ON CONFLICT` finds no row without one (42P10), and the same message twice would be two rows.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_key_that_is_not_unique_is_told_with_a_statement_that_makes_it_so() {
+    block_on(async {
+        let server = Postgres::shared();
+        let others = [
+            "",
+            "; CREATE INDEX ON SCHEMA.t (gid)",
+            "; CREATE UNIQUE INDEX ON SCHEMA.t (gid, document)",
+            "; CREATE UNIQUE INDEX ON SCHEMA.t (gid) WHERE gid > 'a'",
+            "; CREATE UNIQUE INDEX ON SCHEMA.t (lower(gid))",
+            "; ALTER TABLE SCHEMA.t ADD UNIQUE (gid) DEFERRABLE",
+        ];
+        for other in others {
+            let (schema, settings) = server.schema().await;
+            let other = other.replace("SCHEMA", &schema);
+            server.sql(&format!("CREATE TABLE {schema}.t (gid text, document jsonb){other}")).await;
+            let text =
+                assert_setup(&refusal(&settings).await, &["is not unique by itself", "CREATE UNIQUE INDEX"]);
+            server.sql(told_statement(&text)).await;
+            connect(&settings).await;
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_table_of_another_shape_is_told_before_a_message_is_taken() {
+    block_on(async {
+        let server = Postgres::shared();
+        let document = None;
+        let v = |data_type| Some(columns("gid", &[("v", data_type)]));
+        let cases = [
+            (
+                "gid text PRIMARY KEY",
+                document.clone(),
+                vec!["has no column \"document\"", "postgres.columns"],
+            ),
+            (
+                "id text PRIMARY KEY, document jsonb",
+                document.clone(),
+                vec!["has no column \"gid\", only id, document"],
+            ),
+            (
+                "gid bigint PRIMARY KEY, document jsonb",
+                document.clone(),
+                vec!["\"gid\"", "has the type bigint, and text is wanted"],
+            ),
+            (
+                "gid text PRIMARY KEY, document text",
+                document.clone(),
+                vec!["\"document\"", "has the type text, and jsonb is wanted"],
+            ),
+            (
+                "gid text PRIMARY KEY, document jsonb, more int NOT NULL",
+                document.clone(),
+                vec!["the column \"more\"", "is NOT NULL and has no default"],
+            ),
+            ("gid text PRIMARY KEY, w int", v("integer"), vec!["has no column \"v\", only gid, w"]),
+            (
+                "gid text PRIMARY KEY, v bigint",
+                v("integer"),
+                vec!["has the type bigint, and `integer` by the configuration is wanted"],
+            ),
+            ("gid text PRIMARY KEY, v bigint", v("nonesuch"), vec!["has the type bigint, and `nonesuch`"]),
+            (
+                "gid text PRIMARY KEY, v bigint, w int NOT NULL",
+                v("bigint"),
+                vec!["the column \"w\"", "`postgres.columns` can fill it"],
+            ),
+        ];
+        for (table, columns, words) in cases {
+            let (schema, settings) = server.schema().await;
+            server.sql(&format!("CREATE TABLE {schema}.t ({table})")).await;
+            assert_setup(&refusal(&Settings { columns, ..settings }).await, &words);
+        }
+        // What fills itself, and other spellings of a type, are no fault.
+        let (schema, settings) = server.schema().await;
+        server
+            .sql(&format!(
+                "CREATE DOMAIN {schema}.positive AS bigint CHECK (VALUE > 0); \
+                 CREATE TABLE {schema}.t (gid varchar(100) PRIMARY KEY, v {schema}.positive, w int4, \
+                 n serial NOT NULL, d timestamptz NOT NULL DEFAULT now(), \
+                 g text NOT NULL GENERATED ALWAYS AS (gid::text) STORED, i int GENERATED ALWAYS AS IDENTITY)"
+            ))
+            .await;
+        let columns = Some(columns("gid", &[("v", "int8"), ("w", "integer")]));
+        connect(&Settings { columns, ..settings }).await;
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn who_may_not_write_is_told_so_before_a_message_is_taken() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.table().await;
+        let user = format!("r_{schema}");
+        server.sql(&format!("CREATE ROLE {user} LOGIN PASSWORD 'p'")).await;
+        let mine = login(&user, "p")(settings.clone());
+        assert_setup(&refusal(&mine).await, &["permission denied for schema", "42501"]);
+        server.sql(&format!("GRANT USAGE ON SCHEMA {schema} TO {user}")).await;
+        assert_setup(&refusal(&mine).await, &["permission denied for table t", "42501"]);
+        server.sql(&format!("GRANT SELECT, INSERT ON {schema}.t TO {user}")).await;
+        assert_setup(&refusal(&mine).await, &["permission denied for table t", "42501"]);
+        // Rows that are there are left alone.
+        connect(&Settings { exists: Exists::CreateOnly, ..mine.clone() }).await;
+        server.sql(&format!("GRANT UPDATE ON {schema}.t TO {user}")).await;
+        connect(&mine).await;
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_refused_login_is_the_configurations_fault() {
+    block_on(async {
+        let (_, settings) = Postgres::shared().table().await;
+        let wrong = login("postgres", "wrong")(settings.clone());
+        assert_setup(&refusal(&wrong).await, &["password authentication failed", "28P01"]);
+        let nobody = login("nonesuch", "postgres")(settings.clone());
+        assert_setup(&refusal(&nobody).await, &["password authentication failed", "28P01"]);
+        let without = Settings { password: None, ..settings.clone() };
+        assert_setup(&refusal(&without).await, &["password missing"]);
+        let elsewhere = Settings { database: "nonesuch".to_owned(), ..settings.clone() };
+        assert_setup(&refusal(&elsewhere).await, &["database \"nonesuch\" does not exist", "3D000"]);
+        let secret = Secret::File("/nonesuch".into());
+        let unreadable = Settings { password: Some(secret), ..settings };
+        assert_setup(&refusal(&unreadable).await, &["postgres.password", "cannot read the file /nonesuch"]);
+    });
+}
+
+/// Each message would be blamed for it, or all of them for ever taken and given back.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn what_is_changed_under_a_run_ends_it_as_a_fault_of_the_setup() {
+    block_on(async {
+        let server = Postgres::shared();
+        let cases = [
+            ("DROP TABLE SCHEMA.t", "42P01"),
+            ("ALTER TABLE SCHEMA.t RENAME document TO other", "42703"),
+            ("ALTER TABLE SCHEMA.t DROP CONSTRAINT t_pkey", "42P10"),
+            ("REVOKE ALL ON SCHEMA.t FROM r_SCHEMA", "42501"),
+        ];
+        for (change, code) in cases {
+            let (schema, settings) = server.table().await;
+            server
+                .sql(&format!(
+                    "CREATE ROLE r_{schema} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA {schema} TO r_{schema}; \
+                     GRANT SELECT, INSERT, UPDATE ON {schema}.t TO r_{schema}"
+                ))
+                .await;
+            let store = connect(&login(&format!("r_{schema}"), "p")(settings)).await;
+            server.sql(&change.replace("SCHEMA", &schema)).await;
+            let results = put(&*store, vec![record("a", "{}"), record("b", "{}")]).await;
+            for result in results {
+                let Err(PutError::Setup(text)) = &result else { panic!("{change}: {result:?}") };
+                assert!(text.contains(code), "{change}: {text}");
+            }
+        }
+    });
+}

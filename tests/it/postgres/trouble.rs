@@ -1,0 +1,236 @@
+//! The server is in trouble: nothing is blamed on a record, and what is said to be stored is stored.
+
+use std::time::Duration;
+
+use x_msrv_core::store::{Put, PutError};
+use x_msrv_net::address::HostPort;
+use x_msrv_postgres::Settings;
+
+use super::{chain, connect, put, record, refusal, setup::login};
+use crate::support::{PATIENCE, block_on, postgres::Postgres};
+
+#[track_caller]
+fn assert_unavailable(results: &[Result<Put, PutError>], word: &str) {
+    for result in results {
+        let Err(PutError::Unavailable(text)) = result else { panic!("{word}: {result:?}") };
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+/// A table, each row of which takes an hour.
+async fn slow_table(server: &Postgres) -> (String, Settings) {
+    let (schema, settings) = server.table().await;
+    server
+        .sql(&format!(
+            "CREATE FUNCTION {schema}.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             PERFORM pg_sleep(3600); RETURN NEW; END $$; \
+             CREATE TRIGGER wait BEFORE INSERT ON {schema}.t FOR EACH ROW EXECUTE FUNCTION {schema}.wait()"
+        ))
+        .await;
+    (schema, settings)
+}
+
+/// Waits until a statement of a schema's store waits in the server for something.
+async fn until_it_waits(server: &Postgres, schema: &str, event: &str) -> String {
+    let session = server.session().await;
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let query = format!(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'x-msrv' AND query LIKE '%\"{schema}\".%' \
+             AND state = 'active' AND wait_event_type = '{event}'"
+        );
+        if let Some(pid) = session.run(&query).await.into_iter().next() {
+            return pid[0].clone().expect("a pid");
+        }
+        assert!(tokio::time::Instant::now() < until, "no statement of {schema} waits");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_statement_that_takes_too_long_is_ended_by_the_server() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = slow_table(server).await;
+        let store = connect(&Settings { timeout: Duration::from_millis(300), ..settings }).await;
+        assert_unavailable(&put(&*store, vec![record("a", "{}"), record("b", "{}")]).await, "57014");
+        server.sql(&format!("DROP TRIGGER wait ON {schema}.t")).await;
+        assert_eq!(put(&*store, vec![record("a", "{}")]).await, [Ok(Put::Stored)], "the connection goes on");
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_statement_that_waits_for_a_lock_says_that_it_was_a_lock() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.table().await;
+        let store = connect(&Settings { timeout: Duration::from_millis(400), ..settings }).await;
+        let other = server.session().await;
+        other.run(&format!("BEGIN; LOCK TABLE {schema}.t")).await;
+        assert_unavailable(&put(&*store, vec![record("a", "{}"), record("b", "{}")]).await, "55P03");
+        other.run("ROLLBACK").await;
+        assert_eq!(put(&*store, vec![record("a", "{}")]).await, [Ok(Put::Stored)], "the connection goes on");
+    });
+}
+
+/// The one whose wait began first is the first to look for a deadlock, and is ended.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_deadlock_with_somebody_else_costs_nothing_but_time() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.table().await;
+        let store = connect(&settings).await;
+        let records = || vec![record("b", "{}"), record("a", "{}")];
+        assert_eq!(put(&*store, records()).await, [Ok(Put::Stored), Ok(Put::Stored)]);
+        let other = server.session().await;
+        let update = |key: &str| format!("UPDATE {schema}.t SET document = '{{}}' WHERE gid = '{key}'");
+        other.run(&format!("BEGIN; {}", update("b"))).await;
+        let theirs = async {
+            until_it_waits(server, &schema, "Lock").await;
+            other.run(&format!("{}; COMMIT", update("a"))).await;
+        };
+        let (results, ()) = futures_util::future::join(put(&*store, records()), theirs).await;
+        assert_unavailable(&results, "40P01");
+        assert_eq!(put(&*store, records()).await, [Ok(Put::Stored), Ok(Put::Stored)]);
+    });
+}
+
+/// Two runs with the same messages, in whatever order these come, lock the same rows.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn two_stores_with_the_same_records_in_opposite_orders_do_not_deadlock() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (_, settings) = server.table().await;
+        let (first, second) = (connect(&settings).await, connect(&settings).await);
+        let records = || (0..500).map(|number| record(&format!("k{number}"), "{}")).collect::<Vec<_>>();
+        for _ in 0..20 {
+            let backwards = records().into_iter().rev().collect();
+            let (one, other) =
+                futures_util::future::join(put(&*first, records()), put(&*second, backwards)).await;
+            assert!(one.iter().chain(&other).all(Result::is_ok));
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_connection_that_is_ended_in_the_middle_of_a_statement_tells_why() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = slow_table(server).await;
+        let store = connect(&settings).await;
+        let end = async {
+            let pid = until_it_waits(server, &schema, "Timeout").await;
+            server.sql(&format!("SELECT pg_terminate_backend({pid})")).await;
+        };
+        let (results, ()) =
+            futures_util::future::join(put(&*store, vec![record("a", "{}"), record("b", "{}")]), end).await;
+        assert_unavailable(&results, "57P01");
+        assert_unavailable(&put(&*store, vec![record("a", "{}")]).await, "PostgreSQL at");
+        assert_eq!(server.sql(&format!("SELECT gid FROM {schema}.t")).await.len(), 0);
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn no_room_for_another_connection_is_an_outage() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.table().await;
+        server.sql(&format!("CREATE ROLE r_{schema} LOGIN PASSWORD 'p' CONNECTION LIMIT 0")).await;
+        let error = refusal(&login(&format!("r_{schema}"), "p")(settings)).await;
+        assert!(!matches!(error, x_msrv_core::store::StoreError::Setup { .. }), "{error:?}");
+        assert!(chain(&error).contains("53300"), "{error:?}");
+    });
+}
+
+/// A limit of the server's that one statement with many rows exceeds, and with fewer does not (53400).
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_limit_of_the_servers_makes_batches_smaller_and_is_an_outage_for_one_row() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.table().await;
+        let user = format!("r_{schema}");
+        server
+            .sql(&format!(
+                "CREATE ROLE {user} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA {schema} TO {user}; \
+                 GRANT SELECT, INSERT, UPDATE ON {schema}.t TO {user}; \
+                 ALTER ROLE {user} SET work_mem = '64kB'; ALTER ROLE {user} SET temp_file_limit = '16kB'"
+            ))
+            .await;
+        let store = connect(&login(&user, "p")(settings)).await;
+        let large = |key: &str, size: usize| record(key, &format!("{{\"x\":\"{}\"}}", "x".repeat(size)));
+        let records = (0..100).map(|number| large(&format!("k{number}"), 5_000)).collect();
+        let results = put(&*store, records).await;
+        assert!(results.iter().all(|result| *result == Ok(Put::Stored)), "{results:?}");
+        let results = put(&*store, vec![large("a", 500_000), record("b", "{}")]).await;
+        assert_unavailable(&results[..1], "53400");
+        assert_eq!(results[1], Ok(Put::Stored));
+    });
+}
+
+/// After a failover the old primary still answers. Its refusal must not become a dead letter, nor exit 78.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_server_that_takes_no_writes_is_passed_over_and_is_an_outage_in_the_middle() {
+    block_on(async {
+        let read_only = Postgres::with(&["-c", "default_transaction_read_only=on"]);
+        let server = Postgres::with(&[]);
+        let (schema, settings) = server.table().await;
+        let hosts = |hosts: &[&Postgres]| hosts.iter().map(|server| server.address.clone()).collect();
+        let only = Settings { hosts: hosts(&[&read_only]), ..settings.clone() };
+        let error = refusal(&only).await;
+        assert!(chain(&error).contains("does not allow writes"), "{error:?}");
+        assert!(matches!(error, x_msrv_core::store::StoreError::Unreachable { .. }), "{error:?}");
+        let both = Settings { hosts: hosts(&[&read_only, &server]), ..settings };
+        let store = connect(&both).await;
+        assert_eq!(put(&*store, vec![record("a", "{}")]).await, [Ok(Put::Stored)]);
+        server.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
+        server.sql("SELECT pg_reload_conf()").await;
+        let until = tokio::time::Instant::now() + PATIENCE;
+        let results = loop {
+            let results = put(&*store, vec![record("b", "{}"), record("c", "{}")]).await;
+            if results[0].is_err() {
+                break results;
+            }
+            assert!(tokio::time::Instant::now() < until, "the setting has no effect");
+        };
+        assert_unavailable(&results, "25006");
+        drop(schema);
+    });
+}
+
+/// A server whose machine hangs does not end our statements: without a bound of our own the run would.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_server_that_freezes_is_given_up_and_nothing_is_sent_behind_it() {
+    block_on(async {
+        let server = Postgres::with(&[]);
+        let (schema, settings) = server.table().await;
+        let store = connect(&Settings { timeout: Duration::from_millis(200), ..settings }).await;
+        server.freeze();
+        assert_unavailable(&put(&*store, vec![record("a", "{}")]).await, "did not answer in time");
+        assert_unavailable(&put(&*store, vec![record("b", "{}")]).await, "did not answer in time");
+        server.thaw();
+        let found = server.sql(&format!("SELECT gid FROM {schema}.t")).await;
+        assert!(found.iter().all(|row| row[0].as_deref() == Some("a")), "{found:?}");
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_server_that_is_not_there_is_an_outage() {
+    block_on(async {
+        let (_, settings) = Postgres::shared().table().await;
+        let nobody: HostPort = crate::support::nsqd::nobody();
+        let error = refusal(&Settings { hosts: vec![nobody.clone()], ..settings }).await;
+        assert!(matches!(error, x_msrv_core::store::StoreError::Unreachable { .. }), "{error:?}");
+        let text = chain(&error);
+        assert!(text.contains(&nobody.to_string()) && text.contains("Connection refused"), "{text}");
+    });
+}

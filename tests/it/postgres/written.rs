@@ -1,0 +1,254 @@
+//! What is written: whole documents and mapped fields, by each `exists`, and what comes back.
+
+use x_msrv_core::{
+    record::{Key, Value},
+    store::Put,
+};
+use x_msrv_postgres::{Column, Exists, Settings};
+
+use super::{columns, connect, put, record};
+use crate::support::{block_on, postgres::Postgres, records};
+
+const STORED: Result<Put, x_msrv_core::store::PutError> = Ok(Put::Stored);
+const DUPLICATE: Result<Put, x_msrv_core::store::PutError> = Ok(Put::Duplicate);
+
+/// With one key twice the server refuses the whole statement (21000).
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn one_key_several_times_in_a_batch_is_what_exists_makes_of_it() {
+    block_on(async {
+        let server = Postgres::shared();
+        let cases = [
+            (Exists::Replace, [STORED, STORED, STORED, STORED], r#"{"c": 3}"#),
+            (Exists::CreateOnly, [STORED, STORED, DUPLICATE, DUPLICATE], r#"{"a": 1}"#),
+            (Exists::Update, [STORED, STORED, STORED, STORED], r#"{"a": 1, "b": 2, "c": 3}"#),
+        ];
+        for (exists, expected, document) in cases {
+            let (schema, settings) = server.table().await;
+            let store = connect(&Settings { exists, ..settings }).await;
+            let batch = vec![
+                record("x", r#"{"a":1}"#),
+                record("y", "{}"),
+                record("x", r#"{"b":2}"#),
+                record("x", r#"{"c":3}"#),
+            ];
+            assert_eq!(put(&*store, batch).await, expected, "{exists:?}");
+            let found = server.sql(&format!("SELECT document FROM {schema}.t WHERE gid = 'x'")).await;
+            assert_eq!(found, [[Some(document.to_owned())]], "{exists:?}");
+        }
+    });
+}
+
+/// The row that replaces the others is refused: the one before it is then the one that counts.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_row_is_not_stored_by_one_of_its_key_that_was_refused() {
+    block_on(async {
+        let server = Postgres::shared();
+        for exists in [Exists::Replace, Exists::CreateOnly, Exists::Update] {
+            let (schema, settings) = server.schema().await;
+            server
+                .sql(&format!("CREATE TABLE {schema}.t (gid text PRIMARY KEY, document jsonb CHECK (NOT document ? 'bad'))"))
+                .await;
+            let store = connect(&Settings { exists, ..settings }).await;
+            let (good, bad) = (record("x", r#"{"good":1}"#), record("x", r#"{"bad":1}"#));
+            let results = put(&*store, vec![bad.clone(), good, bad, record("y", "{}")]).await;
+            let are_stored: Vec<_> = results.iter().map(Result::is_ok).collect();
+            let expected = match exists {
+                // The last one was there already as far as anybody can see.
+                Exists::CreateOnly => [false, true, true, true],
+                // The good one has taken the place of the first.
+                Exists::Replace => [true, true, false, true],
+                Exists::Update => [false, true, false, true],
+            };
+            assert_eq!(are_stored, expected, "{exists:?}: {results:?}");
+            let found = server.sql(&format!("SELECT document FROM {schema}.t WHERE gid = 'x'")).await;
+            assert_eq!(found, [[Some(r#"{"good": 1}"#.to_owned())]], "{exists:?}");
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_row_that_exists_is_what_exists_makes_of_it() {
+    block_on(async {
+        let server = Postgres::shared();
+        let cases = [
+            (Exists::Replace, STORED, r#"{"b": 2}"#, "NULL, 2, 9"),
+            (Exists::CreateOnly, DUPLICATE, r#"{"a": 1}"#, "1, NULL, 9"),
+            (Exists::Update, STORED, r#"{"a": 1, "b": 2}"#, "1, 2, 9"),
+        ];
+        for (exists, expected, document, row) in cases {
+            let (schema, settings) = server.table().await;
+            let store = connect(&Settings { exists, ..settings.clone() }).await;
+            assert_eq!(put(&*store, vec![record("x", r#"{"a":1}"#)]).await, [STORED]);
+            let again = put(&*store, vec![record("x", r#"{"b":2}"#)]).await.remove(0);
+            assert_eq!(again, expected, "{exists:?}");
+            let found = server.sql(&format!("SELECT document FROM {schema}.t")).await;
+            assert_eq!(found, [[Some(document.to_owned())]], "{exists:?}");
+
+            server.sql(&format!("DROP TABLE {schema}.t; CREATE TABLE {schema}.t (gid text PRIMARY KEY, a int, b int, other int DEFAULT 9)")).await;
+            let columns = Some(columns("gid", &[("a", "int"), ("b", "int")]));
+            let store = connect(&Settings { exists, columns, ..settings }).await;
+            assert_eq!(put(&*store, vec![record("x", r#"{"a":1}"#)]).await, [STORED]);
+            assert_eq!(put(&*store, vec![record("x", r#"{"b":2}"#)]).await, [expected], "{exists:?}");
+            let found = server.sql(&format!("SELECT a, b, other FROM {schema}.t")).await;
+            let found: Vec<_> = found[0].iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
+            assert_eq!(found.join(", "), row, "{exists:?}");
+        }
+    });
+}
+
+/// A table that exists has names and types of its own.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn fields_go_to_columns_of_any_name_and_type_and_come_back() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.schema().await;
+        server
+            .sql(&format!(
+                "CREATE TYPE {schema}.mood AS ENUM ('good', 'bad'); \
+                 CREATE TABLE \"{schema}\".\"T t\"\"'\" (\"User\" text PRIMARY KEY, n numeric(10,2), at timestamptz, \
+                 tags text[], deep jsonb, \"select\" boolean, m {schema}.mood, id uuid, r int, c char(3))"
+            ))
+            .await;
+        let mut columns = columns(
+            "User",
+            &[
+                ("n", "numeric"),
+                ("at", "timestamptz"),
+                ("tags", "text[]"),
+                ("select", "bool"),
+                ("m", &format!("{schema}.mood")),
+                ("id", "uuid"),
+                ("r", "int"),
+                ("c", "char(3)"),
+            ],
+        );
+        columns.fields.push(Column {
+            name: "deep".parse().expect("a name"),
+            data_type: "jsonb".to_owned(),
+            field: "/a/b".to_owned(),
+        });
+        let table = format!("{schema}.T t\"'").parse().expect("a name");
+        let settings = Settings { table, columns: Some(columns), ..settings };
+        let store = connect(&settings).await;
+        let document = r#"{"n":1.005,"at":"2026-01-02T03:04:05Z","tags":["a","b \"c\"",null],"select":true,"m":"bad",
+            "id":"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11","r":5,"c":"ab","a":{"b":{"c":[1]}},"other":1}"#;
+        assert_eq!(put(&*store, vec![record("7", document), record("b", "{}")]).await, [STORED, STORED]);
+        let mut found = records(&*store, 10).await;
+        found.sort_by_key(|record| record.key.clone());
+        assert_eq!(found[0].key, Some(Key::Text("7".to_owned())), "a key is as the table has it");
+        let field =
+            |name: &str| found[0].fields.iter().find(|(other, _)| other == name).map(|(_, value)| value);
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        assert_eq!(field("n"), Some(&Value::Float(1.01)));
+        assert_eq!(
+            field("tags").cloned(),
+            Some(Value::List(vec![Value::Text("a".into()), Value::Text("b \"c\"".into()), Value::Null,]))
+        );
+        assert_eq!(field("select"), Some(&Value::Bool(true)));
+        assert_eq!(field("m").cloned(), text("bad"));
+        assert_eq!(field("id").cloned(), text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"));
+        assert_eq!(field("r"), Some(&Value::Int(5)));
+        assert_eq!(field("c").cloned(), text("ab "));
+        assert_eq!(
+            field("deep"),
+            Some(&Value::Map(vec![("c".to_owned(), Value::List(vec![Value::Int(1)]))]))
+        );
+        assert!(found[1].fields.iter().all(|(_, value)| *value == Value::Null), "{:?}", found[1]);
+    });
+}
+
+/// Two spellings of one value are one key for the server, and two for us.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn keys_that_the_columns_type_takes_for_one_are_all_written() {
+    block_on(async {
+        let server = Postgres::shared();
+        for exists in [Exists::Replace, Exists::CreateOnly] {
+            let (schema, settings) = server.schema().await;
+            server.sql(&format!("CREATE TABLE {schema}.t (gid uuid PRIMARY KEY, v int)")).await;
+            let columns = Some(columns("gid", &[("v", "int")]));
+            let store = connect(&Settings { exists, columns, ..settings }).await;
+            let upper = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11";
+            let batch = vec![
+                record(upper, r#"{"v":1}"#),
+                record(&upper.to_lowercase(), r#"{"v":1}"#),
+                record("b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", r#"{"v":2}"#),
+            ];
+            let results = put(&*store, batch.clone()).await;
+            assert!(results.iter().all(Result::is_ok), "{exists:?}: {results:?}");
+            assert_eq!(server.sql(&format!("SELECT gid FROM {schema}.t")).await.len(), 2);
+            let again = if exists == Exists::Replace { STORED } else { DUPLICATE };
+            assert_eq!(put(&*store, batch).await, [again.clone(), again.clone(), again], "{exists:?}");
+        }
+    });
+}
+
+/// A batch that is written behind another must not end in the transaction in which that one is divided.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn batches_under_way_at_once_do_not_meet_in_one_transaction() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.schema().await;
+        server
+            .sql(&format!(
+                "CREATE TABLE {schema}.t (gid text PRIMARY KEY, document jsonb CHECK (NOT document ? 'bad'))"
+            ))
+            .await;
+        let store = connect(&settings).await;
+        let batch = |name: &str| {
+            let document = |number: usize| if number % 7 == 3 { r#"{"bad":1}"# } else { "{}" };
+            (0..100).map(|number| record(&format!("{name}{number}"), document(number))).collect::<Vec<_>>()
+        };
+        let all = futures_util::future::join_all(["a", "b", "c"].map(|name| put(&*store, batch(name)))).await;
+        let stored = all.iter().flatten().filter(|result| result.is_ok()).count();
+        assert_eq!(stored, 3 * 86);
+        assert_eq!(server.sql(&format!("SELECT gid FROM {schema}.t")).await.len(), stored);
+    });
+}
+
+/// What is written into a transaction that nobody ends is acknowledged, and lost.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn nothing_is_stored_over_a_connection_whose_transaction_was_left_open() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.schema().await;
+        server
+            .sql(&format!(
+                "CREATE TABLE {schema}.t (gid text PRIMARY KEY, document jsonb CHECK (NOT document ? 'bad'))"
+            ))
+            .await;
+        let store = connect(&settings).await;
+        let mut dropped = 0;
+        for polls in 1..200 {
+            let batch = (0..20)
+                .map(|number| record(&format!("k{number}"), if number == 3 { r#"{"bad":1}"# } else { "{}" }));
+            let (batch, _) = x_msrv_core::answer::batch(batch.collect::<Vec<_>>().into_iter());
+            let mut left = polls;
+            let mut write = store.put(batch);
+            let ended = std::future::poll_fn(|cx| {
+                left -= 1;
+                match write.as_mut().poll(cx) {
+                    std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(false),
+                    other => other.map(|()| true),
+                }
+            })
+            .await;
+            drop(write);
+            dropped += usize::from(!ended);
+            let fresh = format!("fresh{polls}");
+            let result = put(&*store, vec![record(&fresh, "{}")]).await.remove(0);
+            let found = server.sql(&format!("SELECT gid FROM {schema}.t WHERE gid = '{fresh}'")).await;
+            assert_eq!(result.is_ok(), found.len() == 1, "{polls}: {result:?}");
+            if result.is_err() {
+                return assert!(dropped > 0);
+            }
+        }
+        panic!("no write was dropped in its transaction");
+    });
+}
