@@ -22,7 +22,7 @@ pub struct Sandbox {
     pub hides_home: bool,
     /// `PrivateTmp=`
     pub has_own_tmp: bool,
-    /// `ReadWritePaths=` as busctl(1) shows it, where systemd has the service and keeps it from writing
+    /// `ReadWritePaths=` as systemctl(1) shows it, where systemd has the service and keeps it from writing
     /// elsewhere; else it is not known.
     pub writable: Option<String>,
 }
@@ -38,29 +38,28 @@ impl Sandbox {
     /// As systemd has the service, with all of its drop-ins; as the package has it where systemd cannot be
     /// asked.
     fn of(units: &Units) -> Self {
-        match units.service_properties([
-            "User",
-            "ProtectHome",
-            "PrivateTmp",
-            "ProtectSystem",
-            "ReadWritePaths",
-        ]) {
-            Ok([user, home, tmp, system, writable]) if !user.is_empty() => Self {
-                user,
-                hides_home: !["no", "read-only"].contains(&&*home),
-                has_own_tmp: tmp == "true",
-                writable: (system == "strict").then(|| format!("{writable}\"")), // the last quote was taken for the answer's own
+        let names = ["User", "ProtectHome", "PrivateTmp", "ProtectSystem", "ReadWritePaths"];
+        match units.service_properties(&names) {
+            Ok(service) if !service.get("User").is_empty() => Self {
+                user: service.get("User").to_owned(),
+                hides_home: !["no", "read-only"].contains(&service.get("ProtectHome")),
+                has_own_tmp: service.get("PrivateTmp") != "no",
+                writable: (service.get("ProtectSystem") == "strict")
+                    .then(|| service.get("ReadWritePaths").to_owned()),
             },
             _ => Self::default(),
         }
     }
 
-    /// Whether the service is known to have no right to write to a folder: `2 "-/srv/a" "/srv/b"` are the
-    /// only ones, with what is below them.
+    /// Whether the service is known to have no right to write to a folder: `-/srv/a "/srv/b c"` are the only
+    /// ones, with what is below them.
     fn forbids(&self, folder: &Path) -> bool {
         let is_named = |writable: &str| {
+            let writable = format!(" {writable} ");
             folder.ancestors().any(|folder| {
-                ["\"", "\"-"].iter().any(|begin| writable.contains(&format!("{begin}{}\"", folder.display())))
+                ["", "-", "+"].iter().map(|prefix| format!("{prefix}{}", folder.display())).any(|named| {
+                    writable.contains(&format!(" {named} ")) || writable.contains(&format!("\"{named}\""))
+                })
             })
         };
         self.writable.as_deref().is_some_and(|writable| !is_named(writable))
@@ -281,12 +280,16 @@ mod tests {
                 .join("\n")
         };
         let reload = "before `systemctl daemon-reload`";
-        assert_eq!(told("0\"").matches(reload).count(), 2, "{}", told("0\""));
+        assert_eq!(told("").matches(reload).count(), 2, "{}", told(""));
         let parent = folder.path().display();
-        for granted in [format!("2 \"/srv/a\" \"-{}\"", there.display()), format!("1 \"{parent}\"")] {
+        let granted =
+            [format!("/srv/a -{}", there.display()), format!("{parent}"), format!("\"{parent}\" /srv/a")];
+        for granted in granted {
             assert!(!told(&granted).contains(reload), "{granted}: {}", told(&granted));
         }
-        assert!(told(&format!("1 \"{}x\"", there.display())).contains(reload), "another folder");
+        for other in [format!("{}x", there.display()), format!("\"{} x\"", there.display())] {
+            assert!(told(&other).contains(reload), "another folder: {other}");
+        }
         let granted: Vec<_> = folders_to_write(&settings, &open()).collect();
         assert_eq!(granted, [there.clone(), there, PathBuf::from("/nonexistent/a")]);
         let told = judged(&settings, &open(), nothing_is_asked);

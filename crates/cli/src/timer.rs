@@ -1,7 +1,8 @@
-//! What systemd knows of the units of a configuration, asked over D-Bus by busctl(1): a client of our own
-//! would be as large as all the rest of a command that is run now and then.
+//! What systemd knows of the units of a configuration, asked with systemctl(1): a D-Bus client of our own would
+//! be as large as all the rest of a command that is run now and then.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, SystemTime},
@@ -64,45 +65,36 @@ impl Units {
         format!("{}.timer", self.name)
     }
 
-    /// Asks systemd. Returns `None` where the system was not booted by it, or where it has no such timer.
+    /// Asks systemd for the timer and its service. Returns `None` where the system was not booted by it, or
+    /// where it has no such timer.
     ///
     /// # Errors
-    /// It does not answer; in words for a person.
+    /// systemd does not answer; in words for a person.
     pub fn ask(&self, now: Now) -> Result<Option<Timer>, String> {
+        const PROPERTIES: [&str; 8] = [
+            "LoadState",
+            "ActiveState",
+            "UnitFileState",
+            "LastTriggerUSec",
+            "LastTriggerUSecMonotonic",
+            "NextElapseUSecRealtime",
+            "NextElapseUSecMonotonic",
+            "Result",
+        ];
         // As sd_booted(3) does.
         if !Path::new("/run/systemd/system").is_dir() {
             return Ok(None);
         }
-        let (timer, service) = (self.timer(), self.service());
-        let [load_state, active, unit_file_state] =
-            properties(&timer, "Unit", ["LoadState", "ActiveState", "UnitFileState"])?;
-        if load_state != "loaded" {
-            return Ok(None);
-        }
-        let moments = ["LastTriggerUSec", "NextElapseUSecRealtime", "NextElapseUSecMonotonic"];
-        let [last, next_realtime, next_monotonic] = properties(&timer, "Timer", moments)?;
-        let [running] = properties(&service, "Unit", ["ActiveState"])?;
-        let [result] = properties(&service, "Service", ["Result"])?;
-        Ok(Some(Timer {
-            unit: timer,
-            is_active: active == "active",
-            unit_file_state,
-            is_running: running == "activating" || running == "active" || running == "deactivating",
-            failure: Some(result).filter(|result| result != "success"),
-            last: by_realtime(&last),
-            next: next(now, &next_realtime, &next_monotonic),
-        }))
+        let [timer, service] = show([&self.timer(), &self.service()], &PROPERTIES)?;
+        Ok(known(self.timer(), &timer, &service, now))
     }
 
-    /// Asks systemd for settings of the service.
+    /// Asks systemd for properties of the service; those that it does not have are not in the answer.
     ///
     /// # Errors
     /// As with [`ask`](Self::ask).
-    pub fn service_properties<const COUNT: usize>(
-        &self,
-        names: [&str; COUNT],
-    ) -> Result<[String; COUNT], String> {
-        properties(&self.service(), "Service", names)
+    pub fn service_properties(&self, names: &[&str]) -> Result<Properties, String> {
+        show([&self.service()], names).map(|[service]| service)
     }
 
     /// The service's name.
@@ -112,53 +104,94 @@ impl Units {
     }
 }
 
-/// Microseconds; 0 and the largest number stand for none (`src/core/timer.c`).
-fn micros(text: &str) -> Option<Duration> {
-    text.parse().ok().filter(|micros| ![0, u64::MAX].contains(micros)).map(Duration::from_micros)
+/// What systemd says of the timer and its service; `None` without a timer.
+fn known(unit: String, timer: &Properties, service: &Properties, now: Now) -> Option<Timer> {
+    let active = |unit: &Properties| unit.get("ActiveState").to_owned();
+    (timer.get("LoadState") == "loaded").then(|| Timer {
+        unit,
+        is_active: active(timer) == "active",
+        unit_file_state: timer.get("UnitFileState").to_owned(),
+        is_running: ["activating", "active", "deactivating"].contains(&&*active(service)),
+        failure: Some(service.get("Result").to_owned())
+            .filter(|result| !["", "success"].contains(&&**result)),
+        last: since_boot(now, timer.get("LastTriggerUSecMonotonic"))
+            .or_else(|| time_of_day(timer.get("LastTriggerUSec"))),
+        next: next(now, timer.get("NextElapseUSecRealtime"), timer.get("NextElapseUSecMonotonic")),
+    })
 }
 
-fn by_realtime(text: &str) -> Option<SystemTime> {
-    micros(text).and_then(|since_epoch| SystemTime::UNIX_EPOCH.checked_add(since_epoch))
-}
-
-/// The earlier of the two moments.
+/// The earlier of the two moments. One that has passed is due now.
 fn next(now: Now, realtime: &str, monotonic: &str) -> Option<SystemTime> {
-    let monotonic = micros(monotonic)
-        .and_then(|since_boot| now.realtime.checked_add(since_boot.saturating_sub(now.monotonic)));
-    [by_realtime(realtime), monotonic].into_iter().flatten().min()
+    let monotonic = since_boot(now, monotonic).map(|at| at.max(now.realtime));
+    [time_of_day(realtime), monotonic].into_iter().flatten().min()
 }
 
-fn properties<const COUNT: usize>(
-    unit: &str,
-    interface: &str,
-    names: [&str; COUNT],
-) -> Result<[String; COUNT], String> {
-    let mut busctl = Command::new("busctl");
-    busctl.args(["--system", "--timeout=2", "get-property", "org.freedesktop.systemd1", &object_path(unit)]);
-    busctl.arg(format!("org.freedesktop.systemd1.{interface}")).args(names).stdin(Stdio::null());
-    let output = busctl.output().map_err(|error| format!("systemd cannot be asked by busctl: {error}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("systemd does not answer: {}", said.trim()));
+/// A moment by the clock that counts from boot, which systemctl(1) shows to the microsecond; it shows the time
+/// of day in whole seconds. 0 and the largest number mean none (`src/core/timer.c`).
+fn since_boot(now: Now, text: &str) -> Option<SystemTime> {
+    let since_boot = timespan(text).filter(|since_boot| !since_boot.is_zero())?;
+    now.realtime.checked_sub(now.monotonic)?.checked_add(since_boot)
+}
+
+/// Such as `Sat 2026-11-28 14:00:06 UTC`, or nothing.
+fn time_of_day(text: &str) -> Option<SystemTime> {
+    let (_weekday, time) = text.split_once(' ')?;
+    humantime::parse_rfc3339_weak(time.strip_suffix(" UTC")?).ok()
+}
+
+/// Such as `5h 1min 5.536721s`; `infinity` is none (`format_timespan` in `src/basic/time-util.c`).
+fn timespan(text: &str) -> Option<Duration> {
+    text.split(' ').try_fold(Duration::ZERO, |sum, part| {
+        let (count, unit) = part.split_at(part.find(|letter: char| letter.is_ascii_alphabetic())?);
+        let seconds = match unit {
+            "y" => 31_557_600.0,
+            "month" => 2_629_800.0,
+            "w" => 604_800.0,
+            "d" => 86_400.0,
+            "h" => 3_600.0,
+            "min" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" => 1e-6,
+            _ => return None,
+        };
+        let span = Duration::try_from_secs_f64(count.parse::<f64>().ok()? * seconds).ok()?;
+        sum.checked_add(span)
+    })
+}
+
+/// Properties of a unit by their names, as systemctl(1) shows them.
+#[derive(Debug, Default)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// The value; nothing for a property that the unit does not have.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
     }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let values: Vec<String> = text.lines().filter_map(value).collect();
-    values.try_into().map_err(|_| format!("systemd answers in a way that is not understood: {text:?}"))
+
+    fn read(text: &str) -> Self {
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        Self(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
 }
 
-/// The value in a line such as `t 42` or `s "active"`.
-fn value(line: &str) -> Option<String> {
-    let (_type, value) = line.split_once(' ')?;
-    Some(value.trim_matches('"').to_owned())
-}
-
-/// A unit's object: what is no letter or digit is written as its code (`bus_label_escape` in
-/// `src/basic/bus-label.c`, where a digit in front counts as such, but ours begin with a letter).
-fn object_path(unit: &str) -> String {
-    let escaped = unit.bytes().map(|byte| {
-        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("_{byte:02x}") }
-    });
-    format!("/org/freedesktop/systemd1/unit/{}", escaped.collect::<String>())
+/// Asks for properties of units, all in one call. A unit that does not exist has some as well; its `LoadState`
+/// is `not-found`.
+fn show<const COUNT: usize>(units: [&str; COUNT], names: &[&str]) -> Result<[Properties; COUNT], String> {
+    let mut systemctl = Command::new("systemctl");
+    systemctl.args(["--system", "show", &format!("--property={}", names.join(","))]).args(units);
+    // A bound in seconds; and `--timestamp=` is not for the properties of timers (systemd 252).
+    systemctl.env("SYSTEMD_BUS_TIMEOUT", "2").env("TZ", "UTC").stdin(Stdio::null());
+    let output = systemctl.output().map_err(|error| format!("cannot run systemctl: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let units: Vec<_> = text.split("\n\n").map(Properties::read).collect();
+    let fault = || {
+        let said = String::from_utf8_lossy(&output.stderr);
+        format!("systemctl show failed: {}", if said.is_empty() { &text } else { &said }.trim())
+    };
+    if output.status.success() { units.try_into().map_err(|_| fault()) } else { Err(fault()) }
 }
 
 #[cfg(test)]
@@ -173,31 +206,71 @@ mod tests {
         assert_eq!(timer("/home/x-msrv.yml"), None);
     }
 
-    #[test]
-    fn the_next_run_is_the_earlier_moment_by_either_clock() {
-        let now = Now {
+    fn now() -> Now {
+        Now {
             realtime: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
             monotonic: Duration::from_secs(50),
-        };
-        let none = u64::MAX.to_string();
-        let seconds = |realtime: &str, monotonic: &str| {
-            next(now, realtime, monotonic)
-                .map(|at| at.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs())
-        };
-        assert_eq!(seconds("0", &none), None);
-        assert_eq!(seconds("0", "57000000"), Some(1_007));
-        assert_eq!(seconds("1005000000", "57000000"), Some(1_005));
-        assert_eq!(seconds("0", "40000000"), Some(1_000), "it is over, and due now");
+        }
     }
 
     #[test]
-    fn answers_are_read_as_busctl_writes_them() {
-        assert_eq!(value("s \"active\"").as_deref(), Some("active"));
-        assert_eq!(value("t 18446744073709551615").as_deref(), Some("18446744073709551615"));
-        assert_eq!(value("s \"\"").as_deref(), Some(""));
-        assert_eq!(
-            object_path("x-msrv@a.b.timer"),
-            "/org/freedesktop/systemd1/unit/x_2dmsrv_40a_2eb_2etimer"
+    fn the_next_run_is_the_earlier_moment_by_either_clock() {
+        let seconds = |realtime: &str, monotonic: &str| {
+            next(now(), realtime, monotonic)
+                .map(|at| at.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs())
+        };
+        let at_1005 = "Thu 1970-01-01 00:16:45 UTC";
+        assert_eq!(seconds("", "infinity"), None);
+        assert_eq!(seconds("", "0"), None);
+        assert_eq!(seconds("", "57s"), Some(1_007));
+        assert_eq!(seconds(at_1005, "57s"), Some(1_005));
+        assert_eq!(seconds(at_1005, "infinity"), Some(1_005));
+        assert_eq!(seconds("", "40s"), Some(1_000), "it is over, and due now");
+    }
+
+    /// A machine that is up for a month has spans in units whose length is systemd's own.
+    #[test]
+    fn time_spans_are_read_as_systemctl_writes_them() {
+        for (text, span) in [
+            ("0", None),
+            ("infinity", None),
+            ("", None),
+            ("500us", Some(Duration::from_micros(500))),
+            ("1.500ms", Some(Duration::from_micros(1_500))),
+            ("5h 1min 5.536721s", Some(Duration::from_micros(18_065_536_721))),
+            ("1y 1month 1w 1d", Some(Duration::from_secs(31_557_600 + 2_629_800 + 604_800 + 86_400))),
+        ] {
+            assert_eq!(timespan(text), span, "{text}");
+        }
+    }
+
+    /// With `LastTriggerUSec`, which has whole seconds, a timer of ten seconds would seem to have one of eleven.
+    #[test]
+    fn a_timer_is_known_by_what_systemctl_shows_and_to_the_microsecond() {
+        // systemd 252.
+        const SHOWN: &str = "NextElapseUSecRealtime=\nNextElapseUSecMonotonic=1min 5.536721s\n\
+            LastTriggerUSec=Thu 1970-01-01 00:16:35 UTC\nLastTriggerUSecMonotonic=45.524093s\nResult=success\n\
+            LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n\
+            Result=oom-kill\nLoadState=loaded\nActiveState=activating\nUnitFileState=static\n";
+        let [timer, service] =
+            SHOWN.split("\n\n").map(Properties::read).collect::<Vec<_>>().try_into().expect("two");
+        let at = |micros| Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros));
+        let expected = Timer {
+            unit: "x-msrv.timer".to_owned(),
+            is_active: true,
+            unit_file_state: "enabled".to_owned(),
+            is_running: true,
+            failure: Some("oom-kill".to_owned()),
+            last: at(995_524_093),
+            next: at(1_015_536_721),
+        };
+        assert_eq!(known("x-msrv.timer".to_owned(), &timer, &service, now()), Some(expected));
+        // After a boot, that of a timer with `Persistent=` is known by its file alone.
+        let persistent = Properties::read(
+            "LoadState=loaded\nLastTriggerUSec=Thu 1970-01-01 00:16:35 UTC\nLastTriggerUSecMonotonic=0\n",
         );
+        let timer = known("x-msrv.timer".to_owned(), &persistent, &service, now()).expect("a timer");
+        assert_eq!(timer.last, at(995_000_000));
+        assert_eq!(known(String::new(), &Properties::read("LoadState=not-found\n"), &service, now()), None);
     }
 }
