@@ -151,7 +151,7 @@ fn a_schema_decides_what_is_stored() {
     program.write("order.json", "{");
     let ended = program.run(&[]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
-    assert!(ended.stderr.contains("order.json as JSON"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("order.json: not valid JSON"), "{}", ended.stderr);
 }
 
 #[test]

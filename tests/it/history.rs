@@ -89,7 +89,7 @@ fn each_run_is_a_row_those_that_fail_as_well() {
         run.0 == "failed" && run.1 == code && run.3.as_ref().is_some_and(|error| error.contains(words))
     };
     assert!(
-        failed(&runs[3], 78, "schema.json as JSON") && failed(&runs[4], 69, "cannot reach nsqd at"),
+        failed(&runs[3], 78, "schema.json: not valid JSON") && failed(&runs[4], 69, "cannot reach nsqd at"),
         "{runs:?}"
     );
     assert_eq!(runs.len(), 5);
@@ -376,7 +376,7 @@ fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
     assert_eq!(program.run(&[]).code, Some(78));
     let (code, line, _) = first_line(&program, &[]);
     assert!(
-        code == 1 && line.starts_with("x-msrv: warning: the last run ended with 78: cannot read the schema"),
+        code == 1 && line.starts_with("x-msrv: warning: the last run ended with 78: cannot use the schema"),
         "{line}"
     );
 }
@@ -497,4 +497,23 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     let sum =
         |column: usize| columns.iter().map(|row| row[column].parse::<u64>().expect("a number")).sum::<u64>();
     assert_eq!((sum(2), sum(3), sum(4), sum(5)), (4, 0, 25, 25), "runs, failed, received, stored: {table}");
+}
+
+/// Escape codes in a file, or for a user who asked for none, would be noise.
+#[test]
+fn status_has_colours_on_a_terminal_only_and_none_with_no_color() {
+    let mut program = with("");
+    program.drain(&[]);
+    program.set("TERM", "xterm");
+    let command = format!("{} status -c x-msrv.yml", crate::support::program::program());
+    let on_a_terminal = |program: &Program| {
+        program.run_by("script", &["--quiet", "--return", "--command", &command, "/dev/null"]).stdout
+    };
+    let shown = on_a_terminal(&program);
+    assert!(shown.starts_with("\x1b[1mx-msrv\x1b[0m: \x1b[32mok\x1b[0m"), "{shown:?}");
+    let elsewhere = program.run(&["status"]).stdout;
+    assert!(elsewhere.starts_with("x-msrv: ok\n"), "{elsewhere:?}");
+    program.set("NO_COLOR", "1");
+    let refused = on_a_terminal(&program);
+    assert!(refused.starts_with("x-msrv: ok"), "{refused:?}");
 }

@@ -12,7 +12,7 @@ use super::{CommandError, say, status::Asked, written};
 use crate::{
     cli::HistoryArgs,
     config::Settings,
-    terminal::{Paint, Style},
+    terminal::{BAD, BOLD, DIM, WARNING, styled},
     timer::Now,
 };
 use x_msrv_history::{
@@ -66,8 +66,8 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
         }
         return Ok(());
     }
-    let mut output = io::BufWriter::new(io::stdout().lock());
     if arguments.json {
+        let mut output = io::BufWriter::new(io::stdout().lock());
         let line = |run: &Run| serde_json::to_string(run).expect("text keys and finite numbers");
         return written(
             runs.iter().try_for_each(|run| writeln!(output, "{}", line(run))).and_then(|()| output.flush()),
@@ -77,8 +77,7 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
         say(&format!("no run began in the last {}", span(whole)));
         return Ok(());
     }
-    let text = table(&runs, arguments.since, now.realtime, Paint::for_output(&io::stdout()));
-    written(output.write_all(text.as_bytes()).and_then(|()| output.flush()))
+    written(anstream::stdout().write_all(table(&runs, arguments.since, now.realtime).as_bytes()))
 }
 
 /// The page for the browser.
@@ -122,7 +121,7 @@ fn put(page: &str, file: &Path) -> Result<(), CommandError> {
 
 /// A sparkline of what was received and one of what waited, and a line for each span of time in which there
 /// was a run.
-fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> String {
+fn table(runs: &[Run], since: SystemTime, now: SystemTime) -> String {
     // What the history does not reach back to is not shown as a time without runs.
     let from = runs.first().map_or(since, |run| run.started.max(since));
     // What began under a clock that was ahead is shown where it says that it was. The last moment is no part
@@ -138,7 +137,7 @@ fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> Stri
     ];
     for (label, values) in lines {
         let Some(most) = values.iter().flatten().max() else { continue };
-        let label = paint.paint(Style::Dim, &format!("{label:<10}"));
+        let label = styled(DIM, format_args!("{label:<10}"));
         match most {
             0 => writeln!(text, "{label}none"),
             _ => writeln!(text, "{label}{}  up to {}", sparkline(values.iter().copied()), number(*most)),
@@ -160,30 +159,30 @@ fn table(runs: &[Run], since: SystemTime, now: SystemTime, paint: Paint) -> Stri
         "waiting",
         "longest"
     );
-    writeln!(text, "{}", paint.paint(Style::Bold, &header)).expect("text grows");
+    writeln!(text, "{}", styled(BOLD, header)).expect("text grows");
     for (begin, summary) in spans(runs, round_down(from, length), until, Duration::from_secs(length)) {
         if summary.runs > 0 {
-            writeln!(text, "{}", row(begin, &summary, paint)).expect("text grows");
+            writeln!(text, "{}", row(begin, &summary)).expect("text grows");
         }
     }
     text
 }
 
-fn row(begin: SystemTime, summary: &Summary, paint: Paint) -> String {
+fn row(begin: SystemTime, summary: &Summary) -> String {
     let counters = summary.counters;
     let time = humantime::format_rfc3339_seconds(begin).to_string().replace('T', " ").replace('Z', "");
-    let painted = |style: Style, width: usize, count: u64| {
+    let painted = |style, width: usize, count: u64| {
         let cell = format!("{:>width$}", number(count));
-        if count > 0 { paint.paint(style, &cell) } else { cell }
+        if count > 0 { styled(style, cell) } else { cell }
     };
     format!(
         "{time:<20} {:>7} {} {:>10} {:>10} {:>9} {} {:>9} {:>10} {:>9}",
         number(summary.runs),
-        painted(Style::Bad, 6, summary.failed),
+        painted(BAD, 6, summary.failed),
         number(counters.received),
         number(counters.stored),
         number(counters.duplicate),
-        painted(Style::Warning, 9, counters.rejected),
+        painted(WARNING, 9, counters.rejected),
         number(counters.requeued),
         summary.depth.map_or_else(|| "-".to_owned(), number),
         span(summary.longest),
@@ -218,10 +217,10 @@ mod tests {
             error: None,
             unreached: Vec::new(),
         };
-        let plain = Paint::for_output(&File::open("/dev/null").expect("no terminal"));
         for begun in [&[0, 10, 20][..], &[0, 10, 7_200], &[0, 100_000_000], &[7_200], &[30]] {
             let runs: Vec<_> = begun.iter().copied().map(run).collect();
-            let table = table(&runs, at(0) - Duration::from_secs(86_400), at(30), plain);
+            let table = table(&runs, at(0) - Duration::from_secs(86_400), at(30));
+            let table = anstream::adapter::strip_str(&table).to_string();
             let cells = table.lines().skip_while(|line| !line.starts_with("from (UTC)")).skip(1);
             let shown: u64 = cells
                 .map(|line| line.split_whitespace().nth(2).expect("runs").parse::<u64>().expect("a number"))

@@ -14,7 +14,7 @@ use crate::{
     cli::StatusArgs,
     config::{Settings, SourceSettings},
     pipeline::Pipeline,
-    terminal::{Paint, Style},
+    terminal::{BAD, BOLD, DIM, GOOD, WARNING, styled},
     timer::{Now, Units},
 };
 use x_msrv_core::{error_chain::one_line, report::Counters};
@@ -168,13 +168,12 @@ pub(super) fn status(settings: &Settings, arguments: &StatusArgs) -> Result<Leve
     let asked = Asked::of(settings, Now::take())?;
     let known = asked.known();
     let problems = known.problems(&arguments.thresholds());
-    let mut output = io::stdout().lock();
     written(if arguments.json {
         let status = in_full(&known, &problems, asked.window);
-        writeln!(output, "{}", serde_json::to_string(&status).expect("text keys and finite numbers"))
+        let json = serde_json::to_string(&status).expect("text keys and finite numbers");
+        writeln!(io::stdout(), "{json}")
     } else {
-        let text = text(&known, &problems, asked.window, Paint::for_output(&output));
-        output.write_all(text.as_bytes())
+        anstream::stdout().write_all(text(&known, &problems, asked.window).as_bytes())
     })?;
     Ok(level(&problems))
 }
@@ -237,18 +236,18 @@ fn unreached(server: &KnownServer) -> Option<Unreached<'_>> {
     })
 }
 
-fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint) -> String {
+fn text(known: &Known<'_>, problems: &[Problem], window: Duration) -> String {
     let (worst, others) =
         problems.split_first().map_or((None, problems), |(worst, others)| (Some(worst), others));
     let state = |level: Level| {
         let style = match level {
-            Level::Ok => Style::Good,
-            Level::Warning | Level::Unknown => Style::Warning,
-            Level::Critical => Style::Bad,
+            Level::Ok => GOOD,
+            Level::Warning | Level::Unknown => WARNING,
+            Level::Critical => BAD,
         };
-        paint.paint(style, level.as_str())
+        styled(style, level.as_str())
     };
-    let mut text = format!("{}: {}", paint.paint(Style::Bold, known.name), state(level(problems)));
+    let mut text = format!("{}: {}", styled(BOLD, known.name), state(level(problems)));
     if let Some(worst) = worst {
         write!(text, ": {}", one_line(&worst.text)).expect("text grows");
     }
@@ -258,7 +257,7 @@ fn text(known: &Known<'_>, problems: &[Problem], window: Duration, paint: Paint)
     }
     let warnings = known.warnings.iter().map(|warning| ("warning".to_owned(), warning.clone()));
     for (label, words) in lines(known, window).into_iter().chain(warnings) {
-        writeln!(text, "  {}{}", paint.paint(Style::Dim, &format!("{label:<11}")), one_line(&words))
+        writeln!(text, "  {}{}", styled(DIM, format_args!("{label:<11}")), one_line(&words))
             .expect("text grows");
     }
     text

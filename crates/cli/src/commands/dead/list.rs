@@ -12,7 +12,7 @@ use crate::{
     cli::{DeadListArgs, DeadShowArgs},
     commands::{CommandError, say, written},
     config::Settings,
-    terminal::{Paint, Style},
+    terminal::{BOLD, styled},
 };
 use x_msrv_core::{
     dead_letter::{Letter, or_false},
@@ -90,7 +90,7 @@ impl Found {
         self.reasons.is_empty()
     }
 
-    fn table(&self, paint: Paint) -> Vec<String> {
+    fn table(&self) -> Vec<String> {
         let cells = |listed: &Listed| {
             let time = if listed.replayed.is_some() {
                 format!("{} replayed", listed.time)
@@ -125,7 +125,7 @@ impl Found {
             });
             cells.collect::<Vec<_>>().join("  ")
         };
-        std::iter::once(paint.paint(Style::Bold, &line(&header))).chain(rows.iter().map(line)).collect()
+        std::iter::once(styled(BOLD, line(&header))).chain(rows.iter().map(line)).collect()
     }
 }
 
@@ -136,9 +136,7 @@ pub(super) async fn list(settings: &Settings, arguments: &DeadListArgs) -> Resul
         None if arguments.json => 0, // each is written as it is found
         None => ROWS,
     };
-    let stdout = io::stdout();
-    let paint = Paint::for_output(&stdout);
-    let mut output = io::BufWriter::new(stdout.lock());
+    let mut output = io::BufWriter::new(io::stdout().lock());
     let mut found = Found::default();
     let mut result = Ok(());
     let whole = look(settings, &arguments.which.select, &filter, |letter| {
@@ -149,16 +147,14 @@ pub(super) async fn list(settings: &Settings, arguments: &DeadListArgs) -> Resul
     })
     .await?;
     let shown = found.newest.len() as u64;
-    let rows = match () {
-        () if limit == 0 => Vec::new(),
-        () if arguments.json => found.newest.iter().map(Listed::json).collect(),
-        () => found.table(paint),
-    };
-    written(
-        result
-            .and_then(|()| rows.iter().try_for_each(|row| writeln!(output, "{row}")))
-            .and_then(|()| output.flush()),
-    )?;
+    written(result.and_then(|()| {
+        if arguments.json {
+            found.newest.iter().try_for_each(|listed| writeln!(output, "{}", listed.json()))?;
+            output.flush()
+        } else {
+            found.table().iter().try_for_each(|row| writeln!(anstream::stdout(), "{row}"))
+        }
+    }))?;
     let left_out = if limit > 0 && found.count() > shown {
         format!(", the newest {shown} are shown")
     } else {
