@@ -149,7 +149,8 @@ fn the_first_cause_of_a_run_that_did_not_do_all_is_in_the_history_in_words() {
     );
     let status = program.run(&["status"]);
     assert!(
-        status.code == Some(1) && status.stdout.contains(&format!("the last run ended with 75: {cause}")),
+        status.code == Some(1)
+            && status.stdout.contains(&format!("the last run ended with exit code 75: {cause}")),
         "{}",
         status.stdout
     );
@@ -342,7 +343,7 @@ fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
         (ended.code.expect("a code"), ended.stdout.lines().next().unwrap_or_default().to_owned(), ended)
     };
     let (code, line, _) = first_line(&program, &[]);
-    assert_eq!((code, line.as_str()), (3, "x-msrv: unknown: no run is in the history yet"));
+    assert_eq!((code, line.as_str()), (3, "x-msrv: unknown: no run in the history yet"));
     send(&program, 33);
     program.run_with_input(&["send"], b"[]\n");
     (0..3).for_each(|_| drop(program.drain(&[])));
@@ -357,18 +358,18 @@ fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }
     let (code, line, _) = first_line(&program, &["--warning", "backlog=3"]);
-    assert_eq!((code, line.as_str()), (1, "x-msrv: warning: 4 messages wait (3 are allowed)"));
+    assert_eq!((code, line.as_str()), (1, "x-msrv: warning: 4 messages waiting (limit 3)"));
     let (code, line, _) = first_line(&program, &["--warning", "backlog=1", "--critical", "backlog=3"]);
     assert_eq!(
         (code, line.as_str()),
-        (2, "x-msrv: critical: 4 messages wait (3 are allowed)"),
+        (2, "x-msrv: critical: 4 messages waiting (limit 3)"),
         "the worst comes first"
     );
     program.drain(&[]);
     let (code, _, ended) = first_line(&program, &["--critical", "rejected=2%"]);
     assert_eq!(code, 2, "{}", ended.stdout);
     assert!(
-        ended.stdout.contains("  rejected   1 not-object, the newest: a JSON object is wanted, "),
+        ended.stdout.contains("  rejected   1 not-object, latest: a JSON object is wanted, "),
         "{}",
         ended.stdout
     );
@@ -376,7 +377,9 @@ fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
     assert_eq!(program.run(&[]).code, Some(78));
     let (code, line, _) = first_line(&program, &[]);
     assert!(
-        code == 1 && line.starts_with("x-msrv: warning: the last run ended with 78: cannot use the schema"),
+        code == 1
+            && line
+                .starts_with("x-msrv: warning: the last run ended with exit code 78: cannot use the schema"),
         "{line}"
     );
 }

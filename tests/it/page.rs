@@ -120,7 +120,7 @@ fn a_browser_shows_what_the_runs_did_with_and_without_script_in_light_and_dark_o
     );
     assert_eq!((&told["state"], &told["title"]), (&json!("warning"), &json!("x-msrv: warning")));
     for (place, words) in [
-        ("problems", "the last run ended with 78: cannot use the schema"),
+        ("problems", "the last run ended with exit code 78: cannot use the schema"),
         ("failures", "cannot use the schema"),
         ("settings", path.as_str()),
     ] {

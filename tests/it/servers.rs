@@ -75,12 +75,12 @@ fn messages_in_an_nsqd_that_nsqlookupd_lists_no_more_do_not_count_as_none() {
             &program,
             1,
             &format!(
-                "warning: 1 of 2 servers of the queue not reached, messages may wait there: nsqd at {}",
+                "warning: 1 of 2 queue servers not reached, messages may be waiting there: nsqd at {}",
                 nsqd.tcp
             ),
         );
         is(&program, 1, "8 messages left");
-        is(&program, 1, "not known since then");
+        is(&program, 1, "unknown since then");
         let looked = program.run(&["run", "--dry-run"]);
         assert!(looked.stdout.contains("how many messages wait is not known"), "{way}: {}", looked.stdout);
         if way == "it is stopped" {
@@ -98,7 +98,7 @@ fn a_topic_that_was_never_known_is_missed_by_nobody() {
     let lookupd = Lookupd::start();
     let program = program(&format!("lookupd-http-address: ['{}']", lookupd.http));
     assert_eq!(depths(&run(&program)), (None, None));
-    is(&program, 0, "not known: the queue does not tell how much waits");
+    is(&program, 0, "unknown: the queue does not report its depth");
 }
 
 /// Only the other nsqlookupd may know an nsqd with messages.
@@ -113,7 +113,7 @@ fn where_an_nsqlookupd_does_not_answer_nobody_knows_how_much_waits() {
     let report = run(&program);
     assert_eq!(depths(&report), (None, None));
     assert_eq!(report["unreached"], serde_json::json!([format!("nsqlookupd at {silent}")]));
-    is(&program, 1, "1 of 3 servers of the queue not reached");
+    is(&program, 1, "1 of 3 queue servers not reached");
 }
 
 /// 2,000 messages were stuck in one of two nsqd for weeks, and each run and `status` said that all was well.
@@ -133,7 +133,7 @@ fn an_nsqd_that_stays_away_is_a_warning_a_metric_and_in_time_critical() {
         &program,
         1,
         &format!(
-            "warning: 1 of 2 servers of the queue not reached, messages may wait there: nsqd at {} (last reached",
+            "warning: 1 of 2 queue servers not reached, messages may be waiting there: nsqd at {} (last reached",
             nsqd[1].tcp
         ),
     );
@@ -141,7 +141,7 @@ fn an_nsqd_that_stays_away_is_a_warning_a_metric_and_in_time_critical() {
         run(&program);
         seconds_missed(&program) > 1.0
     });
-    is(&program, 2, "critical: 1 of 2 servers");
+    is(&program, 2, "critical: 1 of 2 queue servers");
     let json: Value = serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
     assert_eq!(json["unreached"][0]["name"], format!("nsqd at {}", nsqd[1].tcp));
     let last = program.run(&["history", "--json"]);
@@ -168,7 +168,7 @@ fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebod
     lookupd.wait_for("t", 1);
     run(&program);
     let gone = nsqd[1].tcp.to_string();
-    is(&program, 1, &format!("if one is gone for good: x-msrv status --forget {gone}"));
+    is(&program, 1, &format!(" --forget {gone}\n"));
     let forgotten = program.run(&["status", "--forget", &gone]);
     assert!(
         forgotten.code == Some(0) && forgotten.stdout.starts_with("x-msrv: ok"),
@@ -192,7 +192,7 @@ fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebod
     nsqd[0].stop();
     lookupd.wait_for("another", 0);
     run(&program);
-    is(&program, 1, "1 of 2 servers");
+    is(&program, 1, "1 of 2 queue servers");
     nsqd[0].restart();
     program.write(
         "x-msrv.yml",
@@ -216,5 +216,5 @@ fn an_embedded_queue_that_is_gone_is_missed() {
         std::fs::remove_file(program.path(name)).unwrap_or_default(); // the last to close it takes two of them along
     }
     run(&program);
-    is(&program, 1, "1 of 2 servers of the queue not reached, messages may wait there: the embedded queue-");
+    is(&program, 1, "1 of 2 queue servers not reached, messages may be waiting there: the embedded queue-");
 }

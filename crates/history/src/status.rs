@@ -1,5 +1,5 @@
-//! How a pipeline is: a judgement on its runs, from its history and its timer. Pure: the caller brings what
-//! is known, and the time.
+//! The state of a pipeline, judged by its runs and its timer. Pure: the caller passes what is known, and the
+//! time.
 
 use std::{
     process::ExitCode,
@@ -17,7 +17,7 @@ use crate::{
     words::{number, rate, span},
 };
 
-/// As monitoring plugins have them, and as exit codes (the plugins' guidelines of Nagios and its successors).
+/// States as monitoring plugins have them, with their exit codes (the guidelines of Nagios and its successors).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
@@ -26,9 +26,9 @@ pub enum Level {
     Ok = 0,
     /// Somebody should look at it.
     Warning = 1,
-    /// Somebody has to mend it.
+    /// Somebody has to act.
     Critical = 2,
-    /// Nobody knows.
+    /// The state is unknown.
     Unknown = 3,
 }
 
@@ -44,7 +44,7 @@ impl Level {
         }
     }
 
-    /// What is not known may be critical, but what is critical is.
+    /// Unknown may be critical, but critical is worse.
     fn severity(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -61,16 +61,16 @@ impl From<Level> for ExitCode {
     }
 }
 
-/// From when on something is a problem.
+/// A limit beyond which something is a problem.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
-    /// The last run that succeeded ended longer ago.
+    /// Time since the end of the last successful run.
     Age(Duration),
-    /// More messages wait.
+    /// Messages waiting.
     Backlog(u64),
-    /// It takes longer until nothing waits any more, or never comes to that.
+    /// Estimated time until no message waits.
     Drain(Duration),
-    /// A greater part of what was received is rejected, 0 to 1.
+    /// Share of the received messages that is rejected, 0 to 1.
     Rejected(f64),
 }
 
@@ -78,8 +78,7 @@ impl FromStr for Threshold {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const MEASURES: &str =
-            "age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT% is wanted";
+        const MEASURES: &str = "expected age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%";
         let (measure, value) = text.split_once('=').ok_or(MEASURES)?;
         let wrong = || {
             duration::calendar(value)
@@ -90,37 +89,38 @@ impl FromStr for Threshold {
             "age" => duration().map(Self::Age),
             "drain" => duration().map(Self::Drain),
             "backlog" => {
-                value.parse().map(Self::Backlog).map_err(|_| format!("`{value}` is no number of messages"))
+                value.parse().map(Self::Backlog).map_err(|_| format!("`{value}` is not a number of messages"))
             }
             "rejected" => {
                 let percent: Option<f64> = value.strip_suffix('%').and_then(|percent| percent.parse().ok());
                 let share =
                     percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|percent| percent / 100.0);
-                share.map(Self::Rejected).ok_or_else(|| format!("`{value}` is no part such as 5%"))
+                share.map(Self::Rejected).ok_or_else(|| format!("`{value}` is not a percentage such as 5%"))
             }
-            _ => Err(format!("`{measure}` is not measured: {MEASURES}")),
+            _ => Err(format!("unknown measure `{measure}`: {MEASURES}")),
         }
     }
 }
 
-/// The periods without a successful run after which it is a warning, and critical; this at twice the time of
-/// the warning at the earliest. After the second a server that runs do not reach is critical as well.
+/// The periods without a successful run after which the state is a warning, and critical. It becomes critical
+/// at twice the time of the warning at the earliest. After the second a server that runs do not reach is
+/// critical as well.
 const PERIODS: (u32, u32) = (3, 10);
 
-/// Servers that are named one by one.
+/// Servers that a problem names.
 const SERVERS_NAMED: usize = 3;
 
-/// Runs at the end by which it is told how the backlog moves: what was before may have been another day.
+/// The latest runs, from which the trend of the backlog is calculated.
 const RUNS_OF_A_TREND: usize = 30;
 
-/// What a clock that is set right now and then differs by at most.
+/// The most by which a clock that is corrected now and then differs.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
-/// Runs at the end that were all full, and know what they left, after which a backlog that grows is a problem
-/// and no burst.
+/// The latest runs that must all have reached N, and know the depth, before a growing backlog is a problem and
+/// not a burst.
 const FULL_RUNS: usize = 3;
 
-/// Runs after which it is a problem that no message has ever come.
+/// Runs after which it is a problem that no message was ever received.
 const SILENT_RUNS: usize = 3;
 
 /// What is known of a pipeline.
@@ -240,8 +240,7 @@ impl Known<'_> {
         }
     }
 
-    /// When the last run ended that succeeded. One that has not come yet tells nothing, but one before it
-    /// may.
+    /// Returns the end of the last successful run. One in the future proves nothing, but one before it may.
     #[must_use]
     pub fn success(&self) -> Option<SystemTime> {
         let mut successes = self.newest().filter(|run| run.exit_code == 0).map(Run::ended);
@@ -249,11 +248,11 @@ impl Known<'_> {
         self.last_success.filter(has_come).or_else(|| successes.find(has_come))
     }
 
-    /// What is wrong, the worst first.
+    /// Returns the problems, the worst first.
     #[must_use]
     pub fn problems(&self, thresholds: &[(Level, Threshold)]) -> Vec<Problem> {
         let Some(last) = self.last else {
-            return vec![Problem { level: Level::Unknown, text: "no run is in the history yet".to_owned() }];
+            return vec![Problem { level: Level::Unknown, text: "no run in the history yet".to_owned() }];
         };
         let trend = self.trend();
         let mut problems = Vec::new();
@@ -262,7 +261,10 @@ impl Known<'_> {
         {
             add(
                 Level::Warning,
-                format!("the last run began {} from now: the clock was wrong then, or is", span(ahead)),
+                format!(
+                    "the last run began {} in the future: the clock was wrong then, or is wrong now",
+                    span(ahead)
+                ),
             );
         }
         if let Some((level, text)) = self.lateness(last, thresholds) {
@@ -270,7 +272,7 @@ impl Known<'_> {
         }
         if last.exit_code != 0 {
             let error = last.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-            add(Level::Warning, format!("the last run ended with {}{error}", last.exit_code));
+            add(Level::Warning, format!("the last run ended with exit code {}{error}", last.exit_code));
         }
         self.timer_problems(last, &mut add);
         if let Some((level, text)) = self.unreached(last) {
@@ -278,7 +280,10 @@ impl Known<'_> {
         }
         // nsqd creates a topic for whoever subscribes: a name that was mistyped is no error there.
         if let Some(topic) = self.silent_topic.filter(|_| self.runs.len() >= SILENT_RUNS) {
-            add(Level::Warning, format!("no run has ever received a message: is the topic `{topic}` right?"));
+            add(
+                Level::Warning,
+                format!("no run has received a message yet: is the topic `{topic}` correct?"),
+            );
         }
         if let Some(trend) = trend
             && let Some(text) = self.falls_behind(&trend)
@@ -301,7 +306,7 @@ impl Known<'_> {
         } else if timer.next.is_none() && !timer.is_running {
             add(
                 Level::Warning,
-                format!("{0} is active, but plans no further run (systemctl status {0})", timer.unit),
+                format!("{0} is active, but has no next run (systemctl status {0})", timer.unit),
             );
         }
         // A run by hand may have succeeded since then, whether the one that failed left a row or not.
@@ -310,14 +315,16 @@ impl Known<'_> {
             .is_some_and(|started| self.newest().any(|run| run.exit_code != 0 && run.started >= started));
         if let (Some(failure), 0, false) = (&timer.failure, last.exit_code, has_told) {
             let service = timer.unit.replace(".timer", "");
+            let is_killed = ["signal", "core-dump", "oom-kill", "timeout", "watchdog"].contains(&&**failure);
+            let ended = if is_killed { "was killed" } else { "ended" };
             add(
                 Level::Warning,
-                format!("a run ended before it could tell: {failure} (journalctl -u {service})"),
+                format!("the last run {ended} before it could report ({failure}): journalctl -u {service}"),
             );
         }
     }
 
-    /// The thresholds that are exceeded, and those that cannot be judged.
+    /// The thresholds that are exceeded, and those that cannot be checked.
     fn exceeded(
         &self,
         thresholds: &[(Level, Threshold)],
@@ -325,7 +332,7 @@ impl Known<'_> {
         add: &mut impl FnMut(Level, String),
     ) {
         let summary = Summary::of(self.runs);
-        // What an earlier run knew is no answer to how it is now.
+        // What an earlier run knew may have changed.
         let newest = self.newest().find(|run| run.stop_reason != FAILED);
         let depth = newest.and_then(|run| run.depth.after);
         if depth.is_none()
@@ -335,48 +342,40 @@ impl Known<'_> {
         {
             let why = match newest {
                 Some(_) => {
-                    "the last run could not ask for it (an nsqd tells by its statistics over HTTP; `log.level: debug` says why they cannot be had)"
+                    "the last run could not determine it (nsqd reports it in its HTTP statistics; with `log.level: debug` a run logs why they are unavailable)"
                 }
-                None => "lately no run has reached the queue",
+                None => "no recent run reached the queue",
             };
             add(
                 Level::Unknown,
-                format!("how much waits is not known, and `backlog` and `drain` are not judged: {why}"),
+                format!("depth of the queue unknown, so `backlog` and `drain` are not checked: {why}"),
             );
         }
         for (level, threshold) in thresholds {
             match *threshold {
                 Threshold::Backlog(limit) => {
                     if let Some(depth) = depth.filter(|depth| *depth > limit) {
-                        add(
-                            *level,
-                            format!("{} messages wait ({} are allowed)", number(depth), number(limit)),
-                        );
+                        add(*level, format!("{} messages waiting (limit {})", number(depth), number(limit)));
                     }
                 }
                 Threshold::Drain(limit) => {
                     if let Some(trend) = trend.filter(|trend| depth.is_some() && trend.per_second.is_some())
                         && trend.time_to_drain().is_none_or(|time| time > limit)
                     {
-                        let time = trend.time_to_drain().map_or("no end is in sight".to_owned(), |time| {
-                            format!("it takes {}", span(time))
-                        });
+                        let time = trend
+                            .time_to_drain()
+                            .map_or("never, the backlog is not shrinking".to_owned(), span);
+                        let depth = number(trend.depth);
+                        let limit = span(limit);
                         add(
                             *level,
-                            format!(
-                                "until {} messages are drained {time} ({} are allowed)",
-                                number(trend.depth),
-                                span(limit)
-                            ),
+                            format!("estimated time to drain {depth} messages: {time} (limit {limit})"),
                         );
                     }
                 }
                 Threshold::Rejected(limit) if summary.rejected_share() > limit => {
                     let (share, limit) = (summary.rejected_share() * 100.0, limit * 100.0);
-                    add(
-                        *level,
-                        format!("{share:.1}% of what was received is rejected ({limit}% are allowed)"),
-                    );
+                    add(*level, format!("{share:.1}% of the received messages rejected (limit {limit}%)"));
                 }
                 Threshold::Rejected(_) | Threshold::Age(_) => {}
             }
@@ -396,7 +395,7 @@ impl Known<'_> {
         let may_be_late = self.may_be_late(since);
         let by_periods = |periods| may_be_late.then(|| self.interval() * periods);
         let warning = chosen(Level::Warning).or_else(|| by_periods(PERIODS.0));
-        // Whoever is warned later does not want it to be critical before.
+        // With a later warning, critical comes later as well.
         let default_critical = || Some((self.interval() * PERIODS.1).max(warning?.saturating_mul(2)));
         let critical = chosen(Level::Critical).or_else(default_critical);
         let exceeded = [(Level::Critical, critical), (Level::Warning, warning)]
@@ -442,12 +441,11 @@ impl Known<'_> {
         let forget =
             missing.iter().find(|(server, _)| server.is_found).map_or(String::new(), |(server, _)| {
                 let address = server.name.rsplit(' ').next().unwrap_or_default();
-                format!("; if one is gone for good: {} --forget {address}", self.command)
+                format!("; to forget one that is gone for good: {} --forget {address}", self.command)
             });
         (!missing.is_empty()).then(|| {
-            let counts =
-                format!("{} of {} servers of the queue not reached", missing.len(), self.servers.len());
-            (level, format!("{counts}, messages may wait there: {}{more}{forget}", named.join(", ")))
+            let counts = format!("{} of {} queue servers not reached", missing.len(), self.servers.len());
+            (level, format!("{counts}, messages may be waiting there: {}{more}{forget}", named.join(", ")))
         })
     }
 
@@ -457,38 +455,38 @@ impl Known<'_> {
         self.last.into_iter().chain(self.runs.iter().rev())
     }
 
-    /// How the backlog moves at the end.
+    /// Returns the trend of the backlog.
     #[must_use]
     pub fn trend(&self) -> Option<Trend> {
         Trend::of(&self.runs[self.runs.len().saturating_sub(RUNS_OF_A_TREND)..])
     }
 
-    /// A backlog that grows although the last runs took all that they may.
+    /// A backlog that grows although the last runs all reached N.
     fn falls_behind(&self, trend: &Trend) -> Option<String> {
         let is_full = |run: &&Run| run.stop_reason == "limit-reached" && run.depth.after.is_some();
         let full = self.runs.iter().rev().take(FULL_RUNS).filter(is_full).count() == FULL_RUNS;
         (full && trend.per_second.is_some_and(|growth| growth > 0.0)).then(|| {
             let room = rate(self.capacity());
-            format!("the backlog grows: {} arrive, runs may take {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
+            format!("the backlog is growing: {} arrive, runs take at most {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
         })
     }
 
-    /// How much waited when it was known for the last time.
+    /// Returns the last known depth of the queue.
     #[must_use]
     pub fn depth(&self) -> Option<u64> {
         self.told().and_then(|run| run.depth.after)
     }
 
-    /// The last run that knew how much waited.
+    /// Returns the last run that knew the depth of the queue.
     fn told(&self) -> Option<&Run> {
         self.newest().find(|run| run.depth.after.is_some())
     }
 
-    /// What the last run left, as far as it is known, and how that moves, in words.
+    /// Returns what the last run left in the queue, as far as it is known, and its trend, in words.
     #[must_use]
     pub fn backlog(&self) -> String {
         let Some(depth) = self.depth() else {
-            return "not known: the queue does not tell how much waits".to_owned();
+            return "unknown: the queue does not report its depth".to_owned();
         };
         let waiting = match depth {
             0 => "nothing left".to_owned(),
@@ -498,7 +496,7 @@ impl Known<'_> {
         let ago = |run: &Run| span(self.now.duration_since(run.ended()).unwrap_or_default());
         match self.told() {
             Some(run) if self.last.is_some_and(|last| last.started != run.started) => {
-                return format!("{waiting} {} ago; not known since then", ago(run));
+                return format!("{waiting} {} ago; unknown since then", ago(run));
             }
             Some(run) if self.runs.is_empty() => return format!("{waiting} {} ago", ago(run)),
             _ => {}
@@ -509,18 +507,18 @@ impl Known<'_> {
         } else {
             "nothing arrives".to_owned()
         };
-        let flow = format!("{arriving}, runs may take {}", rate(self.capacity()));
+        let flow = format!("{arriving}, runs take at most {}", rate(self.capacity()));
         match (trend.per_second, trend.time_to_drain()) {
             (None, _) | (_, Some(Duration::ZERO)) => format!("{waiting}; {flow}"),
             (Some(growth), Some(time)) => {
-                format!("{waiting}, {} less: drained in {}; {flow}", rate(-growth), span(time))
+                format!("{waiting}, shrinking by {}, drained in {}; {flow}", rate(-growth), span(time))
             }
-            (Some(growth), None) if growth > 0.0 => format!("{waiting}, {} more; {flow}", rate(growth)),
-            (Some(_), None) => format!("{waiting}, neither more nor less; {flow}"),
+            (Some(growth), None) if growth > 0.0 => format!("{waiting}, growing by {}; {flow}", rate(growth)),
+            (Some(_), None) => format!("{waiting}, stable; {flow}"),
         }
     }
 
-    /// Messages a second that runs may take: N / M.
+    /// Returns the messages a second that runs can take: N / M.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
     pub fn capacity(&self) -> f64 {
@@ -637,7 +635,7 @@ mod tests {
         ] {
             judged(&known(&runs, now, &ticking(now)), thresholds, expected.as_slice());
         }
-        judged(&known(&[], 50, &ticking(50)), &[], &[(Level::Unknown, "no run is in the history yet")]);
+        judged(&known(&[], 50, &ticking(50)), &[], &[(Level::Unknown, "no run in the history yet")]);
     }
 
     /// With `OnCalendar=hourly` in a drop-in it was a warning after 30 s and critical after 100 s, by a
@@ -692,7 +690,7 @@ mod tests {
         judged(
             &known(&runs, 5_000, &timer(true, None)),
             &[],
-            &[(Level::Warning, "is active, but plans no further run")],
+            &[(Level::Warning, "is active, but has no next run")],
         );
     }
 
@@ -714,7 +712,7 @@ mod tests {
         judged(500, &all_well, &[]);
         let one = [&all_well[..], &[server("nsqd at b:1", false, Some(40), Some(50))]].concat();
         let text =
-            "1 of 2 servers of the queue not reached, messages may wait there: nsqd at b:1 (last reached ";
+            "1 of 2 queue servers not reached, messages may be waiting there: nsqd at b:1 (last reached ";
         judged(50, &one, &[(Level::Warning, text)]);
         judged(150, &one, &[(Level::Warning, text)]);
         judged(151, &one, &[(Level::Critical, text)]);
@@ -724,7 +722,11 @@ mod tests {
             &[(Level::Warning, "nsqd at c:1 (never reached)")],
         );
         let found = [server("nsqd at d:1", true, Some(40), Some(50))];
-        judged(50, &found, &[(Level::Warning, "if one is gone for good: x-msrv status --forget d:1")]);
+        judged(
+            50,
+            &found,
+            &[(Level::Warning, "to forget one that is gone for good: x-msrv status --forget d:1")],
+        );
         let many: Vec<_> =
             ('a'..='e').map(|name| server(&format!("nsqd at {name}:1"), false, None, Some(50))).collect();
         judged(50, &many, &[(Level::Warning, "nsqd at c:1 (never reached), and 2 more")]);
@@ -739,7 +741,10 @@ mod tests {
         judged(
             &known(&runs, 15, &killed),
             &[],
-            &[(Level::Warning, "before it could tell: oom-kill (journalctl -u x-msrv)")],
+            &[(
+                Level::Warning,
+                "the last run was killed before it could report (oom-kill): journalctl -u x-msrv",
+            )],
         );
         let failed = Run::of_failure(
             at(10),
@@ -752,7 +757,7 @@ mod tests {
         judged(
             &known(&[runs[0].clone(), by_hand], 15, &killed),
             &[],
-            &[(Level::Warning, "before it could tell: oom-kill")],
+            &[(Level::Warning, "was killed before it could report (oom-kill)")],
         );
     }
 
@@ -779,19 +784,22 @@ mod tests {
         judged(
             &known(&runs, 15, &active),
             &[],
-            &[(Level::Warning, "ended with 69: cannot reach nsqd at queue:4150")],
+            &[(Level::Warning, "ended with exit code 69: cannot reach nsqd at queue:4150")],
         );
         judged(
             &known(&[failed], 45, &ticking(45)),
             &[],
-            &[(Level::Warning, "no successful run in the last 35 s"), (Level::Warning, "ended with 69")],
+            &[
+                (Level::Warning, "no successful run in the last 35 s"),
+                (Level::Warning, "ended with exit code 69"),
+            ],
         );
     }
 
     #[test]
     fn a_clock_that_was_ahead_is_told() {
         let (runs, active) = ([run(7_200, "queue-empty", 0)], timer(true, Some(at(15))));
-        judged(&known(&runs, 5, &active), &[], &[(Level::Warning, "began 1 h 59 min from now")]);
+        judged(&known(&runs, 5, &active), &[], &[(Level::Warning, "began 1 h 59 min in the future")]);
         let failed = |second| {
             Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned())
         };
@@ -803,7 +811,7 @@ mod tests {
             &[],
             &[
                 (Level::Critical, "no successful run in the last 1 min 54 s"),
-                (Level::Warning, "ended with 69"),
+                (Level::Warning, "ended with exit code 69"),
             ],
         );
     }
@@ -813,7 +821,7 @@ mod tests {
         let mut runs = [run(0, "limit-reached", 40), run(10, "failed", 0)];
         runs[1].depth.after = None;
         let active = timer(true, Some(at(20)));
-        assert_eq!(known(&runs, 15, &active).backlog(), "40 messages left 14 s ago; not known since then");
+        assert_eq!(known(&runs, 15, &active).backlog(), "40 messages left 14 s ago; unknown since then");
     }
 
     #[test]
@@ -829,7 +837,7 @@ mod tests {
         judged(
             &known(&backlog("limit-reached"), 35, &active),
             &[],
-            &[(Level::Warning, "3.0/s arrive, runs may take 1.0/s")],
+            &[(Level::Warning, "3.0/s arrive, runs take at most 1.0/s")],
         );
         judged(&known(&backlog("deadline"), 35, &active), &[], &[]);
     }
@@ -869,9 +877,9 @@ mod tests {
             &known,
             &["backlog=39", "drain=19s", "critical rejected=4.9%"],
             &[
-                (Level::Critical, "5.0% of what was received is rejected (4.9% are allowed)"),
-                (Level::Warning, "40 messages wait (39 are allowed)"),
-                (Level::Warning, "until 40 messages are drained it takes 20 s (19 s are allowed)"),
+                (Level::Critical, "5.0% of the received messages rejected (limit 4.9%)"),
+                (Level::Warning, "40 messages waiting (limit 39)"),
+                (Level::Warning, "estimated time to drain 40 messages: 20 s (limit 19 s)"),
             ],
         );
     }
@@ -889,7 +897,7 @@ mod tests {
         let (active, asked) = (timer(true, Some(at(310))), ["critical backlog=1", "critical drain=1s"]);
         let not_known = [(
             Level::Unknown,
-            "how much waits is not known, and `backlog` and `drain` are not judged: the last run could not",
+            "depth of the queue unknown, so `backlog` and `drain` are not checked: the last run could not",
         )];
         let never = backlog(&[None; 30]);
         judged(&known(&never, 300, &active), &asked, &not_known);
@@ -903,17 +911,20 @@ mod tests {
         judged(
             &known(&unreached, 35, &active),
             &["critical backlog=1"],
-            &[(Level::Critical, "5 messages wait"), (Level::Warning, "ended with 69")],
+            &[(Level::Critical, "5 messages waiting"), (Level::Warning, "ended with exit code 69")],
         );
         judged(
             &known(&unreached[3..], 35, &active),
             &["backlog=1"],
-            &[(Level::Unknown, "lately no run has reached the queue"), (Level::Warning, "ended with 69")],
+            &[
+                (Level::Unknown, "no recent run reached the queue"),
+                (Level::Warning, "ended with exit code 69"),
+            ],
         );
         judged(
             &known(&never, 3_000, &ticking(3_000)),
             &["backlog=1"],
-            &[(Level::Critical, "no successful run"), (Level::Unknown, "how much waits")],
+            &[(Level::Critical, "no successful run"), (Level::Unknown, "depth of the queue unknown")],
         );
     }
 
@@ -922,10 +933,10 @@ mod tests {
         for (text, words) in [
             ("age", "age=DURATION"),
             ("age=soon", "not a duration"),
-            ("backlog=many", "no number"),
-            ("rejected=5", "no part such as 5%"),
+            ("backlog=many", "not a number"),
+            ("rejected=5", "not a percentage such as 5%"),
             ("rejected=101%", "5%"),
-            ("load=1", "`load` is not measured"),
+            ("load=1", "unknown measure `load`"),
         ] {
             let error = text.parse::<Threshold>().expect_err("refused");
             assert!(error.contains(words), "{text}: {error}");

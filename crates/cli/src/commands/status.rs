@@ -28,7 +28,7 @@ use x_msrv_history::{
 /// What is looked at: an hour, or the time of as many runs, if that is longer.
 const LOOKED_AT: (Duration, u32) = (Duration::from_secs(3_600), 20);
 
-/// All that is shown, and as JSON all that is told.
+/// Everything that is shown, as JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Status<'a> {
@@ -64,11 +64,11 @@ struct Unreached<'a> {
 #[serde(rename_all = "kebab-case")]
 struct Backlog {
     messages: u64,
-    /// By how many it grows in a second, where runs enough tell.
+    /// Messages a second by which it grows, if enough runs are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     growth_per_second: Option<f64>,
     arriving_per_second: f64,
-    /// What runs may take in a second: N / M.
+    /// What runs can take in a second: N / M.
     capacity_per_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     drained_in_seconds: Option<u64>,
@@ -86,7 +86,7 @@ struct Lately {
     reasons: BTreeMap<String, u64>,
 }
 
-/// What is known of a pipeline, and as what it is judged.
+/// What is known of a pipeline.
 pub(super) struct Asked {
     name: String,
     now: SystemTime,
@@ -273,7 +273,7 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     };
     let ago = match known.now.duration_since(last.started) {
         Ok(ago) => format!("{} ago", span(ago)),
-        Err(ahead) => format!("{} from now", span(ahead.duration())),
+        Err(ahead) => format!("{} in the future", span(ahead.duration())),
     };
     let counters = last.counters;
     let exit = if last.exit_code == 0 { String::new() } else { format!(", exit code {}", last.exit_code) };
@@ -297,7 +297,7 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     for (index, (reason, rejected)) in reasons.into_iter().enumerate() {
         add(
             if index == 0 { "rejected" } else { "" },
-            format!("{} {reason}, the newest: {}", number(rejected.messages), rejected.detail),
+            format!("{} {reason}, latest: {}", number(rejected.messages), rejected.detail),
         );
     }
     lines
@@ -325,18 +325,16 @@ fn outcomes(counters: &Counters) -> String {
 
 fn next_run(known: &Known<'_>) -> String {
     match known.timer {
-        None => "by hand: no timer belongs to this configuration".to_owned(),
-        Some(Err(why)) => format!("not known: {why}"),
-        Some(Ok(timer)) if timer.is_running => format!("is under way ({})", timer.unit),
+        None => "by hand: this configuration has no timer".to_owned(),
+        Some(Err(why)) => format!("unknown: {why}"),
+        Some(Ok(timer)) if timer.is_running => format!("running now ({})", timer.unit),
         Some(Ok(timer)) => match timer.next {
             Some(next) => {
                 format!("in {} ({})", span(next.duration_since(known.now).unwrap_or_default()), timer.unit)
             }
-            None => format!(
-                "none is planned ({} is {})",
-                timer.unit,
-                if timer.is_active { "active" } else { "not active" }
-            ),
+            None => {
+                format!("none ({} is {})", timer.unit, if timer.is_active { "active" } else { "not active" })
+            }
         },
     }
 }

@@ -15,7 +15,7 @@ impl Page<'_> {
         const NAME: &str = "backlog";
         const TITLE: &str = "Backlog";
         let Some(most) = self.runs.iter().filter_map(|run| run.depth.after).max() else {
-            without_plot(html, TITLE, "Not known: the queue does not tell how much waits.");
+            without_plot(html, TITLE, "Unknown: the queue does not report its depth.");
             return;
         };
         let scale = Linear::up_to(most);
@@ -25,11 +25,14 @@ impl Page<'_> {
             html,
             NAME,
             TITLE,
-            &format_args!("Messages that a run left in the queue. The last one: {}.", self.known.backlog()),
+            &format_args!(
+                "Messages in the queue after each run. After the last one: {}.",
+                self.known.backlog()
+            ),
         );
         key(html, "waiting", &"waiting");
         if !unknown.is_empty() {
-            key(html, "unknown", &"not known");
+            key(html, "unknown", &"unknown");
         }
         let mut plot = Plot::begin(html, NAME, LOW, slots.times, &scale.ticks());
         for (from, until) in unknown {

@@ -20,9 +20,14 @@ impl Page<'_> {
         let scale = Logarithmic::between(shortest.min(period), longest.max(period));
         let bars = slots
             .span
-            .map(|length| format!(" Each bar stands for the runs of {}.", span(length)))
+            .map(|length| format!(" Each bar shows the runs of {}.", span(length)))
             .unwrap_or_default();
-        begin(html, NAME, "Run duration", &format_args!("How long runs took, on a logarithmic scale.{bars}"));
+        begin(
+            html,
+            NAME,
+            "Run duration",
+            &format_args!("Duration of the runs, on a logarithmic scale.{bars}"),
+        );
         if slots.span.is_some() {
             key(html, "spread", &"from the shortest to the longest");
             key(html, "median", &"median");

@@ -34,7 +34,7 @@ impl Page<'_> {
         let scale = Linear::up_to(if shows_limit { most.max(limit) } else { most });
         let of_one =
             slots.span.map_or_else(|| "one run".to_owned(), |length| format!("the runs of {}", span(length)));
-        begin(html, NAME, TITLE, &format_args!("What became of the messages. Each bar stands for {of_one}."));
+        begin(html, NAME, TITLE, &format_args!("Outcomes of the messages. Each bar shows {of_one}."));
         for (name, count) in OUTCOMES.into_iter().zip(outcomes(&sum.counters)) {
             key(html, name, &format_args!("{name} {}", By(number, count)));
         }

@@ -1,5 +1,5 @@
-//! The report page: how a pipeline is and what its runs did, as one HTML file that needs nothing else. Pure:
-//! what is known comes in, text goes out.
+//! The report page: the state of a pipeline and its runs, as one HTML file that needs nothing else. Pure: what
+//! is known comes in, text goes out.
 //!
 //! Markup is what stands in literals here, and `Html` lets nothing else in. The page forbids by its own
 //! policy whatever is not in this file, so that even a fault here could not make a browser ask or run
@@ -40,7 +40,7 @@ const SCRIPT_HASH: &str = "sha256-zrgNaiJcTjkOiPh2/wZGB33Qq2En1OumwpAbLCKkajc=";
 /// All that the page tells.
 #[derive(Debug, Clone)]
 pub struct Page<'a> {
-    /// How the pipeline is now.
+    /// The state of the pipeline now.
     pub known: &'a Known<'a>,
     /// What is wrong with it, the worst first.
     pub problems: &'a [Problem],
@@ -162,12 +162,12 @@ impl Page<'_> {
             trend.and_then(|trend| trend.per_second),
             trend.and_then(|trend| trend.time_to_drain()),
         ) {
-            (None, ..) => "not known".to_owned(),
+            (None, ..) => "unknown".to_owned(),
             (Some(0), ..) => "nothing left".to_owned(),
             (_, None, _) => "waiting".to_owned(),
             (.., Some(time)) => format!("drained in {}", span(time)),
-            (_, Some(growth), None) if growth > 0.0 => format!("{} more", rate(growth)),
-            _ => "neither more nor less".to_owned(),
+            (_, Some(growth), None) if growth > 0.0 => format!("growing by {}", rate(growth)),
+            _ => "stable".to_owned(),
         }
     }
 }
@@ -300,7 +300,7 @@ mod tests {
         let html = page(&[], "x-msrv", "max-messages: 10");
         assert!(
             html.contains("No run began in the last 1 d.")
-                && html.contains("no run is in the history yet")
+                && html.contains("no run in the history yet")
                 && html.contains("max-messages: 10")
         );
         assert!(!html.contains("<section") && html.ends_with("</html>\n"));

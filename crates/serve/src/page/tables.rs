@@ -52,8 +52,8 @@ impl Page<'_> {
             html.put("<p class=\"note\">None.</p>\n</section>\n", &[]);
             return;
         }
-        html.put("<p class=\"note\"><code>x-msrv explain REASON</code> says what a reason means, and what to do.</p>\n", &[]);
-        by_count(html, "rejects", ["reason", "messages", "details, the newest first"], reasons);
+        html.put("<p class=\"note\"><code>x-msrv explain REASON</code> shows what a reason means and what to do.</p>\n", &[]);
+        by_count(html, "rejects", ["reason", "messages", "details, newest first"], reasons);
     }
 
     pub(super) fn stop_reasons(&self, html: &mut Html) {
@@ -72,7 +72,7 @@ impl Page<'_> {
             html.put("<p class=\"note\">None.</p>\n</section>\n", &[]);
             return;
         }
-        html.put("<p class=\"note\">Runs that failed in a row and for one reason share a line.", &[]);
+        html.put("<p class=\"note\">Consecutive runs that failed for one reason share a line.", &[]);
         if failures.len() > FAILURES {
             html.put(" The newest {} of {}.", &[&FAILURES, &By(number, failures.len() as u64)]);
         }
