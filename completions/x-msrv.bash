@@ -713,7 +713,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__init)
-            opts="-c -q -v -h --queue --nsqd --lookupd --topic --channel --store --aerospike --namespace --set --max-messages --period --force --config --quiet --verbose --help"
+            opts="-c -q -v -h --force --queue --store --nsqd --lookupd --topic --channel --aerospike --namespace --set --max-messages --period --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -721,6 +721,10 @@ _x__msrv() {
             case "${prev}" in
                 --queue)
                     COMPREPLY=($(compgen -W "nsq embedded" -- "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -W "aerospike sqlite" -- "${cur}"))
                     return 0
                     ;;
                 --nsqd)
@@ -737,10 +741,6 @@ _x__msrv() {
                     ;;
                 --channel)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --store)
-                    COMPREPLY=($(compgen -W "aerospike sqlite" -- "${cur}"))
                     return 0
                     ;;
                 --aerospike)

@@ -54,21 +54,21 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l dry-run -d 'Look a
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l queue -d 'Where messages come from' -r -f -a "nsq\t'NSQ'
-embedded\t'A file of the state directory, for a machine without NSQ'"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l nsqd -d 'nsqd, as HOST:PORT; several with commas between them' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l lookupd -d 'nsqlookupd in its place, by its HTTP port' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l topic -d 'What is consumed' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l channel -d 'As what it is consumed [default: x-msrv, or x-msrv-NAME for NAME.yml]' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l store -d 'Where records go' -r -f -a "aerospike\t'Aerospike'
-sqlite\t'A file of the state directory, for a machine without Aerospike'"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Aerospike, as HOST:PORT; several with commas between them' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'A namespace of Aerospike\'s, which has to exist' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'The set, or the table' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'Messages in a run at most' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run, for instance 10s' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l queue -d 'Where messages come from' -r -f -a "nsq\t'A topic of NSQ, from nsqd directly or found by nsqlookupd.'
+embedded\t'A queue and a store in files of the state directory, for a machine that has no other.'"
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l store -d 'Where records go' -r -f -a "aerospike\t'A set of an Aerospike cluster; each field of a message is a bin.'
+sqlite\t'A queue and a store in files of the state directory, for a machine that has no other.'"
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l nsqd -d 'The nsqd to take messages from, by their TCP ports (4150 by default); or lookupd-http-address' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l lookupd -d 'In place of nsqd-tcp-address: nsqlookupd, by its HTTP port (4161 by default; 4160 is its port for nsqd), which knows the nsqd that have the topic' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l topic -d 'The topic that is consumed: 1 to 64 of a-zA-Z0-9._-, with or without #ephemeral at its end' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l channel -d 'The channel; it gets every message of the topic, and its consumers share them [default: x-msrv for a configuration x-msrv.yml, and x-msrv-NAME for NAME.yml]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'In place of address: several nodes to begin with' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'The namespace; it has to exist' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'set, or table' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'N: how many messages a run takes at most [default: 10]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run [default: 10s]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Replace a configuration that is there; it is kept with .old behind its name, or with .old.1 and so on'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Overwrite an existing configuration (a backup is kept as NAME.old, NAME.old.1 and so on)'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s v -l verbose -d 'Log more: what a run asks and decides'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'

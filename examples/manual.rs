@@ -12,12 +12,13 @@
 
 use std::{collections::BTreeSet, env, error::Error, fs, path::PathBuf};
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command};
 use clap_complete::{
     generate_to,
     shells::{Bash, Fish, Zsh},
 };
-use x_msrv_cli::cli::{Cli, EXIT_CODES};
+use x_msrv::adapters;
+use x_msrv_cli::cli::{EXIT_CODES, command};
 
 const PAGE: &str = include_str!("../man/x-msrv.1.in");
 
@@ -31,10 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
     let name = env!("CARGO_PKG_NAME");
-    generate_to(Bash, &mut Cli::command(), name, &completions)?;
-    generate_to(Zsh, &mut Cli::command(), name, &completions)?;
-    generate_to(Fish, &mut Cli::command(), name, &completions)?;
-    let mut program = Cli::command();
+    generate_to(Bash, &mut command(adapters::ALL), name, &completions)?;
+    generate_to(Zsh, &mut command(adapters::ALL), name, &completions)?;
+    generate_to(Fish, &mut command(adapters::ALL), name, &completions)?;
+    let mut program = command(adapters::ALL);
     program.build(); // adds --help and --version, and hands --config down to the commands
     fs::write(man.join("x-msrv.1"), page(&program))?;
     Ok(())

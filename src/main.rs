@@ -2,8 +2,9 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
+use x_msrv::adapters;
 use x_msrv_cli::{cli, commands, generator, logging};
-use x_msrv_core::{error_chain, exit::Exit};
+use x_msrv_core::exit::Exit;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,13 +16,13 @@ fn main() -> ExitCode {
     if name == generator::NAME {
         return generate(arguments.skip(1));
     }
-    let cli = match cli::parse(arguments) {
+    let cli = match cli::parse(adapters::ALL, arguments) {
         Ok(cli) => cli,
         Err(exit) => return exit,
     };
     let pipeline = cli.pipeline();
-    let exit = commands::execute(cli).unwrap_or_else(|error| {
-        logging::fatal(&error_chain::text(&error));
+    let exit = commands::execute(adapters::ALL, cli).unwrap_or_else(|error| {
+        error.lines().iter().for_each(|line| logging::fatal(line));
         if let Some(hint) = error.hint(&pipeline) {
             logging::hint(&hint);
         }
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
 /// What is wrong with a configuration is a warning; only a generator that cannot do its work at all fails,
 /// and systemd says so and goes on.
 fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match generator::run(arguments) {
+    match generator::run(adapters::ALL, arguments) {
         Ok(()) => Exit::Success.into(),
         Err(fault) => {
             logging::warn_early(generator::NAME, &[fault]);

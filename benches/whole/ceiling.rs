@@ -4,10 +4,8 @@ use std::{cell::Cell, num::NonZeroU64, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::{runtime::Builder, time::Instant};
-use x_msrv_cli::{
-    config::{self, Overrides, Settings},
-    wiring,
-};
+use x_msrv::adapters;
+use x_msrv_config::{self as config, Overrides, Settings};
 use x_msrv_core::{
     BoxFuture,
     dead_letter::log::LogOnly,
@@ -22,7 +20,7 @@ use crate::support::message_of_150_bytes;
 /// The configured queue into nothing: received, decoded and settled.
 pub(crate) fn consume(configuration: &str) {
     let settings = settings(configuration);
-    let source = async { wiring::source(&settings.source).await.expect("the queue answers") };
+    let source = async { settings.source.connect().await.expect("the queue answers") };
     drain(&settings, source, async { Box::new(Nothing) as Box<dyn Store> });
 }
 
@@ -35,12 +33,12 @@ pub(crate) fn store(configuration: &str) {
         number: 0,
         body: Bytes::from(message_of_150_bytes(0)),
     };
-    let store = async { wiring::store(&settings.store).await.expect("the store answers") };
+    let store = async { settings.store.connect().await.expect("the store answers") };
     drain(&settings, async { Box::new(source) as Box<dyn Source> }, store);
 }
 
 fn settings(configuration: &str) -> Settings {
-    config::load(Some(configuration.as_ref()), &Overrides::default()).expect("a configuration")
+    config::load(adapters::ALL, Some(configuration.as_ref()), &Overrides::default()).expect("a configuration")
 }
 
 fn drain(
@@ -49,7 +47,7 @@ fn drain(
     store: impl Future<Output = Box<dyn Store>>,
 ) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let decoder = wiring::decoder(settings).expect("no schema");
+    let decoder = settings.decoder().expect("no schema");
     runtime.block_on(async {
         let (source, store) = tokio::join!(source, store);
         let (clock, progress) = (|| SystemTime::UNIX_EPOCH, &Cell::default());

@@ -7,12 +7,10 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use tempfile::TempDir;
+use x_msrv::adapters;
 use x_msrv_aerospike as aerospike;
 use x_msrv_aerospike::{AerospikeStore, Exists, Ttl};
-use x_msrv_cli::{
-    config::{self, Overrides},
-    wiring,
-};
+use x_msrv_config::{self as config, Overrides};
 use x_msrv_core::{
     decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing, Rejection},
     message::{Message, Origin},
@@ -188,7 +186,7 @@ impl Row {
         std::fs::write(&path, format!("{fields}\nembedded-queue: {{path: q}}\n{section}\n"))
             .expect("written");
         Some(
-            config::load(Some(&path), &Overrides::default())
+            config::load(adapters::ALL, Some(&path), &Overrides::default())
                 .unwrap_or_else(|error| panic!("{section} {fields}: {error}")),
         )
     }
@@ -213,7 +211,7 @@ async fn stored(
         let (key, placing) = (KeyRule::Message, Placing::default());
         Decoder { max_size: 1 << 20, encoding, key, big_integers, schema: None, shape: None, placing }
     };
-    let decoder = settings.map_or_else(plain, |settings| wiring::decoder(&settings).expect("no schema"));
+    let decoder = settings.map_or_else(plain, |settings| settings.decoder().expect("no schema"));
     let record = decoder.decode(&message)?;
     match put(store, vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}

@@ -136,17 +136,17 @@ fn what_is_said_of_another_kind_or_can_t_be_guessed_is_refused() {
     let embedded = ["--queue", "embedded", "--store", "sqlite"];
     let (nsq, sqlite) = (["--topic"], ["--store", "sqlite"]);
     let table: [(&[&[&str]], &str); 9] = [
-        (&[&embedded, &["--topic", "t"]], "--topic: is of no use with --queue embedded"),
-        (&[&embedded, &["--channel", "c"]], "--channel: is of no use with --queue embedded"),
-        (&[&embedded, &["--nsqd", "h:1"]], "--nsqd: is of no use with --queue embedded"),
-        (&[&embedded, &["--lookupd", "h:1"]], "--lookupd: is of no use with --queue embedded"),
-        (&[&embedded, &["--namespace", "prod"]], "--namespace: is of no use with --store sqlite"),
-        (&[&embedded, &["--aerospike", "h:1"]], "--aerospike: is of no use with --store sqlite"),
-        (&[&nsq, &[&longest]], "--set: is needed, for the topic's name can't be taken: `tttt"),
-        (&[&nsq, &[&longest], &sqlite], "--set: is needed, for the topic's name can't be taken: `tttt"),
+        (&[&embedded, &["--topic", "t"]], "--topic: cannot be used with --queue embedded"),
+        (&[&embedded, &["--channel", "c"]], "--channel: cannot be used with --queue embedded"),
+        (&[&embedded, &["--nsqd", "h:1"]], "--nsqd: cannot be used with --queue embedded"),
+        (&[&embedded, &["--lookupd", "h:1"]], "--lookupd: cannot be used with --queue embedded"),
+        (&[&embedded, &["--namespace", "prod"]], "--namespace: cannot be used with --store sqlite"),
+        (&[&embedded, &["--aerospike", "h:1"]], "--aerospike: cannot be used with --store sqlite"),
+        (&[&nsq, &[&longest]], "--set: is required: the topic's name cannot be used: `tttt"),
+        (&[&nsq, &[&longest], &sqlite], "--set: is required: the topic's name cannot be used: `tttt"),
         (
             &[&nsq, &[a_table_of_sqlite_s], &sqlite],
-            "--set: is needed, for the topic's name can't be taken: `sqlite_a`",
+            "--set: is required: the topic's name cannot be used: `sqlite_a`",
         ),
     ];
     for (arguments, fault) in table {
@@ -221,7 +221,7 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
         );
     }
     let ended = scene.bare(&["init", "-c", "b.yml", "--nsqd", "queue:4150"]);
-    assert!(ended.code == Some(2) && ended.stderr.contains("--topic is needed"), "{}", ended.stderr);
+    assert!(ended.code == Some(2) && ended.stderr.contains("--topic is required"), "{}", ended.stderr);
     let ended = scene.bare(&["init", "-c", "nonesuch/b.yml", "--queue", "embedded", "--store", "sqlite"]);
     assert!(
         ended.code == Some(66) && ended.stderr.contains("cannot write nonesuch/b.yml: "),
@@ -250,8 +250,8 @@ fn on_a_terminal_a_wrong_answer_is_told_and_asked_for_again() {
         "`kafka` is none of the words",
         "`localhost` is not HOST:PORT",
         "`t#` is not a name",
-        "`0` is no whole number",
-        "`soon` is not a duration",
+        "0 is not allowed, at least 1 is required",
+        "\"soon\" is not a duration",
     ] {
         assert!(shown.contains(fault), "{fault}: {shown}");
     }

@@ -263,7 +263,7 @@ fn what_tls_needs_and_cannot_be_had_is_exit_78_and_says_which() {
             "nsq.tls.key: is not a private key in PEM; one in a file is named by `file: PATH`",
         ),
         ("{server-name: 'a b'}", "`a b` is no name or address that a certificate can bear"),
-        ("{ca-fiel: a.pem}", "nsq.tls.ca-fiel: unknown field `ca-fiel`"),
+        ("{ca-fiel: a.pem}", "nsq.tls.ca-fiel: unknown key `ca-fiel`"),
         ("maybe", "true, false, or a section with keys of its own"),
     ] {
         let ended = program(&nsqd.tcp, tls).run(&["check"]);

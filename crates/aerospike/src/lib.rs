@@ -3,7 +3,10 @@
 mod codes;
 mod conditions;
 mod connect;
+mod settings;
 pub mod values;
+
+pub use settings::ADAPTER;
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -129,13 +132,11 @@ pub struct Login {
 }
 
 /// Who knows a user's password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum AuthMode {
-    /// The server; only a hash of it is sent.
+    /// The server knows the password, and a hash of it is sent.
     Internal,
-    /// A directory that the server asks; the password itself is sent.
+    /// A directory that the server asks knows it, and the password itself is sent, over TLS only.
     External,
 }
 
@@ -170,15 +171,13 @@ impl<const MAX: usize> std::fmt::Display for Name<MAX> {
 }
 
 /// What happens to a record that is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Exists {
     /// It is replaced as a whole.
     Replace,
     /// It is left alone, and the message counts as a duplicate.
     CreateOnly,
-    /// Its other bins stay.
+    /// Bins of the same names are written; its other bins stay.
     Update,
 }
 

@@ -15,12 +15,12 @@ use std::{
 };
 
 use crate::{
-    config::{self, FORMATS, NamedFile, Overrides, Settings, resolved},
+    config::{self, FORMATS, Overrides, Settings, can_be_instance, resolved},
     logging,
     sandbox::{self, Sandbox},
-    timer::can_be_instance,
 };
-use x_msrv_core::error_chain;
+use x_msrv_core::{adapter::Adapters, error_chain};
+use x_msrv_settings::NamedFile;
 
 /// The name by which this program is a generator.
 pub const NAME: &str = "x-msrv-generator";
@@ -51,13 +51,13 @@ const CLEARED: &str = "[Timer]\nOnActiveSec=\n";
 ///
 /// # Errors
 /// The arguments are not those of a generator, or a drop-in can't be written.
-pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
+pub fn run(adapters: Adapters, mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
     let normal = arguments.next().filter(|_| arguments.count() <= 2);
     let normal =
         normal.ok_or_else(|| format!("usage: {NAME} NORMAL-DIR [EARLY-DIR LATE-DIR]; systemd calls it"))?;
     let tested = std::env::var_os("X_MSRV_TEST_ROOT").map(PathBuf::from);
     let root = tested.clone().unwrap_or_else(|| PathBuf::from("/"));
-    let warnings = generate(&root, Path::new(&normal))
+    let warnings = generate(adapters, &root, Path::new(&normal))
         .map_err(|error| format!("cannot write below {}: {error}", normal.display()))?;
     match tested {
         Some(_) => warnings.iter().for_each(|warning| eprintln!("{NAME}: {warning}")), // the host's log is not for tests
@@ -71,10 +71,10 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> 
 ///
 /// # Errors
 /// A drop-in can't be written.
-pub fn generate(root: &Path, output: &Path) -> io::Result<Vec<String>> {
+pub fn generate(adapters: Adapters, root: &Path, output: &Path) -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
     let load = |(name, path): (String, PathBuf)| {
-        let settings = config::load(Some(&path), &Overrides::default());
+        let settings = config::load(adapters, Some(&path), &Overrides::default());
         (name, path, settings)
     };
     let loaded: Vec<_> =
@@ -122,9 +122,9 @@ fn shared(
     settings: &Settings,
 ) -> Vec<String> {
     let kind = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
-    let warning = |file: NamedFile<'_>| {
+    let warning = |file: &NamedFile| {
         let (other, key) =
-            owners.insert(resolved(file.path), (configuration.to_owned(), file.key.clone()))?;
+            owners.insert(resolved(&file.path), (configuration.to_owned(), file.key.clone()))?;
         let (other, place) =
             (other.display(), format!("{}: {}: {}", configuration.display(), file.key, file.path.display()));
         match &*kind(&file.key) {
@@ -137,7 +137,7 @@ fn shared(
             _ => None,
         }
     };
-    settings.files().into_iter().filter(NamedFile::is_written).filter_map(warning).collect()
+    settings.files().iter().filter(|file| file.is_written()).filter_map(warning).collect()
 }
 
 /// The configurations by their names; of one name in several formats the one that a run would take.

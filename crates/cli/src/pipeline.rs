@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::timer::{SYSTEM, Units};
+use crate::{config::SYSTEM, timer::Units};
 use x_msrv_core::NAME;
 
 /// The pipeline of one configuration.

@@ -7,10 +7,11 @@ use std::{
 };
 
 use crate::{
-    config::{Access, NamedFile, Settings, resolved},
+    config::{Settings, resolved},
     timer::Units,
 };
 use x_msrv_core::NAME;
+use x_msrv_settings::{Access, NamedFile};
 use x_msrv_state::state_file;
 
 /// The part of a service's sandbox that decides which files it sees (systemd.exec(5)).
@@ -89,24 +90,24 @@ pub fn folders_to_write<'a>(
     sandbox: &'a Sandbox,
 ) -> impl Iterator<Item = PathBuf> + 'a {
     let outside =
-        outside_of_state(settings).filter(|file| file.is_written() && sandbox.hides(file.path).is_none());
-    outside.map(|file| state_file::folder(file.path).to_owned())
+        outside_of_state(settings).filter(|file| file.is_written() && sandbox.hides(&file.path).is_none());
+    outside.map(|file| state_file::folder(&file.path).to_owned())
 }
 
 /// What is wrong for the service with files that others see otherwise.
 #[must_use]
 pub fn hidden_files(settings: &Settings, sandbox: &Sandbox) -> Vec<String> {
-    let fault = |file: NamedFile<'_>| {
-        Some(format!("{}{}: {}", key(&file), file.path.display(), sandbox.hides(file.path)?))
+    let fault = |file: &NamedFile| {
+        Some(format!("{}{}: {}", key(file), file.path.display(), sandbox.hides(&file.path)?))
     };
     outside_of_state(settings).filter_map(fault).collect()
 }
 
-fn outside_of_state(settings: &Settings) -> impl Iterator<Item = NamedFile<'_>> {
-    settings.files().into_iter().filter(|file| !file.path.starts_with(&settings.state))
+fn outside_of_state(settings: &Settings) -> impl Iterator<Item = &NamedFile> {
+    settings.files().iter().filter(|file| !file.path.starts_with(&settings.state))
 }
 
-fn key(file: &NamedFile<'_>) -> String {
+fn key(file: &NamedFile) -> String {
     if file.key.is_empty() { String::new() } else { format!("{}: ", file.key) }
 }
 
@@ -133,14 +134,14 @@ fn judged(
         questions.push((flag, path.to_owned()));
         faults.push(fault);
     };
-    for file in settings.files().into_iter().filter(|file| sandbox.hides(file.path).is_none()) {
-        let (key, path, folder) = (key(&file), file.path.display(), state_file::folder(file.path));
+    for file in settings.files().iter().filter(|file| sandbox.hides(&file.path).is_none()) {
+        let (key, path, folder) = (key(file), file.path.display(), state_file::folder(&file.path));
         let is_there = file.path.exists();
         match file.access {
-            Access::Read if is_there => {
-                ask("-r", file.path, format!("{key}{path}: the service's user {user} cannot read the file"));
+            Access::Read | Access::ReadSecret if is_there => {
+                ask("-r", &file.path, format!("{key}{path}: the service's user {user} cannot read the file"));
             }
-            Access::Read => {} // a run says it
+            Access::Read | Access::ReadSecret => {} // a run says it
             _ if folder.is_dir() => {
                 if !file.path.starts_with(&settings.state) && sandbox.forbids(folder) {
                     let folder = folder.display();
@@ -156,7 +157,7 @@ fn judged(
                 if is_there && file.access != Access::Replace {
                     ask(
                         "-w",
-                        file.path,
+                        &file.path,
                         format!("{key}{path}: the service's user {user} cannot write to the file"),
                     );
                 }
@@ -210,13 +211,14 @@ mod tests {
     use super::*;
     use crate::config::{self, Overrides};
 
+    const ADAPTERS: x_msrv_core::adapter::Adapters = &[&x_msrv_nsq::ADAPTER, &x_msrv_sqlite::ADAPTER];
     const REST: &str = "embedded-queue: {path: queue.db}\n";
 
     fn settings(folder: &Path, text: &str) -> Settings {
         let path = folder.join("x-msrv.yml");
         fs::write(&path, text).expect("written");
         let overrides = Overrides { state_directory: Some(folder.join("state")), ..Overrides::default() };
-        config::load(Some(&path), &overrides).expect(text)
+        config::load(ADAPTERS, Some(&path), &overrides).expect(text)
     }
 
     fn nothing_is_asked(_: &str, _: &[Question]) -> Option<Vec<bool>> {

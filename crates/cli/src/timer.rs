@@ -8,19 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::config::SYSTEM;
 use x_msrv_core::NAME;
 use x_msrv_history::status::Timer;
-
-/// Where the configurations are that have units.
-pub const SYSTEM: &str = "/etc/x-msrv";
-
-/// Whether a configuration of this name can have units: it is part of their names as it is (systemd.unit(5)).
-#[must_use]
-pub fn can_be_instance(name: &str) -> bool {
-    const LONGEST: usize = 255 - "x-msrv@.service.d".len();
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || ":-_.@".contains(letter);
-    !name.is_empty() && name.len() <= LONGEST && name.chars().all(allowed)
-}
 
 /// The units by a configuration's name, as `systemd/` has them.
 #[derive(Debug, Clone, PartialEq, Eq)]

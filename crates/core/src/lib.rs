@@ -3,11 +3,13 @@
 //!
 //! - [`run`]: receive, decode, put, settle, drain. It knows the contracts [`source`], [`store`] and
 //!   [`dead_letter`], and no adapter.
+//! - [`adapter`]: what an adapter brings.
 //! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`answer`],
 //!   [`error_chain`], [`exit`], [`servers`], [`unique_json`].
 //!
 //! No socket, no file, no client crate, and no adapter.
 
+pub mod adapter;
 pub mod answer;
 pub mod budget;
 pub mod dead_letter;

@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
+use x_msrv_settings::{Kind, Reader, Setting, Told};
+
 /// The bin or column that holds a record's key beside its fields.
 pub const KEY_FIELD: &str = "gid";
 
@@ -75,6 +77,30 @@ impl serde::Serialize for Value {
             Self::List(values) => serializer.collect_seq(values),
             Self::Map(fields) => serializer.collect_map(fields.iter().map(|(name, value)| (name, value))),
         }
+    }
+}
+
+/// A value of a configuration that is not made of others. Text stays text, whatever it looks like.
+impl Setting for Value {
+    const KIND: Kind = Kind::Scalar;
+
+    fn read(found: &x_msrv_settings::Value, reader: &mut Reader<'_>) -> Option<Self> {
+        use x_msrv_settings::Value as Found;
+        let value = match found {
+            Found::Bool(value) => Some(Self::Bool(*value)),
+            Found::Number(number) if number.is_f64() => number.as_f64().map(Self::Float),
+            Found::Number(number) => number.as_i64().map(Self::Int),
+            Found::String(text) => Some(Self::Text(text.clone())),
+            _ => None,
+        };
+        if value.is_none() {
+            reader.wrong(found, "text, a number of 64 bits with sign, true or false");
+        }
+        value
+    }
+
+    fn tell(&self, key: &str, told: &mut Told) {
+        told.line(key, serde_json::to_string(self).expect("text keys and finite numbers"));
     }
 }
 

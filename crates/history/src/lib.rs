@@ -36,7 +36,11 @@ use x_msrv_core::{
     report::{Counters, Depth, Rejected},
     servers::Servers,
 };
-use x_msrv_state::{sqlite, state_file};
+use x_msrv_settings::{self as settings, Places, StateFile};
+use x_msrv_state::{
+    sqlite::{self, Database},
+    state_file,
+};
 
 /// How long another process's write is waited for; each takes some milliseconds at most.
 const BUSY_BOUND: Duration = Duration::from_millis(250);
@@ -102,6 +106,36 @@ pub struct Settings {
     pub max_age: Duration,
     /// The oldest rows over this number are removed.
     pub max_runs: NonZeroU64,
+}
+
+/// The keys of `history`.
+#[derive(Debug, Clone, PartialEq, Eq, settings::Settings)]
+pub struct Keys {
+    /// The file; it is created by the first run.
+    ///
+    /// Each configuration needs its own: if two write one file, `status`, `history` and the metrics show the runs
+    /// of both as if they were of one.
+    #[setting(
+        words = "`history.db`; `NAME-history.db` beside a configuration `NAME.yml` that is not below `/etc`",
+        example = "history.db"
+    )]
+    path: Option<StateFile<Database>>,
+    /// Runs that began longer ago are removed.
+    #[setting(default = "30d")]
+    max_age: Duration,
+    /// The oldest runs over this number are removed, at most 100 of them at each run. The default is eleven days
+    /// of runs that begin every 10 s, some 15 MB.
+    #[setting(default = "100000")]
+    max_runs: NonZeroU64,
+}
+
+impl Keys {
+    /// What is in force; without a path the file has its default name.
+    #[must_use]
+    pub fn settings(&mut self, places: &Places) -> Settings {
+        let path = self.path.get_or_insert_with(|| StateFile::by_default(places, "history.db"));
+        Settings { path: path.0.clone(), max_age: self.max_age, max_runs: self.max_runs }
+    }
 }
 
 /// Whatever is wrong with a file.

@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use x_msrv_settings::{self as settings, FileKind, Places, Size, StateFile};
+
 use crate::letters::{new_name, open_locked};
 use x_msrv_core::{
     BoxFuture,
@@ -35,6 +37,67 @@ pub struct Settings {
     /// A file that was renamed is kept for this long after its last letter, and no file is written for longer
     /// than that.
     pub max_age: Option<Duration>,
+}
+
+/// What the file is called where none is configured, behind a prefix where several configurations have one
+/// folder.
+pub const DEFAULT_NAME: &str = "dead-letter.ndjson";
+
+/// A configured file of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letters;
+
+impl FileKind for Letters {
+    fn is_beside(place: &Path, other: &Path) -> bool {
+        is_beside(place, other)
+    }
+}
+
+/// The keys of `dead-letter.file`.
+#[derive(Debug, Clone, PartialEq, Eq, settings::Settings)]
+pub struct Keys {
+    /// The file; it is created when the first letter comes.
+    ///
+    /// Of a `dead-letter.ndjson` that several configurations of a folder shared, `x-msrv dead` takes the letters
+    /// of this one's queue.
+    #[setting(
+        words = "`dead-letter.ndjson`; `NAME-dead-letter.ndjson` beside a configuration `NAME.yml` that is not below `/etc`",
+        example = "dead-letter.ndjson"
+    )]
+    pub path: Option<StateFile<Letters>>,
+    /// A file that has reached this size is renamed before the next write: to `.1`, or the number after the
+    /// highest one.
+    ///
+    /// Nothing is deleted unless `max-files` or `max-age` says so. `x-msrv dead` reads these files, and those
+    /// that `logrotate(8)` has renamed by date; it names compressed ones and does not read them.
+    #[setting(default = "100MiB", min = 1)]
+    max_size: Size,
+    /// At most this many renamed files are kept; a run deletes the oldest at its end, at most ten of them.
+    ///
+    /// The current file is never deleted. Each deleted file is logged with the number of its letters and of
+    /// those that were not replayed; such letters make it a warning.
+    #[setting(example = "10")]
+    max_files: Option<NonZeroU64>,
+    /// A renamed file is deleted, in the same way, when it was last written this long ago.
+    ///
+    /// The current file is renamed when its first letter is that old. So a letter is kept for this long at least,
+    /// and for twice as long at most as long as runs take place.
+    #[setting(example = "30d")]
+    max_age: Option<Duration>,
+}
+
+impl Keys {
+    /// What is in force; without a path the file has its default name.
+    #[must_use]
+    pub fn settings(&mut self, places: &Places) -> Settings {
+        let path = self.path.get_or_insert_with(|| StateFile::by_default(places, DEFAULT_NAME));
+        Settings {
+            path: path.0.clone(),
+            max_size: self.max_size.0,
+            max_files: self.max_files,
+            max_age: self.max_age,
+        }
+    }
 }
 
 /// A file as a [`DeadLetter`].

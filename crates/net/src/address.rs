@@ -1,8 +1,8 @@
 //! A host and a port, as configuration names them.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use x_msrv_settings::{Kind, text_setting};
 
 /// `host:port`; an IPv6 address stands in brackets. Equal text is the same place: names are not resolved
 /// here.
@@ -57,10 +57,15 @@ impl FromStr for HostPort {
     }
 }
 
-impl<'de> Deserialize<'de> for HostPort {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
+text_setting!(HostPort, Kind::Address);
+
+/// Addresses without repetitions: a server that is named twice would be used by two connections with one share
+/// each.
+#[must_use]
+pub fn distinct(mut addresses: Vec<HostPort>) -> Vec<HostPort> {
+    let mut seen = BTreeSet::new();
+    addresses.retain(|address| seen.insert(address.clone()));
+    addresses
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use x_msrv_settings::{Access, Kind, NamedFile, Reader, Setting, Told, Value};
+
 /// A secret, by its place. Whoever shows one shows the place.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
@@ -63,6 +65,71 @@ impl fmt::Display for Secret {
     }
 }
 
+/// What is no secret, but is named as secrets are: text is a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(pub Secret);
+
+impl Setting for Secret {
+    const KIND: Kind = Kind::Secret { text_is_path: false };
+
+    fn read(found: &Value, reader: &mut Reader<'_>) -> Option<Self> {
+        text_or_place(found, reader, |text, _| Self::Text(text))
+    }
+
+    fn tell(&self, key: &str, told: &mut Told) {
+        told.line(key, self);
+        if let Self::File(path) = self {
+            told.file(NamedFile { access: Access::ReadSecret, ..NamedFile::read(key, path) });
+        }
+    }
+}
+
+impl Setting for Place {
+    const KIND: Kind = Kind::Secret { text_is_path: true };
+
+    fn read(found: &Value, reader: &mut Reader<'_>) -> Option<Self> {
+        let file = |path: String, reader: &Reader<'_>| Secret::File(reader.places.configuration.join(path));
+        text_or_place(found, reader, file).map(Self)
+    }
+
+    fn tell(&self, key: &str, told: &mut Told) {
+        told.line(key, &self.0);
+        if let Secret::File(path) = &self.0 {
+            told.file(NamedFile::read(key, path));
+        }
+    }
+}
+
+/// What text means is up to the key. No fault repeats what was found.
+fn text_or_place(
+    found: &Value,
+    reader: &mut Reader<'_>,
+    text: fn(String, &Reader<'_>) -> Secret,
+) -> Option<Secret> {
+    const WANTED: &str = "text in quotes, `credential: NAME` or `file: PATH` is required";
+    let secret = match found {
+        Value::Bool(_) | Value::Number(_) => Err("is not text: put it in quotes"),
+        Value::String(found) if found.is_empty() => Err("is empty"),
+        Value::String(found) => Ok(text(found.clone(), reader)),
+        Value::Object(entries) if entries.len() == 1 => {
+            match entries.iter().next().and_then(|(kind, place)| Some((&**kind, place.as_str()?))) {
+                // A name that leaves the directory would be another file.
+                Some(("credential", name))
+                    if !name.is_empty() && !name.contains('/') && !name.starts_with('.') =>
+                {
+                    Ok(Secret::Credential(name.to_owned()))
+                }
+                Some(("credential", _)) => Err("is not the name of a credential"),
+                Some(("file", "")) => Err("is not the name of a file"),
+                Some(("file", path)) => Ok(Secret::File(reader.places.configuration.join(path))),
+                _ => Err(WANTED),
+            }
+        }
+        _ => Err(WANTED),
+    };
+    secret.map_err(|fault| reader.fault(fault)).ok()
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({self})")
@@ -71,6 +138,8 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -91,5 +160,40 @@ mod tests {
     fn a_secret_is_never_shown() {
         let secret = Secret::Text("hunter2".into());
         assert!(!format!("{secret} {secret:?} {:#?}", Some(&secret)).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_is_text_or_a_place_and_no_fault_repeats_it() {
+        use x_msrv_settings::{Known, Origins, Places};
+        let read = |value: Value| {
+            let places = Places { configuration: "/c".into(), ..Places::default() };
+            let (origins, known) = (Origins::default(), Known::default());
+            let mut reader = Reader::new(&places, &origins, &known);
+            let secret = <Secret as Setting>::read(&value, &mut reader);
+            let place = Place::read(&value, &mut reader);
+            (secret, place, reader.faults().iter().map(ToString::to_string).collect::<String>())
+        };
+        let (secret, place, _) = read(json!("s"));
+        assert_eq!(secret, Some(Secret::Text("s".into())));
+        assert_eq!(place, Some(Place(Secret::File("/c/s".into()))));
+        assert_eq!(read(json!({"credential": "nsq"})).0, Some(Secret::Credential("nsq".into())));
+        assert_eq!(read(json!({"file": "a/b"})).0, Some(Secret::File("/c/a/b".into())));
+        for value in [
+            json!(4711),
+            json!(-4711),
+            json!(47.11),
+            json!({"credential": "../4711"}),
+            json!({"credential": ""}),
+            json!({"file": ""}),
+            json!({"4711": "x"}),
+            json!({"file": "a", "credential": "4711"}),
+            json!(["4711"]),
+            json!(""),
+        ] {
+            let (secret, place, faults) = read(value.clone());
+            assert!(secret.is_none() && place.is_none() && !faults.is_empty(), "{value}");
+            assert!(!faults.contains("47"), "{value}: {faults}");
+        }
+        assert!(read(json!({"vault": "x"})).2.contains("`credential: NAME`"));
     }
 }

@@ -14,7 +14,9 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-use crate::secret::{Secret, SecretError};
+use x_msrv_settings::{self as settings, Kind, OnOr, ReadFile, Reader, Setting, Told, Value, text_setting};
+
+use crate::secret::{Place, Secret, SecretError};
 
 /// How connections to one kind of server are encrypted, and whom they trust.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,6 +56,89 @@ impl FromStr for Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.to_str())
+    }
+}
+
+text_setting!(Name, Kind::Text);
+
+/// The keys of a section `tls`.
+#[derive(Debug, Clone, PartialEq, Eq, settings::Settings)]
+pub struct Keys {
+    /// CA certificates (PEM) to trust, in place of the system's: those of the package ca-certificates, or of
+    /// `$SSL_CERT_FILE` and `$SSL_CERT_DIR`.
+    #[setting(words = "the system's", unset = "(the system's)", example = "ca.pem")]
+    ca_file: Option<ReadFile>,
+    /// Client certificate for mutual TLS (PEM), with the intermediate certificates: the path of a file, or
+    /// `{credential: NAME}`. It needs `key`.
+    #[setting(example = "x-msrv.pem")]
+    certificate: Option<Place>,
+    /// The private key of `certificate`, in PEM and without a passphrase. It is a secret.
+    #[setting(example = "{credential: tls-key}")]
+    key: Option<Secret>,
+    /// The name or address that the server's certificate must have.
+    #[setting(
+        words = "the host's name or address as it is configured",
+        unset = "(the host's)",
+        example = "db.example"
+    )]
+    server_name: Option<Name>,
+    /// Certificates are not verified (insecure): an attacker on the network path can read and change everything.
+    /// Each run warns of it.
+    #[setting(default = "false")]
+    insecure_skip_verify: bool,
+}
+
+/// A section `tls` whose keys fit each other, or `true` or `false`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section(pub OnOr<Keys>);
+
+impl Setting for Section {
+    const KIND: Kind = <OnOr<Keys> as Setting>::KIND;
+
+    fn read(found: &Value, reader: &mut Reader<'_>) -> Option<Self> {
+        let section = OnOr::<Keys>::read(found, reader)?;
+        match section.0.as_ref().map(|keys| (&keys.certificate, &keys.key)) {
+            Some((Some(_), None) | (None, Some(_))) => {
+                reader.fault("`certificate` and `key` must be set together");
+                None
+            }
+            Some((_, Some(Secret::Text(key)))) if !key.contains("-----BEGIN ") => {
+                reader.fault_at("key", "is not a private key in PEM; one in a file is named by `file: PATH`");
+                None
+            }
+            _ => Some(Self(section)),
+        }
+    }
+
+    fn tell(&self, key: &str, told: &mut Told) {
+        self.0.tell(key, told);
+        if self.0.0.as_ref().is_some_and(|keys| keys.insecure_skip_verify) {
+            told.warning(
+                &settings::join(key, "insecure-skip-verify"),
+                "certificates are not verified, so an attacker on the network path can read and change everything",
+            );
+        }
+    }
+}
+
+impl Section {
+    /// Connections are not encrypted.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(OnOr(None))
+    }
+
+    /// What connections need; `None` where they are not encrypted.
+    #[must_use]
+    pub fn settings(&self) -> Option<Box<Settings>> {
+        let keys = self.0.0.as_ref()?;
+        let pair = keys.certificate.clone().zip(keys.key.clone());
+        Some(Box::new(Settings {
+            ca_file: keys.ca_file.clone().map(|ReadFile(path)| path),
+            certificate: pair.map(|(Place(chain), key)| ClientCertificate { chain, key }),
+            server_name: keys.server_name.clone(),
+            insecure_skip_verify: keys.insecure_skip_verify,
+        }))
     }
 }
 

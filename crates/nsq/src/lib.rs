@@ -2,4 +2,7 @@
 
 pub mod client;
 pub mod dead_letter;
+mod settings;
 pub mod source;
+
+pub use settings::ADAPTER;

@@ -42,9 +42,7 @@ impl Settings {
 }
 
 /// What happens to a row that exists already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Exists {
     /// The document is replaced; of a table with `columns`, all of these.
     Replace,

@@ -188,6 +188,7 @@ fn section(name: &Ident, fields: &FieldsNamed) -> syn::Result<TokenStream> {
         keys.push(quote!(::x_msrv_settings::Key {
             name: #key, doc: #doc, kind: <#kind as ::x_msrv_settings::Setting>::KIND, bounds: #bounds,
             presence: #presence, example: #example, ask: #ask,
+            check: |found, reader| reader.value::<#kind>(found, #bounds).is_some(),
         }));
         reads.push(quote!(let #ident = #read;));
         let tell = |value| quote!(::x_msrv_settings::Setting::tell(#value, &::x_msrv_settings::join(key, #key), told));
@@ -211,11 +212,10 @@ fn section(name: &Ident, fields: &FieldsNamed) -> syn::Result<TokenStream> {
         impl ::x_msrv_settings::Section for #name {
             const KEYS: &'static [::x_msrv_settings::Key] = &[#(#keys),*];
 
-            fn read_section(
+            fn read_keys(
                 section: &::x_msrv_settings::Map<::std::string::String, ::x_msrv_settings::Value>,
                 reader: &mut ::x_msrv_settings::Reader<'_>,
             ) -> ::core::option::Option<Self> {
-                reader.refuse_unknown(section, <Self as ::x_msrv_settings::Section>::KEYS);
                 #(#reads)*
                 ::core::option::Option::Some(Self { #(#idents: #idents?),* })
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::{Reader, Value};
+
 /// A key of a section.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -20,6 +22,25 @@ pub struct Key {
     pub example: &'static str,
     /// How `init` asks for it.
     pub ask: Option<Ask>,
+    /// Whether a value can be read; what is wrong with it is told to the reader.
+    pub check: fn(&Value, &mut Reader<'_>) -> bool,
+}
+
+impl Key {
+    /// A section that may be left out.
+    #[must_use]
+    pub const fn section(name: &'static str, doc: &'static str, keys: &'static [Self]) -> Self {
+        Self {
+            name,
+            doc,
+            kind: Kind::Section(keys),
+            bounds: Bounds::NONE,
+            presence: Presence::Optional,
+            example: "",
+            ask: None,
+            check: |_, _| true,
+        }
+    }
 }
 
 /// What holds where a key is not there.

@@ -32,7 +32,7 @@ pub use fault::{Fault, Origins};
 pub use kind::{Ask, Bounds, Key, Kind, Presence, Word};
 pub use known::Known;
 pub use list::Table;
-pub use path::{FileKind, Places, ReadFile, Replaced, StateFile};
+pub use path::{FileKind, Places, ReadFile, StateFile};
 pub use reader::Reader;
 pub use scalar::{Size, Span, rounded_size};
 pub use serde_json::{Map, Value};
@@ -69,8 +69,14 @@ pub trait Section: Sized {
     /// Its keys, in the order in which they are documented and shown.
     const KEYS: &'static [Key];
 
-    /// Reads the section.
-    fn read_section(section: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self>;
+    /// Reads its keys, and leaves others alone.
+    fn read_keys(section: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// Reads the section; a key that it does not have is a fault.
+    fn read_section(section: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.refuse_unknown(section, Self::KEYS.iter());
+        Self::read_keys(section, reader)
+    }
 
     /// Tells what is in force below `key`.
     fn tell_section(&self, key: &str, told: &mut Told);

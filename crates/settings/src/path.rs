@@ -35,17 +35,14 @@ pub trait FileKind {
 
     /// Whether `other` is a file that is kept beside the one at `place`.
     fn is_beside(place: &Path, other: &Path) -> bool;
-}
 
-/// A file that is replaced as a whole, with nothing beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replaced;
-
-impl FileKind for Replaced {
-    const ACCESS: Access = Access::Replace;
-
-    fn is_beside(_: &Path, _: &Path) -> bool {
-        false
+    /// Whether it can have this name.
+    ///
+    /// # Errors
+    /// Why not, for a person.
+    fn check(name: &Path) -> Result<(), String> {
+        let _ = name;
+        Ok(())
     }
 }
 
@@ -86,6 +83,7 @@ impl<K: FileKind> Setting for StateFile<K> {
             reader.fault(format!("`{path}` is not the name of a file"));
             return None;
         }
+        K::check(Path::new(path)).map_err(|fault| reader.fault(fault)).ok()?;
         Some(Self::at(reader.places.state.join(path)))
     }
 

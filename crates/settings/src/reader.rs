@@ -74,15 +74,25 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
-    fn key<T: Setting>(&mut self, key: &Key, found: &Value) -> Option<T> {
-        self.within(key.name, |reader| {
+    /// Reads what is at a key; nothing there is a fault.
+    pub fn at<T>(
+        &mut self,
+        name: &str,
+        found: &Value,
+        read: impl FnOnce(&Value, &mut Self) -> Option<T>,
+    ) -> Option<T> {
+        self.within(name, |reader| {
             // Who writes `tls:` and comments out all below it does not mean a connection in plain.
             if found.is_null() {
                 reader.fault(NO_VALUE);
                 return None;
             }
-            reader.value(found, key.bounds)
+            read(found, reader)
         })
+    }
+
+    fn key<T: Setting>(&mut self, key: &Key, found: &Value) -> Option<T> {
+        self.at(key.name, found, |found, reader| reader.value(found, key.bounds))
     }
 
     /// Reads a key that has to be there.
@@ -116,8 +126,9 @@ impl<'a> Reader<'a> {
     }
 
     /// A fault for each key that is in a section and is not known.
-    pub fn refuse_unknown(&mut self, section: &Map<String, Value>, keys: &[Key]) {
-        for name in section.keys().filter(|name| keys.iter().all(|key| key.name != **name)) {
+    pub fn refuse_unknown<'k>(&mut self, section: &Map<String, Value>, keys: impl Iterator<Item = &'k Key>) {
+        let keys: Vec<_> = keys.map(|key| key.name).collect();
+        for name in section.keys().filter(|name| !keys.contains(&name.as_str())) {
             let fault = self.known.unknown(&self.path, name);
             self.fault_at(name, fault);
         }

@@ -9,6 +9,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::time::Instant;
+use x_msrv_settings::FileKind;
 
 use crate::state_file;
 
@@ -55,6 +56,16 @@ pub fn companions(path: &Path) -> impl Iterator<Item = PathBuf> {
         name.push(end);
         name.into()
     })
+}
+
+/// A configured file that is an SQLite database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database;
+
+impl FileKind for Database {
+    fn is_beside(place: &Path, other: &Path) -> bool {
+        companions(place).any(|companion| companion == other)
+    }
 }
 
 /// SQLite does not wait for others where two connections make a new file one with a write-ahead log: one of

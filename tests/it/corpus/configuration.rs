@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use x_msrv_cli::config::{self, Overrides};
+use x_msrv::adapters;
+use x_msrv_config::{self as config, Overrides};
 use x_msrv_core::error_chain;
 
 /// Keys whose values are secrets, or where they are.
@@ -59,7 +60,7 @@ thread_local! {
 fn show(path: &Path, bytes: &[u8]) -> Result<String, String> {
     fs::write(path, bytes).expect("written");
     let one_line = |text: &str| assert!(!text.contains(char::is_control), "{text:?}");
-    match config::load(Some(path), &overrides(Vec::new())) {
+    match config::load(adapters::ALL, Some(path), &overrides(Vec::new())) {
         Ok(settings) => {
             settings.warnings.iter().for_each(|warning| one_line(warning));
             let shown = settings.to_string();
@@ -135,7 +136,8 @@ fn means_the_same_again(folder: &Path, shown: &str) {
     let shown = in_values(shown);
     let path = folder.join("again.yml");
     fs::write(&path, "").expect("written");
-    let settings = config::load(Some(&path), &overrides(shown.lines().map(variable).collect()));
+    let settings =
+        config::load(adapters::ALL, Some(&path), &overrides(shown.lines().map(variable).collect()));
     match settings {
         Ok(settings) => assert_eq!(in_values(&settings.to_string()), shown),
         Err(error) => panic!("{}\nof\n{shown}", error_chain::text(&error)),

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use x_msrv::adapters;
 use x_msrv_cli::generator::generate;
 
 use crate::support::project;
@@ -40,7 +41,7 @@ fn each_tree_of_files_becomes_the_expected_drop_ins_and_warnings() {
     for case in cases {
         let output = TempDir::new().expect("a folder");
         let root = case.join("root");
-        let warnings = generate(&root, output.path()).expect("it writes");
+        let warnings = generate(adapters::ALL, &root, output.path()).expect("it writes");
         let mut found = tree(output.path());
         if !warnings.is_empty() {
             let shown = warnings.join("\n").replace(&root.display().to_string(), "");
@@ -106,7 +107,7 @@ fn a_symlink_in_the_place_of_a_drop_in_is_replaced_and_not_followed() {
     fs::create_dir(&folder).expect("a folder");
     std::os::unix::fs::symlink(&elsewhere, folder.join("00-period.conf")).expect("a symlink");
     for _ in 0..2 {
-        generate(root.path(), output.path()).expect("it writes");
+        generate(adapters::ALL, root.path(), output.path()).expect("it writes");
         assert!(!elsewhere.exists());
         assert_eq!(tree(output.path()).into_keys().collect::<Vec<_>>(), ["x-msrv@a.timer.d/00-period.conf"]);
     }

@@ -1,71 +1,23 @@
-//! `x-msrv init` on the command line.
+//! `x-msrv init` on the command line. Which options there are follows from the adapters and their keys.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::{Args, ValueEnum};
-
-use x_msrv_core::NAME;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, builder::PossibleValue};
+use x_msrv_core::{NAME, adapter::Adapters};
+use x_msrv_settings::{Key, Kind, Presence};
 
 use super::{NameArg, configuration};
-
-/// A kind of queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Queue {
-    /// NSQ
-    Nsq,
-    /// A file of the state directory, for a machine without NSQ
-    Embedded,
-}
-
-/// A kind of store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StoreKind {
-    /// Aerospike
-    Aerospike,
-    /// A file of the state directory, for a machine without Aerospike
-    Sqlite,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     #[command(flatten)]
     pub(super) which: NameArg,
-    /// Where messages come from
-    #[arg(long, value_name = "KIND")]
-    pub(crate) queue: Option<Queue>,
-    /// nsqd, as HOST:PORT; several with commas between them
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "lookupd")]
-    pub(crate) nsqd: Option<String>,
-    /// nsqlookupd in its place, by its HTTP port
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) lookupd: Option<String>,
-    /// What is consumed
-    #[arg(long)]
-    pub(crate) topic: Option<String>,
-    /// As what it is consumed [default: x-msrv, or x-msrv-NAME for NAME.yml]
-    #[arg(long)]
-    pub(crate) channel: Option<String>,
-    /// Where records go
-    #[arg(long, value_name = "KIND")]
-    pub(crate) store: Option<StoreKind>,
-    /// Aerospike, as HOST:PORT; several with commas between them
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) aerospike: Option<String>,
-    /// A namespace of Aerospike's, which has to exist
-    #[arg(long)]
-    pub(crate) namespace: Option<String>,
-    /// The set, or the table
-    #[arg(long)]
-    pub(crate) set: Option<String>,
-    /// Messages in a run at most
-    #[arg(long, value_name = "N")]
-    pub(crate) max_messages: Option<String>,
-    /// How often the timer starts a run, for instance 10s
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) period: Option<String>,
-    /// Replace a configuration that is there; it is kept with .old behind its name, or with .old.1 and so on
+    /// Overwrite an existing configuration (a backup is kept as NAME.old, NAME.old.1 and so on)
     #[arg(long)]
     pub(crate) force: bool,
+    /// What options say, by their names without dashes.
+    #[arg(skip)]
+    pub(crate) given: BTreeMap<&'static str, String>,
 }
 
 impl InitArgs {
@@ -74,18 +26,104 @@ impl InitArgs {
         self.which.configuration().unwrap_or_else(|| configuration(NAME))
     }
 
-    /// The options that are about NSQ, each with its name.
-    pub(crate) fn of_nsq(&self) -> [(&'static str, &Option<String>); 4] {
-        [
-            ("--nsqd", &self.nsqd),
-            ("--lookupd", &self.lookupd),
-            ("--topic", &self.topic),
-            ("--channel", &self.channel),
-        ]
+    /// Takes what options say.
+    pub(super) fn take(&mut self, adapters: Adapters, matches: &ArgMatches) {
+        for name in [QUEUE, STORE].into_iter().chain(questions(adapters).into_iter().map(|(name, _)| name)) {
+            if let Ok(Some(value)) = matches.try_get_one::<String>(name) {
+                self.given.insert(name, value.clone());
+            }
+        }
     }
+}
 
-    /// The options that are about Aerospike, each with its name.
-    pub(crate) fn of_aerospike(&self) -> [(&'static str, &Option<String>); 2] {
-        [("--aerospike", &self.aerospike), ("--namespace", &self.namespace)]
+/// The option that says which adapter is the queue.
+pub(crate) const QUEUE: &str = "queue";
+
+/// The option that says which adapter is the store.
+pub(crate) const STORE: &str = "store";
+
+/// An adapter as a queue or a store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Role {
+    /// The word for it.
+    pub(crate) word: &'static str,
+    /// What it is.
+    pub(crate) summary: &'static str,
+    /// Its section.
+    pub(crate) section: &'static Key,
+    /// What is suggested for a key of a pipeline.
+    pub(crate) suggestion: fn(&str, &str) -> Option<String>,
+}
+
+/// The adapters that can be a queue.
+pub(crate) fn queues(adapters: Adapters) -> Vec<Role> {
+    let role = |adapter: &&'static x_msrv_core::adapter::Adapter| {
+        let role = adapter.source.as_ref()?;
+        let (word, section, suggestion) = (role.word, &role.section, role.suggestion);
+        Some(Role { word, summary: adapter.summary, section, suggestion })
+    };
+    adapters.iter().filter_map(role).collect()
+}
+
+/// The adapters that can be a store.
+pub(crate) fn stores(adapters: Adapters) -> Vec<Role> {
+    let role = |adapter: &&'static x_msrv_core::adapter::Adapter| {
+        let role = adapter.store.as_ref()?;
+        Some(Role {
+            word: role.word,
+            summary: adapter.summary,
+            section: &role.section,
+            suggestion: |_, _| None,
+        })
+    };
+    adapters.iter().filter_map(role).collect()
+}
+
+/// The options that are answers, each with the keys that it can be for.
+fn questions(adapters: Adapters) -> Vec<(&'static str, Vec<&'static Key>)> {
+    let mut questions: Vec<(&'static str, Vec<&'static Key>)> = Vec::new();
+    let known = x_msrv_config::known(adapters);
+    let of_top = ["max-messages", "period"].into_iter().filter_map(|name| known.find(name));
+    let of_adapters = queues(adapters).into_iter().chain(stores(adapters));
+    for key in of_adapters.flat_map(|role| role.section.kind.keys()).chain(of_top) {
+        let Some(ask) = key.ask.filter(|ask| !ask.flag.is_empty()) else { continue };
+        match questions.iter_mut().find(|(flag, _)| *flag == ask.flag) {
+            Some((_, keys)) => keys.push(key),
+            None => questions.push((ask.flag, vec![key])),
+        }
     }
+    questions
+}
+
+/// The command with the options that the adapters bring.
+pub(super) fn command(init: Command, adapters: Adapters) -> Command {
+    let kind = |name: &'static str, help: &'static str, roles: Vec<Role>| {
+        let words: Vec<_> =
+            roles.iter().map(|role| PossibleValue::new(role.word).help(role.summary)).collect();
+        Arg::new(name).long(name).value_name("KIND").help(help).value_parser(words)
+    };
+    let asked = questions(adapters).into_iter().map(|(flag, keys)| option(flag, &keys));
+    init.arg(kind(QUEUE, "Where messages come from", queues(adapters)))
+        .arg(kind(STORE, "Where records go", stores(adapters)))
+        .args(asked)
+}
+
+fn option(flag: &'static str, keys: &[&'static Key]) -> Arg {
+    let ask = keys[0].ask.expect("it is asked for");
+    let sentence = keys[0].doc.split("\n\n").next().and_then(|first| first.split(". ").next());
+    let help = match keys {
+        [_] => sentence.unwrap_or_default().trim_end_matches('.').replace('`', ""),
+        _ => ask.question.to_owned(),
+    };
+    let help = match keys[0].presence {
+        Presence::Words(words) => format!("{help} [default: {}]", words.replace('`', "")),
+        _ => help,
+    };
+    let value_name = match keys[0].kind {
+        Kind::List(Kind::Address) => "ADDRESS",
+        Kind::Span => "DURATION",
+        Kind::Whole => "N",
+        _ => "NAME",
+    };
+    Arg::new(flag).long(flag).value_name(value_name).action(ArgAction::Set).help(help)
 }

@@ -12,19 +12,20 @@ use std::{
 };
 
 use clap::{
-    Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser, error::ErrorKind,
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::PossibleValuesParser, error::ErrorKind,
 };
 
 pub(crate) use dead::{DeadCommand, DeadListArgs, DeadPurgeArgs, DeadReplayArgs, DeadShowArgs, SelectArgs};
-pub(crate) use init::{InitArgs, Queue, StoreKind};
+pub(crate) use init::{InitArgs, QUEUE, Role, STORE, queues, stores};
 
 use crate::{
     commands::explain::words,
-    config::{self, Flag, Overrides},
+    config::{self, Flag, Overrides, SYSTEM},
     pipeline::Pipeline,
-    timer::{Now, SYSTEM},
+    timer::Now,
 };
-use x_msrv_core::{NAME, exit::Exit};
+use x_msrv_core::{NAME, adapter::Adapters, exit::Exit};
 use x_msrv_history::status::{Level, Threshold};
 use x_msrv_settings::duration;
 
@@ -461,28 +462,42 @@ impl RunArgs {
 ///
 /// # Errors
 /// There is nothing to be done any more.
-pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
+pub fn parse(adapters: Adapters, arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let arguments = self::arguments(arguments);
-    read(&arguments).map_err(|error| {
+    read(adapters, &arguments).map_err(|error| {
         // Where standard error is closed there is nobody to tell.
         drop(error.print());
         match error.exit_code() {
             0 => Exit::Success,
             // For a monitoring plugin 2 is critical.
-            _ if is_status(&arguments) => Exit::Unknown,
+            _ if is_status(adapters, &arguments) => Exit::Unknown,
             _ => Exit::Usage,
         }
         .into()
     })
 }
 
-fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let mut cli = Cli::try_parse_from(arguments)?;
+/// The command line with the options that adapters bring.
+#[must_use]
+pub fn command(adapters: Adapters) -> clap::Command {
+    Cli::command().mut_subcommands(|command| match command.get_name() {
+        "init" => init::command(command, adapters),
+        _ => command,
+    })
+}
+
+fn read(adapters: Adapters, arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command(adapters).try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let (Some(Command::Init(init)), Some(matches)) = (&mut cli.command, matches.subcommand_matches("init"))
+    {
+        init.take(adapters, matches);
+    }
     if let (Some(_), Some(word)) = (&cli.global.config, cli.command.as_mut().and_then(Command::word)) {
         word.is_file = true;
     }
     // clap does not look at conflicts where one stands before the command and the other behind it.
-    let contradiction = |text: &str| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    let contradiction = |text: &str| Err(command(adapters).error(ErrorKind::ArgumentConflict, text));
     if cli.global.quiet && cli.global.verbose {
         return contradiction("--quiet and --verbose contradict each other");
     }
@@ -505,8 +520,8 @@ fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 /// Whether a command line that cannot be read is one of `status`.
-fn is_status(arguments: &[OsString]) -> bool {
-    let read = Cli::command().ignore_errors(true).try_get_matches_from(arguments);
+fn is_status(adapters: Adapters, arguments: &[OsString]) -> bool {
+    let read = command(adapters).ignore_errors(true).try_get_matches_from(arguments);
     read.is_ok_and(|found| found.subcommand_name() == Some("status"))
 }
 
@@ -597,7 +612,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_is_told_wherever_it_stands() {
-        let read = |line: &str| read(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let read = |line: &str| read(&[], &line.split(' ').map(OsString::from).collect::<Vec<_>>());
         for line in [
             "x-msrv -q -v run",
             "x-msrv -q run -v",
@@ -634,7 +649,7 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_is_one_of_status_by_its_command() {
-        let is_status = |line: &str| is_status(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let is_status = |line: &str| is_status(&[], &line.split(' ').map(OsString::from).collect::<Vec<_>>());
         for line in [
             "x-msrv status --bogus",
             "x-msrv -c a.yml status --warning backlog",

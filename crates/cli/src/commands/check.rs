@@ -3,11 +3,11 @@
 use std::io::{self, Write as _};
 
 use super::{CommandError, written};
-use crate::{cli::CheckArgs, config::Settings, logging, sandbox, wiring};
-use x_msrv_core::{error_chain, exit::Exit};
+use crate::{cli::CheckArgs, config::Settings, logging, sandbox};
+use x_msrv_core::exit::Exit;
 
 pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<(), CommandError> {
-    wiring::decoder(settings)?;
+    settings.decoder()?;
     written(write!(io::stdout(), "{settings}"))?;
     of_service(settings);
     if arguments.connect { connect(settings).await } else { Ok(()) }
@@ -22,12 +22,9 @@ pub(super) fn of_service(settings: &Settings) {
 
 /// Asks queue, store and dead letter whether they are there, and names all that do not answer.
 pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
-    let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
-    let (source, store, letters) = tokio::join!(
-        wiring::probe_source(&settings.source),
-        wiring::probe_store(&settings.store),
-        dead_letter.probe()
-    );
+    let mut dead_letter = settings.dead_letter.open();
+    let (source, store, letters) =
+        tokio::join!(settings.source.probe(), settings.store.probe(), dead_letter.probe());
     let mut faults: Vec<CommandError> =
         [source.err().map(Into::into), store.err().map(Into::into), letters.err().map(Into::into)]
             .into_iter()
@@ -40,7 +37,7 @@ pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
     }
     let fault = faults.remove(decides);
     for other in faults {
-        logging::fatal(&error_chain::text(&other));
+        other.lines().iter().for_each(|line| logging::fatal(line));
     }
     Err(fault)
 }

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{CommandError, written};
-use crate::{cli::ReportFormat, config::Settings, wiring};
+use crate::{cli::ReportFormat, config::Settings};
 use x_msrv_core::{message::Message, source::Peek};
 use x_msrv_history::words::number;
 
@@ -30,7 +30,7 @@ struct Outlook {
 
 /// Looks at what waits, and says what a run would do; nothing is taken, stored or kept.
 pub(super) async fn dry_run(settings: &Settings, report: Option<ReportFormat>) -> Result<(), CommandError> {
-    let decoder = wiring::decoder(settings)?;
+    let decoder = settings.decoder()?;
     let (mut outlook, mut rejects) = (Outlook { dry_run: true, ..Outlook::default() }, Vec::new());
     let limit = settings.limits.max_messages;
     let mut see = |message: &Message| {
@@ -51,7 +51,7 @@ pub(super) async fn dry_run(settings: &Settings, report: Option<ReportFormat>) -
             }
         }
     };
-    let peek = wiring::peek(&settings.source, limit, &mut see).await?;
+    let peek = settings.source.peek(limit, &mut see).await?;
     (outlook.looked_at, outlook.waiting) = match peek {
         Peek::Messages { waiting } => (true, Some(waiting)),
         Peek::Hidden { waiting } => (false, waiting),

@@ -20,9 +20,12 @@ use crate::{
     config::{self, ConfigError, Flag, Overrides, Settings},
     logging::{self, say},
     pipeline::Pipeline,
-    schema_file::UnusableSchema,
 };
-use x_msrv_core::{dead_letter::DeadLetterError, exit::Exit, source::SourceError, store::StoreError};
+use x_msrv_config::UnusableSchema;
+use x_msrv_core::{
+    adapter::Adapters, dead_letter::DeadLetterError, error_chain, exit::Exit, source::SourceError,
+    store::StoreError,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +63,10 @@ pub enum CommandError {
         name: String,
     },
     /// What cannot be guessed was neither said nor could it be asked.
-    #[error("{flag} is needed")]
+    #[error("{flag} is required")]
     Missing {
         /// By which flag it is said.
-        flag: &'static str,
+        flag: String,
     },
     /// No letter has this id.
     #[error("no dead letter has the id {id}")]
@@ -154,11 +157,21 @@ fn written(result: io::Result<()>) -> Result<(), CommandError> {
 }
 
 impl CommandError {
+    /// Its lines: every fault of a configuration is one.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Unknown(cause) => cause.lines(),
+            Self::Config(ConfigError::Faults(faults)) => faults.iter().map(ToString::to_string).collect(),
+            other => vec![error_chain::text(other)],
+        }
+    }
+
     /// The exit code that this error deserves.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(ConfigError::Value { origin, .. }) if origin.starts_with("--") => Exit::Usage,
+            Self::Config(error) if error.is_usage() => Exit::Usage,
             Self::Missing { .. } | Self::SeveralLetters { .. } | Self::SeveralBodies { .. } => Exit::Usage,
             Self::Config(_)
             | Self::NoHistory { .. }
@@ -236,7 +249,7 @@ impl CommandError {
 ///
 /// # Errors
 /// See [`CommandError`].
-pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
+pub fn execute(adapters: Adapters, cli: Cli) -> Result<ExitCode, CommandError> {
     let (path, pipeline) = (cli.configuration(), cli.pipeline());
     let Cli { global, run: before, command } = cli;
     let (flags, command) = match command {
@@ -250,7 +263,8 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
     // Its own output shows them.
     let shows_warnings = matches!(command, Command::Status(_));
     let load = || {
-        let settings = load(path.as_deref(), flags.into_iter().chain(global.overrides()).collect())?;
+        let settings =
+            load(adapters, path.as_deref(), flags.into_iter().chain(global.overrides()).collect())?;
         if !shows_warnings {
             settings.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         }
@@ -264,7 +278,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Run(arguments) => wait(run::run(&load()?, arguments.report))?,
         Command::Init(arguments) => {
             let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
-            let settings = init::init(&path, &arguments)?;
+            let settings = init::init(adapters, &path, &arguments)?;
             logging::start(settings.log);
             check::of_service(&settings);
             wait(check::connect(&settings))??;
@@ -286,13 +300,14 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CommandError> {
     exit.map(ExitCode::from)
 }
 
-fn load(path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError> {
+fn load(adapters: Adapters, path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError> {
     let overrides = Overrides { flags, ..crate::cli::environment() };
-    let mut settings = config::load(path, &overrides)?;
+    let mut settings = config::load(adapters, path, &overrides)?;
     // A larger run by hand is no reason for alerts to expect as much of the timer's.
     if let Some(metrics) = &mut settings.metrics
         && overrides.flags.iter().any(|(_, key, _)| *key == "max-messages")
-        && let Ok(configured) = config::load(path, &Overrides { flags: Vec::new(), ..overrides.clone() })
+        && let Ok(configured) =
+            config::load(adapters, path, &Overrides { flags: Vec::new(), ..overrides.clone() })
     {
         metrics.max_messages = configured.limits.max_messages;
     }

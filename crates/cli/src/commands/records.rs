@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{CommandError, say, written};
-use crate::{cli::RecordsArgs, config::Settings, wiring};
+use crate::{cli::RecordsArgs, config::Settings};
 use x_msrv_core::{
     record::{KEY_FIELD, Value},
     store::StoredRecord,
 };
 
 pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Result<(), CommandError> {
-    let store = match wiring::existing_store(&settings.store).await? {
+    let store = match settings.store.existing().await? {
         Ok(store) => store,
         Err(missing) => {
             say(&format!("nothing is stored: there is no {missing}"));

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{CommandError, progress};
-use crate::{cli::ReportFormat, config::Settings, logging, shutdown, wiring};
+use crate::{cli::ReportFormat, config::Settings, logging, shutdown};
 use x_msrv_core::{
     budget::StopReason,
     error_chain,
@@ -19,10 +19,11 @@ use x_msrv_core::{
 };
 use x_msrv_history as history;
 use x_msrv_history::Logbook;
+use x_msrv_letters::tidy::tidy;
 
 pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
     let (time, began) = (now(), Instant::now());
-    let mut logbook = wiring::logbook(settings);
+    let mut logbook = Logbook::new(settings.history.clone(), settings.metrics.clone());
     let outcome = attempt(settings, &mut logbook, began).await;
     if let Ok(outcome) = &outcome {
         tell(outcome, report);
@@ -30,7 +31,9 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
     let servers = outcome.as_ref().ok().and_then(|report| report.servers.as_ref());
     let previous = logbook.previous();
     logbook.enter(&remembered(time, began.elapsed(), &outcome), servers, booted());
-    if let Err(cause) = wiring::tidy_letters(&settings.dead_letter, now(), previous).await {
+    if let Some(file) = settings.dead_letter.file()
+        && let Err(cause) = tidy(file, now(), previous).await
+    {
         log::warn!(cause = cause.to_string(); "old dead letters cannot be deleted");
     }
     outcome.map(|outcome| outcome.exit())
@@ -43,15 +46,15 @@ async fn attempt(
 ) -> Result<RunReport, CommandError> {
     let shutdown = shutdown::on_signal()
         .map_err(|cause| CommandError::System { attempt: "cannot wait for signals", cause })?;
-    let decoder = wiring::decoder(settings)?;
-    let mut dead_letter = wiring::dead_letter(&settings.dead_letter);
+    let decoder = settings.decoder()?;
+    let mut dead_letter = settings.dead_letter.open();
     let source = async {
-        let source = wiring::source(&settings.source).await;
+        let source = settings.source.connect().await;
         logbook.open(); // in the time that a store over the network still takes, most of which it waits
         source
     };
     // Both at once; but the queue is not asked for a message before the store is there.
-    let connect = async { tokio::join!(wiring::store(&settings.store), source) };
+    let connect = async { tokio::join!(settings.store.connect(), source) };
     tokio::pin!(shutdown);
     let connected = tokio::select! {
         connected = connect => Some(connected),

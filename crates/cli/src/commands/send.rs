@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{CommandError, say};
-use crate::{cli::SendArgs, config::Settings, wiring};
+use crate::{cli::SendArgs, config::Settings};
 use x_msrv_core::source::Publisher;
 
 /// Messages that are published in one go.
@@ -23,7 +23,7 @@ pub(super) const LONGEST_LINE: u64 = 1 << 30;
 
 pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
     let mut lines = open(arguments.input.file())?;
-    let publisher = wiring::publisher(&settings.source).await?;
+    let publisher = settings.source.publisher().await?;
     let mut sender = Sender { publisher, batch: Vec::new(), numbers: Vec::new(), bytes: 0, sent: 0 };
     let mut number = 0;
     // Standard input can be read once only, so lines that are to be sent again are kept.

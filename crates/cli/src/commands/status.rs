@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{CommandError, history::read, written};
 use crate::{
     cli::StatusArgs,
-    config::{Settings, SourceSettings},
+    config::Settings,
     pipeline::Pipeline,
     terminal::{BAD, BOLD, DIM, GOOD, WARNING, styled},
     timer::{Now, Units},
@@ -121,10 +121,7 @@ impl Asked {
             ))
         };
         let (runs, last, last_success, servers, has_received) = read(settings, all)?.unwrap_or_default();
-        let silent_topic = match &settings.source {
-            SourceSettings::Nsq(nsq) if !has_received => Some(nsq.topic.to_string()),
-            SourceSettings::Nsq(_) | SourceSettings::Sqlite(_) => None,
-        };
+        let silent_topic = settings.source.created_on_demand().filter(|_| !has_received);
         let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
         Ok(Self {
             name,

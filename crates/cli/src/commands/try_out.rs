@@ -2,9 +2,11 @@
 
 use std::{
     io::{self, Write as _},
-    num::NonZeroU32,
+    num::{NonZeroI64, NonZeroU32},
+    time::SystemTime,
 };
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     send::{LONGEST_LINE, file_error, next_line, open},
     written,
 };
-use crate::{cli::TryArgs, config::Settings, timer::Now, wiring};
+use crate::{cli::TryArgs, config::Settings, timer::Now};
 use x_msrv_core::{
     decode::{KeyRule, Rejection},
     message::Message,
@@ -46,24 +48,30 @@ enum Outcome {
     },
 }
 
+/// The message that `body` would be in this queue, published now. What only the queue can tell has a name in
+/// angle brackets.
+fn sample(settings: &Settings, body: Bytes, now: SystemTime) -> Message {
+    let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let published = i64::try_from(nanos).ok().and_then(NonZeroI64::new);
+    Message { origin: settings.source.sample_origin(), id: "<id>".into(), body, attempts: 1, published }
+}
+
 /// Shows what would become of each line; asks neither queue nor store, and keeps no dead letter.
 pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), CommandError> {
-    let decoder = wiring::decoder(settings)?;
+    let decoder = settings.decoder()?;
     let mut lines = open(arguments.input.file())?;
     let mut output = io::BufWriter::new(io::stdout().lock());
     let (mut number, mut total, mut rejected) = (0, 0_u64, 0_u64);
     while let Some(body) = next_line(&mut lines, LONGEST_LINE, &mut number)
         .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
     {
-        let message = wiring::sample(&settings.source, body, Now::take().realtime);
-        let record = decoder.decode(&message).and_then(|record| {
-            match wiring::check_record(&settings.store, &record) {
-                Ok(()) => Ok(record),
-                Err(fault) => Err(Rejection::Refused(fault)),
-            }
+        let message = sample(settings, body, Now::take().realtime);
+        let record = decoder.decode(&message).and_then(|record| match settings.store.check_record(&record) {
+            Ok(()) => Ok(record),
+            Err(fault) => Err(Rejection::Refused(fault)),
         });
         let record = record.map(|record| {
-            if settings.key == KeyRule::Message {
+            if decoder.key == KeyRule::Message {
                 Record { key: placeholder(&message), ..record }
             } else {
                 record

@@ -20,13 +20,12 @@ const MOST_FROM_ONE: usize = 1_032;
 const LEAST_ROOM: usize = 4 << 10;
 
 /// How bodies are encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum ContentEncoding {
-    /// Not at all.
+    /// Bodies are not encoded.
     Identity,
-    /// With gzip; one that is not is taken as it is.
+    /// A body that begins as gzip does is inflated; several members are one document. One that does not begin so
+    /// is taken as it is, so that a topic may hold both.
     Gzip,
 }
 

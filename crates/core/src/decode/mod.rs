@@ -213,11 +213,9 @@ pub enum KeyRule {
 }
 
 /// What becomes of an integer that does not fit 64 bits with sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum BigIntegers {
-    /// The message is rejected.
+    /// The message is a dead letter.
     Reject,
     /// The integer is stored as text, digit by digit.
     Text,

@@ -1,7 +1,6 @@
 //! The rules by which fields are chosen and named, and what can be wrong with them before there is any
 //! message.
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{hex, selection::Path};
@@ -68,37 +67,21 @@ impl Rules {
 }
 
 /// Something that is known of a message, whatever its body holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "kebab-case"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Metadata {
-    /// When it was published, in milliseconds since the epoch.
+    /// When the queue got it, in milliseconds since 1970, as an integer.
     Timestamp,
-    /// How often it was delivered.
+    /// How often it was delivered, this time included. A message that comes again may change it in its record.
     Attempts,
-    /// Its topic.
+    /// Its topic. The embedded queue has no topics: this field is left out.
     Topic,
-    /// Where it came from.
+    /// Where it came from: topic and nsqd, or the embedded queue.
     Source,
     /// Its id there.
     Id,
 }
 
 impl Metadata {
-    /// All that there is.
-    pub const ALL: [Self; 5] = [Self::Timestamp, Self::Attempts, Self::Topic, Self::Source, Self::Id];
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Timestamp => "timestamp",
-            Self::Attempts => "attempts",
-            Self::Topic => "topic",
-            Self::Source => "source",
-            Self::Id => "id",
-        }
-    }
-
     /// What it is, where the queue tells it.
     pub(super) fn of(self, message: &Message) -> Option<Value> {
         const NANOS_IN_MILLI: i64 = 1_000_000;
@@ -113,14 +96,13 @@ impl Metadata {
 }
 
 /// What becomes of names that the store does not take because they are too long.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum OnLongName {
-    /// The store refuses the record.
+    /// The message is a dead letter.
     #[default]
     Reject,
-    /// Their beginning and a hash of the whole take their place.
+    /// The name becomes its first 6 bytes, or less where they would end within a character, `~`, and the first 8
+    /// hexadecimal digits of the SHA-256 of the whole name.
     Hash,
 }
 

@@ -58,6 +58,8 @@ impl fmt::Display for Path {
     }
 }
 
+x_msrv_settings::text_setting!(Path, x_msrv_settings::Kind::Text);
+
 /// A step of a JSON pointer as it is written.
 pub(super) fn escaped(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")

@@ -1,5 +1,6 @@
 //! `x-msrv dead`: letters in files and in the topic for them.
 
+mod files;
 mod list;
 mod purge;
 pub mod replay;
@@ -19,7 +20,6 @@ use super::{CommandError, say};
 use crate::{
     cli::{DeadCommand, SelectArgs},
     config::{DeadLetterSettings, Settings},
-    wiring::{self, LetterFile},
 };
 use x_msrv_core::{dead_letter::Letter, source::Closing};
 use x_msrv_history::words::number;
@@ -28,6 +28,8 @@ use x_msrv_letters::{
     letters::{self, Line},
 };
 use x_msrv_state::state_file;
+
+use files::{LetterFile, compressed_letters, letter_files};
 
 pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
     say_what_is_left_alone(settings, command)?;
@@ -51,9 +53,8 @@ fn files(
     if !named.is_empty() {
         return Ok(named.into_iter().map(|path| (path, filter.clone())).collect());
     }
-    let files = wiring::letter_files(settings).map_err(not_found)?;
-    let ours =
-        if files.iter().any(|file| file.is_shared) { wiring::letter_source(&settings.source)? } else { None };
+    let files = letter_files(settings).map_err(not_found)?;
+    let ours = if files.iter().any(|file| file.is_shared) { settings.source.letter_source()? } else { None };
     let meant = |file: LetterFile| {
         let source = file.is_shared.then(|| ours.clone().unwrap_or_default());
         (file.path, Filter { source, ..filter.clone() })
@@ -72,7 +73,7 @@ fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<
     let files = files(settings, &command.select(), &Filter::default())?;
     let of_configuration = command.select().files().is_empty();
     let compressed =
-        if of_configuration { wiring::compressed_letters(settings).map_err(not_found)? } else { Vec::new() };
+        if of_configuration { compressed_letters(settings).map_err(not_found)? } else { Vec::new() };
     for path in compressed {
         warn!(path = path.display().to_string(); "compressed dead letters are not read; decompress the file to include them");
     }

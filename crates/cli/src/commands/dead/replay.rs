@@ -21,7 +21,6 @@ use crate::{
     commands::{CommandError, say},
     config::Settings,
     timer::Now,
-    wiring,
 };
 use x_msrv_core::{
     message::Delivery,
@@ -51,7 +50,7 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
         ));
         return Ok(());
     }
-    let mut publisher = wiring::publisher(&settings.source).await?;
+    let mut publisher = settings.source.publisher().await?;
     let mut replayed = Replayed::default();
     for (path, filter) in files(settings, select, &filter)? {
         // The lock first: a purge puts another file in the place of this one, and marks in the old one would

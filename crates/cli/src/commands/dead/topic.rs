@@ -5,7 +5,11 @@ use std::{num::NonZeroU64, time::Duration};
 use log::debug;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{cli::SelectArgs, commands::CommandError, config::Settings, wiring};
+use crate::{
+    cli::SelectArgs,
+    commands::CommandError,
+    config::{DeadLetterSettings, Settings},
+};
 use x_msrv_core::{
     dead_letter::Letter,
     message::{Delivery, Settlement},
@@ -41,10 +45,11 @@ pub(super) async fn open(
     settings: &Settings,
     arguments: &SelectArgs,
 ) -> Result<Option<Box<dyn Source>>, CommandError> {
-    if arguments.files().is_empty() {
-        Ok(wiring::letter_queue(&settings.dead_letter).await?)
-    } else {
-        Ok(None)
+    match &settings.dead_letter {
+        DeadLetterSettings::Elsewhere(letters, _) if arguments.files().is_empty() => {
+            Ok(letters.queue().await?)
+        }
+        _ => Ok(None),
     }
 }
 

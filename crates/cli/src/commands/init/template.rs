@@ -13,21 +13,40 @@ impl Template {
         Self { lines: SHIPPED.lines().map(str::to_owned).collect() }
     }
 
-    /// Takes a section into force, whose keys are each behind a `#` in the first column.
-    pub(super) fn enable(&mut self, section: &str) {
-        for line in self.section(section) {
-            if let Some(key) = line.strip_prefix('#') {
-                *line = key.to_owned();
+    /// Takes these sections of adapters into force, and all others out of it; comments stay.
+    pub(super) fn only(&mut self, sections: &[&str]) {
+        for line in 0..self.lines.len() {
+            let Some(name) = section_of(&self.lines[line]).map(str::to_owned) else { continue };
+            for line in self.section(&name) {
+                if sections.contains(&&*name) {
+                    if let Some(key) = line.strip_prefix('#') {
+                        *line = key.to_owned();
+                    }
+                } else if !line.trim_start().starts_with('#') {
+                    line.insert(0, '#');
+                }
+            }
+        }
+        for section in sections {
+            if !self.lines.iter().any(|line| section_of(line) == Some(section)) {
+                self.lines.extend([String::new(), format!("{section}:")]);
             }
         }
     }
 
-    /// Takes a section out of force; its comments stay.
-    pub(super) fn disable(&mut self, section: &str) {
-        for line in self.section(section) {
-            if !line.trim_start().starts_with('#') {
-                line.insert(0, '#');
+    /// Gives a section these keys and no others; those that it has otherwise are put behind a `#`.
+    pub(super) fn set_section(&mut self, section: &str, keys: &[(&str, String)]) {
+        for line in self.section(section).iter_mut().skip(1) {
+            let key = line.trim_start();
+            let is_set =
+                keys.iter().any(|(name, _)| key.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')));
+            if !key.starts_with('#') && !is_set {
+                let indent = line.len() - key.len();
+                line.insert(indent, '#');
             }
+        }
+        for (key, value) in keys {
+            self.set(section, key, value);
         }
     }
 
@@ -41,16 +60,6 @@ impl Template {
         } else {
             let end = self.bounds(section).end;
             self.lines.insert(end, new);
-        }
-    }
-
-    /// Puts a key of a section behind a `#`.
-    pub(super) fn unset(&mut self, section: &str, key: &str) {
-        if let Some(at) = self.find(section, key)
-            && !self.lines[at].trim_start().starts_with('#')
-        {
-            let indent = self.lines[at].len() - self.lines[at].trim_start().len();
-            self.lines[at].insert(indent, '#');
         }
     }
 
@@ -83,6 +92,12 @@ impl Template {
     }
 }
 
+/// The section that begins with this line, in force or behind a `#`.
+fn section_of(line: &str) -> Option<&str> {
+    let name = line.trim_start_matches('#').strip_suffix(':')?;
+    (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,25 +111,24 @@ mod tests {
     #[test]
     fn sections_come_and_go_with_their_comments_left_alone() {
         let mut template = template(TEXT);
-        template.disable("nsq");
-        template.enable("sqlite");
+        template.only(&["sqlite", "other"]);
         let text = template.text();
         assert!(text.contains("\n#nsq:\n  # Where.\n#  topic: t\n  #channel: c\n#  timeout: 9s\n"), "{text}");
-        assert!(text.ends_with("\nsqlite:\n  path: p\n  set: s\n"), "{text}");
+        assert!(text.ends_with("\nsqlite:\n  path: p\n  set: s\n\nother:\n"), "{text}");
     }
 
     #[test]
-    fn a_key_is_set_where_it_stands_and_else_at_the_end_of_its_section() {
+    fn a_key_is_set_where_it_is_and_else_at_the_end_of_its_section_and_others_are_out_of_force() {
         let mut template = template(TEXT);
         template.set("", "period", "1m");
         template.set("", "timeout", "3s");
-        template.set("nsq", "channel", "\"x\"");
-        template.set("nsq", "max-messages", "7");
-        template.unset("nsq", "timeout");
+        let keys =
+            [("topic", "u".to_owned()), ("channel", "\"x\"".to_owned()), ("max-messages", "7".to_owned())];
+        template.set_section("nsq", &keys);
         let text = template.text();
         assert!(text.starts_with("# Top.\ntimeout: 3s\nperiod: 1m\n\n"), "{text}");
         assert!(
-            text.contains("  topic: t\n  channel: \"x\"\n  #timeout: 9s\n  max-messages: 7\n\n"),
+            text.contains("  topic: u\n  channel: \"x\"\n  #timeout: 9s\n  max-messages: 7\n\n"),
             "{text}"
         );
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_saphyr::{MessageFormatter as _, Spanned};
 
 /// Reads a document; what is wrong with it is told in one line.
-pub(super) fn parse(text: &str) -> Result<Value, String> {
+pub(crate) fn parse(text: &str) -> Result<Value, String> {
     // The parser counts from behind the mark with which some editors begin a file.
     let text = text.trim_start_matches('\u{feff}');
     let node = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options());

@@ -21,7 +21,7 @@ pub struct UnusableSchema {
 ///
 /// # Errors
 /// The file cannot be read, is not JSON or is no schema.
-pub fn load(path: &Path) -> Result<Schema, UnusableSchema> {
+pub(crate) fn load(path: &Path) -> Result<Schema, UnusableSchema> {
     let unusable = |cause| UnusableSchema { path: path.to_owned(), cause };
     let text = fs::read(path).map_err(|cause| unusable(cause.into()))?;
     Schema::compile(&text).map_err(|cause| unusable(cause.into()))

@@ -5,170 +5,50 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{DeadLetterSettings, Settings, SourceSettings, StoreSettings, error::Fault};
-use x_msrv_net::{secret::Secret, tls};
-use x_msrv_state::{sqlite, state_file};
+use x_msrv_settings::{NamedFile, Reader};
+use x_msrv_state::state_file;
 
-/// What is done with a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// It is read.
-    Read,
-    /// It is an SQLite database, with files of SQLite's beside it.
-    Database,
-    /// Dead letters are appended to it, and it is renamed when it is large.
-    Letters,
-    /// It is replaced as a whole.
-    Replace,
-}
-
-/// A file that a configuration names, or that it has by default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedFile<'a> {
-    /// The key that names it; empty for the configuration itself.
-    pub key: String,
-    /// Where it is.
-    pub path: &'a Path,
-    /// What is done with it.
-    pub access: Access,
-}
-
-impl NamedFile<'_> {
-    /// Whether runs write it.
-    #[must_use]
-    pub fn is_written(&self) -> bool {
-        self.access != Access::Read
-    }
-
-    /// Whether `other` is a file that is kept beside this one, which is at `place`; by their resolved paths.
-    fn keeps_beside(&self, place: &Path, other: &Path) -> bool {
-        match self.access {
-            Access::Read | Access::Replace => false,
-            Access::Database => sqlite::companions(place).any(|companion| companion == other),
-            Access::Letters => x_msrv_letters::file::is_beside(place, other),
-        }
-    }
-
-    fn name(&self) -> String {
-        if self.key.is_empty() { "the configuration itself".to_owned() } else { format!("`{}`", self.key) }
-    }
-}
-
-/// Sections `tls`, each with its own key. What the dead letter has from the queue is the queue's.
-pub(super) fn tls_sections(settings: &Settings) -> Vec<(&'static str, &tls::Settings)> {
-    let mut sections = Vec::new();
-    if let SourceSettings::Nsq(nsq) = &settings.source {
-        sections.extend(nsq.tls.as_deref().map(|tls| ("nsq.tls", tls)));
-    }
-    if let DeadLetterSettings::Nsq(nsq, _) = &settings.dead_letter {
-        let own = nsq.tls.as_deref().filter(|own| sections.iter().all(|(_, other)| other != own));
-        sections.extend(own.map(|tls| ("dead-letter.nsq.tls", tls)));
-    }
-    if let StoreSettings::Aerospike(aerospike) = &settings.store {
-        sections.extend(aerospike.tls.as_deref().map(|tls| ("aerospike.tls", tls)));
-    }
-    sections
-}
-
-/// Secrets by their keys, with those in sections `tls`.
-pub(super) fn secrets(settings: &Settings) -> Vec<(String, &Secret)> {
-    let mut secrets: Vec<(&str, &Secret)> = Vec::new();
-    if let SourceSettings::Nsq(nsq) = &settings.source {
-        secrets.extend(nsq.auth_secret.as_ref().map(|secret| ("nsq.auth-secret", secret)));
-    }
-    if let DeadLetterSettings::Nsq(nsq, _) = &settings.dead_letter {
-        let own = nsq.auth_secret.as_ref().filter(|own| secrets.iter().all(|(_, other)| other != own));
-        secrets.extend(own.map(|secret| ("dead-letter.nsq.auth-secret", secret)));
-    }
-    if let StoreSettings::Aerospike(aerospike) = &settings.store {
-        secrets.extend(aerospike.login.as_ref().map(|login| ("aerospike.password", &login.password)));
-    }
-    let keys = tls_sections(settings).into_iter();
-    let keys =
-        keys.filter_map(|(section, tls)| Some((format!("{section}.key"), &tls.certificate.as_ref()?.key)));
-    secrets.into_iter().map(|(key, secret)| (key.to_owned(), secret)).chain(keys).collect()
-}
+use crate::Settings;
 
 impl Settings {
     /// All files that it names, itself first.
     #[must_use]
-    pub fn files(&self) -> Vec<NamedFile<'_>> {
-        let mut files = Vec::new();
-        let mut add = |key: &str, path, access| files.push(NamedFile { key: key.to_owned(), path, access });
-        add("", &*self.file, Access::Read);
-        if let Some(schema) = &self.schema {
-            add("schema", schema, Access::Read);
-        }
-        for (section, tls) in tls_sections(self) {
-            if let Some(ca_file) = &tls.ca_file {
-                add(&format!("{section}.ca-file"), ca_file, Access::Read);
-            }
-            if let Some(Secret::File(chain)) = tls.certificate.as_ref().map(|certificate| &certificate.chain)
-            {
-                add(&format!("{section}.certificate"), chain, Access::Read);
-            }
-        }
-        for (key, secret) in secrets(self) {
-            if let Secret::File(path) = secret {
-                add(&key, path, Access::Read);
-            }
-        }
-        if let SourceSettings::Sqlite(queue) = &self.source {
-            add("embedded-queue.path", &queue.path, Access::Database);
-        }
-        if let StoreSettings::Sqlite(store) = &self.store {
-            add("sqlite.path", &store.path, Access::Database);
-        }
-        match &self.dead_letter {
-            DeadLetterSettings::File(file) => add("dead-letter.file.path", &file.path, Access::Letters),
-            // What the topic does not take.
-            DeadLetterSettings::Nsq(_, file) => add("dead-letter.nsq", &file.path, Access::Letters),
-            DeadLetterSettings::Log => {}
-        }
-        if let Some(history) = &self.history {
-            add("history.path", &history.path, Access::Database);
-        }
-        if let Some(metrics) = &self.metrics {
-            add("metrics.textfile", &metrics.textfile, Access::Replace);
-        }
-        files
+    pub fn files(&self) -> &[NamedFile] {
+        &self.told.files
     }
-}
 
-impl Settings {
     /// As what the configuration has a file, by whatever name; `None` where it has no such file.
     #[must_use]
     pub fn name_of_file(&self, path: &Path) -> Option<String> {
         let place = Place::of(path);
-        self.files().iter().find(|file| place.is(&Place::of(file.path))).map(NamedFile::name)
+        self.files().iter().find(|file| place.is(&Place::of(&file.path))).map(NamedFile::name)
     }
 }
 
 /// Refuses a file that is written and named twice, by whatever names: a dead letter in a database is lost,
 /// and the database may be.
-pub(super) fn refuse_shared(settings: &Settings) -> Result<(), Fault> {
-    let mut seen: Vec<(NamedFile<'_>, Place)> = Vec::new();
-    for file in settings.files() {
-        let place = Place::of(file.path);
-        for (other, other_place) in &seen {
+pub(crate) fn refuse_shared(files: &[NamedFile], reader: &mut Reader<'_>) {
+    let mut seen: Vec<(&NamedFile, Place)> = Vec::new();
+    for file in files {
+        let place = Place::of(&file.path);
+        let shared = seen.iter().find_map(|(other, other_place)| {
             if !file.is_written() && !other.is_written() {
-                continue;
+                return None;
             }
-            let is_one = place.is(other_place);
-            if is_one
-                || file.keeps_beside(&place.path, &other_place.path)
-                || other.keeps_beside(&other_place.path, &place.path)
-            {
-                let how =
-                    if is_one { "is the same file as" } else { "cannot be kept apart from the files beside" };
-                let fault =
-                    format!("{} {how} {} ({})", file.path.display(), other.name(), other.path.display());
-                return Err(Fault::new(file.key, fault));
-            }
+            let is_beside = (file.is_beside)(&place.path, &other_place.path)
+                || (other.is_beside)(&other_place.path, &place.path);
+            let how = match (place.is(other_place), is_beside) {
+                (true, _) => "is the same file as",
+                (false, true) => "cannot be kept apart from the files beside",
+                (false, false) => return None,
+            };
+            Some(format!("{} {how} {} ({})", file.path.display(), other.name(), other.path.display()))
+        });
+        if let Some(fault) = shared {
+            reader.fault_at(&file.key, fault);
         }
         seen.push((file, place));
     }
-    Ok(())
 }
 
 /// A file, however it is called.
@@ -222,8 +102,10 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::*;
-    use crate::config::{self, ConfigError, Overrides};
+    use crate::{ConfigError, Overrides};
 
+    const ADAPTERS: x_msrv_core::adapter::Adapters =
+        &[&x_msrv_nsq::ADAPTER, &x_msrv_aerospike::ADAPTER, &x_msrv_sqlite::ADAPTER];
     const QUEUE: &str = "embedded-queue: {path: queue.db}\n";
     const STORE: &str = "sqlite: {path: store.db, set: s}\n";
     const NSQ: &str = "nsq: {nsqd-tcp-address: 'h:1', topic: t";
@@ -236,12 +118,13 @@ mod tests {
         let path = folder.path().join("x-msrv.yml");
         fs::write(&path, text.replace("FOLDER", &folder.path().display().to_string())).expect("written");
         prepare(folder.path());
-        match config::load(Some(&path), &Overrides::default()) {
+        match crate::load(ADAPTERS, Some(&path), &Overrides::default()) {
             Ok(_) => None,
-            Err(ConfigError::Value { key, fault, .. }) => Some(format!(
-                "{key}: {}",
-                fault.replace(&folder.path().canonicalize().expect("there").display().to_string(), "")
-            )),
+            Err(ConfigError::Faults(faults)) => {
+                let [fault] = &faults[..] else { panic!("one fault is meant: {faults:?}") };
+                let folder = folder.path().canonicalize().expect("there").display().to_string();
+                Some(format!("{}: {}", fault.key, fault.fault.replace(&folder, "")))
+            }
             Err(other) => panic!("{other}"),
         }
     }

@@ -1,23 +1,32 @@
 //! What the program works with: every value parsed, every default filled in.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use log::LevelFilter;
-use serde::Deserialize;
-
 use x_msrv_core::{
-    decode::{BigIntegers, ContentEncoding, KeyRule, Shape},
+    adapter::{Adapters, ConfiguredLetters, ConfiguredSource, ConfiguredStore},
+    dead_letter::{DeadLetter, fallback::Fallback, log::LogOnly},
+    decode::{BigIntegers, ContentEncoding, Decoder, Shape},
     run::Limits,
 };
-use x_msrv_history as history;
+use x_msrv_letters::file::{self, FileDeadLetter};
+use x_msrv_settings::Told;
+
+use crate::{
+    LogFormat, LogTarget,
+    schema_file::{self, UnusableSchema},
+};
 
 /// Everything that a run needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Settings {
+    /// The adapters that were known when it was read.
+    pub adapters: Adapters,
     /// The file that it was read from, by its absolute path.
     pub file: PathBuf,
     /// Where relative paths of state begin; for a configuration of the system's it is its service's state
@@ -35,58 +44,64 @@ pub struct Settings {
     pub content_encoding: ContentEncoding,
     /// What becomes of integers over 64 bits.
     pub big_integers: BigIntegers,
-    /// What records' keys are made of.
-    pub key: KeyRule,
     /// A JSON Schema.
     pub schema: Option<PathBuf>,
     /// What becomes of a document's fields, unless they are stored as they are.
     pub fields: Option<Arc<Shape>>,
     /// Where messages come from.
-    pub source: SourceSettings,
+    pub source: Arc<dyn ConfiguredSource>,
     /// Where records go.
-    pub store: StoreSettings,
+    pub store: Arc<dyn ConfiguredStore>,
     /// Where messages go that can't be stored.
     pub dead_letter: DeadLetterSettings,
     /// A file in which there may be dead letters of several configurations of one folder; until 0.1.0 they
     /// had one.
     pub shared_letters: Option<PathBuf>,
     /// Where each run is remembered, unless that is not wanted.
-    pub history: Option<history::Settings>,
+    pub history: Option<x_msrv_history::Settings>,
     /// The file for the textfile collector of `node_exporter`, where one is wanted.
-    pub metrics: Option<history::metrics::Settings>,
+    pub metrics: Option<x_msrv_history::metrics::Settings>,
     /// What is logged, and where.
     pub log: LogSettings,
     /// What works, and is not wise.
     pub warnings: Vec<String>,
-}
-
-/// The configured queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceSettings {
-    /// `nsq`
-    Nsq(x_msrv_nsq::source::Settings),
-    /// `embedded-queue`
-    Sqlite(x_msrv_sqlite::source::Settings),
-}
-
-/// The configured database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreSettings {
-    /// `aerospike`
-    Aerospike(x_msrv_aerospike::Settings),
-    /// `sqlite`
-    Sqlite(x_msrv_sqlite::store::Settings),
+    /// What is in force, and the files that it names.
+    pub(crate) told: Told,
 }
 
 /// The configured dead letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum DeadLetterSettings {
     /// `file`
-    File(x_msrv_letters::file::Settings),
-    /// `nsq`, and the file that takes what the topic does not.
-    Nsq(x_msrv_nsq::dead_letter::Settings, x_msrv_letters::file::Settings),
+    File(file::Settings),
+    /// A place of an adapter's, and the file that takes what it does not.
+    Elsewhere(Arc<dyn ConfiguredLetters>, file::Settings),
     /// `log`
     Log,
+}
+
+impl DeadLetterSettings {
+    /// The dead letter; nothing is opened yet.
+    #[must_use]
+    pub fn open(&self) -> Box<dyn DeadLetter> {
+        match self {
+            Self::File(file) => Box::new(FileDeadLetter::new(file.clone())),
+            Self::Elsewhere(letters, file) => Box::new(Fallback {
+                first: letters.open(),
+                second: Box::new(FileDeadLetter::new(file.clone())),
+            }),
+            Self::Log => Box::new(LogOnly),
+        }
+    }
+
+    /// The file that letters go to, or that takes what another place does not.
+    #[must_use]
+    pub fn file(&self) -> Option<&file::Settings> {
+        match self {
+            Self::File(file) | Self::Elsewhere(_, file) => Some(file),
+            Self::Log => None,
+        }
+    }
 }
 
 /// What is logged, and where.
@@ -100,36 +115,37 @@ pub struct LogSettings {
     pub format: LogFormat,
 }
 
-/// What a line on standard error is, where that is not the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// Time, level, message and values.
-    Text,
-    /// The same as one JSON object.
-    Json,
-}
-
-/// Where log lines go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum LogTarget {
-    /// Standard error; with priorities where that is the journal.
-    Stderr,
-    /// The local syslog socket.
-    Syslog,
+/// One `key: value` a line, in the words of the configuration file.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.told.fmt(f)
+    }
 }
 
 /// The interval of the packaged timer, which holds where the configuration has none.
-pub(super) const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
+pub(crate) const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
 
 impl Settings {
     /// The configuration's name, which is also that of its units: the file's, without what it ends with.
     #[must_use]
     pub fn name(&self) -> String {
         name_of(&self.file)
+    }
+
+    /// The decoder, with its schema compiled.
+    ///
+    /// # Errors
+    /// The schema can't be used.
+    pub fn decoder(&self) -> Result<Decoder, UnusableSchema> {
+        Ok(Decoder {
+            max_size: self.max_message_size,
+            encoding: self.content_encoding,
+            key: self.store.key(),
+            big_integers: self.big_integers,
+            shape: self.fields.clone(),
+            placing: self.store.placing(),
+            schema: self.schema.as_deref().map(schema_file::load).transpose()?,
+        })
     }
 
     /// How often the timer starts a run, unless an administrator says otherwise.
@@ -139,6 +155,6 @@ impl Settings {
     }
 }
 
-pub(super) fn name_of(file: &Path) -> String {
+pub(crate) fn name_of(file: &Path) -> String {
     file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -1,0 +1,323 @@
+//! Aerospike in a configuration: the section `aerospike`.
+
+use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+
+use x_msrv_core::{
+    BoxFuture,
+    adapter::{Adapter, Common, ConfiguredStore, Existing, KeySetting, Names, Pointer, StoreRole},
+    decode::{KeyRule, Placing, SetRule, TtlRule},
+    record::Record,
+    store::{Store, StoreError},
+};
+use x_msrv_net::{
+    address::{HostPort, distinct},
+    secret::Secret,
+    tls,
+};
+use x_msrv_settings::{
+    Key, Kind, Reader, Section as _, Setting as _, Settings as Keys, TextOr, Told, Value, duration,
+    text_setting,
+};
+
+use crate::{AerospikeStore, AuthMode, Exists, LONGEST_TTL, Login, Name, Set, Settings, Ttl, values};
+
+/// The name of a namespace.
+type Namespace = Name<31>;
+
+/// The name of a set.
+type SetName = Name<63>;
+
+text_setting!(Namespace, Kind::Text);
+text_setting!(SetName, Kind::Text);
+text_setting!(Ttl, Kind::WordOr(&["namespace", "never"], &Kind::Span));
+
+/// Aerospike as store.
+pub static ADAPTER: Adapter = Adapter {
+    name: "Aerospike",
+    feature: "aerospike",
+    summary: "A set of an Aerospike cluster; each field of a message is a bin.",
+    source: None,
+    store: Some(StoreRole {
+        section: Key::section(
+            "aerospike",
+            "The section of a store in Aerospike.\n\n\
+            Each field of a message becomes a bin, and the bin `gid` holds the record's key. A field that is null is \
+            left out. A message with a field whose name is empty or has over 15 bytes is a dead letter; see \
+            `fields.on-long-name`.",
+            StoreKeys::KEYS,
+        ),
+        word: "aerospike",
+        idempotence: "by key",
+        read: read_store,
+    }),
+    letters: None,
+};
+
+/// The keys of `aerospike`.
+#[derive(Debug, Clone, Keys)]
+struct StoreKeys {
+    /// One node by host and port, from which the others are found; or `hosts`.
+    #[setting(example = "{host: db, port: 3000}")]
+    address: Option<AddressKeys>,
+    /// In place of `address`: several nodes to begin with.
+    #[setting(
+        min = 1,
+        example = "[\"db:3000\"]",
+        flag = "aerospike",
+        ask = "Aerospike, as HOST:PORT; several with commas between them",
+        suggest = "localhost:3000"
+    )]
+    hosts: Option<Vec<HostPort>>,
+    /// The namespace; it has to exist. 1 to 31 bytes without `:` and `;`.
+    #[setting(example = "test", flag = "namespace", ask = "namespace; it has to exist", suggest = "test")]
+    namespace: Namespace,
+    /// The set, which the server creates: a name of 1 to 63 bytes without `:` and `;`, or a section that takes it
+    /// from a field of the message.
+    ///
+    /// A namespace that has as many sets as the server takes (4095) stops the run with 78. A set that is full
+    /// (`stop-writes-count`, `stop-writes-size`) counts as an outage: messages wait in the queue, and the run
+    /// ends with 75.
+    #[setting(example = "orders", flag = "set", ask = "set, or table", subject)]
+    set: TextOr<SetName, SetKeys>,
+    /// What a record's key is made of.
+    #[setting(default = "message", example = "{field: /id}")]
+    key: KeySetting,
+    /// What happens to a record that exists.
+    #[setting(default = "replace")]
+    exists: Exists,
+    /// How long a record lives: `namespace` (as the namespace says), `never` (for ever), a duration from 1 s to
+    /// 3650 days, or a section that takes it from a field of the message.
+    ///
+    /// The namespace must remove what has expired (`nsup-period`) or allow records to stay
+    /// (`allow-ttl-without-nsup`); otherwise the run takes no message and ends with 78.
+    #[setting(default = "namespace", example = "30d")]
+    ttl: TextOr<Ttl, TtlKeys>,
+    /// Whether the server keeps the key itself beside its digest.
+    #[setting(default = "false")]
+    send_key: bool,
+    /// How long a batch of records may take.
+    #[setting(default = "1s")]
+    timeout: Duration,
+    /// The user to log in as, where the server asks, as the enterprise edition can. It needs `password`.
+    #[setting(example = "x-msrv")]
+    user: Option<String>,
+    /// The user's password; a secret.
+    #[setting(example = "{credential: aerospike}")]
+    password: Option<Secret>,
+    /// Who checks the password of `user`.
+    #[setting(words = "`internal`", example = "external")]
+    auth_mode: Option<AuthMode>,
+    /// Whether connections to all nodes are encrypted: `true`, `false` or a section. The port is another than
+    /// without, often 4333.
+    ///
+    /// `server-name` is the name that the certificates of the configured nodes must have, which the server calls
+    /// `tls-name`. Other nodes are known by the names that these tell.
+    #[setting(default = "false", example = "{ca-file: ca.pem, server-name: db.example}")]
+    tls: tls::Section,
+    /// Whether nodes are called by their `alternate-access-address` in place of their `access-address`, as it is
+    /// needed behind a network that changes addresses (NAT).
+    #[setting(default = "false")]
+    use_alternate_addresses: bool,
+}
+
+/// The keys of `aerospike.address`.
+#[derive(Debug, Clone, Keys)]
+struct AddressKeys {
+    /// The node's name or address.
+    #[setting(example = "db")]
+    host: String,
+    /// Its port.
+    #[setting(example = "3000")]
+    port: u64,
+}
+
+/// The keys of `aerospike.set`.
+#[derive(Debug, Clone, PartialEq, Keys)]
+struct SetKeys {
+    /// A JSON pointer to the field of the message, as it was published, that names the record's set.
+    #[setting(example = "/type")]
+    field: Pointer,
+    /// The sets that it may name. A message without the field, or with another value in it, is a dead letter
+    /// (`no-set`).
+    #[setting(min = 1, example = "[orders, returns]")]
+    allowed: Vec<SetName>,
+}
+
+/// The keys of `aerospike.ttl`.
+#[derive(Debug, Clone, PartialEq, Keys)]
+struct TtlKeys {
+    /// A JSON pointer to the field of the message, as it was published, that has the seconds for which the record
+    /// lives: a whole number, at most 3650 days.
+    ///
+    /// A message with anything else there is a dead letter (`no-ttl`); so is one without the field, unless there
+    /// is a default.
+    #[setting(example = "/expires-in")]
+    field: Pointer,
+    /// How long a record lives whose message does not have the field, or has null there: `namespace`, `never`, or
+    /// a duration. Without this key such a message is a dead letter.
+    #[setting(example = "never")]
+    default: Option<Ttl>,
+}
+
+impl FromStr for Ttl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "namespace" => Ok(Self::Namespace),
+            "never" => Ok(Self::Never),
+            text => {
+                let seconds = duration::parse(text)
+                    .and_then(|ttl| u32::try_from(ttl.as_secs()).ok())
+                    .and_then(NonZeroU32::new);
+                // Above that the server refuses every record.
+                let allowed = seconds.filter(|seconds| *seconds <= LONGEST_TTL);
+                allowed.map(Self::Seconds).ok_or_else(|| {
+                    let words =
+                        || format!("`{text}` is not `namespace`, `never` or a duration from 1s to 3650d");
+                    duration::calendar(text).unwrap_or_else(words)
+                })
+            }
+        }
+    }
+}
+
+/// As it can be written in a configuration.
+impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace => f.write_str("namespace"),
+            Self::Never => f.write_str("never"),
+            Self::Seconds(seconds) => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+/// A set of a cluster.
+#[derive(Debug)]
+struct Cluster {
+    keys: StoreKeys,
+    settings: Settings,
+}
+
+fn read_store(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Option<Arc<dyn ConfiguredStore>> {
+    let mut keys = StoreKeys::read(found, reader)?;
+    let hosts = hosts(&keys, reader);
+    let login = login(&mut keys, reader);
+    let tls = keys.tls.settings();
+    if keys.auth_mode == Some(AuthMode::External) && (login.is_none() || tls.is_none()) {
+        let fault = "`external` needs `user` and `password`, and `tls`, because the password itself is sent";
+        reader.fault_at("auth-mode", fault);
+    }
+    let (ttl, own_ttl) = match &keys.ttl {
+        TextOr::Text(ttl) => (*ttl, None),
+        TextOr::Section(TtlKeys { field: Pointer(field), default }) => {
+            let is_required = default.is_none();
+            let rule = TtlRule { field: field.clone(), is_required, longest: LONGEST_TTL };
+            (default.unwrap_or(Ttl::Namespace), Some(rule))
+        }
+    };
+    let set = match &keys.set {
+        TextOr::Text(name) => Set::Named(name.clone()),
+        TextOr::Section(SetKeys { field: Pointer(field), allowed }) => {
+            let allowed = allowed.iter().map(|name| name.to_string().into()).collect();
+            Set::OfField(SetRule { field: field.clone(), allowed })
+        }
+    };
+    let hosts = hosts?;
+    (keys.address, keys.hosts) = (None, Some(hosts.clone()));
+    let settings = Settings {
+        hosts,
+        namespace: keys.namespace.clone(),
+        set,
+        exists: keys.exists,
+        ttl,
+        own_ttl,
+        send_key: keys.send_key,
+        timeout: keys.timeout,
+        connect_timeout: common.connect_timeout,
+        login,
+        tls,
+        use_alternate_addresses: keys.use_alternate_addresses,
+    };
+    Some(Arc::new(Cluster { keys, settings }))
+}
+
+fn hosts(keys: &StoreKeys, reader: &mut Reader<'_>) -> Option<Vec<HostPort>> {
+    match (&keys.address, &keys.hosts) {
+        (Some(AddressKeys { host, port }), None) => {
+            let is_bare = host.contains(':') && !host.starts_with('[');
+            let host = if is_bare { format!("[{host}]") } else { host.clone() };
+            let address = format!("{host}:{port}").parse();
+            address
+                .map(|address| vec![address])
+                .map_err(|fault: String| reader.fault_at("address", fault))
+                .ok()
+        }
+        (None, Some(hosts)) => Some(distinct(hosts.clone())),
+        (None, None) => {
+            reader.fault("one of `address` (host and port) and `hosts` (a list of HOST:PORT) is required");
+            None
+        }
+        _ => {
+            reader.fault("only one of `address` and `hosts` is allowed");
+            None
+        }
+    }
+}
+
+/// Who we are; the mode is told only then.
+fn login(keys: &mut StoreKeys, reader: &mut Reader<'_>) -> Option<Login> {
+    match (&keys.user, &keys.password) {
+        (None, None) => None,
+        (Some(user), Some(password)) => {
+            let mode = *keys.auth_mode.get_or_insert(AuthMode::Internal);
+            Some(Login { user: user.clone(), password: password.clone(), mode })
+        }
+        _ => {
+            reader.fault("`user` and `password` must be set together");
+            None
+        }
+    }
+}
+
+impl ConfiguredStore for Cluster {
+    fn tell(&self, told: &mut Told) {
+        self.keys.tell("aerospike", told);
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Store>, StoreError>> {
+        Box::pin(async { Ok(Box::new(AerospikeStore::connect(&self.settings).await?) as Box<dyn Store>) })
+    }
+
+    fn existing(&self) -> BoxFuture<'_, Result<Existing, StoreError>> {
+        Box::pin(async {
+            let store = AerospikeStore::connect_to_existing(&self.settings).await?;
+            Ok(Ok(Box::new(store) as Box<dyn Store>))
+        })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(AerospikeStore::probe(&self.settings))
+    }
+
+    fn key(&self) -> KeyRule {
+        self.keys.key.rule()
+    }
+
+    fn placing(&self) -> Placing {
+        let set = match &self.settings.set {
+            Set::OfField(rule) => Some(rule.clone()),
+            Set::Named(_) => None,
+        };
+        Placing { set, ttl: self.settings.own_ttl.clone() }
+    }
+
+    fn names(&self) -> Names {
+        Names { longest: Some(values::MAX_BIN_NAME), check: values::check_name }
+    }
+
+    fn check_record(&self, record: &Record) -> Result<(), String> {
+        values::bins(record.clone()).map(drop)
+    }
+}

@@ -1,0 +1,361 @@
+//! What a configuration is to be made of: options and answers, by the keys of the adapters.
+
+use std::path::Path;
+
+use crate::{
+    cli::{InitArgs, QUEUE, Role, STORE, queues, stores},
+    config::{ConfigError, SYSTEM},
+};
+use x_msrv_core::adapter::Adapters;
+use x_msrv_settings::{Ask, Key, Known, Origins, Places, Reader, Value};
+
+use super::{super::CommandError, template::Template};
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) text: &'a str,
+    pub(super) suggestion: &'a str,
+    /// What is wrong with an answer. What only the whole configuration tells is told by that.
+    pub(super) fault: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Where answers come from.
+pub(super) type Asker = fn(Question<'_>) -> Result<String, CommandError>;
+
+/// A section and what its keys are.
+struct Section {
+    role: Role,
+    keys: Vec<(&'static Key, String)>,
+}
+
+/// What a configuration is made of.
+pub(super) struct Answers {
+    source: Section,
+    store: Section,
+    top: Vec<(&'static Key, String)>,
+}
+
+/// Asks for what no option says.
+struct Interview<'a> {
+    arguments: &'a InitArgs,
+    ask: Asker,
+    pipeline: String,
+}
+
+/// What is wrong with an answer for a key, in the words of the configuration.
+fn fault_of(key: &Key, text: &str) -> Option<String> {
+    let (places, origins) = (Places { state: SYSTEM.into(), ..Places::default() }, Origins::default());
+    let known = Known::default();
+    let mut reader = Reader::new(&places, &origins, &known);
+    (key.check)(&Value::String(text.to_owned()), &mut reader);
+    reader.faults().into_iter().next().map(|fault| fault.fault)
+}
+
+fn wrong(flag: &str, fault: String) -> CommandError {
+    ConfigError::of_flag(&format!("--{flag}"), fault).into()
+}
+
+/// What a key is asked by, where it is asked for at all.
+fn asked(key: &Key) -> Option<Ask> {
+    key.ask.filter(|ask| !ask.flag.is_empty())
+}
+
+impl Answers {
+    pub(super) fn take(
+        adapters: Adapters,
+        path: &Path,
+        arguments: &InitArgs,
+        ask: Asker,
+    ) -> Result<Self, CommandError> {
+        let pipeline = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let interview = Interview { arguments, ask, pipeline };
+        let (queues, stores) = (queues(adapters), stores(adapters));
+        let source = interview.section(QUEUE, &queues, None)?;
+        let subject = source.keys.iter().find(|(key, _)| key.ask.is_some_and(|ask| ask.is_subject));
+        // What the queue forgets has a mark at the end of its name; what the store keeps is kept.
+        let subject = subject.map(|(key, value)| (key.name, value.split('#').next().unwrap_or_default()));
+        let store = interview.section(STORE, &stores, Some(subject.unwrap_or(("", "messages"))))?;
+        let known = crate::config::known(adapters);
+        let top = ["max-messages", "period"].into_iter().filter_map(|name| known.find(name));
+        let top = top.map(|key| Ok((key, interview.key(key, "")?)));
+        let top = top.collect::<Result<_, CommandError>>()?;
+        Ok(Self { source, store, top })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut template = Template::shipped();
+        for (key, value) in &self.top {
+            // N is in the section of the queue, as in the original.
+            let section = if key.name == "max-messages" { self.source.role.section.name } else { "" };
+            if section.is_empty() {
+                template.set("", key.name, &key.written(value));
+            }
+        }
+        let n = self.top.iter().filter(|(key, _)| key.name == "max-messages");
+        let sections = [(&self.source, n.collect::<Vec<_>>()), (&self.store, Vec::new())];
+        template.only(&sections.each_ref().map(|(section, _)| section.role.section.name));
+        for (section, more) in sections {
+            let keys = section.keys.iter().chain(more);
+            let keys: Vec<_> = keys.map(|(key, value)| (key.name, key.written(value))).collect();
+            template.set_section(section.role.section.name, &keys);
+        }
+        template.text()
+    }
+}
+
+/// How a value is written in YAML.
+trait Written {
+    fn written(&self, value: &str) -> String;
+}
+
+impl Written for Key {
+    fn written(&self, value: &str) -> String {
+        use x_msrv_settings::Kind;
+        match self.kind {
+            Kind::List(_) => list(value),
+            Kind::Whole | Kind::Span | Kind::Size => number(value),
+            _ => name(value),
+        }
+    }
+}
+
+impl Interview<'_> {
+    fn given(&self, flag: &str) -> Option<&String> {
+        self.arguments.given.get(flag)
+    }
+
+    /// One of the words for adapters.
+    fn word(
+        &self,
+        flag: &str,
+        given: Option<&str>,
+        text: &str,
+        words: &[&str],
+    ) -> Result<String, CommandError> {
+        if let Some(given) = given.or(self.given(flag).map(String::as_str)) {
+            return Ok(given.to_owned());
+        }
+        let fault = |text: &str| {
+            (!words.contains(&text)).then(|| format!("`{text}` is none of the words in brackets"))
+        };
+        let suggestion = words.first().copied().unwrap_or_default();
+        (self.ask)(Question { text: &format!("{text} ({})", words.join(", ")), suggestion, fault: &fault })
+    }
+
+    /// Which adapter it is, and what its keys are. `subject` is the key and the value that a store's name may be
+    /// taken from.
+    fn section(
+        &self,
+        flag: &str,
+        roles: &[Role],
+        subject: Option<(&str, &str)>,
+    ) -> Result<Section, CommandError> {
+        let has = |role: &Role, flag: &str| {
+            role.section.kind.keys().iter().filter_map(asked).any(|ask| ask.flag == flag)
+        };
+        let of_one = |role: &Role| {
+            let is_own =
+                |flag: &str| has(role, flag) && roles.iter().filter(|role| has(role, flag)).count() == 1;
+            self.arguments.given.keys().copied().find(|flag| is_own(flag))
+        };
+        // Who says something of NSQ has said which queue it is.
+        let implied = roles.iter().find(|role| of_one(role).is_some()).map(|role| role.word);
+        let implied = implied.filter(|_| self.given(flag).is_none());
+        let words: Vec<_> = roles.iter().map(|role| role.word).collect();
+        let word = self.word(flag, implied, flag, &words)?;
+        let role = *roles.iter().find(|role| role.word == word).expect("the question has seen to that");
+        for other in roles.iter().filter(|other| other.word != role.word) {
+            if let Some(option) = of_one(other) {
+                return Err(wrong(option, format!("cannot be used with --{flag} {word}")));
+            }
+        }
+        let mut keys = Vec::new();
+        let all = role.section.kind.keys();
+        let alternatives: Vec<_> =
+            all.iter().filter(|key| key.ask.is_some_and(|ask| !ask.instead.is_empty())).collect();
+        let chosen = self.one_of(&alternatives)?;
+        for key in all.iter().filter(|key| key.ask.is_some()) {
+            if alternatives.iter().any(|other| other.name == key.name)
+                && chosen.is_none_or(|chosen| chosen.name != key.name)
+            {
+                continue;
+            }
+            let value = match subject.filter(|_| key.ask.is_some_and(|ask| ask.is_subject)) {
+                Some(subject) => self.store_name(key, subject)?,
+                None => self.key(key, &(role.suggestion)(key.name, &self.pipeline).unwrap_or_default())?,
+            };
+            keys.push((key, value));
+        }
+        Ok(Section { role, keys })
+    }
+
+    /// The one of several keys that take each other's place.
+    fn one_of(&self, keys: &[&'static Key]) -> Result<Option<&'static Key>, CommandError> {
+        let flags: Vec<_> = keys.iter().filter_map(|key| asked(key)).collect();
+        let given: Vec<_> = flags.iter().filter(|ask| self.given(ask.flag).is_some()).collect();
+        if let [first, second, ..] = given[..] {
+            return Err(wrong(second.flag, format!("cannot be used with --{}", first.flag)));
+        }
+        let words: Vec<_> = flags.iter().map(|ask| ask.instead).collect();
+        if words.is_empty() {
+            return Ok(None);
+        }
+        let given = given.first().map(|ask| ask.instead);
+        let word = self.word("", given, "messages come from", &words)?;
+        Ok(keys.iter().find(|key| key.ask.is_some_and(|ask| ask.instead == word)).copied())
+    }
+
+    /// A key as an option has it, as it is answered, or as it is suggested.
+    fn key(&self, key: &Key, suggestion: &str) -> Result<String, CommandError> {
+        let ask = key.ask.expect("only such keys are asked for");
+        let suggestion = if suggestion.is_empty() { ask.suggest } else { suggestion };
+        if ask.flag.is_empty() {
+            return Ok(suggestion.to_owned());
+        }
+        let fault = |text: &str| fault_of(key, text);
+        let answer = match self.given(ask.flag) {
+            Some(given) => given.clone(),
+            None => (self.ask)(Question { text: ask.question, suggestion, fault: &fault })?,
+        };
+        if answer.is_empty() {
+            Err(CommandError::Missing { flag: format!("--{}", ask.flag) })
+        } else {
+            Ok(answer)
+        }
+    }
+
+    /// The name of what a store keeps records in: by default the same as that of what is consumed.
+    fn store_name(&self, key: &Key, (from, subject): (&str, &str)) -> Result<String, CommandError> {
+        let ask = key.ask.expect("only such keys are asked for");
+        match fault_of(key, subject) {
+            None => self.key(key, subject),
+            Some(fault) => match self.key(key, "") {
+                Err(CommandError::Missing { .. }) => {
+                    Err(wrong(ask.flag, format!("is required: the {from}'s name cannot be used: {fault}")))
+                }
+                other => other,
+            },
+        }
+    }
+}
+
+/// As JSON, which YAML contains.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("text is JSON")
+}
+
+/// A name as YAML has it: plain where that is text to every reader, those of YAML 1.1 as well.
+fn name(text: &str) -> String {
+    let is_plain = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
+    let is_word = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
+        .contains(&text.to_ascii_lowercase().as_str());
+    if text.starts_with(|first: char| first.is_ascii_alphabetic()) && is_plain && !is_word {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+/// What begins with a digit and is meant to: plain, unless there is more to it, such as `1m 30s`.
+fn number(text: &str) -> String {
+    let is_plain = !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric());
+    if is_plain { text.to_owned() } else { quoted(text) }
+}
+
+fn list(text: &str) -> String {
+    let elements: Vec<_> = text.split(',').map(|element| quoted(element.trim())).collect();
+    format!("[{}]", elements.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    const ADAPTERS: Adapters = &[&x_msrv_nsq::ADAPTER, &x_msrv_aerospike::ADAPTER, &x_msrv_sqlite::ADAPTER];
+
+    fn arguments(options: &[&str]) -> InitArgs {
+        let words = ["x-msrv", "init"].iter().chain(options).map(Into::into);
+        let cli = crate::cli::parse(ADAPTERS, words).expect("a command line");
+        let Some(crate::cli::Command::Init(arguments)) = cli.command else { panic!("init") };
+        arguments
+    }
+
+    /// Who had said `--nsqd` was asked whether the queue is NSQ, and nsqlookupd was not offered.
+    #[test]
+    fn what_options_said_is_not_asked_for_and_nsqlookupd_is_offered() {
+        #[expect(clippy::unnecessary_wraps, reason = "it is what a terminal answers")]
+        fn answered(question: Question<'_>) -> Result<String, CommandError> {
+            let answer = match question.text.split([' ', ',', ';']).next().expect("a word") {
+                "messages" if question.suggestion == "nsqd" => "nsqlookupd",
+                "nsqlookupd" => "l:4161",
+                "topic" => "orders",
+                "queue" | "store" | "nsqd" | "Aerospike" => {
+                    panic!("asked for what options said: {}", question.text)
+                }
+                _ => question.suggestion,
+            };
+            Ok(answer.to_owned())
+        }
+        let text = |options: &[&str]| {
+            let answers = Answers::take(ADAPTERS, Path::new("a.yml"), &arguments(options), answered);
+            answers.expect("all is said").text()
+        };
+        let found = text(&["--topic", "t", "--aerospike", "db:3000"]);
+        for line in
+            ["  lookupd-http-address: [\"l:4161\"]", "  topic: t", "  hosts: [\"db:3000\"]", "  set: t"]
+        {
+            assert!(found.lines().any(|found| found == line), "{line}: {found}");
+        }
+        assert!(!found.lines().any(|line| line.starts_with("  nsqd-tcp-address:")), "{found}");
+        let named = text(&["--nsqd", "q:4150", "--namespace", "prod", "--aerospike", "db:3000"]);
+        for line in ["  nsqd-tcp-address: [\"q:4150\"]", "  topic: orders", "  namespace: prod"] {
+            assert!(named.lines().any(|found| found == line), "{line}: {named}");
+        }
+        let found = text(&["--lookupd", "m:4161", "--aerospike", "db:3000"]);
+        assert!(found.contains("\n  lookupd-http-address: [\"m:4161\"]\n"), "{found}");
+    }
+
+    /// A topic `2024` was a number, and a set `no` a truth value: what was asked for was refused.
+    #[test]
+    fn names_are_written_so_that_they_stay_what_they_are() {
+        fn not_asked(question: Question<'_>) -> Result<String, CommandError> {
+            panic!("{}", question.text)
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.yml");
+        for name in [
+            "orders", "2024", "7", "0", "01234", "1e3", "0x1F", "1_000", "2h", "y", "No", "on", "true",
+            "null", "-", "-1", ".5", "a.b",
+        ] {
+            let equals = |option: &str| format!("{option}={name}");
+            let names = ["--topic", "--channel", "--namespace", "--set"].map(equals);
+            let others = [
+                "--nsqd",
+                "h:4150, i:4150",
+                "--aerospike",
+                "h:3000",
+                "--max-messages",
+                "7",
+                "--period",
+                "1m 30s",
+            ];
+            let options: Vec<_> = names.iter().map(String::as_str).chain(others).collect();
+            let answers =
+                Answers::take(ADAPTERS, &path, &arguments(&options), not_asked).expect("all is said");
+            fs::write(&path, answers.text()).expect("written");
+            let settings = config::load(ADAPTERS, Some(&path), &Overrides::default()).expect(name);
+            assert_eq!(
+                (settings.limits.max_messages.get(), settings.period.map(|period| period.as_secs())),
+                (7, Some(90))
+            );
+            let shown = settings.to_string();
+            for key in ["nsq.topic", "nsq.channel", "aerospike.namespace", "aerospike.set"] {
+                assert!(shown.contains(&format!("\n{key}: {name}\n")), "{key}: {shown}");
+            }
+        }
+    }
+}

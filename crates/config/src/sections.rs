@@ -1,0 +1,321 @@
+//! The sections that every pipeline has.
+
+use std::{num::NonZeroU64, time::Duration};
+
+use log::LevelFilter;
+use x_msrv_core::{
+    decode::{BigIntegers, ContentEncoding, Metadata, OnLongName, Path, RuleFault, Rules, Shape},
+    record::Value as Constant,
+};
+use x_msrv_letters::file;
+use x_msrv_settings::{
+    Access, Bounds, FileKind, Key, Kind, Presence, ReadFile, Reader, Section as _, Settings, Size, StateFile,
+    Table, Told, Word,
+};
+
+/// The keys at the top level.
+#[derive(Debug, Clone, Settings)]
+pub(crate) struct Top {
+    /// N: how many messages a run takes at most. It may be in the queue's section instead, as
+    /// `nsq.max-messages` or `embedded-queue.max-messages`.
+    #[setting(
+        words = "`10`",
+        example = "1000",
+        flag = "max-messages",
+        ask = "messages in a run at most: N",
+        suggest = "1000"
+    )]
+    pub(crate) max_messages: Option<NonZeroU64>,
+    /// No message is taken after this long.
+    #[setting(default = "2s")]
+    pub(crate) timeout: Duration,
+    /// How long a queue that is empty is listened to after the last message.
+    ///
+    /// That nothing waits is known from nsqd's statistics, where nsqlookupd names their address, or where they are
+    /// on the port above the one in `nsqd-tcp-address` and name the run's own connection. Where they cannot be
+    /// had, silence has to tell: 10 ms of it, and up to 250 ms from an nsqd that is far away or slow to answer, on
+    /// a machine that is busy, when nsqd has just sent as many messages as it might, and after a long flow.
+    ///
+    /// An embedded queue is not listened to: it ends a run at once.
+    #[setting(default = "0s", min = 0)]
+    pub(crate) idle_timeout: Duration,
+    /// How long connecting to queue and store may take.
+    #[setting(default = "2s")]
+    pub(crate) connect_timeout: Duration,
+    /// How long the messages that are in progress at the end may take.
+    #[setting(default = "5s")]
+    pub(crate) shutdown_timeout: Duration,
+    /// How often the timer starts a run. `x-msrv-generator(8)` reads it at `systemctl daemon-reload`.
+    ///
+    /// A run does not read it. The metrics tell it to the alerts from the next run on: after raising it, run
+    /// `systemctl start x-msrv` once as well, or an alert may fire because of runs that are not due yet.
+    #[setting(
+        words = "`10s`",
+        example = "10s",
+        flag = "period",
+        ask = "a run starts every",
+        suggest = "10s"
+    )]
+    pub(crate) period: Option<Duration>,
+    /// A message that the store fails on for an unknown reason, at this delivery or a later one, is a dead letter;
+    /// `0` means never. An outage of the store is not an unknown reason.
+    #[setting(default = "5")]
+    pub(crate) max_attempts: u32,
+    /// Messages with larger bodies are dead letters.
+    #[setting(default = "1MiB", min = 1, max = 1 << 30)]
+    pub(crate) max_message_size: Size,
+    /// How bodies are encoded.
+    ///
+    /// `max-message-size` is the limit of the body and of the inflated document. A body that is truncated or
+    /// damaged, or that other bytes follow, is a dead letter (`bad-encoding`). A dead letter, and
+    /// `key: body-hash`, are about the body as it was published.
+    #[setting(default = "identity")]
+    pub(crate) content_encoding: ContentEncoding,
+    /// What happens to a message with integers that do not fit 64 bits with sign.
+    #[setting(default = "reject")]
+    pub(crate) big_integers: BigIntegers,
+    /// A file with a JSON Schema that every message has to fit; it is JSON itself. References in it to other files
+    /// or hosts are not followed.
+    #[setting(example = "message.schema.json")]
+    pub(crate) schema: Option<ReadFile>,
+    /// The section that says which fields of a message are stored, and under which names; without it all are
+    /// stored as they are.
+    ///
+    /// Its keys work in the order of this page, each on what the one before it left. The record's key and the
+    /// schema are about the message as it was published, and so is the body of a dead letter.
+    ///
+    /// Two fields that get one name make the message a dead letter (`duplicate-field`), and so does a field that is
+    /// named `gid` in the end (`reserved-field`). What could never be stored, whatever is in the message, is an
+    /// error of the configuration. A message of which no field is left is a record with its key and nothing else.
+    pub(crate) fields: Option<Fields>,
+}
+
+/// The keys of `fields`.
+#[derive(Debug, Clone, Settings)]
+pub(crate) struct Fields {
+    /// Only these fields are stored: names, or JSON pointers into objects.
+    ///
+    /// A name is a field at the top level. One that begins with a slash is a JSON pointer (RFC 6901) to a field
+    /// within objects, such as `/customer/name`; the objects around it are stored with what is included of them, if
+    /// that is anything. What is in lists cannot be named.
+    #[setting(words = "all", example = "[id, /customer/name]")]
+    include: Option<Vec<Path>>,
+    /// These fields are not stored: names or JSON pointers, as for `include`.
+    #[setting(words = "none", example = "[/customer/password]")]
+    exclude: Option<Vec<Path>>,
+    /// Each object within the message becomes fields of its own, whose names are joined by this text: with `"_"`
+    /// the field `name` in `customer` becomes `customer_name`.
+    ///
+    /// Lists stay as they are, with the objects in them, and so does an object without fields. A message whose
+    /// names would have over 16 times the bytes of its body is a dead letter (`too-large`).
+    #[setting(example = "\"_\"")]
+    flatten: Option<String>,
+    /// Names of fields at the top level, with other names for them.
+    #[setting(example = "{a-very-long-name: short}")]
+    rename: Option<Table<String>>,
+    /// Names of fields that every record has, each with a text, a number, `true` or `false`.
+    #[setting(example = "{origin: web}")]
+    constant: Option<Table<Constant>>,
+    /// Names of fields for what is known of a message.
+    #[setting(example = "{queued-at: timestamp}")]
+    metadata: Option<Table<Metadata>>,
+    /// What happens to a field whose name is too long for the store (in Aerospike, over 15 bytes). The names that
+    /// this section gives are treated alike.
+    #[setting(default = "reject")]
+    on_long_name: OnLongName,
+}
+
+impl Fields {
+    /// The rules, made ready for a store that takes such names.
+    pub(crate) fn shape(self, names: x_msrv_core::adapter::Names, reader: &mut Reader<'_>) -> Option<Shape> {
+        fn entries<T>(table: Option<Table<T>>) -> Vec<(String, T)> {
+            table.map(|Table(entries)| entries).unwrap_or_default()
+        }
+        let mut rename = Vec::new();
+        for (name, other) in entries(self.rename) {
+            match name.parse::<Path>() {
+                Ok(path) => rename.push((path, other)),
+                Err(fault) => reader.fault_at(&format!("rename.{name}"), fault),
+            }
+        }
+        let rules = Rules {
+            include: self.include,
+            exclude: self.exclude.unwrap_or_default(),
+            flatten: self.flatten,
+            rename,
+            constant: entries(self.constant),
+            metadata: entries(self.metadata),
+            on_long_name: self.on_long_name,
+        };
+        let shape = Shape::new(rules, names.longest, names.check);
+        shape.map_err(|RuleFault { key, fault }| reader.fault_at(&key, fault)).ok()
+    }
+
+    /// The section of these rules: with the names that come of them.
+    pub(crate) fn of(shape: &Shape) -> Self {
+        fn table<T>(entries: Vec<(String, T)>) -> Option<Table<T>> {
+            Some(Table(entries)).filter(|table| !table.0.is_empty())
+        }
+        let Rules { include, exclude, flatten, rename, constant, metadata, on_long_name } =
+            shape.rules().clone();
+        Self {
+            include,
+            exclude: Some(exclude).filter(|paths| !paths.is_empty()),
+            flatten,
+            rename: table(rename.into_iter().map(|(path, name)| (path.to_string(), name)).collect()),
+            constant: table(constant),
+            metadata: table(metadata),
+            on_long_name,
+        }
+    }
+}
+
+/// `dead-letter`; adapters have words of their own.
+pub(crate) const DEAD_LETTER: Key = Key {
+    name: "dead-letter",
+    doc: "Where messages go that cannot be stored: `log`, or one of these sections.",
+    kind: Kind::Choice(LETTERS),
+    bounds: Bounds::NONE,
+    presence: Presence::Default("file"),
+    example: "{file: {path: dead-letter.ndjson}}",
+    ask: None,
+    check: |_, _| true,
+};
+
+/// The words of `dead-letter` that no adapter brings.
+pub(crate) const LETTERS: &[Word] = &[
+    Word { name: "log", doc: "A warning for each message, and nothing is kept.", value: None },
+    Word {
+        name: "file",
+        doc: "A file, one JSON object a line.",
+        value: Some((Kind::Section(file::Keys::KEYS), Bounds::NONE)),
+    },
+];
+
+/// The keys at the top level that come after queue, store and dead letters.
+#[derive(Debug, Clone, Settings)]
+pub(crate) struct Rest {
+    /// Whether each run is remembered in a small SQLite file, for `x-msrv status` and `x-msrv history`: `true`,
+    /// `false` or a section.
+    ///
+    /// A run is one row, with what became of the messages, why some were rejected, and how much waited in the
+    /// queue. What goes wrong with it is a warning and never fails a run. After a power failure the last rows may
+    /// be missing.
+    #[setting(default = "true", example = "{max-age: 30d, max-runs: 100000}")]
+    pub(crate) history: x_msrv_settings::OnOr<x_msrv_history::Keys>,
+    /// The section of the metrics.
+    pub(crate) metrics: Option<Metrics>,
+    /// The section of the log.
+    #[setting(example = "{level: info, target: stderr, format: text}")]
+    pub(crate) log: Option<Log>,
+}
+
+/// The keys of `metrics`.
+#[derive(Debug, Clone, Settings)]
+pub(crate) struct Metrics {
+    /// A file for the textfile collector of Prometheus' `node_exporter`, replaced as a whole at the end of each run,
+    /// with the mode 0644. Its name has to end in `.prom`.
+    ///
+    /// Its counters go on from run to run until the machine is booted, and are kept in the history, which must not
+    /// be `false`. Every metric has the label `pipeline`, which is the configuration's name; each configuration
+    /// needs a file of its own, for a run replaces all of it. A file that cannot be written is a warning and never
+    /// fails a run.
+    ///
+    /// The service gets the right to write to the file's folder by `x-msrv-generator(8)` at
+    /// `systemctl daemon-reload`; the folder has to let its user do so as well.
+    #[setting(example = "/var/lib/prometheus/node-exporter/x-msrv.prom")]
+    pub(crate) textfile: StateFile<Textfile>,
+}
+
+/// A file for `node_exporter`.
+#[derive(Debug, Clone)]
+pub(crate) struct Textfile;
+
+impl FileKind for Textfile {
+    const ACCESS: Access = Access::Replace;
+
+    fn is_beside(_: &std::path::Path, _: &std::path::Path) -> bool {
+        false
+    }
+
+    fn check(name: &std::path::Path) -> Result<(), String> {
+        if name.extension().is_some_and(|extension| extension == "prom") {
+            return Ok(());
+        }
+        // `collector/textfile.go` of node_exporter.
+        Err(format!("`{}` does not end in .prom, and node_exporter ignores other files", name.display()))
+    }
+}
+
+/// The keys of `log`.
+#[derive(Debug, Clone, Settings)]
+pub(crate) struct Log {
+    /// The least important level that is logged. The summary of a run is `info`. Bodies of messages are never
+    /// logged.
+    #[setting(default = "info")]
+    pub(crate) level: Level,
+    /// Where log lines go.
+    #[setting(default = "stderr")]
+    pub(crate) target: LogTarget,
+    /// What a line on standard error is. The journal has values as fields of its own and does not change by this.
+    ///
+    /// What is wrong with the command line or with the configuration is told as text, because the format is not
+    /// known by then.
+    #[setting(default = "text")]
+    pub(crate) format: LogFormat,
+}
+
+/// How important a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Settings)]
+pub(crate) enum Level {
+    /// What failed.
+    Error,
+    /// What may need attention, and each message that was rejected.
+    Warn,
+    /// The summary of each run.
+    Info,
+    /// Every step.
+    Debug,
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+        }
+    }
+}
+
+/// What a line on standard error is, where that is not the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Settings)]
+pub enum LogFormat {
+    /// Time, level, message and values.
+    Text,
+    /// One JSON object: `time` (RFC 3339 in UTC), `level`, `message` and, where there are values, `fields`; for
+    /// containers and cron. It cannot be used with `target: syslog`.
+    Json,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Settings)]
+pub enum LogTarget {
+    /// Standard error, or the journal where standard error is the journal's.
+    Stderr,
+    /// The local syslog socket, for hosts without the journal. Where no syslog listens, lines go to standard error,
+    /// with a warning.
+    Syslog,
+}
+
+impl Log {
+    /// The section where there is none.
+    pub(crate) const DEFAULT: Self =
+        Self { level: Level::Info, target: LogTarget::Stderr, format: LogFormat::Text };
+}
+
+/// The dead letters as they are in force.
+pub(crate) fn tell_letters(keys: &file::Keys, told: &mut Told) {
+    keys.tell_section("dead-letter.file", told);
+}

@@ -1,0 +1,357 @@
+//! NSQ in a configuration: the sections `nsq` and `dead-letter.nsq`.
+
+use std::{any::Any, num::NonZeroU64, sync::Arc, time::Duration};
+
+use x_msrv_core::{
+    BoxFuture, NAME,
+    adapter::{Adapter, Common, ConfiguredLetters, ConfiguredSource, LettersRole, SourceRole},
+    dead_letter::DeadLetter,
+    message::{Message, Origin},
+    source::{Peek, Publisher, Source, SourceError},
+};
+use x_msrv_net::{
+    address::{HostPort, distinct},
+    secret::Secret,
+    tls,
+};
+use x_msrv_settings::{
+    Key, Kind, Reader, Section as _, Setting as _, Settings, Told, Value, join, text_setting,
+};
+
+use crate::{
+    client::name::{ChannelName, TopicName},
+    dead_letter::{self, NsqDeadLetter},
+    source::{self, NsqPublisher, NsqSource, Servers},
+};
+
+text_setting!(TopicName, Kind::Text);
+text_setting!(ChannelName, Kind::Text);
+
+/// NSQ as queue and as the place of dead letters.
+pub static ADAPTER: Adapter = Adapter {
+    name: "NSQ",
+    feature: "nsq",
+    summary: "A topic of NSQ, from nsqd directly or found by nsqlookupd.",
+    source: Some(SourceRole {
+        section: Key::section(
+            "nsq",
+            "The section of a queue in NSQ.\n\n\
+                nsqd is asked to wait for the settlement of a message as long as `timeout`, `shutdown-timeout` and \
+                5 s together, or as long as it allows. After a crash the message comes again when that time is over.",
+            QueueKeys::KEYS,
+        ),
+        word: "nsq",
+        identity: "by topic, nsqd, message id and time",
+        retry: "delayed, by nsqd",
+        proof_of_empty: "nsqd's statistics; silence where they cannot be had",
+        // On one channel two pipelines would take each other's messages.
+        suggestion: |key, pipeline| {
+            (key == "channel").then(|| ChannelName::of_pipeline(pipeline).to_string())
+        },
+        read: read_source,
+    }),
+    store: None,
+    letters: Some(LettersRole {
+        section: Key::section(
+            "nsq",
+            "Dead letters go to a topic of NSQ. Letters that nsqd refuses, or does not get, go to \
+                `dead-letter.ndjson` in the state directory.",
+            LetterKeys::KEYS,
+        ),
+        read: read_letters,
+    }),
+};
+
+/// The keys of `nsq`.
+#[derive(Debug, Clone, Settings)]
+struct QueueKeys {
+    /// The nsqd to take messages from, by their TCP ports (4150 by default); or `lookupd-http-address`.
+    ///
+    /// One that does not answer is a warning as long as another does. The address is a part of each record's key
+    /// where that is made of the message: if it changes while messages are in flight, those that come again are
+    /// other records.
+    #[setting(
+        min = 1,
+        example = "[\"queue:4150\"]",
+        flag = "nsqd",
+        instead = "nsqd",
+        ask = "nsqd, as HOST:PORT; several with commas between them",
+        suggest = "localhost:4150"
+    )]
+    nsqd_tcp_address: Option<Vec<HostPort>>,
+    /// In place of `nsqd-tcp-address`: nsqlookupd, by its HTTP port (4161 by default; 4160 is its port for nsqd),
+    /// which knows the nsqd that have the topic.
+    ///
+    /// A run then takes more from those where more is waiting.
+    #[setting(
+        min = 1,
+        example = "[\"queue:4161\"]",
+        flag = "lookupd",
+        instead = "nsqlookupd",
+        ask = "nsqlookupd, as HOST:PORT with its HTTP port; several with commas between them",
+        suggest = "localhost:4161"
+    )]
+    lookupd_http_address: Option<Vec<HostPort>>,
+    /// The topic that is consumed: 1 to 64 of `a-zA-Z0-9._-`, with or without `#ephemeral` at its end.
+    ///
+    /// nsqd creates a topic and a channel that do not exist for every subscriber. A run that creates the topic
+    /// warns of it, as does `x-msrv check --connect` beforehand and `x-msrv status` after three runs, as long as
+    /// none has received a message: the name may be mistyped. A channel that is created beside others gets only
+    /// messages that are published from then on. Both are known only where nsqd's statistics can be had.
+    #[setting(example = "orders", flag = "topic", ask = "topic", subject)]
+    topic: TopicName,
+    /// The channel; it gets every message of the topic, and its consumers share them.
+    ///
+    /// Pipelines with channels of their own do not take messages from each other. A file of the same NAME
+    /// elsewhere, or on another host, is the same pipeline to nsqd: both share the messages of one channel.
+    ///
+    /// nsqd drops a channel whose name ends in `#ephemeral`, and all messages that a run leaves in it, when the
+    /// run ends. `x-msrv check` and `x-msrv status` warn of it.
+    #[setting(
+        words = "`x-msrv` for a configuration `x-msrv.yml`, and `x-msrv-NAME` for `NAME.yml`",
+        example = "x-msrv",
+        flag = "channel",
+        ask = "channel; runs on several hosts share one",
+        suggest = ""
+    )]
+    channel: Option<ChannelName>,
+    /// How many messages are unsettled at a time, over all nsqd; about 16 MiB of them at most. Small values make
+    /// large runs slow.
+    #[setting(words = "N, but not over 10,000", example = "1000")]
+    max_in_flight: Option<NonZeroU64>,
+    /// The same as `max-messages` at the top level. If both are set, they must be the same.
+    #[setting(words = "`max-messages`", example = "1000")]
+    max_messages: Option<NonZeroU64>,
+    /// The secret for nsqd's `AUTH`: `{credential: NAME}`, `{file: PATH}`, or the text itself.
+    ///
+    /// `x-msrv send` and `dead-letter.nsq` use it as well.
+    #[setting(example = "{credential: nsq}")]
+    auth_secret: Option<Secret>,
+    /// Whether connections to nsqd are encrypted: `true`, `false` or a section.
+    ///
+    /// `x-msrv send` and `dead-letter.nsq` do the same. An nsqd that offers no TLS is then refused. nsqlookupd is
+    /// asked over plain HTTP, as are nsqd's statistics, which an nsqd with `-tls-required=true` does not tell:
+    /// the queue then counts as empty by its silence alone. With `nsqd-tcp-address` they are not asked for. An
+    /// attacker on the network path can redirect what nsqlookupd answers; `ca-file` or `server-name` keeps that
+    /// out.
+    #[setting(default = "false", example = "{ca-file: ca.pem}")]
+    tls: tls::Section,
+}
+
+/// The keys of `dead-letter.nsq`.
+#[derive(Debug, Clone, Settings)]
+struct LetterKeys {
+    /// The nsqd to publish to; the first that answers gets the letters. It is required where the queue's section
+    /// names no nsqd.
+    #[setting(min = 1, words = "`nsq.nsqd-tcp-address`", example = "[\"queue:4150\"]")]
+    nsqd_tcp_address: Option<Vec<HostPort>>,
+    /// The topic for dead letters; not the queue's own.
+    #[setting(example = "orders-dead")]
+    topic: TopicName,
+    /// The channel that `x-msrv dead` reads from. nsqd gives what a topic holds to the channel that is created
+    /// first.
+    #[setting(words = "`x-msrv`", example = "x-msrv")]
+    channel: Option<ChannelName>,
+    /// The secret for that nsqd's `AUTH`.
+    #[setting(
+        words = "`nsq.auth-secret`, or none where `dead-letter.nsq.tls` is set",
+        example = "{credential: nsq}"
+    )]
+    auth_secret: Option<Secret>,
+    /// Whether connections to that nsqd are encrypted: `true`, `false` or a section.
+    #[setting(words = "`nsq.tls`", example = "{ca-file: ca.pem}")]
+    tls: Option<tls::Section>,
+}
+
+/// A queue in NSQ.
+#[derive(Debug)]
+struct Queue {
+    keys: QueueKeys,
+    settings: source::Settings,
+}
+
+fn read_source(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Option<Arc<dyn ConfiguredSource>> {
+    let mut keys = QueueKeys::read(found, reader)?;
+    keys.nsqd_tcp_address = keys.nsqd_tcp_address.map(distinct);
+    keys.lookupd_http_address = keys.lookupd_http_address.map(distinct);
+    let servers = match (&keys.nsqd_tcp_address, &keys.lookupd_http_address) {
+        (Some(nsqd), None) => Servers::Nsqd(nsqd.clone()),
+        (None, Some(lookupd)) => Servers::Lookupd(lookupd.clone()),
+        (None, None) => {
+            reader.fault("one of `nsqd-tcp-address` and `lookupd-http-address` is required");
+            return None;
+        }
+        _ => {
+            reader.fault("only one of `nsqd-tcp-address` and `lookupd-http-address` is allowed");
+            return None;
+        }
+    };
+    let channel = keys.channel.get_or_insert_with(|| ChannelName::of_pipeline(&reader.places.pipeline));
+    let settings = source::Settings {
+        servers,
+        topic: keys.topic.clone(),
+        channel: channel.clone(),
+        max_in_flight: *keys.max_in_flight.insert(common.max_in_flight(keys.max_in_flight)),
+        max_message_size: common.max_message_size,
+        connect_timeout: common.connect_timeout,
+        auth_secret: keys.auth_secret.clone(),
+        tls: keys.tls.settings(),
+        longest_run: common.limits.timeout + common.limits.shutdown_timeout,
+    };
+    keys.max_messages = None; // it is told at the top level
+    Some(Arc::new(Queue { keys, settings }))
+}
+
+/// What names that end in `#ephemeral` cost.
+fn tell_ephemeral(
+    told: &mut Told,
+    section: &str,
+    topic: &TopicName,
+    channel: &ChannelName,
+    cost_of_channel: &str,
+) {
+    if topic.is_ephemeral() {
+        let cost = "nsqd keeps its messages in memory only, drops those that do not fit, and drops the topic with its last channel";
+        told.warning(&join(section, "topic"), format_args!("{topic} is ephemeral: {cost}"));
+    }
+    if channel.is_ephemeral() {
+        told.warning(&join(section, "channel"), format_args!("{channel} is ephemeral: {cost_of_channel}"));
+    }
+}
+
+impl ConfiguredSource for Queue {
+    fn tell(&self, told: &mut Told) {
+        self.keys.tell("nsq", told);
+        let cost = "nsqd drops the channel, and all messages that a run leaves in it, when the run ends";
+        tell_ephemeral(told, "nsq", &self.settings.topic, &self.settings.channel, cost);
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Source>, SourceError>> {
+        Box::pin(async { Ok(Box::new(NsqSource::connect(&self.settings).await?) as Box<dyn Source>) })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(source::probe(&self.settings))
+    }
+
+    fn peek<'a>(
+        &'a self,
+        _: NonZeroU64,
+        _: &'a mut dyn FnMut(&Message),
+    ) -> BoxFuture<'a, Result<Peek, SourceError>> {
+        Box::pin(async { source::waiting(&self.settings).await.map(|waiting| Peek::Hidden { waiting }) })
+    }
+
+    fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>> {
+        Box::pin(async { Ok(Box::new(NsqPublisher::connect(&self.settings).await?) as Box<dyn Publisher>) })
+    }
+
+    fn sample_origin(&self) -> Origin {
+        Origin::of_topic(&self.settings.topic.to_string(), "<nsqd>")
+    }
+
+    fn letter_source(&self) -> Result<Option<String>, SourceError> {
+        Ok(Some(format!("{}@", self.settings.topic)))
+    }
+
+    fn created_on_demand(&self) -> Option<String> {
+        Some(self.settings.topic.to_string())
+    }
+}
+
+/// A topic for dead letters.
+#[derive(Debug)]
+struct Letters {
+    keys: LetterKeys,
+    /// Whether the secret, and whether TLS, are the queue's, which tells their files.
+    is_inherited: (bool, bool),
+    settings: dead_letter::Settings,
+}
+
+fn read_letters(
+    found: &Value,
+    reader: &mut Reader<'_>,
+    common: &Common,
+    queue: Option<&dyn ConfiguredSource>,
+) -> Option<Arc<dyn ConfiguredLetters>> {
+    let mut keys = LetterKeys::read(found, reader)?;
+    let queue = queue.and_then(|queue| (queue as &dyn Any).downcast_ref::<Queue>());
+    if queue.is_some_and(|queue| queue.settings.topic == keys.topic) {
+        let fault =
+            format!("`{}` is the queue's own topic: dead letters would come back as messages", keys.topic);
+        reader.fault_at("topic", fault);
+    }
+    let of_queue = queue.and_then(|queue| match &queue.settings.servers {
+        Servers::Nsqd(addresses) => Some(addresses.clone()),
+        Servers::Lookupd(_) => None,
+    });
+    let Some(nsqd) = keys.nsqd_tcp_address.map(distinct).or(of_queue) else {
+        reader.fault("`nsqd-tcp-address` is required, for the queue's own section names no nsqd");
+        return None;
+    };
+    // Another server than the queue's, or a less protected connection: a secret goes there only on request.
+    let inherits_secret = keys.auth_secret.is_none() && keys.tls.is_none();
+    let inherits_tls = keys.tls.is_none();
+    if let Some(queue) = queue.filter(|_| inherits_secret) {
+        keys.auth_secret.clone_from(&queue.settings.auth_secret);
+    }
+    let tls =
+        keys.tls.get_or_insert_with(|| queue.map_or_else(tls::Section::none, |queue| queue.keys.tls.clone()));
+    let settings = dead_letter::Settings {
+        nsqd: nsqd.clone(),
+        topic: keys.topic.clone(),
+        channel: keys.channel.get_or_insert_with(|| NAME.parse().expect("a name")).clone(),
+        auth_secret: keys.auth_secret.clone(),
+        tls: tls.settings(),
+        timeout: common.connect_timeout,
+    };
+    keys.nsqd_tcp_address = Some(nsqd);
+    Some(Arc::new(Letters { keys, is_inherited: (inherits_secret, inherits_tls), settings }))
+}
+
+impl ConfiguredLetters for Letters {
+    fn tell(&self, told: &mut Told) {
+        const SECTION: &str = "dead-letter.nsq";
+        let mut all = Told::default();
+        self.keys.tell(SECTION, &mut all);
+        let of_queue = |key: &str| {
+            let key = key.strip_prefix(SECTION).unwrap_or_default();
+            self.is_inherited.0 && key.starts_with(".auth-secret")
+                || self.is_inherited.1 && key.starts_with(".tls")
+        };
+        told.lines.extend(all.lines);
+        told.files.extend(all.files.into_iter().filter(|file| !of_queue(&file.key)));
+        told.warnings.extend(all.warnings.into_iter().filter(|warning| !of_queue(warning)));
+        let cost = "nsqd drops the channel, and all dead letters that `x-msrv dead` leaves in it, when the command ends";
+        tell_ephemeral(told, SECTION, &self.settings.topic, &self.settings.channel, cost);
+    }
+
+    fn open(&self) -> Box<dyn DeadLetter> {
+        Box::new(NsqDeadLetter::new(self.settings.clone()))
+    }
+
+    fn queue(&self) -> BoxFuture<'_, Result<Option<Box<dyn Source>>, SourceError>> {
+        Box::pin(async {
+            let source = NsqSource::connect(&self.as_queue()).await?;
+            Ok(Some(Box::new(source) as Box<dyn Source>))
+        })
+    }
+}
+
+impl Letters {
+    /// The topic as a queue.
+    fn as_queue(&self) -> source::Settings {
+        let letters = &self.settings;
+        source::Settings {
+            servers: Servers::Nsqd(letters.nsqd.clone()),
+            topic: letters.topic.clone(),
+            channel: letters.channel.clone(),
+            max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
+            max_message_size: 1 << 30,
+            connect_timeout: letters.timeout,
+            auth_secret: letters.auth_secret.clone(),
+            tls: letters.tls.clone(),
+            longest_run: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! SQLite in a configuration: the sections `embedded-queue` and `sqlite`.
+
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
+
+use x_msrv_core::{
+    BoxFuture,
+    adapter::{
+        Adapter, Common, ConfiguredSource, ConfiguredStore, Existing, KeySetting, SourceRole, StoreRole,
+    },
+    decode::KeyRule,
+    message::{Message, Origin},
+    source::{Peek, Publisher, Source, SourceError},
+    store::{Store, StoreError},
+};
+use x_msrv_settings::{
+    Key, Kind, Reader, Section as _, Setting as _, Settings, StateFile, Told, Value, text_setting,
+};
+use x_msrv_state::sqlite::Database;
+
+use crate::{
+    source::{self, SqlitePublisher, SqliteSource},
+    store::{self, SqliteStore, TableName},
+};
+
+text_setting!(TableName, Kind::Text);
+
+/// SQLite as queue and store.
+pub static ADAPTER: Adapter = Adapter {
+    name: "SQLite",
+    feature: "sqlite",
+    summary: "A queue and a store in files of the state directory, for a machine that has no other.",
+    source: Some(SourceRole {
+        section: Key::section(
+            "embedded-queue",
+            "The section of a queue in an SQLite file, for a machine that has no other.",
+            QueueKeys::KEYS,
+        ),
+        word: "embedded",
+        identity: "by queue, message id and time",
+        retry: "delayed",
+        proof_of_empty: "always",
+        suggestion: |_, _| None,
+        read: read_source,
+    }),
+    store: Some(StoreRole {
+        section: Key::section(
+            "sqlite",
+            "The section of a store in an SQLite file, for a machine that has no other.\n\n\
+            A record is a row with the key in the column `gid` and the message as JSON in the column `document`. The \
+            row with the same `gid` is replaced, and no other.\n\n\
+            A table that exists may have indexes, constraints and triggers of its own; a message that they refuse is \
+            a dead letter (`refused`). `gid` has to be its primary key or unique, and every further column needs a \
+            default or has to allow NULL.",
+            StoreKeys::KEYS,
+        ),
+        word: "sqlite",
+        idempotence: "by key",
+        read: read_store,
+    }),
+    letters: None,
+};
+
+/// The keys of `embedded-queue`.
+#[derive(Debug, Clone, Settings)]
+struct QueueKeys {
+    /// The file; it is created if it does not exist.
+    #[setting(example = "queue.db", suggest = "queue.db")]
+    path: StateFile<Database>,
+    /// How many messages are unsettled at a time.
+    #[setting(words = "N, but not over 10,000", example = "1000")]
+    max_in_flight: Option<NonZeroU64>,
+    /// A message that is not settled is delivered again after this long.
+    #[setting(default = "60s")]
+    lease_timeout: Duration,
+    /// The same as `max-messages` at the top level. If both are set, they must be the same.
+    #[setting(words = "`max-messages`", example = "1000")]
+    max_messages: Option<NonZeroU64>,
+}
+
+/// The keys of `sqlite`.
+#[derive(Debug, Clone, Settings)]
+struct StoreKeys {
+    /// The file; it is created if it does not exist.
+    #[setting(example = "store.db", suggest = "store.db")]
+    path: StateFile<Database>,
+    /// The table; it is created if it does not exist. 1 to 63 of `a-zA-Z0-9_.-`; the name must not begin with
+    /// `sqlite_`.
+    #[setting(example = "orders", flag = "set", ask = "set, or table", subject)]
+    set: TableName,
+    /// What a record's key is made of.
+    #[setting(default = "message", example = "{field: /id}")]
+    key: KeySetting,
+}
+
+/// A queue in a file.
+#[derive(Debug)]
+struct Queue {
+    keys: QueueKeys,
+    settings: source::Settings,
+}
+
+fn read_source(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Option<Arc<dyn ConfiguredSource>> {
+    let mut keys = QueueKeys::read(found, reader)?;
+    let settings = source::Settings {
+        path: keys.path.0.clone(),
+        max_in_flight: *keys.max_in_flight.insert(common.max_in_flight(keys.max_in_flight)),
+        lease_timeout: keys.lease_timeout,
+    };
+    keys.max_messages = None; // it is told at the top level
+    Some(Arc::new(Queue { keys, settings }))
+}
+
+impl ConfiguredSource for Queue {
+    fn tell(&self, told: &mut Told) {
+        self.keys.tell("embedded-queue", told);
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Source>, SourceError>> {
+        Box::pin(async { Ok(Box::new(SqliteSource::connect(&self.settings)?) as Box<dyn Source>) })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async { source::probe(&self.settings) })
+    }
+
+    fn peek<'a>(
+        &'a self,
+        limit: NonZeroU64,
+        see: &'a mut dyn FnMut(&Message),
+    ) -> BoxFuture<'a, Result<Peek, SourceError>> {
+        Box::pin(
+            async move { source::peek(&self.settings, limit, see).map(|waiting| Peek::Messages { waiting }) },
+        )
+    }
+
+    fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>> {
+        Box::pin(async { Ok(Box::new(SqlitePublisher::connect(&self.settings)?) as Box<dyn Publisher>) })
+    }
+
+    fn sample_origin(&self) -> Origin {
+        Origin::new("<queue>")
+    }
+
+    fn letter_source(&self) -> Result<Option<String>, SourceError> {
+        source::origin(&self.settings)
+    }
+}
+
+/// A table in a file.
+#[derive(Debug)]
+struct Table {
+    keys: StoreKeys,
+    settings: store::Settings,
+}
+
+fn read_store(found: &Value, reader: &mut Reader<'_>, _: &Common) -> Option<Arc<dyn ConfiguredStore>> {
+    let keys = StoreKeys::read(found, reader)?;
+    let settings = store::Settings { path: keys.path.0.clone(), set: keys.set.clone() };
+    Some(Arc::new(Table { keys, settings }))
+}
+
+impl ConfiguredStore for Table {
+    fn tell(&self, told: &mut Told) {
+        self.keys.tell("sqlite", told);
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Store>, StoreError>> {
+        Box::pin(async { Ok(Box::new(SqliteStore::connect(&self.settings)?) as Box<dyn Store>) })
+    }
+
+    fn existing(&self) -> BoxFuture<'_, Result<Existing, StoreError>> {
+        Box::pin(async {
+            let found = SqliteStore::connect_to_existing(&self.settings)?;
+            let missing = || format!("table {} in {}", self.settings.set, self.settings.path.display());
+            Ok(found.map(|store| Box::new(store) as Box<dyn Store>).ok_or_else(missing))
+        })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { SqliteStore::probe(&self.settings) })
+    }
+
+    fn key(&self) -> KeyRule {
+        self.keys.key.rule()
+    }
+}

@@ -1,0 +1,3 @@
+//! The program as a library: its list of adapters, for itself, its tests and what is generated from it.
+
+pub mod adapters;
