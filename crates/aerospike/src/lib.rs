@@ -134,9 +134,9 @@ pub struct Login {
 /// Who knows a user's password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum AuthMode {
-    /// The server knows the password, and a hash of it is sent.
+    /// The server verifies the password, and a hash of it is sent.
     Internal,
-    /// A directory that the server asks knows it, and the password itself is sent, over TLS only.
+    /// A directory verifies it for the server, and the password itself is sent, over TLS only.
     External,
 }
 
@@ -173,11 +173,11 @@ impl<const MAX: usize> std::fmt::Display for Name<MAX> {
 /// What happens to a record that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Exists {
-    /// It is replaced as a whole.
+    /// The record is replaced as a whole.
     Replace,
-    /// It is left alone, and the message counts as a duplicate.
+    /// The record is left unchanged, and the message counts as a duplicate.
     CreateOnly,
-    /// Bins of the same names are written; its other bins stay.
+    /// Bins with the same names are written; other bins stay.
     Update,
 }
 

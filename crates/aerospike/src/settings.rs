@@ -42,7 +42,7 @@ pub static ADAPTER: Adapter = Adapter {
             "aerospike",
             "The section of a store in Aerospike.\n\n\
             Each field of a message becomes a bin, and the bin `gid` holds the record's key. A field that is null is \
-            left out. A message with a field whose name is empty or has over 15 bytes is a dead letter; see \
+            left out. A message with a field whose name is empty or has over 15 bytes becomes a dead letter; see \
             `fields.on-long-name`.",
             StoreKeys::KEYS,
         ),
@@ -56,10 +56,10 @@ pub static ADAPTER: Adapter = Adapter {
 /// The keys of `aerospike`.
 #[derive(Debug, Clone, Keys)]
 struct StoreKeys {
-    /// One node by host and port, from which the others are found; or `hosts`.
+    /// One node by host and port, which names the others; or `hosts`.
     #[setting(example = "{host: db, port: 3000}")]
     address: Option<AddressKeys>,
-    /// In place of `address`: several nodes to begin with.
+    /// Used instead of `address`: several nodes to start from.
     #[setting(
         min = 1,
         example = "[\"db:3000\"]",
@@ -68,54 +68,54 @@ struct StoreKeys {
         suggest = "localhost:3000"
     )]
     hosts: Option<Vec<HostPort>>,
-    /// The namespace; it has to exist. 1 to 31 bytes without `:` and `;`.
+    /// The namespace; it must exist. 1 to 31 bytes without `:` and `;`.
     #[setting(example = "test", flag = "namespace", ask = "namespace; it has to exist", suggest = "test")]
     namespace: Namespace,
     /// The set, which the server creates: a name of 1 to 63 bytes without `:` and `;`, or a section that takes it
     /// from a field of the message.
     ///
-    /// A namespace that has as many sets as the server takes (4095) stops the run with 78. A set that is full
-    /// (`stop-writes-count`, `stop-writes-size`) counts as an outage: messages wait in the queue, and the run
-    /// ends with 75.
+    /// If the namespace already has as many sets as the server allows (4095), the run exits with 78. A full
+    /// set (`stop-writes-count`, `stop-writes-size`) is an outage: messages wait in the queue, and the run
+    /// exits with 75.
     #[setting(example = "orders", flag = "set", ask = "set, or table", subject)]
     set: TextOr<SetName, SetKeys>,
     /// What a record's key is made of.
     #[setting(default = "message", example = "{field: /id}")]
     key: KeySetting,
-    /// What happens to a record that exists.
+    /// What happens to an existing record.
     #[setting(default = "replace")]
     exists: Exists,
     /// How long a record lives: `namespace` (as the namespace says), `never` (for ever), a duration from 1 s to
     /// 3650 days, or a section that takes it from a field of the message.
     ///
-    /// The namespace must remove what has expired (`nsup-period`) or allow records to stay
-    /// (`allow-ttl-without-nsup`); otherwise the run takes no message and ends with 78.
+    /// The namespace must remove expired records (`nsup-period`) or allow records to stay
+    /// (`allow-ttl-without-nsup`); otherwise the run takes no message and exits with 78.
     #[setting(default = "namespace", example = "30d")]
     ttl: TextOr<Ttl, TtlKeys>,
-    /// Whether the server keeps the key itself beside its digest.
+    /// Whether the server stores the key itself beside its digest.
     #[setting(default = "false")]
     send_key: bool,
-    /// How long a batch of records may take.
+    /// Time limit for writing a batch of records.
     #[setting(default = "1s")]
     timeout: Duration,
-    /// The user to log in as, where the server asks, as the enterprise edition can. It needs `password`.
+    /// The user, if the server requires a login (Enterprise Edition). It needs `password`.
     #[setting(example = "x-msrv")]
     user: Option<String>,
     /// The user's password; a secret.
     #[setting(example = "{credential: aerospike}")]
     password: Option<Secret>,
-    /// Who checks the password of `user`.
+    /// Where the password of `user` is verified.
     #[setting(words = "`internal`", example = "external")]
     auth_mode: Option<AuthMode>,
-    /// Whether connections to all nodes are encrypted: `true`, `false` or a section. The port is another than
-    /// without, often 4333.
+    /// Whether connections to all nodes are encrypted: `true`, `false` or a section. The TLS port is a
+    /// different one, often 4333.
     ///
-    /// `server-name` is the name that the certificates of the configured nodes must have, which the server calls
-    /// `tls-name`. Other nodes are known by the names that these tell.
+    /// `server-name` is the name that the certificates of the configured nodes must contain, which the server
+    /// calls `tls-name`. These nodes announce the names of the others.
     #[setting(default = "false", example = "{ca-file: ca.pem, server-name: db.example}")]
     tls: tls::Section,
-    /// Whether nodes are called by their `alternate-access-address` in place of their `access-address`, as it is
-    /// needed behind a network that changes addresses (NAT).
+    /// Whether to connect to nodes by their `alternate-access-address` instead of their `access-address`, as
+    /// a network that translates addresses (NAT) requires.
     #[setting(default = "false")]
     use_alternate_addresses: bool,
 }
@@ -137,8 +137,8 @@ struct SetKeys {
     /// A JSON pointer to the field of the message, as it was published, that names the record's set.
     #[setting(example = "/type")]
     field: Pointer,
-    /// The sets that it may name. A message without the field, or with another value in it, is a dead letter
-    /// (`no-set`).
+    /// The sets that the field may name. A message without the field, or with another value, becomes a dead
+    /// letter (`no-set`).
     #[setting(min = 1, example = "[orders, returns]")]
     allowed: Vec<SetName>,
 }
@@ -146,15 +146,15 @@ struct SetKeys {
 /// The keys of `aerospike.ttl`.
 #[derive(Debug, Clone, PartialEq, Keys)]
 struct TtlKeys {
-    /// A JSON pointer to the field of the message, as it was published, that has the seconds for which the record
-    /// lives: a whole number, at most 3650 days.
+    /// A JSON pointer to the field of the message, as it was published, that holds the record's lifetime in
+    /// seconds: a whole number, at most 3650 days.
     ///
-    /// A message with anything else there is a dead letter (`no-ttl`); so is one without the field, unless there
-    /// is a default.
+    /// A message with any other value becomes a dead letter (`no-ttl`), and so does one without the field,
+    /// unless there is a default.
     #[setting(example = "/expires-in")]
     field: Pointer,
-    /// How long a record lives whose message does not have the field, or has null there: `namespace`, `never`, or
-    /// a duration. Without this key such a message is a dead letter.
+    /// How long a record lives if the field is missing or null: `namespace`, `never`, or a duration. Without
+    /// this key such a message becomes a dead letter.
     #[setting(example = "never")]
     default: Option<Ttl>,
 }

@@ -16,7 +16,7 @@ use x_msrv_settings::{
 /// The keys at the top level.
 #[derive(Debug, Clone, Settings)]
 pub(crate) struct Top {
-    /// N: how many messages a run takes at most. It may be in the queue's section instead, as
+    /// N, the most messages that a run takes. It can also be set in the queue's section, as
     /// `nsq.max-messages` or `embedded-queue.max-messages`.
     #[setting(
         words = "`10`",
@@ -26,29 +26,30 @@ pub(crate) struct Top {
         suggest = "1000"
     )]
     pub(crate) max_messages: Option<NonZeroU64>,
-    /// No message is taken after this long.
+    /// No message is taken after this time.
     #[setting(default = "2s")]
     pub(crate) timeout: Duration,
-    /// How long a queue that is empty is listened to after the last message.
+    /// How long a run keeps listening to an empty queue after the last message.
     ///
-    /// That nothing waits is known from nsqd's statistics, where nsqlookupd names their address, or where they are
-    /// on the port above the one in `nsqd-tcp-address` and name the run's own connection. Where they cannot be
-    /// had, silence has to tell: 10 ms of it, and up to 250 ms from an nsqd that is far away or slow to answer, on
-    /// a machine that is busy, when nsqd has just sent as many messages as it might, and after a long flow.
+    /// A run knows from nsqd's statistics that nothing waits, if nsqlookupd names their address, or if they
+    /// are on the port above the one in `nsqd-tcp-address` and list the run's own connection. Without
+    /// statistics it relies on silence: 10 ms, and up to 250 ms if an nsqd is far away or slow to answer, if
+    /// the machine is busy, if nsqd has just sent as many messages as it was allowed to, and after many
+    /// messages in a row.
     ///
-    /// An embedded queue is not listened to: it ends a run at once.
+    /// An embedded queue is never listened to: the run ends at once when it is empty.
     #[setting(default = "0s", min = 0)]
     pub(crate) idle_timeout: Duration,
-    /// How long connecting to queue and store may take.
+    /// Time limit for connecting to the queue and the store.
     #[setting(default = "2s")]
     pub(crate) connect_timeout: Duration,
-    /// How long the messages that are in progress at the end may take.
+    /// Time limit for finishing what is in flight at the end of a run.
     #[setting(default = "5s")]
     pub(crate) shutdown_timeout: Duration,
     /// How often the timer starts a run. `x-msrv-generator(8)` reads it at `systemctl daemon-reload`.
     ///
-    /// A run does not read it. The metrics tell it to the alerts from the next run on: after raising it, run
-    /// `systemctl start x-msrv` once as well, or an alert may fire because of runs that are not due yet.
+    /// A run does not read it. The alerts learn it from the metrics of the next run: after raising it, also
+    /// run `systemctl start x-msrv` once, or an alert may fire because of runs that are not due yet.
     #[setting(
         words = "`10s`",
         example = "10s",
@@ -57,36 +58,37 @@ pub(crate) struct Top {
         suggest = "10s"
     )]
     pub(crate) period: Option<Duration>,
-    /// A message that the store fails on for an unknown reason, at this delivery or a later one, is a dead letter;
-    /// `0` means never. An outage of the store is not an unknown reason.
+    /// A message on which the store fails for an unknown reason becomes a dead letter at this delivery or a
+    /// later one; `0` means never. A known outage of the store does not count.
     #[setting(default = "5")]
     pub(crate) max_attempts: u32,
-    /// Messages with larger bodies are dead letters.
+    /// Messages with larger bodies become dead letters.
     #[setting(default = "1MiB", min = 1, max = 1 << 30)]
     pub(crate) max_message_size: Size,
     /// How bodies are encoded.
     ///
-    /// `max-message-size` is the limit of the body and of the inflated document. A body that is truncated or
-    /// damaged, or that other bytes follow, is a dead letter (`bad-encoding`). A dead letter, and
-    /// `key: body-hash`, are about the body as it was published.
+    /// `max-message-size` limits the body and the inflated document. A body that is truncated, damaged, or
+    /// followed by other bytes becomes a dead letter (`bad-encoding`). A dead letter and `key: body-hash`
+    /// refer to the body as it was published.
     #[setting(default = "identity")]
     pub(crate) content_encoding: ContentEncoding,
     /// What happens to a message with integers that do not fit 64 bits with sign.
     #[setting(default = "reject")]
     pub(crate) big_integers: BigIntegers,
-    /// A file with a JSON Schema that every message has to fit; it is JSON itself. References in it to other files
-    /// or hosts are not followed.
+    /// A file with a JSON Schema, in JSON, that every message must match. References in it to other files or
+    /// hosts are not followed.
     #[setting(example = "message.schema.json")]
     pub(crate) schema: Option<ReadFile>,
-    /// The section that says which fields of a message are stored, and under which names; without it all are
-    /// stored as they are.
+    /// The section that selects which fields of a message are stored, and under which names; without it all
+    /// are stored as they are.
     ///
-    /// Its keys work in the order of this page, each on what the one before it left. The record's key and the
-    /// schema are about the message as it was published, and so is the body of a dead letter.
+    /// Its keys are applied in the order of this page, each to the result of the previous one. The record's
+    /// key, the schema and the body of a dead letter refer to the message as it was published.
     ///
-    /// Two fields that get one name make the message a dead letter (`duplicate-field`), and so does a field that is
-    /// named `gid` in the end (`reserved-field`). What could never be stored, whatever is in the message, is an
-    /// error of the configuration. A message of which no field is left is a record with its key and nothing else.
+    /// Two fields with the same name make the message a dead letter (`duplicate-field`), and so does a field
+    /// whose final name is `gid` (`reserved-field`). What could never be stored, whatever the message
+    /// contains, is a configuration error. A message of which no field is left is a record with its key and
+    /// nothing else.
     pub(crate) fields: Option<Fields>,
 }
 
@@ -96,31 +98,31 @@ pub(crate) struct Fields {
     /// Only these fields are stored: names, or JSON pointers into objects.
     ///
     /// A name is a field at the top level. One that begins with a slash is a JSON pointer (RFC 6901) to a field
-    /// within objects, such as `/customer/name`; the objects around it are stored with what is included of them, if
-    /// that is anything. What is in lists cannot be named.
+    /// within objects, such as `/customer/name`; the objects around it are stored with what is included of them,
+    /// unless that is nothing. List elements cannot be selected.
     #[setting(words = "all", example = "[id, /customer/name]")]
     include: Option<Vec<Path>>,
     /// These fields are not stored: names or JSON pointers, as for `include`.
     #[setting(words = "none", example = "[/customer/password]")]
     exclude: Option<Vec<Path>>,
-    /// Each object within the message becomes fields of its own, whose names are joined by this text: with `"_"`
-    /// the field `name` in `customer` becomes `customer_name`.
+    /// Nested objects become top-level fields, and this text joins their names: with `"_"` the field `name`
+    /// in `customer` becomes `customer_name`.
     ///
     /// Lists stay as they are, with the objects in them, and so does an object without fields. A message whose
-    /// names would have over 16 times the bytes of its body is a dead letter (`too-large`).
+    /// names would have over 16 times the bytes of its body becomes a dead letter (`too-large`).
     #[setting(example = "\"_\"")]
     flatten: Option<String>,
-    /// Names of fields at the top level, with other names for them.
+    /// New names for fields at the top level.
     #[setting(example = "{a-very-long-name: short}")]
     rename: Option<Table<String>>,
-    /// Names of fields that every record has, each with a text, a number, `true` or `false`.
+    /// Fields added to every record, each with a text, a number, `true` or `false`.
     #[setting(example = "{origin: web}")]
     constant: Option<Table<Constant>>,
-    /// Names of fields for what is known of a message.
+    /// Fields with metadata of the message.
     #[setting(example = "{queued-at: timestamp}")]
     metadata: Option<Table<Metadata>>,
-    /// What happens to a field whose name is too long for the store (in Aerospike, over 15 bytes). The names that
-    /// this section gives are treated alike.
+    /// What happens to a field whose name is too long for the store (in Aerospike, over 15 bytes). This also
+    /// applies to the names that this section adds.
     #[setting(default = "reject")]
     on_long_name: OnLongName,
 }
@@ -173,7 +175,7 @@ impl Fields {
 /// `dead-letter`; adapters have words of their own.
 pub(crate) const DEAD_LETTER: Key = Key {
     name: "dead-letter",
-    doc: "Where messages go that cannot be stored: `log`, or one of these sections.",
+    doc: "Where messages that cannot be stored are kept: `log`, or one of these sections.",
     kind: Kind::Choice(LETTERS),
     bounds: Bounds::NONE,
     presence: Presence::Default("file"),
@@ -184,7 +186,7 @@ pub(crate) const DEAD_LETTER: Key = Key {
 
 /// The words of `dead-letter` that no adapter brings.
 pub(crate) const LETTERS: &[Word] = &[
-    Word { name: "log", doc: "A warning for each message, and nothing is kept.", value: None },
+    Word { name: "log", doc: "A warning for each message; nothing is kept.", value: None },
     Word {
         name: "file",
         doc: "A file, one JSON object a line.",
@@ -195,15 +197,15 @@ pub(crate) const LETTERS: &[Word] = &[
 /// The keys at the top level that come after queue, store and dead letters.
 #[derive(Debug, Clone, Settings)]
 pub(crate) struct Rest {
-    /// Whether each run is remembered in a small SQLite file, for `x-msrv status` and `x-msrv history`: `true`,
+    /// Whether each run is recorded in a small SQLite file, for `x-msrv status` and `x-msrv history`: `true`,
     /// `false` or a section.
     ///
-    /// A run is one row, with what became of the messages, why some were rejected, and how much waited in the
-    /// queue. What goes wrong with it is a warning and never fails a run. After a power failure the last rows may
-    /// be missing.
+    /// A run is one row, with the outcomes of the messages, the reasons for rejects, and the depth of the
+    /// queue. An error in it is a warning and never fails a run. After a power failure the last rows may be
+    /// missing.
     #[setting(default = "true", example = "{max-age: 30d, max-runs: 100000}")]
     pub(crate) history: x_msrv_settings::OnOr<x_msrv_history::Keys>,
-    /// The section of the metrics.
+    /// The section of metrics for Prometheus.
     pub(crate) metrics: Option<Metrics>,
     /// The section of the log.
     #[setting(example = "{level: info, target: stderr, format: text}")]
@@ -214,15 +216,15 @@ pub(crate) struct Rest {
 #[derive(Debug, Clone, Settings)]
 pub(crate) struct Metrics {
     /// A file for the textfile collector of Prometheus' `node_exporter`, replaced as a whole at the end of each run,
-    /// with the mode 0644. Its name has to end in `.prom`.
+    /// with the mode 0644. Its name must end in `.prom`.
     ///
-    /// Its counters go on from run to run until the machine is booted, and are kept in the history, which must not
-    /// be `false`. Every metric has the label `pipeline`, which is the configuration's name; each configuration
-    /// needs a file of its own, for a run replaces all of it. A file that cannot be written is a warning and never
-    /// fails a run.
+    /// Its counters continue from run to run until the machine boots, and are kept in the history, which must
+    /// not be `false`. Every metric has the label `pipeline`, which is the configuration's name; each
+    /// configuration needs its own file, because a run replaces all of it. A file that cannot be written is a
+    /// warning and never fails a run.
     ///
-    /// The service gets the right to write to the file's folder by `x-msrv-generator(8)` at
-    /// `systemctl daemon-reload`; the folder has to let its user do so as well.
+    /// At `systemctl daemon-reload`, `x-msrv-generator(8)` allows the service to write to the file's folder;
+    /// the folder must allow its user to do so as well.
     #[setting(example = "/var/lib/prometheus/node-exporter/x-msrv.prom")]
     pub(crate) textfile: StateFile<Textfile>,
 }
@@ -250,16 +252,17 @@ impl FileKind for Textfile {
 /// The keys of `log`.
 #[derive(Debug, Clone, Settings)]
 pub(crate) struct Log {
-    /// The least important level that is logged. The summary of a run is `info`. Bodies of messages are never
+    /// The lowest level that is logged. The summary of a run is `info`. Bodies of messages are never
     /// logged.
     #[setting(default = "info")]
     pub(crate) level: Level,
     /// Where log lines go.
     #[setting(default = "stderr")]
     pub(crate) target: LogTarget,
-    /// What a line on standard error is. The journal has values as fields of its own and does not change by this.
+    /// The format of a line on standard error. The journal has its own fields for values, and is not
+    /// affected.
     ///
-    /// What is wrong with the command line or with the configuration is told as text, because the format is not
+    /// Errors in the command line or in the configuration are reported as text, because the format is not
     /// known by then.
     #[setting(default = "text")]
     pub(crate) format: LogFormat,
@@ -294,7 +297,7 @@ impl From<Level> for LevelFilter {
 pub enum LogFormat {
     /// Time, level, message and values.
     Text,
-    /// One JSON object: `time` (RFC 3339 in UTC), `level`, `message` and, where there are values, `fields`; for
+    /// One JSON object: `time` (RFC 3339 in UTC), `level`, `message` and, if there are values, `fields`; for
     /// containers and cron. It cannot be used with `target: syslog`.
     Json,
 }
@@ -302,10 +305,10 @@ pub enum LogFormat {
 /// Where log lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Settings)]
 pub enum LogTarget {
-    /// Standard error, or the journal where standard error is the journal's.
+    /// Standard error, or the journal if standard error is the journal's.
     Stderr,
-    /// The local syslog socket, for hosts without the journal. Where no syslog listens, lines go to standard error,
-    /// with a warning.
+    /// The local syslog socket, for hosts without the journal. If no syslog daemon listens, lines go to
+    /// standard error, with a warning.
     Syslog,
 }
 

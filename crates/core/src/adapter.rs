@@ -286,16 +286,17 @@ text_setting!(Pointer, Kind::Text);
 /// What a record's key is made of, as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, Settings)]
 pub enum KeySetting {
-    /// The message's origin (topic and nsqd, or the embedded queue), its id, and the time at which the queue got
-    /// it. A message that is delivered again hits the same record; two equal documents are two records.
+    /// The message's origin (topic and nsqd, or the embedded queue), its id, and the time at which the queue
+    /// received it. A message that is delivered again writes the same record; two equal documents are two
+    /// records.
     Message,
     /// SHA-256 of the body. Equal bodies are one record.
     BodyHash,
     /// A field of the document, by a JSON pointer such as `/order/id` (RFC 6901). A document in which it is
-    /// missing, or is neither an integer nor text that is not empty, is a dead letter.
+    /// missing, empty, or neither an integer nor text becomes a dead letter.
     Field(Pointer),
-    /// Several fields: the compact JSON array of their values, such as `["acme",7]`. What holds for one field
-    /// holds for each of them.
+    /// Several fields: the compact JSON array of their values, such as `["acme",7]`. The rules for one field
+    /// apply to each of them.
     #[setting(min = 1)]
     Fields(Vec<Pointer>),
 }

@@ -113,18 +113,18 @@ pub struct Settings {
 pub struct Keys {
     /// The file; it is created by the first run.
     ///
-    /// Each configuration needs its own: if two write one file, `status`, `history` and the metrics show the runs
-    /// of both as if they were of one.
+    /// Each configuration needs its own: if two write the same file, `status`, `history` and the metrics mix
+    /// the runs of both.
     #[setting(
         words = "`history.db`; `NAME-history.db` beside a configuration `NAME.yml` that is not below `/etc`",
         example = "history.db"
     )]
     path: Option<StateFile<Database>>,
-    /// Runs that began longer ago are removed.
+    /// Runs that started longer ago are deleted.
     #[setting(default = "30d")]
     max_age: Duration,
-    /// The oldest runs over this number are removed, at most 100 of them at each run. The default is eleven days
-    /// of runs that begin every 10 s, some 15 MB.
+    /// The oldest runs over this number are deleted, at most 100 of them at each run. The default is eleven
+    /// days of runs that start every 10 s, about 15 MB.
     #[setting(default = "100000")]
     max_runs: NonZeroU64,
 }

@@ -56,32 +56,32 @@ impl FileKind for Letters {
 /// The keys of `dead-letter.file`.
 #[derive(Debug, Clone, PartialEq, Eq, settings::Settings)]
 pub struct Keys {
-    /// The file; it is created when the first letter comes.
+    /// The file; it is created for the first letter.
     ///
-    /// Of a `dead-letter.ndjson` that several configurations of a folder shared, `x-msrv dead` takes the letters
-    /// of this one's queue.
+    /// From a `dead-letter.ndjson` that several configurations in a folder shared, `x-msrv dead` takes the
+    /// letters of this configuration's queue.
     #[setting(
         words = "`dead-letter.ndjson`; `NAME-dead-letter.ndjson` beside a configuration `NAME.yml` that is not below `/etc`",
         example = "dead-letter.ndjson"
     )]
     pub path: Option<StateFile<Letters>>,
-    /// A file that has reached this size is renamed before the next write: to `.1`, or the number after the
-    /// highest one.
+    /// A file that has reached this size is renamed before the next write, to `.1` or the number after the
+    /// highest existing one.
     ///
-    /// Nothing is deleted unless `max-files` or `max-age` says so. `x-msrv dead` reads these files, and those
-    /// that `logrotate(8)` has renamed by date; it names compressed ones and does not read them.
+    /// Nothing is deleted unless `max-files` or `max-age` is set. `x-msrv dead` reads these files, and those
+    /// that `logrotate(8)` has renamed by date; it names compressed files and does not read them.
     #[setting(default = "100MiB", min = 1)]
     max_size: Size,
-    /// At most this many renamed files are kept; a run deletes the oldest at its end, at most ten of them.
+    /// The most renamed files to keep; a run deletes the oldest at its end, at most ten of them.
     ///
     /// The current file is never deleted. Each deleted file is logged with the number of its letters and of
     /// those that were not replayed; such letters make it a warning.
     #[setting(example = "10")]
     max_files: Option<NonZeroU64>,
-    /// A renamed file is deleted, in the same way, when it was last written this long ago.
+    /// Renamed files that were last written this long ago are deleted, in the same way.
     ///
-    /// The current file is renamed when its first letter is that old. So a letter is kept for this long at least,
-    /// and for twice as long at most as long as runs take place.
+    /// The current file is renamed when its first letter reaches this age, so a letter is kept for at least
+    /// this long, and, while runs take place, for at most twice as long.
     #[setting(example = "30d")]
     max_age: Option<Duration>,
 }

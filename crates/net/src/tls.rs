@@ -64,7 +64,7 @@ text_setting!(Name, Kind::Text);
 /// The keys of a section `tls`.
 #[derive(Debug, Clone, PartialEq, Eq, settings::Settings)]
 pub struct Keys {
-    /// CA certificates (PEM) to trust, in place of the system's: those of the package ca-certificates, or of
+    /// CA certificates (PEM) that replace the system's: those of the package ca-certificates, or of
     /// `$SSL_CERT_FILE` and `$SSL_CERT_DIR`.
     #[setting(words = "the system's", unset = "(the system's)", example = "ca.pem")]
     ca_file: Option<ReadFile>,
@@ -75,15 +75,15 @@ pub struct Keys {
     /// The private key of `certificate`, in PEM and without a passphrase. It is a secret.
     #[setting(example = "{credential: tls-key}")]
     key: Option<Secret>,
-    /// The name or address that the server's certificate must have.
+    /// The name or address that the server's certificate must contain.
     #[setting(
-        words = "the host's name or address as it is configured",
+        words = "the configured name or address of the host",
         unset = "(the host's)",
         example = "db.example"
     )]
     server_name: Option<Name>,
     /// Certificates are not verified (insecure): an attacker on the network path can read and change everything.
-    /// Each run warns of it.
+    /// Each run logs a warning.
     #[setting(default = "false")]
     insecure_skip_verify: bool,
 }

@@ -36,14 +36,14 @@ pub static ADAPTER: Adapter = Adapter {
         section: Key::section(
             "nsq",
             "The section of a queue in NSQ.\n\n\
-                nsqd is asked to wait for the settlement of a message as long as `timeout`, `shutdown-timeout` and \
-                5 s together, or as long as it allows. After a crash the message comes again when that time is over.",
+                nsqd is asked to wait for the settlement of a message for `timeout` + `shutdown-timeout` + 5 s, or as \
+                long as it allows. After a crash the message is delivered again when that time is over.",
             QueueKeys::KEYS,
         ),
         word: "nsq",
         identity: "by topic, nsqd, message id and time",
         retry: "delayed, by nsqd",
-        proof_of_empty: "nsqd's statistics; silence where they cannot be had",
+        proof_of_empty: "nsqd's statistics; without them silence, which is tested",
         // On one channel two pipelines would take each other's messages.
         suggestion: |key, pipeline| {
             (key == "channel").then(|| ChannelName::of_pipeline(pipeline).to_string())
@@ -54,7 +54,7 @@ pub static ADAPTER: Adapter = Adapter {
     letters: Some(LettersRole {
         section: Key::section(
             "nsq",
-            "Dead letters go to a topic of NSQ. Letters that nsqd refuses, or does not get, go to \
+            "Dead letters go to a topic of NSQ. Letters that nsqd refuses or does not receive go to \
                 `dead-letter.ndjson` in the state directory.",
             LetterKeys::KEYS,
         ),
@@ -67,9 +67,9 @@ pub static ADAPTER: Adapter = Adapter {
 struct QueueKeys {
     /// The nsqd to take messages from, by their TCP ports (4150 by default); or `lookupd-http-address`.
     ///
-    /// One that does not answer is a warning as long as another does. The address is a part of each record's key
-    /// where that is made of the message: if it changes while messages are in flight, those that come again are
-    /// other records.
+    /// One that does not answer is a warning as long as another one does. With `key: message` the address is
+    /// part of each record's key: if it changes while messages are in flight, those that are delivered again
+    /// become other records.
     #[setting(
         min = 1,
         example = "[\"queue:4150\"]",
@@ -79,10 +79,10 @@ struct QueueKeys {
         suggest = "localhost:4150"
     )]
     nsqd_tcp_address: Option<Vec<HostPort>>,
-    /// In place of `nsqd-tcp-address`: nsqlookupd, by its HTTP port (4161 by default; 4160 is its port for nsqd),
-    /// which knows the nsqd that have the topic.
+    /// Used instead of `nsqd-tcp-address`: nsqlookupd, by its HTTP port (4161 by default; 4160 is its port
+    /// for nsqd), which knows the nsqd that have the topic.
     ///
-    /// A run then takes more from those where more is waiting.
+    /// A run then takes more messages from those where more are waiting.
     #[setting(
         min = 1,
         example = "[\"queue:4161\"]",
@@ -92,21 +92,22 @@ struct QueueKeys {
         suggest = "localhost:4161"
     )]
     lookupd_http_address: Option<Vec<HostPort>>,
-    /// The topic that is consumed: 1 to 64 of `a-zA-Z0-9._-`, with or without `#ephemeral` at its end.
+    /// The topic to consume: 1 to 64 of `a-zA-Z0-9._-`, optionally followed by `#ephemeral`.
     ///
-    /// nsqd creates a topic and a channel that do not exist for every subscriber. A run that creates the topic
-    /// warns of it, as does `x-msrv check --connect` beforehand and `x-msrv status` after three runs, as long as
-    /// none has received a message: the name may be mistyped. A channel that is created beside others gets only
-    /// messages that are published from then on. Both are known only where nsqd's statistics can be had.
+    /// nsqd creates a missing topic and a missing channel for any subscriber. A run that creates the topic
+    /// warns about it, as does `x-msrv check --connect` beforehand and `x-msrv status` after three runs, as
+    /// long as none has received a message: the name may be mistyped. A channel that is created beside others
+    /// gets only messages that are published from then on. Both are detected only if nsqd's statistics are
+    /// available.
     #[setting(example = "orders", flag = "topic", ask = "topic", subject)]
     topic: TopicName,
     /// The channel; it gets every message of the topic, and its consumers share them.
     ///
     /// Pipelines with channels of their own do not take messages from each other. A file of the same NAME
-    /// elsewhere, or on another host, is the same pipeline to nsqd: both share the messages of one channel.
+    /// elsewhere, or on another host, is the same pipeline to nsqd: both share the messages of the channel.
     ///
-    /// nsqd drops a channel whose name ends in `#ephemeral`, and all messages that a run leaves in it, when the
-    /// run ends. `x-msrv check` and `x-msrv status` warn of it.
+    /// When the run ends, nsqd drops a channel whose name ends in `#ephemeral`, and all messages that the run
+    /// leaves in it. `x-msrv check` and `x-msrv status` warn about it.
     #[setting(
         words = "`x-msrv` for a configuration `x-msrv.yml`, and `x-msrv-NAME` for `NAME.yml`",
         example = "x-msrv",
@@ -115,11 +116,11 @@ struct QueueKeys {
         suggest = ""
     )]
     channel: Option<ChannelName>,
-    /// How many messages are unsettled at a time, over all nsqd; about 16 MiB of them at most. Small values make
-    /// large runs slow.
-    #[setting(words = "N, but not over 10,000", example = "1000")]
+    /// The most messages in flight, over all nsqd; at most about 16 MiB of them. Small values make large runs
+    /// slow.
+    #[setting(words = "N, at most 10,000", example = "1000")]
     max_in_flight: Option<NonZeroU64>,
-    /// The same as `max-messages` at the top level. If both are set, they must be the same.
+    /// The same as `max-messages` at the top level. If both are set, they must be equal.
     #[setting(words = "`max-messages`", example = "1000")]
     max_messages: Option<NonZeroU64>,
     /// The secret for nsqd's `AUTH`: `{credential: NAME}`, `{file: PATH}`, or the text itself.
@@ -129,11 +130,11 @@ struct QueueKeys {
     auth_secret: Option<Secret>,
     /// Whether connections to nsqd are encrypted: `true`, `false` or a section.
     ///
-    /// `x-msrv send` and `dead-letter.nsq` do the same. An nsqd that offers no TLS is then refused. nsqlookupd is
-    /// asked over plain HTTP, as are nsqd's statistics, which an nsqd with `-tls-required=true` does not tell:
-    /// the queue then counts as empty by its silence alone. With `nsqd-tcp-address` they are not asked for. An
-    /// attacker on the network path can redirect what nsqlookupd answers; `ca-file` or `server-name` keeps that
-    /// out.
+    /// `x-msrv send` and `dead-letter.nsq` use the same settings. An nsqd that offers no TLS is then refused.
+    /// nsqlookupd is queried over plain HTTP, as are nsqd's statistics, which an nsqd with
+    /// `-tls-required=true` does not serve: the run then infers from silence alone that the queue is empty.
+    /// With `nsqd-tcp-address` statistics are not requested. An attacker on the network path to nsqlookupd
+    /// can redirect a run to a host of their own; `ca-file` or `server-name` prevents that.
     #[setting(default = "false", example = "{ca-file: ca.pem}")]
     tls: tls::Section,
 }
@@ -141,20 +142,20 @@ struct QueueKeys {
 /// The keys of `dead-letter.nsq`.
 #[derive(Debug, Clone, Settings)]
 struct LetterKeys {
-    /// The nsqd to publish to; the first that answers gets the letters. It is required where the queue's section
+    /// The nsqd to publish to; the first one that answers gets the letters. Required if the queue's section
     /// names no nsqd.
     #[setting(min = 1, words = "`nsq.nsqd-tcp-address`", example = "[\"queue:4150\"]")]
     nsqd_tcp_address: Option<Vec<HostPort>>,
     /// The topic for dead letters; not the queue's own.
     #[setting(example = "orders-dead")]
     topic: TopicName,
-    /// The channel that `x-msrv dead` reads from. nsqd gives what a topic holds to the channel that is created
-    /// first.
+    /// The channel that `x-msrv dead` reads from. nsqd gives the messages that a topic holds to the channel
+    /// that is created first.
     #[setting(words = "`x-msrv`", example = "x-msrv")]
     channel: Option<ChannelName>,
     /// The secret for that nsqd's `AUTH`.
     #[setting(
-        words = "`nsq.auth-secret`, or none where `dead-letter.nsq.tls` is set",
+        words = "`nsq.auth-secret`, or none if `dead-letter.nsq.tls` is set",
         example = "{credential: nsq}"
     )]
     auth_secret: Option<Secret>,

@@ -48,9 +48,9 @@ pub static ADAPTER: Adapter = Adapter {
             "The section of a store in an SQLite file, for a machine that has no other.\n\n\
             A record is a row with the key in the column `gid` and the message as JSON in the column `document`. The \
             row with the same `gid` is replaced, and no other.\n\n\
-            A table that exists may have indexes, constraints and triggers of its own; a message that they refuse is \
-            a dead letter (`refused`). `gid` has to be its primary key or unique, and every further column needs a \
-            default or has to allow NULL.",
+            An existing table may have its own indexes, constraints and triggers; a message that they refuse becomes \
+            a dead letter (`refused`). `gid` must be its primary key or unique, and every other column must have a \
+            default or allow NULL.",
             StoreKeys::KEYS,
         ),
         word: "sqlite",
@@ -66,13 +66,13 @@ struct QueueKeys {
     /// The file; it is created if it does not exist.
     #[setting(example = "queue.db", suggest = "queue.db")]
     path: StateFile<Database>,
-    /// How many messages are unsettled at a time.
-    #[setting(words = "N, but not over 10,000", example = "1000")]
+    /// The most messages in flight.
+    #[setting(words = "N, at most 10,000", example = "1000")]
     max_in_flight: Option<NonZeroU64>,
-    /// A message that is not settled is delivered again after this long.
+    /// A message that is not settled within this time is delivered again.
     #[setting(default = "60s")]
     lease_timeout: Duration,
-    /// The same as `max-messages` at the top level. If both are set, they must be the same.
+    /// The same as `max-messages` at the top level. If both are set, they must be equal.
     #[setting(words = "`max-messages`", example = "1000")]
     max_messages: Option<NonZeroU64>,
 }

@@ -24,8 +24,8 @@ const LEAST_ROOM: usize = 4 << 10;
 pub enum ContentEncoding {
     /// Bodies are not encoded.
     Identity,
-    /// A body that begins as gzip does is inflated; several members are one document. One that does not begin so
-    /// is taken as it is, so that a topic may hold both.
+    /// A body that begins like gzip is inflated; several members form one document. Any other body is used as
+    /// it is, so a queue may contain both.
     Gzip,
 }
 

@@ -69,11 +69,12 @@ impl Rules {
 /// Something that is known of a message, whatever its body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Metadata {
-    /// When the queue got it, in milliseconds since 1970, as an integer.
+    /// When the queue received it, in milliseconds since 1970, as an integer.
     Timestamp,
-    /// How often it was delivered, this time included. A message that comes again may change it in its record.
+    /// How often it was delivered, including this time. A message that is delivered again may change it in
+    /// its record.
     Attempts,
-    /// Its topic. The embedded queue has no topics: this field is left out.
+    /// Its topic. The embedded queue has no topics: this field is omitted.
     Topic,
     /// Where it came from: topic and nsqd, or the embedded queue.
     Source,
@@ -101,7 +102,7 @@ pub enum OnLongName {
     /// The message is a dead letter.
     #[default]
     Reject,
-    /// The name becomes its first 6 bytes, or less where they would end within a character, `~`, and the first 8
+    /// The name becomes its first 6 bytes (fewer if they would end within a character), `~`, and the first 8
     /// hexadecimal digits of the SHA-256 of the whole name.
     Hash,
 }
