@@ -47,9 +47,10 @@ impl Known {
         names
     }
 
-    /// What is wrong with a key that nobody knows, with the key that may be meant.
+    /// What is wrong with a key that nobody knows, with the key that may be meant. `own` are the keys of the section,
+    /// which has no path of its own where it is a value of a table.
     #[must_use]
-    pub fn unknown(&self, section: &str, name: &str) -> String {
+    pub fn unknown(&self, section: &str, name: &str, own: &[&str]) -> String {
         let fault = format!("unknown key `{name}`");
         let paths = self.paths();
         // `nsq-topic`, from a variable with one `_` too few.
@@ -60,7 +61,10 @@ impl Known {
         }
         let is_elsewhere = |key: &&String| key.rsplit('.').next() == Some(name);
         let elsewhere: Vec<_> = paths.iter().filter(is_elsewhere).map(|key| format!("`{key}`")).collect();
-        let names = self.names(section);
+        let mut names = self.names(section);
+        if names.is_empty() {
+            names = own.iter().map(ToString::to_string).collect();
+        }
         match nearest(name, names.iter().map(String::as_str)) {
             Some(near) => format!("{fault}; did you mean `{near}`?"),
             None if !elsewhere.is_empty() => format!("{fault}; there is {}", elsewhere.join(" and ")),

@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
     pub fn refuse_unknown<'k>(&mut self, section: &Map<String, Value>, keys: impl Iterator<Item = &'k Key>) {
         let keys: Vec<_> = keys.map(|key| key.name).collect();
         for name in section.keys().filter(|name| !keys.contains(&name.as_str())) {
-            let fault = self.known.unknown(&self.path, name);
+            let fault = self.known.unknown(&self.path, name, &keys);
             self.fault_at(name, fault);
         }
     }
