@@ -713,7 +713,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__init)
-            opts="-c -q -v -h --force --queue --store --nsqd --lookupd --topic --channel --aerospike --namespace --set --max-messages --period --config --quiet --verbose --help"
+            opts="-c -q -v -h --force --queue --store --nsqd --lookupd --topic --channel --aerospike --namespace --set --postgres --database --user --max-messages --period --config --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -724,7 +724,7 @@ _x__msrv() {
                     return 0
                     ;;
                 --store)
-                    COMPREPLY=($(compgen -W "aerospike sqlite" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "aerospike postgres sqlite" -- "${cur}"))
                     return 0
                     ;;
                 --nsqd)
@@ -752,6 +752,18 @@ _x__msrv() {
                     return 0
                     ;;
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --postgres)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --database)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -11,6 +11,8 @@ const LIST: &[&Adapter] = &[
     &x_msrv_nsq::ADAPTER,
     #[cfg(feature = "aerospike")]
     &x_msrv_aerospike::ADAPTER,
+    #[cfg(feature = "postgres")]
+    &x_msrv_postgres::ADAPTER,
     #[cfg(feature = "sqlite")]
     &x_msrv_sqlite::ADAPTER,
 ];

@@ -12,6 +12,7 @@ mod codes;
 mod connect;
 mod read;
 mod rows;
+mod section;
 mod settings;
 mod sql;
 mod table;
@@ -19,5 +20,5 @@ mod tls;
 mod write;
 
 pub use adapter::PostgresStore;
-pub use rows::check;
+pub use section::ADAPTER;
 pub use settings::{Column, Columns, Exists, Identifier, Settings, TableName};

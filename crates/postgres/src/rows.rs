@@ -79,7 +79,7 @@ impl Row {
 ///
 /// # Errors
 /// Why it can't, for a person.
-pub fn check(settings: &Settings, record: &Record) -> Result<(), String> {
+pub(crate) fn check(settings: &Settings, record: &Record) -> Result<(), String> {
     Row::of(0, record, &sources(settings.columns.as_ref())).map(drop)
 }
 

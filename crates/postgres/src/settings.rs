@@ -44,24 +44,12 @@ impl Settings {
 /// What happens to a row that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Exists {
-    /// The document is replaced; of a table with `columns`, all of these.
+    /// Its document is replaced, or the columns that are listed in `columns`.
     Replace,
-    /// It is left alone, and the message counts as a duplicate.
+    /// It stays as it is, and the message counts as a duplicate.
     CreateOnly,
-    /// Fields that the message does not have stay.
+    /// Fields that the message does not have stay as they are; in columns, also those that are null there.
     Update,
-}
-
-impl Exists {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Replace => "replace",
-            Self::CreateOnly => "create-only",
-            Self::Update => "update",
-        }
-    }
 }
 
 /// A name as the server has it, 1 to 63 bytes; it is quoted wherever it is used.

@@ -2,6 +2,7 @@
 //! is written.
 
 mod hosts;
+mod program;
 mod refused;
 mod setup;
 mod trouble;

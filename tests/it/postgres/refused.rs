@@ -164,10 +164,10 @@ fn a_row_that_a_trigger_ignores_does_not_count_as_stored() {
             .await;
         for exists in [x_msrv_postgres::Exists::Replace, x_msrv_postgres::Exists::CreateOnly] {
             let store = connect(&x_msrv_postgres::Settings { exists, ..settings.clone() }).await;
-            let key = exists.as_str();
+            let key = format!("{exists:?}");
             let results = put(
                 &*store,
-                vec![record("a", r#"{"bad":1}"#), record(key, "{}"), record(&format!("{key}2"), "{}")],
+                vec![record("a", r#"{"bad":1}"#), record(&key, "{}"), record(&format!("{key}2"), "{}")],
             )
             .await;
             assert!(matches!(&results[0], Err(PutError::Suspect(_))), "{exists:?}: {results:?}");
