@@ -13,16 +13,16 @@ use super::{
 use crate::support::program::Program;
 
 /// A small file system that ends with the handle.
-struct Disk(PathBuf);
+pub(super) struct Disk(PathBuf);
 
 impl Disk {
-    fn new(path: &Path, size: &str) -> Self {
+    pub(super) fn new(path: &Path, size: &str) -> Self {
         std::fs::create_dir(path).expect("a folder");
         mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "none"], path);
         Self(path.to_owned())
     }
 
-    fn remount(&self, options: &str) {
+    pub(super) fn remount(&self, options: &str) {
         mount(&["-o", &format!("remount,{options}")], &self.0);
     }
 }

@@ -20,6 +20,7 @@ mod lookup;
 mod network;
 mod nsqd;
 mod paths;
+mod postgres;
 mod proxy;
 mod scene;
 mod signals;

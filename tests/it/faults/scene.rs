@@ -18,6 +18,7 @@ use crate::support::{
     block_on,
     certificates::Authority,
     nsqd::{Depths, Nsqd},
+    postgres::Postgres,
     program::{Ended, Program, rows, signal},
     real_aerospike,
 };
@@ -43,6 +44,8 @@ const FILES: [&str; 2] = ["store.db", "dead-letter.ndjson"];
 pub(super) enum Database {
     StandIn(StandIn, Proxy),
     Real(HostPort, String, Proxy),
+    /// A schema of a server that is its own, or of the one that tests share.
+    Postgres(Option<Postgres>, String, Proxy),
     Sqlite,
 }
 
@@ -115,6 +118,36 @@ impl<'a> Scene<'a> {
         let section =
             format!("aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms}}\n", proxy.address);
         Self::new(schedule, Database::StandIn(server, proxy), &section, more)
+    }
+
+    /// nsqd, and PostgreSQL with these keys in its section.
+    pub(super) fn postgres(
+        schedule: &'a Schedule,
+        own: Option<Postgres>,
+        keys: &str,
+        table: &str,
+        more: &str,
+    ) -> Self {
+        let server = own.as_ref().unwrap_or_else(|| Postgres::shared());
+        let schema = block_on(async {
+            let (schema, _) = server.schema().await;
+            server.sql(&table.replace("SCHEMA", &schema)).await;
+            schema
+        });
+        let proxy = Proxy::new(&server.address, &schedule.injected);
+        let section = format!(
+            "postgres: {{hosts: ['{}'], database: postgres, user: postgres, password: postgres, table: {schema}.t, timeout: 500ms{keys}}}\n",
+            proxy.address
+        );
+        Self::new(schedule, Database::Postgres(own, schema, proxy), &section, more)
+    }
+
+    /// The server of such a scene, which is its own.
+    pub(super) fn postgres_server(&mut self) -> &mut Postgres {
+        match &mut self.database {
+            Database::Postgres(Some(server), ..) => server,
+            _ => panic!("this scene has a PostgreSQL of its own"),
+        }
     }
 
     /// nsqd, and the embedded store.
@@ -221,7 +254,9 @@ impl<'a> Scene<'a> {
 
     pub(super) fn store_proxy(&self) -> Option<&Proxy> {
         match &self.database {
-            Database::StandIn(_, proxy) | Database::Real(_, _, proxy) => Some(proxy),
+            Database::StandIn(_, proxy) | Database::Real(_, _, proxy) | Database::Postgres(_, _, proxy) => {
+                Some(proxy)
+            }
             Database::Sqlite => None,
         }
     }
@@ -420,6 +455,11 @@ impl<'a> Scene<'a> {
         (lost, self.ledger.invalid.difference(&kept).cloned().collect())
     }
 
+    /// How many documents there are in the store.
+    pub(super) fn stored_now(&self) -> usize {
+        self.stored().len()
+    }
+
     /// Number and text of every document in the store.
     fn stored(&self) -> Vec<(u64, String)> {
         match &self.database {
@@ -456,6 +496,16 @@ impl<'a> Scene<'a> {
                         }
                     })
                     .collect()
+            }),
+            Database::Postgres(own, schema, _) => block_on(async {
+                let server = own.as_ref().unwrap_or_else(|| Postgres::shared());
+                let query = format!("SELECT document->>'n', document->>'text' FROM {schema}.t");
+                let field = |row: Vec<Option<String>>| {
+                    let mut row = row.into_iter().map(|field| field.expect("as published"));
+                    let number = row.next().and_then(|number| number.parse().ok()).expect("n");
+                    (number, row.next().expect("text"))
+                };
+                server.sql(&query).await.into_iter().map(field).collect()
             }),
             Database::Sqlite => {
                 let field = |document: &Value| {
