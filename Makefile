@@ -59,8 +59,8 @@ e2e: deb rpm ## Test the packages under a booted systemd (root)
 	test/prerequisites e2e
 	test/e2e/run $(target)/packages
 
-man: ## Rebuild the man page and completions
-	$(CARGO) run --locked --example manual
+man: ## Rebuild man pages, completions, schema and template of the configuration, and the tables of the documentation
+	$(CARGO) xtask
 
 install: ## Install the build of `make build`; PREFIX, DESTDIR
 	install -D -m 755 "$(target)/release/x-msrv" "$(DESTDIR)$(PREFIX)/bin/x-msrv"

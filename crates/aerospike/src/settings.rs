@@ -40,14 +40,17 @@ pub static ADAPTER: Adapter = Adapter {
     store: Some(StoreRole {
         section: Key::section(
             "aerospike",
-            "The section of a store in Aerospike.\n\n\
+            "The store is Aerospike; exactly one section of a store is required.\n\n\
             Each field of a message becomes a bin, and the bin `gid` holds the record's key. A field that is null is \
             left out. A message with a field whose name is empty or has over 15 bytes becomes a dead letter; see \
             `fields.on-long-name`.",
             StoreKeys::KEYS,
         ),
         word: "aerospike",
-        idempotence: "by key",
+        idempotence: "writes the same record",
+        limits: "field names of 15 bytes, records of 1 MiB by default",
+        tls: "yes",
+        login: "user and password",
         read: read_store,
     }),
     letters: None,

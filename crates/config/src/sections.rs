@@ -79,8 +79,8 @@ pub(crate) struct Top {
     /// hosts are not followed.
     #[setting(example = "message.schema.json")]
     pub(crate) schema: Option<ReadFile>,
-    /// The section that selects which fields of a message are stored, and under which names; without it all
-    /// are stored as they are.
+    /// Which fields of a message are stored, and under which names; without this section all are stored as
+    /// they are.
     ///
     /// Its keys are applied in the order of this page, each to the result of the previous one. The record's
     /// key, the schema and the body of a dead letter refer to the message as it was published.
@@ -118,7 +118,12 @@ pub(crate) struct Fields {
     /// Fields added to every record, each with a text, a number, `true` or `false`.
     #[setting(example = "{origin: web}")]
     constant: Option<Table<Constant>>,
-    /// Fields with metadata of the message.
+    /// Fields with metadata of the message, each with one of the words `timestamp` (when the queue received
+    /// it, in milliseconds since 1970, as an integer), `attempts` (how often it was delivered, including this
+    /// time), `topic`, `source` (topic and nsqd, or the embedded queue) and `id`.
+    ///
+    /// A message that is delivered again may change `attempts` in its record. The embedded queue has no
+    /// topics: this field is omitted.
     #[setting(example = "{queued-at: timestamp}")]
     metadata: Option<Table<Metadata>>,
     /// What happens to a field whose name is too long for the store (in Aerospike, over 15 bytes). This also
@@ -175,7 +180,7 @@ impl Fields {
 /// `dead-letter`; adapters have words of their own.
 pub(crate) const DEAD_LETTER: Key = Key {
     name: "dead-letter",
-    doc: "Where messages that cannot be stored are kept: `log`, or one of these sections.",
+    doc: "Where messages that cannot be stored are kept.",
     kind: Kind::Choice(LETTERS),
     bounds: Bounds::NONE,
     presence: Presence::Default("file"),
@@ -205,9 +210,9 @@ pub(crate) struct Rest {
     /// missing.
     #[setting(default = "true", example = "{max-age: 30d, max-runs: 100000}")]
     pub(crate) history: x_msrv_settings::OnOr<x_msrv_history::Keys>,
-    /// The section of metrics for Prometheus.
+    /// Metrics for Prometheus.
     pub(crate) metrics: Option<Metrics>,
-    /// The section of the log.
+    /// What is logged, and where.
     #[setting(example = "{level: info, target: stderr, format: text}")]
     pub(crate) log: Option<Log>,
 }

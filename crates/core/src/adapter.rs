@@ -51,6 +51,10 @@ pub struct SourceRole {
     pub retry: &'static str,
     /// How it is known that the queue is empty.
     pub proof_of_empty: &'static str,
+    /// Whether its connections can be encrypted.
+    pub tls: &'static str,
+    /// What proves who we are.
+    pub login: &'static str,
     /// What `init` suggests for a key of a pipeline, where that depends on its name.
     pub suggestion: fn(key: &str, pipeline: &str) -> Option<String>,
     /// Reads the section.
@@ -64,8 +68,14 @@ pub struct StoreRole {
     pub section: Key,
     /// What `init --store` calls it.
     pub word: &'static str,
-    /// What keeps a record from being stored twice.
+    /// What a repeated delivery does.
     pub idempotence: &'static str,
+    /// What limits records have.
+    pub limits: &'static str,
+    /// Whether its connections can be encrypted.
+    pub tls: &'static str,
+    /// What proves who we are.
+    pub login: &'static str,
     /// Reads the section.
     pub read: ReadStore,
 }

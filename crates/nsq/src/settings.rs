@@ -35,15 +35,17 @@ pub static ADAPTER: Adapter = Adapter {
     source: Some(SourceRole {
         section: Key::section(
             "nsq",
-            "The section of a queue in NSQ.\n\n\
+            "The queue is NSQ; exactly one section of a queue is required.\n\n\
                 nsqd is asked to wait for the settlement of a message for `timeout` + `shutdown-timeout` + 5 s, or as \
                 long as it allows. After a crash the message is delivered again when that time is over.",
             QueueKeys::KEYS,
         ),
         word: "nsq",
-        identity: "by topic, nsqd, message id and time",
-        retry: "delayed, by nsqd",
-        proof_of_empty: "nsqd's statistics; without them silence, which is tested",
+        identity: "topic, nsqd, id, time",
+        retry: "delayed, 1 s to 300 s",
+        proof_of_empty: "proven by nsqd's statistics, otherwise inferred from silence and tested",
+        tls: "yes",
+        login: "AUTH",
         // On one channel two pipelines would take each other's messages.
         suggestion: |key, pipeline| {
             (key == "channel").then(|| ChannelName::of_pipeline(pipeline).to_string())

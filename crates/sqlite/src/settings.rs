@@ -26,26 +26,28 @@ text_setting!(TableName, Kind::Text);
 
 /// SQLite as queue and store.
 pub static ADAPTER: Adapter = Adapter {
-    name: "SQLite",
+    name: "SQLite file",
     feature: "sqlite",
     summary: "A queue and a store in files of the state directory, for a machine that has no other.",
     source: Some(SourceRole {
         section: Key::section(
             "embedded-queue",
-            "The section of a queue in an SQLite file, for a machine that has no other.",
+            "The queue is an SQLite file, for a machine that has no other.",
             QueueKeys::KEYS,
         ),
         word: "embedded",
-        identity: "by queue, message id and time",
-        retry: "delayed",
-        proof_of_empty: "always",
+        identity: "file, id, time",
+        retry: "delayed, 1 s to 300 s",
+        proof_of_empty: "proven",
+        tls: "local",
+        login: "file permissions",
         suggestion: |_, _| None,
         read: read_source,
     }),
     store: Some(StoreRole {
         section: Key::section(
             "sqlite",
-            "The section of a store in an SQLite file, for a machine that has no other.\n\n\
+            "The store is an SQLite file, for a machine that has no other.\n\n\
             A record is a row with the key in the column `gid` and the message as JSON in the column `document`. The \
             row with the same `gid` is replaced, and no other.\n\n\
             An existing table may have its own indexes, constraints and triggers; a message that they refuse becomes \
@@ -54,7 +56,10 @@ pub static ADAPTER: Adapter = Adapter {
             StoreKeys::KEYS,
         ),
         word: "sqlite",
-        idempotence: "by key",
+        idempotence: "writes the same row",
+        limits: "",
+        tls: "local",
+        login: "file permissions",
         read: read_store,
     }),
     letters: None,

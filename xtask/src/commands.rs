@@ -1,47 +1,46 @@
-//! Writes what follows from the definition of the command line: `man/x-msrv.1`, by filling in
-//! `man/x-msrv.1.in`, and completions for shells.
-//!
-//! `cargo run --locked --example manual -- [OUTPUT_FOLDER]`; without a folder into the project itself.
-//! `.ci/test` compares.
+//! What follows from the definition of the command line: `man/x-msrv.1`, by filling in `man/x-msrv.1.in`, and
+//! completions for shells.
 
-#![expect(
-    clippy::format_collect,
-    clippy::format_push_string,
-    reason = "pages are made rarely, and writing to a String cannot fail"
-)]
-
-use std::{collections::BTreeSet, env, error::Error, fs, path::PathBuf};
+use std::{collections::BTreeSet, io};
 
 use clap::{Arg, Command};
 use clap_complete::{
-    generate_to,
+    generate,
     shells::{Bash, Fish, Zsh},
 };
 use x_msrv::adapters;
 use x_msrv_cli::cli::{EXIT_CODES, command};
+use x_msrv_core::NAME;
 
-const PAGE: &str = include_str!("../man/x-msrv.1.in");
+use crate::{
+    Files,
+    roff::{bold, escape},
+};
 
-/// Bytes of the longest line of text; mandoc wants no more than 80.
-const WIDTH: usize = 80;
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let folder =
-        env::args_os().nth(1).map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    let (man, completions) = (folder.join("man"), folder.join("completions"));
-    fs::create_dir_all(&man)?;
-    fs::create_dir_all(&completions)?;
-    let name = env!("CARGO_PKG_NAME");
-    generate_to(Bash, &mut command(adapters::ALL), name, &completions)?;
-    generate_to(Zsh, &mut command(adapters::ALL), name, &completions)?;
-    generate_to(Fish, &mut command(adapters::ALL), name, &completions)?;
-    let mut program = command(adapters::ALL);
-    program.build(); // adds --help and --version, and hands --config down to the commands
-    fs::write(man.join("x-msrv.1"), page(&program))?;
-    Ok(())
+/// Text in lines, every character as itself.
+fn fill(text: &str) -> String {
+    crate::roff::fill(&escape(text))
 }
 
-fn page(program: &Command) -> String {
+pub(crate) fn files(page: &str) -> io::Result<Files> {
+    let completions = |write: &dyn Fn(&mut Command, &mut Vec<u8>)| {
+        let mut text = Vec::new();
+        write(&mut command(adapters::ALL), &mut text);
+        String::from_utf8(text).map_err(io::Error::other)
+    };
+    let mut program = command(adapters::ALL);
+    program.build(); // adds --help and --version, and hands --config down to the commands
+    Ok([
+        ("man/x-msrv.1", filled(page, &program)),
+        ("completions/x-msrv.bash", completions(&|program, text| generate(Bash, program, NAME, text))?),
+        ("completions/_x-msrv", completions(&|program, text| generate(Zsh, program, NAME, text))?),
+        ("completions/x-msrv.fish", completions(&|program, text| generate(Fish, program, NAME, text))?),
+    ]
+    .map(|(name, text)| (name.to_owned(), text))
+    .into())
+}
+
+fn filled(page: &str, program: &Command) -> String {
     let parts = [
         ("@SYNOPSIS@\n", synopsis(program)),
         ("@OPTIONS@\n", program.get_arguments().map(entry).collect()),
@@ -52,7 +51,7 @@ fn page(program: &Command) -> String {
         ("@EXIT@\n", exit_codes()),
         ("@EXAMPLES@\n", examples(program.get_after_long_help())),
     ];
-    parts.iter().fold(PAGE.to_owned(), |page, (marker, text)| {
+    parts.iter().fold(page.to_owned(), |page, (marker, text)| {
         assert!(page.contains(marker), "the page has no {marker}");
         page.replace(marker, text)
     })
@@ -179,32 +178,4 @@ fn sentence(text: &str) -> String {
     let mut rest = text.chars();
     let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
     format!("{first}{}{}", rest.as_str(), if text.ends_with('.') { "" } else { "." })
-}
-
-/// Text in lines that are not too long. None can begin with what roff takes for a request.
-fn fill(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace().map(escape) {
-        let line = lines.last_mut().expect("never empty");
-        if line.is_empty() {
-            *line = word;
-        } else if line.len() + 1 + word.len() <= WIDTH {
-            *line += " ";
-            *line += &word;
-        } else {
-            lines.push(word);
-        }
-    }
-    lines.iter().map(|line| format!("{}{line}\n", if line.starts_with('.') { "\\&" } else { "" })).collect()
-}
-
-fn bold(text: &str) -> String {
-    format!("\\fB{}\\fP", escape(text))
-}
-
-/// Every character as itself; roff has other plans for some.
-fn escape(text: &str) -> String {
-    [("\\", "\\e"), ("-", "\\-"), ("'", "\\(aq"), ("`", "\\(ga"), ("^", "\\(ha"), ("~", "\\(ti")]
-        .iter()
-        .fold(text.to_owned(), |text, (character, escaped)| text.replace(character, escaped))
 }
