@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tokio_util::codec::Decoder as _;
 use x_msrv_aerospike::values;
 use x_msrv_core::{
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing},
+    decode::{BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Target},
     message::{Message, Origin},
     record::Record,
 };
@@ -27,7 +27,9 @@ fn messages() -> Vec<Message> {
             origin: origin.clone(),
             id: id(number),
             body: body.clone(),
-            attempts: 1,
+            attempts: std::num::NonZeroU32::new(1),
+            last: false,
+            details: None,
             published: None,
         })
         .collect()
@@ -37,17 +39,17 @@ fn decoder() -> Decoder {
     Decoder {
         max_size: 1 << 20,
         encoding: ContentEncoding::Identity,
+        codec: Box::new(Json { big_integers: BigIntegers::Reject }),
         key: KeyRule::Message,
-        big_integers: BigIntegers::Reject,
         schema: None,
-        shape: None,
-        placing: Placing::default(),
+        router: None,
+        targets: vec![Target::default()],
     }
 }
 
 fn records() -> Vec<Record> {
     let decoder = decoder();
-    messages().iter().map(|message| decoder.decode(message).expect("a record")).collect()
+    messages().iter().map(|message| decoder.decode(message).expect("a record").record).collect()
 }
 
 fn frames(criterion: &mut Criterion) {

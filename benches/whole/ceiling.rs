@@ -1,6 +1,10 @@
 //! Runs of which one half is missing: what the other half costs at least, servers included.
 
-use std::{cell::Cell, num::NonZeroU64, time::SystemTime};
+use std::{
+    cell::Cell,
+    num::{NonZeroU32, NonZeroU64},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use tokio::{runtime::Builder, time::Instant};
@@ -10,9 +14,12 @@ use x_msrv_core::{
     BoxFuture,
     dead_letter::log::LogOnly,
     message::{Delivery, Message, Origin, Receipt, Settlement},
-    run::{Parts, run},
-    source::{Closing, Demand, Received, Source, SourceError},
-    store::{Batches, Pending, Put, See, Store, StoreError},
+    run::{NotCounted, Parts, run},
+    source::{
+        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, Retry, Source, SourceError,
+        SourceTraits, Started,
+    },
+    store::{BatchLimits, Pending, Put, Reach, Repeat, Store, StoreError, StoreTraits},
 };
 
 use crate::support::message_of_150_bytes;
@@ -53,15 +60,16 @@ fn drain(
         let (clock, progress) = (|| SystemTime::UNIX_EPOCH, &Cell::default());
         let parts = Parts {
             source,
-            store: &*store,
+            stores: vec![&*store],
             dead_letter: &mut LogOnly,
             decoder: &decoder,
+            failures: &mut NotCounted,
             clock,
             began: Instant::now(),
             progress,
         };
         let report = run(parts, settings.limits, std::future::pending()).await.expect("the queue starts");
-        store.close().await;
+        store.close().await.expect("the store closes");
         println!("{report}");
     });
     runtime.shutdown_background();
@@ -71,23 +79,23 @@ fn drain(
 struct Nothing;
 
 impl Store for Nothing {
-    fn batches(&self) -> Batches {
-        Batches { records: 100, at_once: 8 }
+    fn traits(&self) -> StoreTraits {
+        StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
     }
 
-    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits::new(100, 8)
+    }
+
+    fn write(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         for Pending { answer, .. } in records {
             answer.give(Ok(Put::Stored));
         }
         Box::pin(std::future::ready(()))
     }
 
-    fn scan<'a>(&'a self, _: usize, _: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
     }
 }
 
@@ -100,12 +108,23 @@ struct Endless {
 }
 
 impl Source for Endless {
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
-        self.left = NonZeroU64::get(demand.max_messages);
-        Box::pin(std::future::ready(Ok(None)))
+    fn traits(&self) -> SourceTraits {
+        SourceTraits {
+            retry: Retry::Immediate,
+            attempts: Attempts::Counted,
+            lease: Lease::None,
+            identity: Identity::Stable,
+        }
     }
 
-    fn receive(&mut self) -> BoxFuture<'_, Received> {
+    fn start(mut self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        self.left = NonZeroU64::get(demand.max_messages);
+        Box::pin(std::future::ready(Ok(Started { consumer: self, depth: Depth::default() })))
+    }
+}
+
+impl Consumer for Endless {
+    fn next(&mut self) -> BoxFuture<'_, Event> {
         const AT_ONCE: u64 = 2_500;
         if self.left == 0 {
             return Box::pin(std::future::pending());
@@ -114,44 +133,31 @@ impl Source for Endless {
         self.left -= count;
         let deliveries = (0..count).map(|_| {
             self.number += 1;
-            let id = format!("{:016x}", self.number).into();
-            Delivery {
-                message: Message {
-                    origin: self.origin.clone(),
-                    id,
-                    body: self.body.clone(),
-                    attempts: 1,
-                    published: None,
-                },
-                receipt: Receipt(0),
-            }
+            let message = Message {
+                origin: self.origin.clone(),
+                id: format!("{:016x}", self.number).into(),
+                body: self.body.clone(),
+                attempts: NonZeroU32::new(1),
+                published: None,
+                last: false,
+                details: None,
+            };
+            Delivery { message, receipt: Receipt(0) }
         });
         let deliveries = deliveries.collect();
-        Box::pin(std::future::ready(Received::Deliveries(deliveries)))
+        Box::pin(std::future::ready(Event::Deliveries(deliveries)))
+    }
+
+    fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
+        self.left = more;
+        Box::pin(std::future::ready(()))
     }
 
     fn settle(&mut self, _: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    fn touch<'a>(&'a mut self, _: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
-        Box::pin(std::future::ready(()))
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn lease(&self) -> std::time::Duration {
-        std::time::Duration::from_secs(60)
-    }
-
-    fn pause(&mut self) -> BoxFuture<'_, ()> {
-        self.left = 0;
-        Box::pin(std::future::ready(()))
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
-        Box::pin(std::future::ready(Closing { received: self.number, ..Closing::default() }))
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
+        Box::pin(std::future::ready(Closed { received: self.number, ..Closed::default() }))
     }
 }

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 use x_msrv_aerospike::{AerospikeStore, Exists, Settings, Ttl};
 use x_msrv_core::{
     decode::{BigIntegers, parse_object},
+    fault::{Blame, Fault},
     record::{Key, Record},
-    store::{Put, PutError, StoreError},
+    store::{Put, StoreError},
 };
 
 use crate::support::{
@@ -39,7 +40,14 @@ fn settings(server: &StandIn) -> Settings {
 
 fn record(number: usize, document: &str) -> Record {
     let fields = parse_object(document.as_bytes(), BigIntegers::Reject).expect("a document");
-    Record { key: Key::Text(number.to_string()), fields, size: document.len(), set: None, ttl: None }
+    Record {
+        key: Key::Text(number.to_string()),
+        fields,
+        size: document.len(),
+        set: None,
+        ttl: None,
+        message: None,
+    }
 }
 
 fn records(count: usize) -> Vec<Record> {
@@ -71,11 +79,11 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
             server.rule(Rule::once(When::Key("3".into()), Then::Answer(code)));
             let results = put(&store, records(7)).await;
             let found = match &results[3] {
-                Err(PutError::Refused(_)) => "refused",
-                Err(PutError::Setup(_)) => "setup",
-                Err(PutError::Unavailable(_)) => "unavailable",
-                Err(PutError::Unknown(_)) => "unknown",
-                Err(PutError::Suspect(_)) => "suspect",
+                Err(Fault { blame: Blame::Record, .. }) => "refused",
+                Err(Fault { blame: Blame::Setup, .. }) => "setup",
+                Err(Fault { blame: Blame::Outage, .. }) => "unavailable",
+                Err(Fault { blame: Blame::Unknown, .. }) => "unknown",
+                Err(Fault { blame: Blame::Suspect, .. }) => "suspect",
                 Ok(Put::Duplicate) => "duplicate",
                 Ok(Put::Stored) => "stored",
             };
@@ -102,8 +110,8 @@ async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_s
         let results = put(&store, batch.to_vec()).await;
         match &results[1] {
             Ok(Put::Stored) if count == 32_766 => {}
-            Err(PutError::Refused(text)) if text.starts_with(&format!("the document has {count} fields")) => {
-            }
+            Err(Fault { blame: Blame::Record, text, .. })
+                if text.starts_with(&format!("the document has {count} fields")) => {}
             other => panic!("{count}: {other:?}"),
         }
         assert!(results[0] == Ok(Put::Stored) && results[2] == Ok(Put::Stored), "{count}: {results:?}");
@@ -128,9 +136,9 @@ async fn every_result_code_means_the_same_for_a_record_alone() {
     ] {
         server.rule(Rule::once(When::Any, Then::Answer(code)));
         let found = match &put(&store, records(1)).await[..] {
-            [Err(PutError::Refused(_))] => "refused",
-            [Err(PutError::Setup(_))] => "setup",
-            [Err(PutError::Unavailable(_))] => "unavailable",
+            [Err(Fault { blame: Blame::Record, .. })] => "refused",
+            [Err(Fault { blame: Blame::Setup, .. })] => "setup",
+            [Err(Fault { blame: Blame::Outage, .. })] => "unavailable",
             [Ok(Put::Duplicate)] => "duplicate",
             _ => "something else",
         };
@@ -149,7 +157,7 @@ async fn a_connection_that_ends_in_the_middle_of_a_batch_leaves_the_rest_in_doub
         let results = put(&store, records(10)).await;
         assert_eq!(results.len(), 10);
         let unavailable =
-            results.iter().filter(|result| matches!(result, Err(PutError::Unavailable(_)))).count();
+            results.iter().filter(|result| matches!(result, Err(Fault { blame: Blame::Outage, .. }))).count();
         let done = results.iter().filter(|result| **result == Ok(Put::Stored)).count();
         assert!(unavailable > 0 && unavailable + done == 10, "{shown}: {results:?}");
         // The same records again, as a redelivery brings them.
@@ -165,7 +173,8 @@ async fn a_frozen_server_is_given_up_after_the_timeout_and_its_records_are_in_do
     server.freeze();
     let results = timeout(PATIENCE, put(&store, records(250))).await.expect("the timeout ends it");
     assert!(
-        results.len() == 250 && results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))),
+        results.len() == 250
+            && results.iter().all(|result| matches!(result, Err(Fault { blame: Blame::Outage, .. }))),
         "{results:?}"
     );
     server.thaw();
@@ -177,7 +186,10 @@ async fn a_server_that_went_away_and_came_back_takes_records_again() {
     let store = connect(&Settings { timeout: Duration::from_millis(300), ..settings(&server) }).await;
     server.stop();
     let results = put(&store, records(3)).await;
-    assert!(results.iter().all(|result| matches!(result, Err(PutError::Unavailable(_)))), "{results:?}");
+    assert!(
+        results.iter().all(|result| matches!(result, Err(Fault { blame: Blame::Outage, .. }))),
+        "{results:?}"
+    );
     server.restart();
     let back = async { while put(&store, records(3)).await.iter().any(Result::is_err) {} };
     tokio::time::timeout(PATIENCE, back).await.expect("the client finds it again");
@@ -255,7 +267,7 @@ async fn a_record_at_fault_is_refused_alone_with_a_reason_for_people() {
         .into_iter()
         .map(|result| match result {
             Ok(_) => "stored".to_owned(),
-            Err(PutError::Refused(reason)) => reason,
+            Err(Fault { blame: Blame::Record, text: reason, .. }) => reason,
             Err(other) => panic!("{other:?}"),
         })
         .collect();
@@ -481,7 +493,7 @@ fn a_namespace_that_begins_to_refuse_in_the_middle_of_a_run_gives_all_back_and_s
             server.configure(setting);
             put(&store, records(2)).await
         });
-        let told = |result: &Result<Put, PutError>| matches!(result, Err(PutError::Setup(text)) if text.ends_with(words));
+        let told = |result: &Result<Put, Fault>| matches!(result, Err(Fault { blame: Blame::Setup, text, .. }) if text.ends_with(words));
         assert!(results.iter().all(told), "{results:?}");
     }
 }
@@ -496,7 +508,7 @@ fn a_server_that_does_not_say_why_it_refuses_is_in_trouble() {
         server.rule(Rule::always(When::Info, Then::Hang));
         put(&store, records(2)).await
     });
-    let unavailable = |result: &Result<Put, PutError>| matches!(result, Err(PutError::Unavailable(text)) if text.contains("does not say why"));
+    let unavailable = |result: &Result<Put, Fault>| matches!(result, Err(Fault { blame: Blame::Outage, text, .. }) if text.contains("does not say why"));
     assert!(results.iter().all(unavailable), "{results:?}");
 }
 

@@ -12,7 +12,7 @@ use x_msrv_aerospike as aerospike;
 use x_msrv_aerospike::{AerospikeStore, Exists, Ttl};
 use x_msrv_config::{self as config, Overrides};
 use x_msrv_core::{
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing, Rejection},
+    decode::{BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Rejection, Target},
     message::{Message, Origin},
     outcome::Outcome,
     record::{Fields, Value},
@@ -203,20 +203,23 @@ async fn stored(
         origin: Origin::of_topic("orders", "queue:4150"),
         id: "0123456789abcdef".into(),
         body: body.to_vec().into(),
-        attempts: 1,
+        attempts: std::num::NonZeroU32::new(1),
+        last: false,
+        details: None,
         published: NonZeroI64::new(1_700_000_000_123_456_789),
     };
     let Row { big_integers, encoding, .. } = *row;
     let plain = || {
-        let (key, placing) = (KeyRule::Message, Placing::default());
-        Decoder { max_size: 1 << 20, encoding, key, big_integers, schema: None, shape: None, placing }
+        let (key, codec, targets) =
+            (KeyRule::Message, Box::new(Json { big_integers }), vec![Target::default()]);
+        Decoder { max_size: 1 << 20, encoding, codec, key, schema: None, router: None, targets }
     };
     let decoder = settings.map_or_else(plain, |settings| settings.decoder().expect("no schema"));
-    let record = decoder.decode(&message)?;
+    let record = decoder.decode(&message)?.record;
     match put(store, vec![record.clone()]).await.remove(0) {
         Ok(Put::Stored) => {}
         Ok(Put::Duplicate) => panic!("nothing was there before"),
-        Err(error) => match Outcome::of_failure(error, 1, 0) {
+        Err(error) => match Outcome::of_failure(error, Some(1), 0) {
             Outcome::Rejected(rejection) => return Err(rejection),
             other => panic!("it would come again for ever: {other:?}"),
         },

@@ -15,14 +15,15 @@ use x_msrv_core::{
     BoxFuture,
     budget::StopReason,
     dead_letter::{self, DeadLetter, DeadLetterError, Letter},
-    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Placing},
+    decode::{BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Target},
     exit::Exit,
+    fault::{Blame, Fault},
     message::{Delivery, Settlement},
     record::Key,
     report::RunReport,
-    run::{Limits, Parts, run},
-    source::{Closing, Demand, Received, Source, SourceError},
-    store::{self, Batches, PutError, See, Store, StoreError},
+    run::{Limits, NotCounted, Parts, run},
+    source::{Closed, Consumer, Demand, Event, Source, SourceError, SourceTraits, Started},
+    store::{self, BatchLimits, Store, StoreError, StoreTraits},
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -84,16 +85,17 @@ impl Scene {
             max_size: 1 << 20,
             encoding: ContentEncoding::Identity,
             key: KeyRule::Message,
-            big_integers: BigIntegers::Reject,
+            codec: Box::new(Json { big_integers: BigIntegers::Reject }),
             schema: None,
-            shape: None,
-            placing: Placing::default(),
+            router: None,
+            targets: vec![Target::default()],
         };
         let parts = Parts {
             source,
-            store,
+            stores: vec![store],
             dead_letter,
             decoder: &decoder,
+            failures: &mut NotCounted,
             clock: || SystemTime::UNIX_EPOCH,
             began: tokio::time::Instant::now(),
             progress: &Cell::default(),
@@ -164,7 +166,7 @@ async fn a_dead_letter_that_cannot_be_written_keeps_the_message_at_the_queue() {
 #[tokio::test(start_paused = true)]
 async fn a_store_outage_requeues_with_a_delay_and_exits_75() {
     let mut scene = Scene::with(10, 3);
-    scene.store.fail_once(key(2), PutError::Unavailable("down".into()));
+    scene.store.fail_once(key(2), Fault::new(Blame::Outage, "down"));
     let report = scene.run().await;
     assert_counts(&report, [3, 2, 0, 0, 1]);
     assert_eq!(report.exit(), Exit::TemporaryFailure);
@@ -180,12 +182,15 @@ async fn a_message_that_fails_too_often_for_unknown_reasons_goes_to_the_dead_let
     let mut scene = Scene::with(10, 1);
     for attempt in 1..=5 {
         assert!(scene.dead_letter.letters().is_empty(), "attempt {attempt}");
-        scene.store.fail_once(key(1), PutError::Unknown("busy".into()));
+        scene.store.fail_once(key(1), Fault::new(Blame::Unknown, "busy"));
         scene.run().await;
         tokio::time::advance(Duration::from_secs(300)).await;
     }
     let letters = scene.dead_letter.letters();
-    assert_eq!((letters.len(), letters[0].reason.as_str(), letters[0].attempts), (1, "too-many-attempts", 5));
+    assert_eq!(
+        (letters.len(), letters[0].reason.as_str(), letters[0].attempts),
+        (1, "too-many-attempts", Some(5))
+    );
     assert!(letters[0].detail.contains("busy"), "{}", letters[0].detail);
     assert!(scene.queue.is_empty());
 }
@@ -195,8 +200,8 @@ async fn a_message_that_fails_too_often_for_unknown_reasons_goes_to_the_dead_let
 #[tokio::test(start_paused = true)]
 async fn records_that_all_fail_alike_before_any_was_stored_are_given_back_and_none_is_a_dead_letter() {
     for (error, stop_reason, exit) in [
-        (PutError::Suspect("code 4".into()), StopReason::StoreSetup, Exit::Configuration),
-        (PutError::Unknown("code 99".into()), StopReason::StoreUnavailable, Exit::TemporaryFailure),
+        (Fault::new(Blame::Suspect, "code 4"), StopReason::StoreSetup, Exit::Configuration),
+        (Fault::new(Blame::Unknown, "code 99"), StopReason::StoreUnavailable, Exit::TemporaryFailure),
     ] {
         let mut scene = Scene::with(100, 10);
         // However often they have come.
@@ -216,7 +221,7 @@ async fn records_that_all_fail_alike_before_any_was_stored_are_given_back_and_no
 #[tokio::test(start_paused = true)]
 async fn one_record_that_is_refused_while_others_are_stored_is_a_dead_letter_at_once_and_alone_after_its_attempts()
  {
-    let suspect = || PutError::Suspect("code 4".into());
+    let suspect = || Fault::new(Blame::Suspect, "code 4");
     let mut scene = Scene::with(10, 10);
     scene.store.fail_once(key(7), suspect());
     assert_counts(&scene.run().await, [10, 9, 0, 1, 0]);
@@ -237,7 +242,7 @@ async fn one_record_that_is_refused_while_others_are_stored_is_a_dead_letter_at_
 async fn a_message_outlives_any_number_of_outages() {
     let mut scene = Scene::with(10, 1);
     for _ in 0..20 {
-        scene.store.fail_once(key(1), PutError::Unavailable("down".into()));
+        scene.store.fail_once(key(1), Fault::new(Blame::Outage, "down"));
         assert_eq!(scene.run().await.exit(), Exit::TemporaryFailure);
         tokio::time::advance(Duration::from_secs(300)).await;
     }
@@ -250,9 +255,9 @@ async fn a_message_outlives_any_number_of_outages() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_that_shows_on_the_last_messages_of_a_queue_is_told() {
     let mut scene = Scene::with(100, 5);
-    (scene.queue, scene.store) = (scene.queue.counted(), scene.store.slow(Duration::from_millis(200)));
+    scene.store = scene.store.slow(Duration::from_millis(200));
     for number in 1..=5 {
-        scene.store.fail_once(key(number), PutError::Unavailable("down".into()));
+        scene.store.fail_once(key(number), Fault::new(Blame::Outage, "down"));
     }
     let report = scene.run().await;
     assert_eq!((report.stop_reason, report.exit()), (StopReason::StoreUnavailable, Exit::TemporaryFailure));
@@ -265,7 +270,7 @@ async fn a_batch_of_which_nothing_is_stored_ends_the_run() {
     let mut scene = Scene::new(10_000, 100);
     scene.publish(5_000);
     for number in 1..=5_000 {
-        scene.store.fail_once(key(number), PutError::Unavailable("down".into()));
+        scene.store.fail_once(key(number), Fault::new(Blame::Outage, "down"));
     }
     let report = scene.run().await;
     assert_eq!((report.stop_reason, report.exit()), (StopReason::StoreUnavailable, Exit::TemporaryFailure));
@@ -294,7 +299,7 @@ async fn a_valid_message_is_stored_however_often_it_was_delivered_in_vain() {
 #[tokio::test(start_paused = true)]
 async fn what_the_store_refuses_goes_to_the_dead_letter_with_its_words() {
     let mut scene = Scene::with(10, 2);
-    scene.store.fail_once(key(1), PutError::Refused("record too big".into()));
+    scene.store.fail_once(key(1), Fault::new(Blame::Record, "record too big"));
     let report = scene.run().await;
     assert_counts(&report, [2, 1, 0, 1, 0]);
     assert_eq!(scene.dead_letter.letters()[0].detail, "refused by the store: record too big");
@@ -304,7 +309,7 @@ async fn what_the_store_refuses_goes_to_the_dead_letter_with_its_words() {
 async fn a_wrong_set_up_stops_the_run_costs_no_attempt_more_and_exits_78() {
     let mut scene = Scene::with(1_000, 1_000);
     for number in 1..=100 {
-        scene.store.fail_once(key(number), PutError::Setup("no such namespace".into()));
+        scene.store.fail_once(key(number), Fault::new(Blame::Setup, "no such namespace"));
     }
     let report = scene.run().await;
     assert_eq!((report.stop_reason, report.exit()), (StopReason::StoreSetup, Exit::Configuration));
@@ -363,13 +368,14 @@ async fn a_signal_drains_and_requeues_what_was_not_started() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_is_given_up_after_the_shutdown_timeout() {
-    let mut scene = Scene::with(11, 10);
+    let mut scene = Scene::new(100, 10); // a full window: the queue is known not to be empty
+    scene.publish(20);
     scene.store = scene.store.slow(Duration::from_secs(3_600));
     let report = scene.run_until(tokio::time::sleep(Duration::from_millis(500))).await;
     assert_eq!((report.stop_reason, report.exit()), (StopReason::Signal, Exit::TemporaryFailure));
     assert_counts(&report, [10, 0, 0, 0, 10]);
     assert_eq!(report.elapsed.as_millis() / 100, 55, "{:?}", report.elapsed);
-    assert_eq!((scene.queue.len(), scene.queue.in_flight()), (10, 0));
+    assert_eq!((scene.queue.len(), scene.queue.in_flight()), (20, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -385,7 +391,8 @@ async fn a_slow_store_keeps_its_messages_by_touching_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_goes_away_ends_the_run_with_69() {
-    let mut scene = Scene::with(10, 3);
+    let mut scene = Scene::new(100, 3);
+    scene.publish(10);
     let queue = scene.queue.clone();
     scene.store = scene.store.slow(Duration::from_millis(100));
     let gone = async {
@@ -415,25 +422,25 @@ struct FaultyStore {
 }
 
 impl Store for FaultyStore {
-    fn batches(&self) -> Batches {
-        self.store.batches()
+    fn traits(&self) -> StoreTraits {
+        self.store.traits()
     }
 
-    fn put(&self, mut records: Vec<store::Pending>) -> BoxFuture<'_, ()> {
+    fn limits(&self) -> BatchLimits {
+        self.store.limits()
+    }
+
+    fn write(&self, mut records: Vec<store::Pending>) -> BoxFuture<'_, ()> {
         let first = records.remove(0);
         match self.fault {
             Planted::DropsAnAnswer => drop(first),
             Planted::KeepsAnAnswer => self.kept.borrow_mut().push(first),
         }
-        self.store.put(records)
+        self.store.write(records)
     }
 
-    fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.store.scan(limit, see)
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -493,43 +500,44 @@ async fn a_message_whose_dead_letter_is_not_answered_for_stays_at_the_queue() {
 struct LosingSource(MemorySource);
 
 impl Source for LosingSource {
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
-        self.0.start(demand)
+    fn traits(&self) -> SourceTraits {
+        self.0.traits()
     }
 
-    fn receive(&mut self) -> BoxFuture<'_, Received> {
+    fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        Box::pin(async move {
+            let Started { consumer, depth } = Box::new(self.0).start(demand).await?;
+            Ok(Started { consumer: Box::new(LosingConsumer(consumer)), depth })
+        })
+    }
+}
+
+struct LosingConsumer(Box<dyn Consumer>);
+
+impl Consumer for LosingConsumer {
+    fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async {
-            match self.0.receive().await {
-                Received::Deliveries(deliveries) => {
-                    Received::Deliveries(deliveries.into_iter().skip(1).collect())
-                }
+            match self.0.next().await {
+                Event::Deliveries(deliveries) => Event::Deliveries(deliveries.into_iter().skip(1).collect()),
                 other => other,
             }
         })
+    }
+
+    fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
+        self.0.want(more)
     }
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
         self.0.settle(settled)
     }
 
-    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
-        self.0.touch(deliveries)
+    fn extend<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+        self.0.extend(deliveries)
     }
 
-    fn is_full(&self) -> bool {
-        self.0.is_full()
-    }
-
-    fn lease(&self) -> Duration {
-        self.0.lease()
-    }
-
-    fn pause(&mut self) -> BoxFuture<'_, ()> {
-        self.0.pause()
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
-        Box::new(self.0).close()
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
+        self.0.close()
     }
 }
 
@@ -537,8 +545,7 @@ impl Source for LosingSource {
 /// wrong, whatever was lost before.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_lost_between_its_arrival_and_its_outcome_is_a_bug_that_exits_70() {
-    let mut scene = Scene::with(3, 3);
-    scene.queue = scene.queue.counted();
+    let scene = Scene::with(3, 3);
     let source = Box::new(LosingSource(scene.queue.source()));
     let report =
         scene.run_with(source, &scene.store, &mut scene.dead_letter.clone(), std::future::pending()).await;

@@ -24,8 +24,12 @@ use self::{
 use x_msrv_core::{
     BoxFuture,
     decode::{SetRule, TtlRule},
+    error_chain,
+    fault::{Blame, Fault},
     record::{KEY_FIELD, Key, Record},
-    store::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord},
+    store::{
+        BatchLimits, Pending, Put, Reach, Reader, Repeat, See, Store, StoreError, StoreTraits, StoredRecord,
+    },
 };
 use x_msrv_net::{address::HostPort, secret::Secret, tls};
 
@@ -239,7 +243,9 @@ impl AerospikeStore {
                 .map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
             found.extend(nodes.iter().filter_map(|node| node.any_condition(settings, set)));
         }
-        Box::new(store).close().await;
+        if let Err(error) = Box::new(store).close().await {
+            log::debug!(cause = error_chain::text(&error); "Aerospike does not close the connection");
+        }
         match first(found.into_iter()) {
             None => Ok(()),
             Some(Condition::Setup(fault)) => Err(StoreError::Setup { place, fault }),
@@ -258,7 +264,10 @@ impl AerospikeStore {
 
     /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the
     /// record at fault stands alone.
-    fn write<'a>(&'a self, operations: &'a mut [BatchOperation]) -> BoxFuture<'a, Vec<Result<Put, Failure>>> {
+    fn write_chunk<'a>(
+        &'a self,
+        operations: &'a mut [BatchOperation],
+    ) -> BoxFuture<'a, Vec<Result<Put, Failure>>> {
         Box::pin(async move {
             let call = self.client.batch(&self.batch, operations).await;
             if let Err(error) = &call
@@ -270,8 +279,8 @@ impl AerospikeStore {
                 // batch, by codes with other verdicts (-3, 11, 20). What another node of the cluster has
                 // stored meanwhile is written once more, as the same record.
                 let (first, second) = operations.split_at_mut(operations.len() / 2);
-                let mut results = self.write(first).await;
-                results.extend(self.write(second).await);
+                let mut results = self.write_chunk(first).await;
+                results.extend(self.write_chunk(second).await);
                 return results;
             }
             operations.iter().map(|operation| answer(operation, call.as_ref().err())).collect()
@@ -279,7 +288,7 @@ impl AerospikeStore {
     }
 
     /// What the failures of rows mean, of which some have to be asked about; each row comes with its set.
-    async fn judged(&self, rows: Vec<(&str, Result<Put, Failure>)>) -> Vec<Result<Put, PutError>> {
+    async fn judged(&self, rows: Vec<(&str, Result<Put, Failure>)>) -> Vec<Result<Put, Fault>> {
         let mut reasons = BTreeMap::new();
         for (set, result) in &rows {
             if let Err(Failure { verdict: Verdict::Ask, code, .. }) = result
@@ -424,30 +433,34 @@ struct Failure {
 
 impl Failure {
     /// What it means, by its code alone.
-    fn by_itself(self) -> Result<Put, PutError> {
+    fn by_itself(self) -> Result<Put, Fault> {
         match self.verdict {
             Verdict::AlreadyThere => Ok(Put::Duplicate),
-            Verdict::Refuse | Verdict::Shrink => Err(PutError::Refused(self.text)),
-            Verdict::Stop => Err(PutError::Setup(self.text)),
-            Verdict::Requeue => Err(PutError::Unavailable(self.text)),
-            Verdict::Unknown => Err(PutError::Unknown(self.text)),
-            Verdict::Ask => Err(PutError::Suspect(self.text)),
+            Verdict::Refuse | Verdict::Shrink => Err(Fault::new(Blame::Record, self.text)),
+            Verdict::Stop => Err(Fault::new(Blame::Setup, self.text)),
+            Verdict::Requeue => Err(Fault::new(Blame::Outage, self.text)),
+            Verdict::Unknown => Err(Fault::new(Blame::Unknown, self.text)),
+            Verdict::Ask => Err(Fault::new(Blame::Suspect, self.text)),
         }
     }
 
     /// What it means, by what the server has told of itself.
-    fn because(self, reason: &Result<Option<Condition>, String>) -> Result<Put, PutError> {
+    fn because(self, reason: &Result<Option<Condition>, String>) -> Result<Put, Fault> {
         let Self { code, text, .. } = &self;
         Err(match reason {
-            Ok(Some(Condition::Setup(fault))) => PutError::Setup(format!("Aerospike: {fault} (code {code})")),
+            Ok(Some(Condition::Setup(fault))) => {
+                Fault::new(Blame::Setup, format!("Aerospike: {fault} (code {code})"))
+            }
             Ok(Some(Condition::Outage(fault))) => {
-                PutError::Unavailable(format!("Aerospike: {fault} (code {code})"))
+                Fault::new(Blame::Outage, format!("Aerospike: {fault} (code {code})"))
             }
             // Neither is ever a record's fault.
-            Ok(None) if *code == codes::NO_SPACE => PutError::Unavailable(self.text),
-            Ok(None) if *code == codes::FORBIDDEN => PutError::Unknown(self.text),
+            Ok(None) if *code == codes::NO_SPACE => Fault::new(Blame::Outage, self.text),
+            Ok(None) if *code == codes::FORBIDDEN => Fault::new(Blame::Unknown, self.text),
             Ok(None) => return self.by_itself(),
-            Err(cause) => PutError::Unavailable(format!("{text}, and the server does not say why: {cause}")),
+            Err(cause) => {
+                Fault::new(Blame::Outage, format!("{text}, and the server does not say why: {cause}"))
+            }
         })
     }
 }
@@ -494,11 +507,15 @@ fn chunks<'a, T>(mut writes: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
 }
 
 impl Store for AerospikeStore {
-    fn batches(&self) -> Batches {
-        Batches { records: RECORDS_IN_BATCH, at_once: BATCHES_AT_ONCE }
+    fn traits(&self) -> StoreTraits {
+        StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
     }
 
-    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits::new(RECORDS_IN_BATCH, BATCHES_AT_ONCE)
+    }
+
+    fn write(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         let (mut writes, mut sizes, mut answers) = (
             Vec::with_capacity(records.len()),
             Vec::with_capacity(records.len()),
@@ -512,12 +529,13 @@ impl Store for AerospikeStore {
                     sizes.push(size);
                     answers.push((answer, set));
                 }
-                Err(fault) => answer.give(Err(PutError::Refused(fault))),
+                Err(fault) => answer.give(Err(Fault::new(Blame::Record, fault))),
             }
         }
         Box::pin(async move {
             let chunks = stream::iter(chunks(&mut writes, &sizes));
-            let results = chunks.map(|chunk| self.write(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
+            let results =
+                chunks.map(|chunk| self.write_chunk(chunk)).buffered(BATCHES_AT_ONCE).concat().await;
             let sets = answers.iter().map(|(_, set)| self.settings.set.of(set.as_ref()).unwrap_or_default());
             let results = self.judged(sets.zip(results).collect()).await;
             for ((answer, _), result) in answers.into_iter().zip(results) {
@@ -526,17 +544,22 @@ impl Store for AerospikeStore {
         })
     }
 
+    fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            let closed = self.client.close().await;
+            closed.map_err(|error| connect::error(&self.settings, &error))
+        })
+    }
+}
+
+impl Reader for AerospikeStore {
     fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.read(limit, see).await.map_err(|error| connect::error(&self.settings, &error))
-        })
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            if let Err(error) = self.client.close().await {
-                log::debug!(cause = error.to_string(); "Aerospike does not close the connection");
-            }
         })
     }
 }

@@ -64,6 +64,10 @@ fn as_value(value: Value) -> AsValue {
         Value::Null => AsValue::Nil,
         Value::Bool(value) => AsValue::Bool(value),
         Value::Int(value) => AsValue::Int(value),
+        // The server has no such integer, and no type for moments.
+        Value::UInt(value) => AsValue::String(value.to_string()),
+        Value::Timestamp(value) => AsValue::String(value.to_string()),
+        Value::Bytes(value) => AsValue::Blob(value.into()),
         Value::Float(value) => AsValue::from(value),
         Value::Text(value) => AsValue::String(value),
         Value::List(values) => AsValue::List(values.into_iter().map(as_value).collect()),
@@ -124,7 +128,7 @@ mod tests {
     use super::*;
 
     fn record(fields: Fields) -> Record {
-        Record { key: Key::Int(7), fields, size: 0, set: None, ttl: None }
+        Record { key: Key::Int(7), fields, size: 0, set: None, ttl: None, message: None }
     }
 
     /// The original's consumer backed off for 2 s and let the message die when one name was longer than 15

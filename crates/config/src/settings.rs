@@ -11,7 +11,7 @@ use log::LevelFilter;
 use x_msrv_core::{
     adapter::{Adapters, ConfiguredLetters, ConfiguredSource, ConfiguredStore},
     dead_letter::{DeadLetter, fallback::Fallback, log::LogOnly},
-    decode::{BigIntegers, ContentEncoding, Decoder, Shape},
+    decode::{BigIntegers, ContentEncoding, Decoder, Json, Shape, Target},
     run::Limits,
 };
 use x_msrv_letters::file::{self, FileDeadLetter};
@@ -141,9 +141,9 @@ impl Settings {
             max_size: self.max_message_size,
             encoding: self.content_encoding,
             key: self.store.key(),
-            big_integers: self.big_integers,
-            shape: self.fields.clone(),
-            placing: self.store.placing(),
+            codec: Box::new(Json { big_integers: self.big_integers }),
+            router: None,
+            targets: vec![Target { shape: self.fields.clone(), placing: self.store.placing() }],
             schema: self.schema.as_deref().map(schema_file::load).transpose()?,
         })
     }

@@ -16,6 +16,8 @@ pub mod dead_letter;
 pub mod decode;
 pub mod error_chain;
 pub mod exit;
+pub mod fault;
+pub mod layers;
 pub mod message;
 pub mod outcome;
 pub mod record;
@@ -24,6 +26,8 @@ pub mod run;
 pub mod servers;
 pub mod source;
 pub mod store;
+pub mod template;
+mod timestamp;
 pub mod unique_json;
 
 /// What the program is called: on the command line, in logs, in its folders and units.

@@ -1,6 +1,11 @@
-//! What a queue hands out, and what it is told in return.
+//! What a queue delivers, and how it is settled.
 
-use std::{fmt, num::NonZeroI64, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::{NonZeroI64, NonZeroU32},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -53,20 +58,55 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One message as the queue gave it, whatever its body holds.
+/// One message as the queue delivered it, whatever its body holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Where it came from.
     pub origin: Origin,
-    /// Its id there, in printable ASCII; the same for every delivery.
+    /// Its id there, in printable ASCII; the same for every delivery. Empty where only the publisher could
+    /// have given one ([`Identity::PublisherGiven`](crate::source::Identity)) and did not.
     pub id: Arc<str>,
     /// The body as published, not yet looked at.
     pub body: Bytes,
-    /// How often the queue has delivered it, this time included; 1 is the first.
-    pub attempts: u32,
-    /// When it was published, in nanoseconds since the epoch by the queue's clock, where the queue tells; the
-    /// same for every delivery.
+    /// How often the queue has delivered it, this time included; 1 is the first. `None` where the queue does
+    /// not count: a queue that only marks redeliveries knows 1, and `None` for every later one.
+    pub attempts: Option<NonZeroU32>,
+    /// When it was published, in nanoseconds since the epoch by the queue's clock, where the queue says so;
+    /// the same for every delivery.
     pub published: Option<NonZeroI64>,
+    /// Whether this is the queue's last delivery of it: the queue drops the message unless it is acknowledged
+    /// now. Such a message is never retried or released.
+    pub last: bool,
+    /// What only some queues have; `None` where there is nothing of it.
+    pub details: Option<Box<Details>>,
+}
+
+/// What only some queues attach to a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The subject, routing key or key that it was published with.
+    pub subject: Option<Arc<str>>,
+    /// The media type of its body.
+    pub content_type: Option<Arc<str>>,
+    /// Its headers, in their order; a name may occur more than once.
+    pub headers: Vec<(Arc<str>, Bytes)>,
+    /// Where a reply is expected, on queues whose settlement is a reply.
+    pub reply_to: Option<Arc<str>>,
+}
+
+impl Message {
+    /// Creates a message that is delivered for the first time, of which no more is known.
+    #[must_use]
+    pub fn new(origin: Origin, id: &str, body: Bytes) -> Self {
+        let attempts = NonZeroU32::new(1);
+        Self { origin, id: id.into(), body, attempts, published: None, last: false, details: None }
+    }
+
+    /// Returns where a reply is expected, if somewhere.
+    #[must_use]
+    pub fn reply_to(&self) -> Option<&str> {
+        self.details.as_ref()?.reply_to.as_deref()
+    }
 }
 
 /// A source's own mark on a delivery; opaque to everybody else.
@@ -75,7 +115,7 @@ pub struct Receipt(pub u64);
 
 /// A message that is in flight to us, to be settled exactly once.
 ///
-/// It is not `Clone` and [`settle`](crate::source::Source::settle) takes it by value, so settling twice does
+/// It is not `Clone` and [`settle`](crate::source::Consumer::settle) takes it by value, so settling twice does
 /// not compile.
 #[must_use = "a delivery that is not settled stays in flight until the queue's own timeout"]
 #[derive(Debug)]
@@ -91,19 +131,18 @@ pub fn bytes<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> usize {
     deliveries.into_iter().map(|delivery| delivery.message.body.len()).sum()
 }
 
-/// What the queue is told about a delivery.
+/// How a delivery is settled with its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
-    /// It is safe somewhere else: the queue may forget it.
-    Finish,
-    /// It is to be delivered again, no sooner than after `delay`.
-    Requeue {
-        /// Zero means at once.
-        delay: Duration,
+    /// Acknowledged: it is safe somewhere else, and the queue may forget it.
+    Done,
+    /// It was tried, and is to be delivered again.
+    Retry {
+        /// No sooner than after this long, where the queue can delay
+        /// ([`Retry::Delayed`](crate::source::Retry)).
+        after: Duration,
     },
-}
-
-impl Settlement {
-    /// Back to the queue with no delay: for what was never started.
-    pub const REQUEUE_NOW: Self = Self::Requeue { delay: Duration::ZERO };
+    /// It was not started, and is to be delivered again at once. Where the queue can tell the two apart, this
+    /// counts as no attempt.
+    Release,
 }

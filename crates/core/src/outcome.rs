@@ -1,17 +1,18 @@
-//! What became of a message, and what that means for the queue. Pure.
+//! What became of a message, and how it is settled for that. Pure.
 
 use std::time::Duration;
 
 use crate::{
     decode::Rejection,
+    fault::{Blame, Fault},
     message::Settlement,
-    store::{Put, PutError},
+    store::Put,
 };
 
-/// The first delay of a message that is put off; it doubles with each attempt.
+/// The first delay of a message that is retried; it doubles with each attempt.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// The longest delay of a message that is put off.
+/// The longest delay of a message that is retried.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 /// What became of one message.
@@ -21,39 +22,52 @@ pub enum Outcome {
     Stored,
     /// The store had it already.
     Duplicate,
-    /// It can't be stored, and the dead letter has acknowledged it.
+    /// It cannot be stored, and the dead letter has acknowledged it.
     Rejected(Rejection),
-    /// The store is in trouble, or the dead letter is: again later.
+    /// The store or the dead letter has an outage, or nobody knows what failed: it is retried later.
     Deferred {
-        /// Deliveries so far, this one included.
-        attempts: u32,
+        /// Deliveries so far, this one included, where they are counted.
+        attempts: Option<u32>,
         /// What failed.
         cause: String,
     },
-    /// Over N, or the run was told to stop before it was started.
+    /// Over N, or the run stopped before it was started.
     NotStarted,
 }
 
 impl Outcome {
-    /// The outcome of a record that the store did not take, before the dead letter is asked.
+    /// Returns the outcome of a record that the store did not take, before the dead letter is asked.
     ///
     /// The limit on attempts (0 means none) is for failures of which nobody knows whether the message is at
-    /// fault. A store that is known to be in trouble is no reason to give up a message, and neither is a
+    /// fault. A store that is known to have an outage is no reason to give up a message, and neither is a
     /// message that was delivered often because runs were killed.
     #[must_use]
-    pub fn of_failure(error: PutError, attempts: u32, max_attempts: u32) -> Self {
-        match error {
-            PutError::Refused(cause) => Self::Rejected(Rejection::Refused(cause)),
-            PutError::Unknown(cause) | PutError::Suspect(cause)
-                if max_attempts > 0 && attempts >= max_attempts =>
-            {
-                Self::Rejected(Rejection::TooManyAttempts { attempts, limit: max_attempts, cause })
-            }
-            PutError::Unavailable(cause) | PutError::Unknown(cause) | PutError::Suspect(cause) => {
-                Self::Deferred { attempts, cause }
-            }
+    pub fn of_failure(fault: Fault, attempts: Option<u32>, max_attempts: u32) -> Self {
+        let cause = fault.text;
+        match fault.blame {
+            Blame::Record => Self::Rejected(Rejection::Refused(cause)),
+            Blame::Unknown | Blame::Suspect => match attempts {
+                Some(attempts) if max_attempts > 0 && attempts >= max_attempts => {
+                    Self::Rejected(Rejection::TooManyAttempts { attempts, limit: max_attempts, cause })
+                }
+                attempts => Self::Deferred { attempts, cause },
+            },
+            Blame::Outage => Self::Deferred { attempts, cause },
             // Not one attempt more is spent on a set-up that is wrong: the message waits at the queue.
-            PutError::Setup(_) => Self::NotStarted,
+            Blame::Setup => Self::NotStarted,
+        }
+    }
+
+    /// Returns the outcome of the queue's last delivery of a message: one that would come again does not, so
+    /// it is rejected instead.
+    #[must_use]
+    pub fn of_last_delivery(self) -> Self {
+        match self {
+            Self::Deferred { cause, .. } => Self::Rejected(Rejection::LastDelivery { cause }),
+            Self::NotStarted => Self::Rejected(Rejection::LastDelivery {
+                cause: "the run stopped before it was started".to_owned(),
+            }),
+            other => other,
         }
     }
 
@@ -61,11 +75,13 @@ impl Outcome {
     #[must_use]
     pub fn settlement(&self) -> Settlement {
         match self {
-            // A rejected message is finished, not requeued: it would be as invalid next time, and the dead
+            // A rejected message is acknowledged, not retried: it would be as invalid next time, and the dead
             // letter has it.
-            Self::Stored | Self::Duplicate | Self::Rejected(_) => Settlement::Finish,
-            Self::Deferred { attempts, .. } => Settlement::Requeue { delay: delay_after(*attempts) },
-            Self::NotStarted => Settlement::REQUEUE_NOW,
+            Self::Stored | Self::Duplicate | Self::Rejected(_) => Settlement::Done,
+            Self::Deferred { attempts, .. } => {
+                Settlement::Retry { after: delay_after(attempts.unwrap_or(1)) }
+            }
+            Self::NotStarted => Settlement::Release,
         }
     }
 }
@@ -76,20 +92,23 @@ impl Outcome {
 /// Records that are refused while the store takes others are at fault themselves. Several records that fail
 /// alike before the store has taken any are not: the store is. One record alone proves neither, and the limit
 /// on attempts decides.
-pub fn weigh(answers: &mut [Result<Put, PutError>], took_before: bool) {
+pub fn weigh(answers: &mut [Result<Put, Fault>], took_before: bool) {
     let takes = took_before || answers.iter().any(Result::is_ok);
     let are_alike = answers.len() > 1 && answers.windows(2).all(|two| two[0] == two[1]);
     let count = answers.len();
-    for answer in answers {
-        let Err(error) = answer else { continue };
-        *error = match std::mem::replace(error, PutError::Unknown(String::new())) {
-            PutError::Suspect(cause) if takes => PutError::Refused(cause),
-            PutError::Suspect(cause) if are_alike => PutError::Setup(format!(
-                "the store took none of the first {count} records, all for the same reason: {cause}"
-            )),
-            PutError::Unknown(cause) if are_alike && !takes => PutError::Unavailable(cause),
-            other => other,
-        };
+    for fault in answers.iter_mut().filter_map(|answer| answer.as_mut().err()) {
+        match fault.blame {
+            Blame::Suspect if takes => fault.blame = Blame::Record,
+            Blame::Suspect if are_alike => {
+                fault.blame = Blame::Setup;
+                fault.text = format!(
+                    "the store took none of the first {count} records, all for the same reason: {}",
+                    fault.text
+                );
+            }
+            Blame::Unknown if are_alike && !takes => fault.blame = Blame::Outage,
+            _ => {}
+        }
     }
 }
 
@@ -103,17 +122,17 @@ mod tests {
     use super::*;
 
     fn deferred(attempts: u32) -> Outcome {
-        Outcome::Deferred { attempts, cause: "down".into() }
+        Outcome::Deferred { attempts: Some(attempts), cause: "down".into() }
     }
 
     #[test]
     fn each_outcome_has_its_settlement() {
-        let seconds = |seconds| Settlement::Requeue { delay: Duration::from_secs(seconds) };
+        let seconds = |seconds| Settlement::Retry { after: Duration::from_secs(seconds) };
         let table = [
-            (Outcome::Stored, Settlement::Finish),
-            (Outcome::Duplicate, Settlement::Finish),
-            (Outcome::Rejected(Rejection::ReservedField), Settlement::Finish),
-            (Outcome::NotStarted, seconds(0)),
+            (Outcome::Stored, Settlement::Done),
+            (Outcome::Duplicate, Settlement::Done),
+            (Outcome::Rejected(Rejection::ReservedField), Settlement::Done),
+            (Outcome::NotStarted, Settlement::Release),
             (deferred(0), seconds(1)),
             (deferred(1), seconds(1)),
             (deferred(2), seconds(2)),
@@ -128,36 +147,40 @@ mod tests {
 
     #[test]
     fn an_unknown_failure_is_put_off_until_its_attempts_are_spent_and_an_outage_for_ever() {
-        let down = || PutError::Unknown("down".into());
+        let down = || Fault::new(Blame::Unknown, "down");
         assert_eq!(
-            Outcome::of_failure(PutError::Unavailable("down".into()), u32::MAX, 5),
+            Outcome::of_failure(Fault::new(Blame::Outage, "down"), Some(u32::MAX), 5),
             deferred(u32::MAX)
         );
-        assert_eq!(Outcome::of_failure(down(), 4, 5), deferred(4));
+        assert_eq!(Outcome::of_failure(down(), Some(4), 5), deferred(4));
         let spent = Rejection::TooManyAttempts { attempts: 5, limit: 5, cause: "down".into() };
-        assert_eq!(Outcome::of_failure(down(), 5, 5), Outcome::Rejected(spent));
-        assert_eq!(Outcome::of_failure(down(), u32::MAX, 0), deferred(u32::MAX), "0 is no limit");
+        assert_eq!(Outcome::of_failure(down(), Some(5), 5), Outcome::Rejected(spent));
+        assert_eq!(Outcome::of_failure(down(), Some(u32::MAX), 0), deferred(u32::MAX), "0 is no limit");
         assert_eq!(
-            Outcome::of_failure(PutError::Refused("big".into()), 1, 5),
+            Outcome::of_failure(Fault::new(Blame::Record, "big"), Some(1), 5),
             Outcome::Rejected(Rejection::Refused("big".into()))
         );
-        assert_eq!(Outcome::of_failure(PutError::Setup("no such table".into()), 9, 5), Outcome::NotStarted);
+        assert_eq!(
+            Outcome::of_failure(Fault::new(Blame::Setup, "no such table"), Some(9), 5),
+            Outcome::NotStarted
+        );
     }
 
     /// A namespace that had no room for another set refused every record by a code that blames records, and
     /// all of them became dead letters.
     #[test]
     fn what_several_records_share_is_blamed_on_the_store_and_what_one_has_alone_on_the_record() {
-        let suspect = || Err(PutError::Suspect("code 4".into()));
-        let unknown = || Err(PutError::Unknown("code 99".into()));
-        let refused = || Err(PutError::Refused("code 4".into()));
+        let suspect = || Err(Fault::new(Blame::Suspect, "code 4"));
+        let unknown = || Err(Fault::new(Blame::Unknown, "code 99"));
+        let refused = || Err(Fault::new(Blame::Record, "code 4"));
         let setup = || {
-            Err(PutError::Setup(
-                "the store took none of the first 2 records, all for the same reason: code 4".into(),
+            Err(Fault::new(
+                Blame::Setup,
+                "the store took none of the first 2 records, all for the same reason: code 4",
             ))
         };
-        let down = || Err(PutError::Unavailable("code 99".into()));
-        let big = || Err(PutError::Refused("too big".into()));
+        let down = || Err(Fault::new(Blame::Outage, "code 99"));
+        let big = || Err(Fault::new(Blame::Record, "too big"));
         let stored = || Ok(Put::Stored);
         let table = [
             ("several, all alike", vec![suspect(), suspect()], false, vec![setup(), setup()]),

@@ -1,8 +1,13 @@
-//! What is stored: a key and the fields of one JSON object. Knows no store.
+//! What is stored: a key and fields. Knows no store.
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
+use base64::{display::Base64Display, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use x_msrv_settings::{Kind, Reader, Setting, Told};
+
+use crate::message::Message;
+pub use crate::timestamp::Timestamp;
 
 /// The bin or column that holds a record's key beside its fields.
 pub const KEY_FIELD: &str = "gid";
@@ -47,7 +52,8 @@ impl From<&Key> for Value {
 /// The fields of an object in the order in which they were written; names are unique.
 pub type Fields = Vec<(String, Value)>;
 
-/// A JSON value with integers kept apart from floats.
+/// A value of a field. JSON gives the kinds that JSON has, with integers kept apart from floats; other codecs
+/// and conversions give the rest. A store that lacks a kind writes it as JSON would.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `null`
@@ -56,10 +62,16 @@ pub enum Value {
     Bool(bool),
     /// A number written without fraction and exponent.
     Int(i64),
+    /// An integer that fits 64 bits without sign only.
+    UInt(u64),
     /// Any other number.
     Float(f64),
     /// A string.
     Text(String),
+    /// Bytes that are no text; base64 in JSON (RFC 4648 section 4).
+    Bytes(Bytes),
+    /// A moment; RFC 3339 in JSON.
+    Timestamp(Timestamp),
     /// An array.
     List(Vec<Value>),
     /// An object.
@@ -72,8 +84,11 @@ impl serde::Serialize for Value {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Int(value) => serializer.serialize_i64(*value),
+            Self::UInt(value) => serializer.serialize_u64(*value),
             Self::Float(value) => serializer.serialize_f64(*value),
             Self::Text(value) => serializer.serialize_str(value),
+            Self::Bytes(value) => serializer.collect_str(&Base64Display::new(value, &BASE64)),
+            Self::Timestamp(value) => serializer.collect_str(value),
             Self::List(values) => serializer.collect_seq(values),
             Self::Map(fields) => serializer.collect_map(fields.iter().map(|(name, value)| (name, value))),
         }
@@ -118,4 +133,7 @@ pub struct Record {
     pub set: Option<Arc<str>>,
     /// For how many seconds it lives, where a field says so.
     pub ttl: Option<NonZeroU32>,
+    /// The message that it was made of, for stores that ask for it
+    /// ([`StoreTraits::wants_message`](crate::store::StoreTraits)).
+    pub message: Option<Message>,
 }

@@ -6,7 +6,8 @@ use log::info;
 use serde::Serialize;
 
 use crate::{
-    budget::StopReason, exit::Exit, message::Settlement, outcome::Outcome, servers::Servers, source::Closing,
+    budget::StopReason, decode::Rejection, exit::Exit, message::Settlement, outcome::Outcome,
+    servers::Servers, source::Closed,
 };
 
 /// Messages by what became of them.
@@ -60,6 +61,8 @@ pub struct Tally {
     pub counters: Counters,
     /// The rejected ones by [`Rejection::reason`](crate::decode::Rejection::reason).
     pub reasons: BTreeMap<&'static str, Rejected>,
+    /// Of the rejected: those that would have been retried or released, but for the queue's last delivery.
+    pub given_up: u64,
 }
 
 /// Messages that were in the queue and nobody had, those that were put off or are paused among them, where
@@ -80,6 +83,7 @@ impl Tally {
         self.counters.count(outcome);
         self.counters.received_bytes += bytes as u64;
         if let Outcome::Rejected(rejection) = outcome {
+            self.given_up += u64::from(matches!(rejection, Rejection::LastDelivery { .. }));
             let rejected = self.reasons.entry(rejection.reason()).or_default();
             rejected.messages += 1;
             rejected.detail = rejection.to_string();
@@ -94,11 +98,7 @@ impl Counters {
             Outcome::Duplicate => self.duplicate += 1,
             Outcome::Rejected(_) => self.rejected += 1,
             Outcome::Deferred { .. } | Outcome::NotStarted => {
-                debug_assert_ne!(
-                    outcome.settlement(),
-                    Settlement::Finish,
-                    "what is not safe is not finished"
-                );
+                debug_assert_ne!(outcome.settlement(), Settlement::Done, "what is not safe is not finished");
                 self.requeued += 1;
                 self.deferred += u64::from(matches!(outcome, Outcome::Deferred { .. }));
             }
@@ -106,10 +106,10 @@ impl Counters {
     }
 
     /// Counts what the source received, and what it did while it closed.
-    pub fn count_closing(&mut self, closing: &Closing) {
-        self.received += closing.received;
-        self.requeued += closing.requeued;
-        self.unconfirmed += closing.unconfirmed;
+    pub fn count_closed(&mut self, closed: &Closed) {
+        self.received += closed.received;
+        self.requeued += closed.returned;
+        self.unconfirmed += closed.unconfirmed;
     }
 
     /// Adds what became of the messages of another run.
@@ -161,6 +161,12 @@ pub struct RunReport {
     /// Why messages were rejected.
     #[serde(serialize_with = "messages")]
     pub reasons: BTreeMap<&'static str, Rejected>,
+    /// Of the rejected: those that the queue would not have delivered again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_up: u64,
+    /// Messages that are stored and come again all the same, because an earlier one pins the queue's position.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub behind: u64,
     /// What waited.
     #[serde(flatten)]
     pub depth: Depth,
@@ -180,6 +186,11 @@ pub struct RunReport {
     /// reached.
     #[serde(rename = "unreached", skip_serializing_if = "are_all_reached", serialize_with = "unreached")]
     pub servers: Option<Servers>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field as it is")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::ref_option, reason = "serde gives the field as it is")]
@@ -218,7 +229,7 @@ impl RunReport {
         elapsed: Duration,
         fault: Option<String>,
     ) -> Self {
-        let Tally { counters, reasons } = tally;
+        let Tally { counters, reasons, given_up } = tally;
         let fault = if counters.add_up() {
             fault
         } else {
@@ -231,6 +242,8 @@ impl RunReport {
             stop_reason,
             counters,
             reasons,
+            given_up,
+            behind: 0,
             depth,
             elapsed,
             messages_per_second: 0,
@@ -267,7 +280,9 @@ impl RunReport {
             _ if !self.counters.add_up() => Exit::Software,
             StopReason::StoreSetup => Exit::Configuration,
             StopReason::QueueClosed => Exit::Unavailable,
-            _ if self.counters.deferred > 0 || self.counters.unconfirmed > 0 => Exit::TemporaryFailure,
+            _ if self.counters.deferred + self.counters.unconfirmed + self.given_up > 0 => {
+                Exit::TemporaryFailure
+            }
             _ => Exit::Success,
         }
     }
@@ -330,7 +345,7 @@ mod tests {
     #[test]
     fn every_outcome_is_counted_once_and_the_sum_holds() {
         let mut tally = Tally::default();
-        let deferred = Outcome::Deferred { attempts: 1, cause: "down".into() };
+        let deferred = Outcome::Deferred { attempts: Some(1), cause: "down".into() };
         let refused = |detail: &str| Outcome::Rejected(Rejection::Refused(detail.into()));
         for (count, outcome) in (1..).zip([
             Outcome::Stored,
@@ -347,7 +362,7 @@ mod tests {
         assert_eq!((rejected.messages, rejected.detail.ends_with("last")), (2, true), "{rejected:?}");
         let mut counters = tally.counters;
         assert_eq!((counters.received_bytes, counters.rejected), (42, 2));
-        counters.count_closing(&Closing { received: 8, requeued: 2, unconfirmed: 1, ..Closing::default() });
+        counters.count_closed(&Closed { received: 8, returned: 2, unconfirmed: 1, ..Closed::default() });
         assert!(counters.add_up(), "{counters:?}");
         assert_eq!(
             (counters.received, counters.requeued, counters.deferred, counters.unconfirmed),

@@ -50,7 +50,7 @@ mod tests {
             time: time.to_owned(),
             source: "t@h:1".to_owned(),
             id: "0a".to_owned(),
-            attempts: 1,
+            attempts: Some(1),
             reason: reason.to_owned(),
             detail: String::new(),
             body: Body::Body("{".to_owned()),

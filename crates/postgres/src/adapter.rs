@@ -3,7 +3,10 @@
 use x_msrv_core::{
     BoxFuture,
     answer::Pending as Item,
-    store::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord},
+    fault::{self, Blame},
+    store::{
+        BatchLimits, Pending, Put, Reach, Reader, Repeat, See, Store, StoreError, StoreTraits, StoredRecord,
+    },
 };
 
 use crate::{
@@ -78,7 +81,7 @@ impl PostgresStore {
         Self { writer: Writer::new(link, plan, settings.exists, settings.timeout) }
     }
 
-    async fn write(&self, records: Vec<Pending>) {
+    async fn write_batch(&self, records: Vec<Pending>) {
         let (mut rows, mut answers) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
         for (index, Item { item, answer }) in records.into_iter().enumerate() {
             match Row::of(index, &item, &self.writer.plan.sources) {
@@ -87,7 +90,7 @@ impl PostgresStore {
                     answers.push(Some(answer));
                 }
                 Err(fault) => {
-                    answer.give(Err(PutError::Refused(fault)));
+                    answer.give(Err(fault::Fault::new(Blame::Record, fault)));
                     answers.push(None);
                 }
             }
@@ -106,29 +109,46 @@ async fn prepare(link: &Link, settings: &Settings) -> Result<Plan, Misfit> {
     Ok(plan)
 }
 
-fn verdict(answer: Answer) -> Result<Put, PutError> {
+fn verdict(answer: Answer) -> Result<Put, fault::Fault> {
     match answer {
         Ok(Written::Now) => Ok(Put::Stored),
         Ok(Written::Before) => Ok(Put::Duplicate),
         Err(Fault { verdict, text }) => Err(match verdict {
-            Verdict::Refused => PutError::Refused(text),
-            Verdict::Suspect => PutError::Suspect(text),
-            Verdict::Fewer | Verdict::Unavailable => PutError::Unavailable(text),
-            Verdict::Setup => PutError::Setup(text),
-            Verdict::Unknown => PutError::Unknown(text),
+            Verdict::Refused => fault::Fault::new(Blame::Record, text),
+            Verdict::Suspect => fault::Fault::new(Blame::Suspect, text),
+            Verdict::Fewer | Verdict::Unavailable => fault::Fault::in_doubt(text),
+            Verdict::Setup => fault::Fault::new(Blame::Setup, text),
+            Verdict::Unknown => fault::Fault::new(Blame::Unknown, text),
         }),
     }
 }
 
 impl Store for PostgresStore {
-    fn batches(&self) -> Batches {
-        Batches { records: RECORDS_AT_ONCE, at_once: STATEMENTS_AT_ONCE }
+    fn traits(&self) -> StoreTraits {
+        StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
     }
 
-    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
-        Box::pin(self.write(records))
+    fn limits(&self) -> BatchLimits {
+        BatchLimits::new(RECORDS_AT_ONCE, STATEMENTS_AT_ONCE)
     }
 
+    fn write(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+        Box::pin(self.write_batch(records))
+    }
+
+    fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.writer.link.close().await;
+            Ok(())
+        })
+    }
+}
+
+impl Reader for PostgresStore {
     fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let Writer { link, plan, .. } = &self.writer;
@@ -139,9 +159,5 @@ impl Store for PostgresStore {
                 cause: words(&error).into(),
             })
         })
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(self.writer.link.close())
     }
 }

@@ -130,6 +130,12 @@ fn text(value: &Value, kind: Kind) -> Result<Option<String>, String> {
         (Value::List(values), Kind::Array) => array(values)?,
         (Value::Bool(value), _) => value.to_string(),
         (Value::Int(value), _) => value.to_string(),
+        (Value::UInt(value), _) => value.to_string(),
+        (Value::Timestamp(value), _) => value.to_string(),
+        // As `bytea` reads it (PostgreSQL's documentation, 8.4.1).
+        (Value::Bytes(value), _) => {
+            value.iter().fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+        }
         // Without a fraction that is zero: a column of integers takes it.
         (Value::Float(value), _) => value.to_string(),
         (Value::Text(value), _) => value.clone(),
@@ -202,7 +208,7 @@ mod tests {
 
     fn record(key: Key, document: &str) -> Record {
         let fields = parse_object(document.as_bytes(), BigIntegers::Text).expect(document);
-        Record { key, fields, size: document.len(), set: None, ttl: None }
+        Record { key, fields, size: document.len(), set: None, ttl: None, message: None }
     }
 
     /// `gid` is text, and a record whose key is 7 would write over the one whose key is "7".

@@ -6,8 +6,9 @@
 //! is bounded.
 
 use std::{
-    num::{NonZeroI64, NonZeroU64},
+    num::{NonZeroI64, NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
+    rc::Rc,
     time::{Duration, SystemTime},
 };
 
@@ -17,9 +18,14 @@ use rusqlite::{Connection, ErrorCode, Row, Rows, Transaction, TransactionBehavio
 
 use x_msrv_core::{
     BoxFuture,
+    fault::{Blame, Fault},
+    layers::bisect,
     message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
     servers::{Server, Servers},
-    source::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError},
+    source::{
+        Attempts, BYTES_IN_FLIGHT, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage,
+        Proof, Publisher, Retry, Source, SourceError, SourceTraits, Started,
+    },
 };
 use x_msrv_state::{sqlite, state_file};
 
@@ -46,8 +52,10 @@ impl FoundRow {
             origin: origin.clone(),
             id: self.id.to_string().into(),
             body: Bytes::from(self.body),
-            attempts: self.attempts.saturating_add(1),
+            attempts: NonZeroU32::new(self.attempts.saturating_add(1)),
             published: self.published.and_then(NonZeroI64::new),
+            last: false,
+            details: None,
         }
     }
 }
@@ -112,8 +120,16 @@ const READY: &str =
 /// out; what another process has, who lives, is not.
 const PUT_OFF: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
 
-/// All but what somebody has; what a clock that has gone back put off can be taken, whoever had it.
-const LEFT: &str = "SELECT (SELECT count(*) FROM messages) - (SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NOT NULL)";
+/// All messages.
+const ALL: &str = "SELECT count(*) FROM messages WHERE ?1 IS NOT NULL";
+
+/// Those that somebody holds. What a clock that has gone back delayed can be taken, whoever held it.
+const LEASED: &str =
+    "SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NOT NULL";
+
+/// Those that are delayed.
+const DELAYED: &str =
+    "SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NULL";
 
 const LEASE: &str =
     "UPDATE messages SET attempts = attempts + 1, ready_at = ?2, since = ?3, lease = ?4 WHERE id = ?1";
@@ -249,12 +265,6 @@ pub struct SqliteSource {
     lease: i64,
     lease_timeout: Duration,
     max_in_flight: u64,
-    left: u64,
-    unsettled: u64,
-    /// Bytes of all bodies that are not settled.
-    bytes: usize,
-    paused: bool,
-    closing: Closing,
 }
 
 impl SqliteSource {
@@ -282,42 +292,102 @@ impl SqliteSource {
             path: settings.path.clone(),
             lease_timeout: settings.lease_timeout,
             max_in_flight: settings.max_in_flight.get(),
-            left: 0,
-            unsettled: 0,
-            bytes: 0,
-            paused: false,
-            closing: Closing::default(),
             connection,
         })
     }
 
+    /// What is in the file. SQLite counts whole pages of the index: a million takes some milliseconds. It
+    /// looks at each of those that are leased or delayed, as a source that takes messages does.
+    fn depth(&self) -> Depth {
+        let count = |sql: &str| {
+            let found = self.connection.query_row(sql, params![now_ms()], |row| row.get::<_, i64>(0));
+            found.ok().map(i64::cast_unsigned)
+        };
+        let (all, leased, delayed) = (count(ALL), count(LEASED), count(DELAYED));
+        let ready = || all?.checked_sub(leased? + delayed?);
+        Depth { ready: ready(), later: delayed, elsewhere: leased }
+    }
+}
+
+impl Source for SqliteSource {
+    fn traits(&self) -> SourceTraits {
+        SourceTraits {
+            retry: Retry::Delayed { most: Duration::MAX },
+            attempts: Attempts::Counted,
+            lease: Lease::Renewable(self.lease_timeout),
+            identity: Identity::Stable,
+        }
+    }
+
+    /// By the queue's own id: where the file is gone, a new one is made, and what was in the old one is
+    /// missing.
+    fn servers(&self) -> Servers {
+        let path = self.path.display().to_string();
+        let name = format!("the embedded {} at {path}", self.origin);
+        Servers { named: vec![Server { name, is_found: true, is_reached: true }], scope: Some(path) }
+    }
+
+    fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        // What is ready now is all there is: a file that says "nothing" needs no time to be sure.
+        let depth = self.depth();
+        let consumer = Box::new(SqliteConsumer {
+            queue: *self,
+            left: demand.max_messages.get(),
+            unsettled: 0,
+            bytes: 0,
+            told: None,
+            closed: Closed::default(),
+        });
+        Box::pin(std::future::ready(Ok(Started { consumer, depth })))
+    }
+}
+
+/// The embedded queue as a [`Consumer`].
+struct SqliteConsumer {
+    queue: SqliteSource,
+    left: u64,
+    unsettled: u64,
+    /// Bytes of all bodies that are not settled.
+    bytes: usize,
+    /// What the run was told last, and need not be told again.
+    told: Option<Told>,
+    closed: Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Full,
+    Stopped,
+}
+
+impl SqliteConsumer {
     fn take(&mut self) -> rusqlite::Result<Vec<Delivery>> {
-        let room = self.left.min(self.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let room = self.left.min(self.queue.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
+        let transaction = Transaction::new_unchecked(&self.queue.connection, TransactionBehavior::Immediate)?;
         let now = now_ms(); // not before: others may have held the file for seconds
         let mut found =
             Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
         found.add(transaction.prepare(READY)?.query(params![now])?)?;
-        found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.lease])?)?;
+        found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.queue.lease])?)?;
         if !found.rows.is_empty() {
             let mut lease = transaction.prepare(LEASE)?;
             for FoundRow { id, .. } in &found.rows {
                 lease.execute(params![
                     id,
-                    now.saturating_add(millis(self.lease_timeout)),
+                    now.saturating_add(millis(self.queue.lease_timeout)),
                     now,
-                    self.lease
+                    self.queue.lease
                 ])?;
             }
         }
         transaction.commit()?;
-        self.closing.received += found.rows.len() as u64;
+        self.closed.received += found.rows.len() as u64;
         self.left -= found.rows.len() as u64;
         self.unsettled += found.rows.len() as u64;
         self.bytes = found.bytes;
         let delivery = |row: FoundRow| {
             let receipt = Receipt(row.id.cast_unsigned());
-            Delivery { message: row.message(&self.origin), receipt }
+            Delivery { message: row.message(&self.queue.origin), receipt }
         };
         Ok(found.rows.into_iter().map(delivery).collect())
     }
@@ -327,7 +397,7 @@ impl SqliteSource {
         &self,
         rows: impl Iterator<Item = (&'a Delivery, Option<Duration>)>,
     ) -> rusqlite::Result<u64> {
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let transaction = Transaction::new_unchecked(&self.queue.connection, TransactionBehavior::Immediate)?;
         let now = now_ms();
         let mut lost = 0;
         {
@@ -338,10 +408,10 @@ impl SqliteSource {
             for (delivery, requeue) in rows {
                 let id = delivery.receipt.0.cast_signed();
                 let changed = match requeue {
-                    None => finish.execute(params![id, self.lease])?,
+                    None => finish.execute(params![id, self.queue.lease])?,
                     Some(delay) => move_to.execute(params![
                         id,
-                        self.lease,
+                        self.queue.lease,
                         now.saturating_add(millis(delay)),
                         None::<i64>,
                         now
@@ -354,79 +424,70 @@ impl SqliteSource {
         Ok(lost)
     }
 
-    /// Messages in the file that nobody has, those that were put off among them. SQLite counts whole pages of
-    /// the index: a million takes some milliseconds. It looks at each of those that are leased or put off, as
-    /// whoever takes messages does.
-    fn depth(&self) -> Option<u64> {
-        self.connection
-            .query_row(LEFT, params![now_ms()], |row| row.get::<_, i64>(0))
-            .ok()
-            .map(i64::cast_unsigned)
-    }
-
     fn trouble(&mut self, attempt: &str, cause: &rusqlite::Error) {
-        let text = || format!("the embedded queue {} cannot be {attempt}: {cause}", self.path.display());
-        self.closing.trouble.get_or_insert_with(text);
+        let text =
+            || format!("the embedded queue {} cannot be {attempt}: {cause}", self.queue.path.display());
+        self.closed.trouble.get_or_insert_with(text);
     }
 
     fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let transaction = Transaction::new_unchecked(&self.queue.connection, TransactionBehavior::Immediate)?;
         let now = now_ms();
-        let until = now.saturating_add(millis(self.lease_timeout));
+        let until = now.saturating_add(millis(self.queue.lease_timeout));
         for delivery in deliveries {
             let id = delivery.receipt.0.cast_signed();
             let sql = "UPDATE messages SET ready_at = ?3, since = ?4 WHERE id = ?1 AND lease = ?2";
-            transaction.execute(sql, params![id, self.lease, until, now])?;
+            transaction.execute(sql, params![id, self.queue.lease, until, now])?;
         }
         transaction.commit()
     }
 }
 
-impl Source for SqliteSource {
-    /// By the queue's own id: where the file is gone, a new one is made, and what was in the old one is
-    /// missing.
-    fn servers(&self) -> Servers {
-        let path = self.path.display().to_string();
-        let name = format!("the embedded {} at {path}", self.origin);
-        Servers { named: vec![Server { name, is_found: true, is_reached: true }], scope: Some(path) }
-    }
-
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
-        // What is ready now is all there is: a file that says "nothing" needs no time to be sure.
-        self.left = demand.max_messages.get();
-        Box::pin(std::future::ready(Ok(self.depth())))
-    }
-
-    fn receive(&mut self) -> BoxFuture<'_, Received> {
+impl Consumer for SqliteConsumer {
+    fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async move {
-            if self.paused || self.left == 0 || self.is_full() {
-                // Nothing may come before something is settled, and that needs another call.
-                return std::future::pending().await;
+            let full = self.unsettled == self.queue.max_in_flight || self.bytes >= BYTES_IN_FLIGHT;
+            let (told, event) = match (self.left, full) {
+                (0, _) => (Some(Told::Stopped), Some(Event::Idle(Proof::Proven))),
+                (_, true) => (Some(Told::Full), Some(Event::Full)),
+                _ => (None, None),
+            };
+            let is_known = told.is_some() && self.told == told;
+            self.told = told;
+            match event {
+                Some(_) if is_known => return std::future::pending().await,
+                Some(event) => return event,
+                None => {}
             }
             match self.take() {
-                Ok(deliveries) if deliveries.is_empty() && self.unsettled > 0 => std::future::pending().await,
-                Ok(deliveries) if deliveries.is_empty() => Received::Empty,
-                Ok(deliveries) => Received::Deliveries(deliveries),
+                Ok(deliveries) if deliveries.is_empty() => Event::Idle(Proof::Proven),
+                Ok(deliveries) => Event::Deliveries(deliveries),
                 Err(cause) => {
-                    warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be read");
+                    warn!(path = self.queue.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be read");
                     self.trouble("read", &cause);
-                    Received::Closed
+                    Event::Lost
                 }
             }
         })
+    }
+
+    fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
+        self.left = more;
+        Box::pin(std::future::ready(()))
     }
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
         self.unsettled -= settled.len() as u64;
         self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
         let rows = settled.iter().map(|(delivery, settlement)| match settlement {
-            Settlement::Finish => (delivery, None),
-            Settlement::Requeue { delay } => (delivery, Some(*delay)),
+            Settlement::Done => (delivery, None),
+            Settlement::Retry { after } => (delivery, Some(*after)),
+            Settlement::Release => (delivery, Some(Duration::ZERO)),
         });
-        self.closing.unconfirmed += match self.settle_all(rows) {
+        self.closed.unconfirmed += match self.settle_all(rows) {
             Ok(lost) => lost,
             Err(cause) => {
-                warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
+                warn!(path = self.queue.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
                 self.trouble("written", &cause);
                 settled.len() as u64
             }
@@ -434,28 +495,15 @@ impl Source for SqliteSource {
         Box::pin(std::future::ready(()))
     }
 
-    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+    fn extend<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
         if let Err(cause) = self.touch_all(&deliveries) {
-            warn!(path = self.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
+            warn!(path = self.queue.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
         }
         Box::pin(std::future::ready(()))
     }
 
-    fn is_full(&self) -> bool {
-        self.unsettled == self.max_in_flight || self.bytes >= BYTES_IN_FLIGHT
-    }
-
-    fn lease(&self) -> Duration {
-        self.lease_timeout
-    }
-
-    fn pause(&mut self) -> BoxFuture<'_, ()> {
-        self.paused = true;
-        Box::pin(std::future::ready(()))
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
-        Box::pin(std::future::ready(Closing { depth: self.depth(), ..self.closing }))
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
+        Box::pin(std::future::ready(Closed { depth: self.queue.depth(), ..self.closed }))
     }
 }
 
@@ -474,13 +522,13 @@ impl SqlitePublisher {
         Ok(Self { connection: open(&settings.path)?, path: settings.path.clone() })
     }
 
-    fn insert(&self, bodies: &[Bytes]) -> rusqlite::Result<()> {
+    fn insert(&self, messages: &[PendingMessage]) -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         {
             let mut insert = transaction.prepare("INSERT INTO messages (body, published) VALUES (?1, ?2)")?;
             let published = i64::try_from(since_epoch().as_nanos()).ok();
-            for body in bodies {
-                let rows = insert.execute(params![&body[..], published])?;
+            for PendingMessage { item, .. } in messages {
+                let rows = insert.execute(params![&item.body[..], published])?;
                 if rows != 1 {
                     return Err(rusqlite::Error::StatementChangedRows(rows));
                 }
@@ -489,22 +537,33 @@ impl SqlitePublisher {
         transaction.commit()
     }
 
-    /// Whoever owns the file may have added indexes, checks and triggers to the table.
-    fn insert_error(&self, cause: rusqlite::Error) -> SourceError {
-        let fault = match &cause {
+    /// The owner of the file may have added indexes, checks and triggers to the table.
+    fn insert_fault(&self, cause: &rusqlite::Error) -> Fault {
+        let (blame, fault) = match cause {
             rusqlite::Error::StatementChangedRows(_) => {
-                "a trigger of the table ignored one of them".to_owned()
+                (Blame::Record, "a trigger of the table ignored it".to_owned())
             }
-            _ if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => cause.to_string(),
-            _ => return unreachable(&self.path, cause),
+            _ if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                (Blame::Record, cause.to_string())
+            }
+            _ => (Blame::Outage, sqlite::in_plain_words(&self.path, cause.to_string().into()).to_string()),
         };
-        SourceError::Messages { place: format!("the embedded queue {}", self.path.display()), fault }
+        Fault::new(blame, format!("the embedded queue {}: {fault}", self.path.display()))
     }
 }
 
 impl Publisher for SqlitePublisher {
-    fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        let published = self.insert(bodies).map_err(|cause| self.insert_error(cause));
-        Box::pin(std::future::ready(published))
+    fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
+        // One transaction: all of them or none.
+        bisect(
+            messages,
+            Rc::new(|messages: Vec<PendingMessage>| {
+                let published = self.insert(&messages).map_err(|cause| self.insert_fault(&cause));
+                for message in messages {
+                    message.answer.give(published.clone());
+                }
+                Box::pin(std::future::ready(())) as BoxFuture<'_, ()>
+            }),
+        )
     }
 }

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use log::debug;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior,
     ffi::SQLITE_CONSTRAINT_UNIQUE, params, types::Value as Column,
@@ -12,8 +11,11 @@ use rusqlite::{
 use x_msrv_core::{
     BoxFuture,
     decode::{BigIntegers, parse_object},
+    fault::{Blame, Fault},
     record::{KEY_FIELD, Key, Record, Value},
-    store::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord},
+    store::{
+        BatchLimits, Pending, Put, Reach, Reader, Repeat, See, Store, StoreError, StoreTraits, StoredRecord,
+    },
 };
 use x_msrv_state::{sqlite, state_file};
 
@@ -122,7 +124,7 @@ impl SqliteStore {
     ///
     /// The table may have rules of its user's: unique indexes, checks, foreign keys, triggers. What they
     /// refuse is that record's affair alone.
-    fn write(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, PutError>>> {
+    fn write_batch(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, Fault>>> {
         let cause = match self.write_together(records, Guard::Nothing) {
             Err(Failed::Record(cause)) => cause,
             Err(Failed::Store(cause)) => return Err(cause),
@@ -138,12 +140,12 @@ impl SqliteStore {
         }
         // A trigger has rolled everything back, or a foreign key was looked at only in the end.
         let (first, second) = records.split_at(records.len() / 2);
-        let mut results = self.write(first)?;
-        results.append(&mut self.write(second)?);
+        let mut results = self.write_batch(first)?;
+        results.append(&mut self.write_batch(second)?);
         Ok(results)
     }
 
-    fn write_together(&self, records: &[Record], guard: Guard) -> Result<Vec<Result<Put, PutError>>, Failed> {
+    fn write_together(&self, records: &[Record], guard: Guard) -> Result<Vec<Result<Put, Fault>>, Failed> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let mut results = Vec::with_capacity(records.len());
         {
@@ -159,7 +161,7 @@ impl SqliteStore {
                 let document = serde_json::to_string(&Document(&record.fields))
                     .expect("a document has text keys and finite numbers");
                 let written = match upsert.execute(params![key, document]).map_err(blamed) {
-                    Ok(0) => Err(PutError::Suspect(NOT_TAKEN.to_owned())),
+                    Ok(0) => Err(Fault::new(Blame::Suspect, NOT_TAKEN.to_owned())),
                     Ok(_) => Ok(Put::Stored),
                     Err(Failed::Record(cause))
                         if guard == Guard::EachRecord && !self.connection.is_autocommit() =>
@@ -235,15 +237,15 @@ fn blamed(cause: rusqlite::Error) -> Failed {
 /// What a record comes to that failed by itself. A rule of the table's, or the type of its `gid`, may be such
 /// that no record can keep to it; but that another row has the same value is the record's own affair, as its
 /// size is.
-fn verdict(cause: &rusqlite::Error) -> PutError {
+fn verdict(cause: &rusqlite::Error) -> Fault {
     let unique =
         matches!(cause.sqlite_error(), Some(error) if error.extended_code == SQLITE_CONSTRAINT_UNIQUE);
     match cause.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) if unique => PutError::Refused(rule(cause)),
-        Some(ErrorCode::ConstraintViolation) => PutError::Suspect(rule(cause)),
-        Some(ErrorCode::TypeMismatch) => PutError::Suspect(cause.to_string()),
-        Some(ErrorCode::Unknown) => PutError::Unknown(cause.to_string()),
-        _ => PutError::Refused(cause.to_string()),
+        Some(ErrorCode::ConstraintViolation) if unique => Fault::new(Blame::Record, rule(cause)),
+        Some(ErrorCode::ConstraintViolation) => Fault::new(Blame::Suspect, rule(cause)),
+        Some(ErrorCode::TypeMismatch) => Fault::new(Blame::Suspect, cause.to_string()),
+        Some(ErrorCode::Unknown) => Fault::new(Blame::Unknown, cause.to_string()),
+        _ => Fault::new(Blame::Record, cause.to_string()),
     }
 }
 
@@ -312,20 +314,24 @@ fn connect_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -
 }
 
 impl Store for SqliteStore {
-    fn batches(&self) -> Batches {
-        Batches { records: RECORDS_AT_ONCE, at_once: 1 }
+    fn traits(&self) -> StoreTraits {
+        StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
     }
 
-    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+    fn limits(&self) -> BatchLimits {
+        BatchLimits::new(RECORDS_AT_ONCE, 1)
+    }
+
+    fn write(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         let (records, answers): (Vec<_>, Vec<_>) =
             records.into_iter().map(|Pending { item, answer }| (item, answer)).unzip();
         // One transaction: when it fails, nothing of it was written.
-        let results = self.write(&records).unwrap_or_else(|cause| {
+        let results = self.write_batch(&records).unwrap_or_else(|cause| {
             let text = format!("{}: {cause}", self.settings.path.display());
             let error = if sqlite::is_setup_fault(&cause) {
-                PutError::Setup(text)
+                Fault::new(Blame::Setup, text)
             } else {
-                PutError::Unavailable(text)
+                Fault::new(Blame::Outage, text)
             };
             vec![Err(error); records.len()]
         });
@@ -335,15 +341,20 @@ impl Store for SqliteStore {
         Box::pin(std::future::ready(()))
     }
 
+    fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        let Self { connection, settings } = *self;
+        let closed = connection.close().map_err(|(_, cause)| connect_error(&settings.path, cause.into()));
+        Box::pin(std::future::ready(closed))
+    }
+}
+
+impl Reader for SqliteStore {
     fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         let read = self.read(limit, see).map_err(|cause| connect_error(&self.settings.path, cause.into()));
         Box::pin(std::future::ready(read))
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        if let Err((_, cause)) = self.connection.close() {
-            debug!(cause = cause.to_string(); "the database does not close"); // every commit is on the disk already
-        }
-        Box::pin(std::future::ready(()))
     }
 }

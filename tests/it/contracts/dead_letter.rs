@@ -46,7 +46,9 @@ fn letter(body: &'static [u8]) -> Letter {
         origin: Origin::new("t@h:1"),
         id: "0a".into(),
         body: Bytes::from_static(body),
-        attempts: 2,
+        attempts: std::num::NonZeroU32::new(2),
+        last: false,
+        details: None,
         published: None,
     };
     Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH)

@@ -9,8 +9,8 @@ use x_msrv_aerospike::values;
 use x_msrv_core::{
     dead_letter::Letter,
     decode::{
-        BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Placing, Rejection, Rules,
-        Schema, Shape, parse_object,
+        BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Metadata, OnLongName, Rejection, Rules, Schema,
+        Shape, Target, parse_object,
     },
     message::{Message, Origin},
     record::{Fields, Record, Value},
@@ -84,17 +84,21 @@ fn rules() -> [Rules; 4] {
     [selected, hashed, flat, all]
 }
 
+fn record(decoder: &Decoder, message: &Message) -> Result<Record, Rejection> {
+    decoder.decode(message).map(|routed| routed.record)
+}
+
 impl Decoders {
     fn new(big_integers: BigIntegers) -> Self {
         let schema = Schema::compile(SCHEMA.as_bytes()).expect("a schema");
         let decoder = |key, schema| Decoder {
             max_size: 8 << 20,
             encoding: ContentEncoding::Identity,
+            codec: Box::new(Json { big_integers }),
             key,
-            big_integers,
             schema,
-            shape: None,
-            placing: Placing::default(),
+            router: None,
+            targets: vec![Target::default()],
         };
         let shape = |rules| {
             Shape::new(rules, Some(values::MAX_BIN_NAME), values::check_name).expect("rules that make sense")
@@ -105,7 +109,7 @@ impl Decoders {
             inflating: Decoder { encoding: ContentEncoding::Gzip, ..decoder(KeyRule::Message, None) },
             with_schema: decoder(KeyRule::Message, Some(schema)),
             with_shapes: rules().map(|rules| Decoder {
-                shape: Some(Arc::new(shape(rules))),
+                targets: vec![Target { shape: Some(Arc::new(shape(rules))), ..Target::default() }],
                 ..decoder(KeyRule::Message, None)
             }),
             with_keys: [KeyRule::BodyHash, KeyRule::Field("/id".into()), KeyRule::Field("/l/0/~1".into())]
@@ -118,10 +122,12 @@ impl Decoders {
             origin: Origin::new("t@h:1"),
             id: "0a".into(),
             body: Bytes::copy_from_slice(body),
-            attempts: 1,
+            attempts: std::num::NonZeroU32::new(1),
+            last: false,
+            details: None,
             published: None,
         };
-        let decoded = self.plain.decode(&message);
+        let decoded = record(&self.plain, &message);
         let expected = grammar::object(body, self.big_integers == BigIntegers::Text);
         match (&decoded, expected) {
             (Ok(record), Ok(fields)) => {
@@ -137,14 +143,14 @@ impl Decoders {
             }
             (decoded, expected) => panic!("{decoded:?}\nis not\n{expected:?}"),
         }
-        match (&decoded, self.with_schema.decode(&message)) {
+        match (&decoded, record(&self.with_schema, &message)) {
             (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::Schema { .. })) => {
                 is_told_in_a_line(&message, &rejection);
             }
             (before, after) => assert_eq!(*before, after, "a schema changes nothing"),
         }
         for decoder in &self.with_keys {
-            match (&decoded, decoder.decode(&message)) {
+            match (&decoded, record(decoder, &message)) {
                 (Ok(record), Ok(other)) => {
                     assert_eq!((&record.fields, record.size), (&other.fields, other.size));
                 }
@@ -179,13 +185,13 @@ impl Decoders {
     /// refused in words.
     fn check_compressed(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         let is_gzip = message.body.starts_with(GZIP);
-        match self.inflating.decode(message) {
+        match record(&self.inflating, message) {
             Err(rejection) if is_gzip => is_told_in_a_line(message, &rejection),
             Ok(_) if is_gzip => {}
             same => assert_eq!(same, *decoded),
         }
         let compressed = Message { body: gzip(&message.body).into(), ..message.clone() };
-        match self.inflating.decode(&compressed) {
+        match record(&self.inflating, &compressed) {
             Err(Rejection::NotJson(fault)) if is_gzip => assert!(fault.ends_with("twice"), "{fault}"),
             same => assert_eq!(same, *decoded),
         }
@@ -195,8 +201,8 @@ impl Decoders {
     /// name that nobody made longer.
     fn check_shapes(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         for decoder in &self.with_shapes {
-            let shape = decoder.shape.as_ref().expect("it has rules");
-            match (decoded, decoder.decode(message)) {
+            let shape = decoder.targets[0].shape.as_ref().expect("it has rules");
+            match (decoded, record(decoder, message)) {
                 (Ok(_) | Err(Rejection::ReservedField), Ok(record)) => {
                     comes_back_from_stores(&record);
                     let is_short = |(name, _): &(String, Value)| name.len() <= values::MAX_BIN_NAME;

@@ -43,7 +43,10 @@ pub(crate) fn check(bytes: &[u8]) {
                 u128::from(waiting.available),
                 waiting_where(|place| place["paused"] != true).min(most)
             );
-            assert_eq!(u128::from(waiting.depth()), (waiting_where(|_| true) + put_off).min(most));
+            assert_eq!(
+                u128::from(waiting.available.saturating_add(waiting.later())),
+                (waiting_where(|_| true) + put_off).min(most)
+            );
         }
     }
 }

@@ -1,6 +1,11 @@
 //! A file of dead letters, and its replay.
 
-use std::{ops::Range, path::Path, time::SystemTime};
+use std::{
+    cell::{Cell, RefCell},
+    ops::Range,
+    path::Path,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -10,8 +15,9 @@ use x_msrv_core::{
     BoxFuture,
     dead_letter::{Letter, NOT_REPLAYED, replayed},
     decode::Rejection,
+    fault::{Blame, Fault},
     message::{Message, Origin},
-    source::{Publisher, SourceError},
+    source::{PendingMessage, Publisher},
 };
 use x_msrv_letters::{
     filter::Filter,
@@ -27,14 +33,15 @@ pub(crate) fn check(bytes: &[u8]) {
     let file = folder.path().join("letters");
     std::fs::write(&file, bytes).expect("written");
     let first = bytes.len() % 2;
-    let mut queue = Queue { sent: Vec::new(), calls: 0, fails: first..first + bytes.len() % 3 };
-    let mut ended = replay(&file, &mut queue);
+    let queue =
+        Queue { sent: RefCell::default(), calls: Cell::new(0), fails: first..first + bytes.len() % 3 };
+    let mut ended = replay(&file, &queue);
     for _ in 0..2 {
-        ended = if ended.is_err() { replay(&file, &mut queue) } else { ended };
+        ended = if ended.is_err() { replay(&file, &queue) } else { ended };
     }
     let after = std::fs::read(&file).expect("read");
     let expected = Expected::of(bytes);
-    assert_eq!(queue.sent, expected.sent, "each letter once, and in their order");
+    assert_eq!(*queue.sent.borrow(), expected.sent, "each letter once, and in their order");
     expected.check(&after);
     match ended {
         Ok(Replayed { sent, before, no_letters }) => {
@@ -42,24 +49,18 @@ pub(crate) fn check(bytes: &[u8]) {
         }
         Err(_) => assert!(expected.letters == 0, "no letter is given up"),
     }
-    if let Ok(again) = replay(&file, &mut queue) {
+    if let Ok(again) = replay(&file, &queue) {
         assert_eq!((again.sent, again.before), (0, expected.letters));
     }
     assert_eq!(
-        (queue.sent.len(), std::fs::read(&file).expect("read") == after),
+        (queue.sent.borrow().len(), std::fs::read(&file).expect("read") == after),
         (expected.sent.len(), true),
         "a second replay does nothing"
     );
 }
 
 fn comes_back_from_a_letter(body: &[u8]) {
-    let message = Message {
-        origin: Origin::new("t@h:1"),
-        id: "0a".into(),
-        body: Bytes::copy_from_slice(body),
-        attempts: 1,
-        published: None,
-    };
+    let message = Message::new(Origin::new("t@h:1"), "0a", Bytes::copy_from_slice(body));
     let letter = Letter::new(
         &message,
         &Rejection::NotJson(String::from_utf8_lossy(body).into_owned()),
@@ -79,7 +80,7 @@ fn memory() -> &'static Path {
     if memory.is_dir() { memory } else { Path::new("/tmp") }
 }
 
-fn replay(path: &Path, queue: &mut Queue) -> Result<Replayed, String> {
+fn replay(path: &Path, queue: &Queue) -> Result<Replayed, String> {
     let not_replayed = Filter { replayed: Some(false), ..Filter::default() };
     let file =
         open_to_mark(path, |letter| not_replayed.matches(letter)).now_or_never().expect("nobody else has it");
@@ -99,20 +100,24 @@ fn replay(path: &Path, queue: &mut Queue) -> Result<Replayed, String> {
 
 /// A queue that refuses some of the batches.
 struct Queue {
-    sent: Vec<Bytes>,
-    calls: usize,
+    sent: RefCell<Vec<Bytes>>,
+    calls: Cell<usize>,
     fails: Range<usize>,
 }
 
 impl Publisher for Queue {
-    fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        let fails = self.fails.contains(&self.calls);
-        self.calls += 1;
-        if !fails {
-            self.sent.extend_from_slice(bodies);
+    fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
+        let fails = self.fails.contains(&self.calls.get());
+        self.calls.update(|calls| calls + 1);
+        for PendingMessage { item, answer } in messages {
+            if fails {
+                answer.give(Err(Fault::new(Blame::Setup, "that is how it is")));
+            } else {
+                self.sent.borrow_mut().push(item.body);
+                answer.give(Ok(()));
+            }
         }
-        let error = || SourceError::Refused { place: "a queue".into(), fault: "that is how it is".into() };
-        Box::pin(std::future::ready(if fails { Err(error()) } else { Ok(()) }))
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -89,7 +89,7 @@ fn tls_is_verified_and_what_is_wrong_with_it_is_told() {
         assert_eq!(put(&*store, vec![record("a", "{}")]).await, [Ok(Put::Stored)]);
         let large = record("b", &format!("{{\"x\":\"{}\"}}", "x".repeat(500_000)));
         assert_eq!(put(&*store, vec![large]).await, [Ok(Put::Stored)]);
-        store.close().await;
+        store.close().await.expect("it closes");
 
         let error = refusal(&plain).await;
         assert!(chain(&error).contains("the server may accept TLS only"), "{error:?}");
@@ -105,7 +105,7 @@ fn tls_is_verified_and_what_is_wrong_with_it_is_told() {
         let error = refusal(&with(tls::Settings { server_name, ..ours() })).await;
         assert!(chain(&error).contains("elsewhere.example"), "{error:?}");
         let any = tls::Settings { insecure_skip_verify: true, ..tls::Settings::default() };
-        connect(&with(any)).await.close().await;
+        connect(&with(any)).await.close().await.expect("it closes");
     });
 }
 
@@ -130,7 +130,7 @@ fn a_certificate_of_ours_is_a_login_without_a_password() {
             };
             Settings { tls: Some(Box::new(tls)), password: None, ..plain.clone() }
         };
-        connect(&with(Some(certificate))).await.close().await;
+        connect(&with(Some(certificate))).await.close().await.expect("it closes");
         let error = refusal(&with(None)).await;
         assert!(chain(&error).contains("certificate"), "{error:?}");
         assert!(matches!(error, StoreError::Setup { .. }), "{error:?}");

@@ -10,8 +10,9 @@ mod written;
 
 use x_msrv_core::{
     decode::{BigIntegers, parse_object},
+    fault::Fault,
     record::{Key, Record},
-    store::{Put, PutError, Store, StoreError},
+    store::{Put, Store, StoreError},
 };
 use x_msrv_postgres::{Column, Columns, PostgresStore, Settings};
 
@@ -19,7 +20,14 @@ use crate::support;
 
 fn record(key: &str, document: &str) -> Record {
     let fields = parse_object(document.as_bytes(), BigIntegers::Reject).expect(document);
-    Record { key: Key::Text(key.to_owned()), fields, size: document.len(), set: None, ttl: None }
+    Record {
+        key: Key::Text(key.to_owned()),
+        fields,
+        size: document.len(),
+        set: None,
+        ttl: None,
+        message: None,
+    }
 }
 
 /// Columns by name and type; each has the field of its name.
@@ -45,6 +53,6 @@ fn chain(error: &StoreError) -> String {
     x_msrv_core::error_chain::text(error)
 }
 
-async fn put(store: &dyn Store, records: Vec<Record>) -> Vec<Result<Put, PutError>> {
+async fn put(store: &dyn Store, records: Vec<Record>) -> Vec<Result<Put, Fault>> {
     support::put(store, records).await
 }

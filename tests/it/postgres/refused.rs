@@ -1,6 +1,9 @@
 //! One row is at fault: it alone is refused, and what came with it is stored.
 
-use x_msrv_core::store::{Put, PutError};
+use x_msrv_core::{
+    fault::{Blame, Fault},
+    store::Put,
+};
 use x_msrv_postgres::Columns;
 
 use super::{columns, connect, put, record};
@@ -78,7 +81,13 @@ fn a_row_that_the_server_refuses_is_refused_alone_whatever_its_code() {
             let results = put(&*store, records).await;
             for (place, result) in results.iter().enumerate() {
                 match (place, result) {
-                    (13, Err(PutError::Refused(text) | PutError::Suspect(text))) => {
+                    (
+                        13,
+                        Err(
+                            Fault { blame: Blame::Record, text, .. }
+                            | Fault { blame: Blame::Suspect, text, .. },
+                        ),
+                    ) => {
                         assert!(text.contains(code), "{code}: {text}");
                         assert!(!text.contains("secret"), "{code}: a part of the record is told: {text}");
                     }
@@ -105,7 +114,7 @@ fn a_row_with_nul_is_refused_without_asking_the_server() {
         let store = connect(&settings).await;
         let results = put(&*store, vec![record("a", r#"{"x":"\u0000"}"#), record("b", "{}")]).await;
         let refused = "it holds U+0000, which PostgreSQL does not store".to_owned();
-        assert_eq!(results, [Err(PutError::Refused(refused)), Ok(Put::Stored)]);
+        assert_eq!(results, [Err(Fault::new(Blame::Record, refused)), Ok(Put::Stored)]);
     });
 }
 
@@ -120,7 +129,7 @@ fn a_key_that_is_too_long_for_the_index_is_refused_alone() {
         let long: String = std::iter::repeat_with(|| random.alphanumeric()).take(20_000).collect();
         let records = vec![record("a", "{}"), record(&long, "{}"), record("b", "{}")];
         let results = put(&*store, records).await;
-        let Err(PutError::Refused(text)) = &results[1] else { panic!("{results:?}") };
+        let Err(Fault { blame: Blame::Record, text, .. }) = &results[1] else { panic!("{results:?}") };
         assert!(text.contains("54000"), "{text}");
         assert_eq!([&results[0], &results[2]], [&Ok(Put::Stored), &Ok(Put::Stored)]);
     });
@@ -142,7 +151,7 @@ fn a_row_that_a_trigger_refuses_is_refused_alone_and_not_shown() {
             .await;
         let store = connect(&settings).await;
         let results = put(&*store, vec![record("a", r#"{"bad":"secret"}"#), record("b", "{}")]).await;
-        let Err(PutError::Suspect(text)) = &results[0] else { panic!("{results:?}") };
+        let Err(Fault { blame: Blame::Suspect, text, .. }) = &results[0] else { panic!("{results:?}") };
         assert!(text.contains("P0001") && text.contains(".refuse()") && !text.contains("secret"), "{text}");
         assert_eq!(results[1], Ok(Put::Stored));
     });
@@ -170,7 +179,10 @@ fn a_row_that_a_trigger_ignores_does_not_count_as_stored() {
                 vec![record("a", r#"{"bad":1}"#), record(&key, "{}"), record(&format!("{key}2"), "{}")],
             )
             .await;
-            assert!(matches!(&results[0], Err(PutError::Suspect(_))), "{exists:?}: {results:?}");
+            assert!(
+                matches!(&results[0], Err(Fault { blame: Blame::Suspect, .. })),
+                "{exists:?}: {results:?}"
+            );
             assert_eq!(results[1..], [Ok(Put::Stored), Ok(Put::Stored)], "{exists:?}");
         }
     });
@@ -194,7 +206,7 @@ fn a_row_that_a_policy_forbids_is_refused_alone() {
         let user = format!("r_{schema}");
         let store = connect(&super::setup::login(&user, "p")(settings)).await;
         let results = put(&*store, vec![record("a", r#"{"bad":1}"#), record("b", "{}")]).await;
-        assert!(matches!(&results[0], Err(PutError::Suspect(_))), "{results:?}");
+        assert!(matches!(&results[0], Err(Fault { blame: Blame::Suspect, .. })), "{results:?}");
         assert_eq!(results[1], Ok(Put::Stored));
     });
 }

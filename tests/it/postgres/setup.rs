@@ -1,6 +1,9 @@
 //! Nothing can be written as it is configured: told before a message is taken, with what would help.
 
-use x_msrv_core::store::{PutError, StoreError};
+use x_msrv_core::{
+    fault::{Blame, Fault},
+    store::StoreError,
+};
 use x_msrv_net::secret::Secret;
 use x_msrv_postgres::{Exists, PostgresStore, Settings};
 
@@ -211,7 +214,9 @@ fn what_is_changed_under_a_run_ends_it_as_a_fault_of_the_setup() {
             server.sql(&change.replace("SCHEMA", &schema)).await;
             let results = put(&*store, vec![record("a", "{}"), record("b", "{}")]).await;
             for result in results {
-                let Err(PutError::Setup(text)) = &result else { panic!("{change}: {result:?}") };
+                let Err(Fault { blame: Blame::Setup, text, .. }) = &result else {
+                    panic!("{change}: {result:?}")
+                };
                 assert!(text.contains(code), "{change}: {text}");
             }
         }

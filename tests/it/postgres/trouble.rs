@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use x_msrv_core::store::{Put, PutError};
+use x_msrv_core::{
+    fault::{Blame, Fault},
+    store::Put,
+};
 use x_msrv_net::address::HostPort;
 use x_msrv_postgres::Settings;
 
@@ -10,9 +13,9 @@ use super::{chain, connect, put, record, refusal, setup::login};
 use crate::support::{PATIENCE, block_on, postgres::Postgres};
 
 #[track_caller]
-fn assert_unavailable(results: &[Result<Put, PutError>], word: &str) {
+fn assert_unavailable(results: &[Result<Put, Fault>], word: &str) {
     for result in results {
-        let Err(PutError::Unavailable(text)) = result else { panic!("{word}: {result:?}") };
+        let Err(Fault { blame: Blame::Outage, text, .. }) = result else { panic!("{word}: {result:?}") };
         assert!(text.contains(word), "{word}: {text}");
     }
 }

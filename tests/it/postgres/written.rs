@@ -9,8 +9,8 @@ use x_msrv_postgres::{Column, Exists, Settings};
 use super::{columns, connect, put, record};
 use crate::support::{block_on, postgres::Postgres, records};
 
-const STORED: Result<Put, x_msrv_core::store::PutError> = Ok(Put::Stored);
-const DUPLICATE: Result<Put, x_msrv_core::store::PutError> = Ok(Put::Duplicate);
+const STORED: Result<Put, x_msrv_core::fault::Fault> = Ok(Put::Stored);
+const DUPLICATE: Result<Put, x_msrv_core::fault::Fault> = Ok(Put::Duplicate);
 
 /// With one key twice the server refuses the whole statement (21000).
 #[test]
@@ -230,7 +230,7 @@ fn nothing_is_stored_over_a_connection_whose_transaction_was_left_open() {
                 .map(|number| record(&format!("k{number}"), if number == 3 { r#"{"bad":1}"# } else { "{}" }));
             let (batch, _) = x_msrv_core::answer::batch(batch.collect::<Vec<_>>().into_iter());
             let mut left = polls;
-            let mut write = store.put(batch);
+            let mut write = store.write(batch);
             let ended = std::future::poll_fn(|cx| {
                 left -= 1;
                 match write.as_mut().poll(cx) {

@@ -15,8 +15,9 @@ use std::{
 
 use x_msrv_core::{
     answer,
+    fault::Fault,
     record::Record,
-    store::{Put, PutError, Store, StoredRecord},
+    store::{Put, Store, StoredRecord},
 };
 
 /// How long a test waits for something that has to happen.
@@ -51,9 +52,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Puts records; what the store says of each of them.
-pub(crate) async fn put(store: &dyn Store, records: Vec<Record>) -> Vec<Result<Put, PutError>> {
+pub(crate) async fn put(store: &dyn Store, records: Vec<Record>) -> Vec<Result<Put, Fault>> {
     let (batch, verdicts) = answer::batch(records.into_iter());
-    store.put(batch).await;
+    store.write(batch).await;
     verdicts.take().into_iter().map(|verdict| verdict.expect("a store answers for every record")).collect()
 }
 
@@ -81,6 +82,7 @@ pub(crate) async fn records(store: &dyn Store, limit: usize) -> Vec<StoredRecord
         records.push(record);
         ControlFlow::Continue(())
     };
-    store.scan(limit, &mut see).await.expect("the store answers");
+    let reader = store.reader().expect("a store that can be read");
+    reader.scan(limit, &mut see).await.expect("the store answers");
     records
 }

@@ -7,6 +7,7 @@ pub(crate) mod explain;
 mod history;
 mod init;
 mod progress;
+mod publish;
 mod records;
 mod run;
 mod send;
@@ -23,8 +24,13 @@ use crate::{
 };
 use x_msrv_config::UnusableSchema;
 use x_msrv_core::{
-    adapter::Adapters, dead_letter::DeadLetterError, error_chain, exit::Exit, source::SourceError,
-    store::StoreError,
+    adapter::Adapters,
+    dead_letter::DeadLetterError,
+    error_chain,
+    exit::Exit,
+    fault::{Blame, Fault},
+    source::SourceError,
+    store::{Store, StoreError},
 };
 
 /// Why a command failed.
@@ -39,6 +45,9 @@ pub enum CommandError {
     /// The queue can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The queue did not take what was to be published.
+    #[error(transparent)]
+    Publish(#[from] Fault),
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -134,6 +143,9 @@ pub enum CommandError {
         /// Which file.
         name: String,
     },
+    /// The store cannot be read back.
+    #[error("records cannot be read back from this store")]
+    NotReadable,
     /// Standard output can't be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -146,6 +158,13 @@ pub enum CommandError {
         #[source]
         cause: io::Error,
     },
+}
+
+/// Disconnects from a store. Everything that it has answered for is safe already.
+async fn close(store: Box<dyn Store>) {
+    if let Err(error) = store.close().await {
+        log::debug!(cause = error_chain::text(&error); "the store was not closed in order");
+    }
 }
 
 /// What writing to standard output came to. A reader who has seen enough, as `head` does, is no error.
@@ -174,13 +193,16 @@ impl CommandError {
             Self::Config(error) if error.is_usage() => Exit::Usage,
             Self::Missing { .. } | Self::SeveralLetters { .. } | Self::SeveralBodies { .. } => Exit::Usage,
             Self::Config(_)
+            | Self::NotReadable
+            | Self::Publish(Fault { blame: Blame::Setup, .. })
             | Self::NoHistory { .. }
             | Self::Schema(_)
             | Self::Source(SourceError::Refused { .. } | SourceError::Setup { .. })
             | Self::Store(StoreError::Setup { .. })
             | Self::DeadLetter(DeadLetterError { is_setup: true, .. }) => Exit::Configuration,
-            Self::Source(SourceError::Messages { .. }) | Self::Rejected { .. } => Exit::DataError,
+            Self::Publish(Fault { blame: Blame::Record, .. }) | Self::Rejected { .. } => Exit::DataError,
             Self::Source(SourceError::Unreachable { .. })
+            | Self::Publish(_)
             | Self::Store(StoreError::Unreachable { .. })
             | Self::DeadLetter(_) => Exit::Unavailable,
             Self::Unknown(_) => Exit::Unknown,

@@ -5,7 +5,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use super::{CommandError, say, written};
+use super::{CommandError, close, say, written};
 use crate::{cli::RecordsArgs, config::Settings};
 use x_msrv_core::{
     record::{KEY_FIELD, Value},
@@ -28,8 +28,9 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
         shown = writeln!(output, "{}", line(record));
         if shown.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let scanned = store.scan(arguments.limit.get(), &mut see).await;
-    store.close().await;
+    let Some(reader) = store.reader() else { return Err(CommandError::NotReadable) };
+    let scanned = reader.scan(arguments.limit.get(), &mut see).await;
+    close(store).await;
     written(shown.and_then(|()| output.flush()))?;
     scanned?;
     if count == 0 {

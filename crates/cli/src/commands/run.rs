@@ -8,14 +8,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{CommandError, progress};
+use super::{CommandError, close, progress};
 use crate::{cli::ReportFormat, config::Settings, logging, shutdown};
 use x_msrv_core::{
     budget::StopReason,
     error_chain,
     exit::Exit,
     report::{Depth, RunReport, Tally},
-    run::{Parts, run as drain},
+    run::{NotCounted, Parts, run as drain},
 };
 use x_msrv_history as history;
 use x_msrv_history::Logbook;
@@ -74,15 +74,16 @@ async fn attempt(
     let progress = Cell::default();
     let parts = Parts {
         source,
-        store: &*store,
+        stores: vec![&*store],
         dead_letter: &mut *dead_letter,
         decoder: &decoder,
+        failures: &mut NotCounted,
         clock: now,
         began,
         progress: &progress,
     };
     let outcome = progress::beside(drain(parts, settings.limits, shutdown), &progress).await?;
-    store.close().await;
+    close(store).await;
     // A store that hangs may take its time for that as well.
     Ok(outcome.took(began.elapsed()))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{CommandError, say};
+use super::{CommandError, publish::publish, say};
 use crate::{cli::SendArgs, config::Settings};
 use x_msrv_core::source::Publisher;
 
@@ -116,15 +116,20 @@ impl Sender {
     }
 
     async fn flush(&mut self) -> Result<(), CommandError> {
-        let (Some(first), Some(last)) = (self.numbers.first(), self.numbers.last()) else { return Ok(()) };
-        if let Err(error) = self.publisher.publish(&self.batch).await {
-            // They go all together or not at all, so which of them is at fault only the queue knows.
-            let lines =
-                if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
-            let done = format!("messages sent: {}, then it failed at {lines}", self.sent);
-            return Err(CommandError::Partly { done, cause: Box::new(error.into()) });
+        if self.batch.is_empty() {
+            return Ok(());
         }
-        self.sent += self.batch.len();
+        let results = publish(&*self.publisher, &self.batch).await;
+        self.sent += results.iter().filter(|result| result.is_ok()).count();
+        let mut failed =
+            self.numbers.iter().zip(results).filter_map(|(line, result)| Some((line, result.err()?)));
+        if let Some((line, fault)) = failed.next() {
+            let others = failed.count();
+            let lines =
+                if others == 0 { format!("line {line}") } else { format!("line {line} and {others} others") };
+            let done = format!("messages sent: {}, then it failed at {lines}", self.sent);
+            return Err(CommandError::Partly { done, cause: Box::new(fault.into()) });
+        }
         self.batch.clear();
         self.numbers.clear();
         self.bytes = 0;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{cli::TryArgs, config::Settings, timer::Now};
 use x_msrv_core::{
-    decode::{KeyRule, Rejection},
+    decode::{KeyRule, Rejection, Routed},
     message::Message,
     record::{Key, Record, Value},
     store::StoredRecord,
@@ -53,7 +53,7 @@ enum Outcome {
 fn sample(settings: &Settings, body: Bytes, now: SystemTime) -> Message {
     let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let published = i64::try_from(nanos).ok().and_then(NonZeroI64::new);
-    Message { origin: settings.source.sample_origin(), id: "<id>".into(), body, attempts: 1, published }
+    Message { published, ..Message::new(settings.source.sample_origin(), "<id>", body) }
 }
 
 /// Shows what would become of each line; asks neither queue nor store, and keeps no dead letter.
@@ -66,9 +66,11 @@ pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), Co
         .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
     {
         let message = sample(settings, body, Now::take().realtime);
-        let record = decoder.decode(&message).and_then(|record| match settings.store.check_record(&record) {
-            Ok(()) => Ok(record),
-            Err(fault) => Err(Rejection::Refused(fault)),
+        let record = decoder.decode(&message).and_then(|Routed { record, .. }| {
+            match settings.store.check_record(&record) {
+                Ok(()) => Ok(record),
+                Err(fault) => Err(Rejection::Refused(fault)),
+            }
         });
         let record = record.map(|record| {
             if decoder.key == KeyRule::Message {

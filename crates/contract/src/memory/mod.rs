@@ -1,5 +1,9 @@
-//! In memory.
+//! In memory: queues with the rules of each kind that there is, stores, and dead letters.
 
+mod books;
 pub mod dead_letter;
+pub mod no_delay;
+pub mod position;
+pub mod requests;
 pub mod source;
 pub mod store;

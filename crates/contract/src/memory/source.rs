@@ -1,15 +1,24 @@
 //! A queue in memory, for tests of what stands above sources. Like a real one it delivers again what is not
 //! settled in time.
 
-use std::{cell::RefCell, num::NonZeroU64, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    num::{NonZeroU32, NonZeroU64},
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
+use super::books::{Books, Next};
 use x_msrv_core::{
     BoxFuture,
-    message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
-    source::{BYTES_IN_FLIGHT, Closing, Demand, Publisher, Received, Source, SourceError},
+    message::{Delivery, Message, Origin, Receipt, Settlement},
+    source::{
+        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof, Publisher,
+        Retry, Source, SourceError, SourceTraits, Started,
+    },
 };
 
 /// A queue that sources and publishers share.
@@ -21,7 +30,6 @@ pub struct MemoryQueue {
     closed: Rc<RefCell<bool>>,
     max_in_flight: u64,
     lease: Duration,
-    is_counted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -45,14 +53,7 @@ impl MemoryQueue {
             closed: Rc::default(),
             max_in_flight: max_in_flight.get(),
             lease,
-            is_counted: false,
         }
-    }
-
-    /// The same queue, known to be empty as soon as nothing waits, whatever is unsettled.
-    #[must_use]
-    pub fn counted(&self) -> Self {
-        Self { is_counted: true, ..self.clone() }
     }
 
     /// Messages that could be delivered now.
@@ -67,9 +68,16 @@ impl MemoryQueue {
         self.rows.borrow().iter().filter(|row| row.lease.is_some() && row.ready_at > Instant::now()).count()
     }
 
-    /// Messages that nobody has, those that were put off among them.
-    fn left(&self) -> u64 {
-        (self.len() - self.in_flight()) as u64
+    /// What it holds, those that are leased to others among it.
+    fn held(&self) -> Depth {
+        let (rows, now) = (self.rows.borrow(), Instant::now());
+        let count =
+            |state: fn(&Row, Instant) -> bool| rows.iter().filter(|row| state(row, now)).count() as u64;
+        Depth {
+            ready: Some(count(|row, now| row.ready_at <= now)),
+            later: Some(count(|row, now| row.ready_at > now && row.lease.is_none())),
+            elsewhere: Some(count(|row, now| row.ready_at > now && row.lease.is_some())),
+        }
     }
 
     /// Messages in whatever state.
@@ -107,26 +115,17 @@ impl MemoryQueue {
     #[must_use]
     pub fn source(&self) -> MemorySource {
         *self.sources.borrow_mut() += 1;
-        let number = *self.sources.borrow();
-        MemorySource {
-            queue: self.clone(),
-            number,
-            left: 0,
-            idle_timeout: Duration::ZERO,
-            unsettled: 0,
-            bytes: 0,
-            paused: false,
-            closing: Closing::default(),
-        }
+        MemorySource { queue: self.clone(), number: *self.sources.borrow() }
     }
 }
 
 impl Publisher for MemoryQueue {
-    fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        for body in bodies {
-            self.push(body);
+    fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
+        for message in messages {
+            self.push(&message.item.body);
+            message.answer.give(Ok(()));
         }
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -135,134 +134,129 @@ impl Publisher for MemoryQueue {
 pub struct MemorySource {
     queue: MemoryQueue,
     number: u64,
-    left: u64,
-    idle_timeout: Duration,
-    unsettled: u64,
-    bytes: usize,
-    paused: bool,
-    closing: Closing,
 }
 
-impl MemorySource {
-    fn take(&mut self) -> Vec<Delivery> {
-        let room = self.left.min(self.queue.max_in_flight - self.unsettled);
+impl Source for MemorySource {
+    fn traits(&self) -> SourceTraits {
+        SourceTraits {
+            retry: Retry::Delayed { most: Duration::MAX },
+            attempts: Attempts::Counted,
+            lease: Lease::Renewable(self.queue.lease),
+            identity: Identity::Stable,
+        }
+    }
+
+    fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        let depth = self.queue.held();
+        let books = Books::new(&demand, self.queue.max_in_flight);
+        let (number, idle_timeout) = (self.number, demand.idle_timeout);
+        let consumer = Box::new(MemoryConsumer { queue: self.queue, number, idle_timeout, books });
+        Box::pin(std::future::ready(Ok(Started { consumer, depth })))
+    }
+}
+
+/// The queue in memory as a [`Consumer`].
+#[derive(Debug)]
+struct MemoryConsumer {
+    queue: MemoryQueue,
+    number: u64,
+    idle_timeout: Duration,
+    books: Books,
+}
+
+impl MemoryConsumer {
+    fn take(&mut self, most: usize) -> Vec<Delivery> {
         let now = Instant::now();
         let mut rows = self.queue.rows.borrow_mut();
-        let bytes = &mut self.bytes;
-        let fits = |row: &&mut Row| {
-            let fits = *bytes < BYTES_IN_FLIGHT;
-            *bytes += if fits { row.body.len() } else { 0 };
-            fits
-        };
-        let ready = rows
-            .iter_mut()
-            .filter(|row| row.ready_at <= now)
-            .take(usize::try_from(room).unwrap_or(usize::MAX))
-            .take_while(fits);
-        let deliveries: Vec<_> = ready
-            .map(|row| {
-                row.attempts += 1;
-                row.lease = Some(self.number);
-                row.ready_at = now + self.queue.lease;
-                let message = Message {
-                    origin: Origin::new("memory"),
-                    id: row.id.to_string().into(),
-                    body: row.body.clone(),
-                    attempts: row.attempts,
-                    published: None,
-                };
-                Delivery { message, receipt: Receipt(row.id) }
-            })
-            .collect();
-        self.closing.received += deliveries.len() as u64;
-        self.left -= deliveries.len() as u64;
-        self.unsettled += deliveries.len() as u64;
+        let mut deliveries = Vec::new();
+        for row in rows.iter_mut().filter(|row| row.ready_at <= now) {
+            if deliveries.len() == most || !self.books.has_room() {
+                break;
+            }
+            row.attempts += 1;
+            row.lease = Some(self.number);
+            row.ready_at = now + self.queue.lease;
+            let message = Message {
+                attempts: NonZeroU32::new(row.attempts),
+                ..Message::new(Origin::new("memory"), &row.id.to_string(), row.body.clone())
+            };
+            let delivery = Delivery { message, receipt: Receipt(row.id) };
+            self.books.took(&delivery);
+            deliveries.push(delivery);
+        }
         deliveries
     }
 
     fn apply(&mut self, delivery: &Delivery, settlement: Settlement) {
         let now = Instant::now();
         let mut rows = self.queue.rows.borrow_mut();
-        let Some(index) = rows.iter().position(|row| {
-            row.id == delivery.receipt.0 && row.lease == Some(self.number) && row.ready_at > now
-        }) else {
-            self.closing.unconfirmed += 1;
+        let ours = |row: &Row| row.id == delivery.receipt.0 && row.lease == Some(self.number);
+        let Some(index) = rows.iter().position(|row| ours(row) && row.ready_at > now) else {
+            self.books.closed.unconfirmed += 1;
             return;
         };
         match settlement {
-            Settlement::Finish => drop(rows.remove(index)),
-            Settlement::Requeue { delay } => {
+            Settlement::Done => drop(rows.remove(index)),
+            Settlement::Retry { after } => {
                 rows[index].lease = None;
-                rows[index].ready_at = now + delay;
+                rows[index].ready_at = now + after;
+            }
+            Settlement::Release => {
+                rows[index].lease = None;
+                rows[index].ready_at = now;
             }
         }
     }
 }
 
-impl Source for MemorySource {
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
-        self.left = demand.max_messages.get();
-        self.idle_timeout = demand.idle_timeout;
-        Box::pin(std::future::ready(Ok(Some(self.queue.left()))))
-    }
-
-    fn receive(&mut self) -> BoxFuture<'_, Received> {
+impl Consumer for MemoryConsumer {
+    fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async move {
             if *self.queue.closed.borrow() {
-                return Received::Closed;
+                return Event::Lost;
             }
-            if self.paused || self.left == 0 || self.is_full() {
-                return std::future::pending().await;
-            }
-            let deliveries = self.take();
+            let most = match self.books.next() {
+                Next::Take(most) => most,
+                Next::Tell(event) => return event,
+                Next::Wait => return std::future::pending().await,
+            };
+            let deliveries = self.take(most);
             if !deliveries.is_empty() {
-                return Received::Deliveries(deliveries);
+                return Event::Deliveries(deliveries);
             }
             sleep_until(Instant::now() + self.idle_timeout).await;
-            match self.take() {
-                deliveries if !deliveries.is_empty() => Received::Deliveries(deliveries),
-                _ if self.unsettled > 0 && !self.queue.is_counted => std::future::pending().await,
-                _ => Received::Empty,
+            match self.take(most) {
+                deliveries if deliveries.is_empty() => Event::Idle(Proof::Proven),
+                deliveries => Event::Deliveries(deliveries),
             }
         })
     }
 
+    fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
+        self.books.want(more);
+        Box::pin(std::future::ready(()))
+    }
+
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
-        self.unsettled -= settled.len() as u64;
-        self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
+        self.books.settled(&settled);
         for (delivery, settlement) in &settled {
             self.apply(delivery, *settlement);
         }
         Box::pin(std::future::ready(()))
     }
 
-    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+    fn extend<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
         let now = Instant::now();
+        let is_meant = |row: &Row| deliveries.iter().any(|delivery| delivery.receipt.0 == row.id);
         for row in self.queue.rows.borrow_mut().iter_mut() {
-            if row.lease == Some(self.number)
-                && row.ready_at > now
-                && deliveries.iter().any(|delivery| delivery.receipt.0 == row.id)
-            {
+            if row.lease == Some(self.number) && row.ready_at > now && is_meant(row) {
                 row.ready_at = now + self.queue.lease;
             }
         }
         Box::pin(std::future::ready(()))
     }
 
-    fn is_full(&self) -> bool {
-        self.unsettled == self.queue.max_in_flight || self.bytes >= BYTES_IN_FLIGHT
-    }
-
-    fn lease(&self) -> Duration {
-        self.queue.lease
-    }
-
-    fn pause(&mut self) -> BoxFuture<'_, ()> {
-        self.paused = true;
-        Box::pin(std::future::ready(()))
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
-        Box::pin(std::future::ready(Closing { depth: Some(self.queue.left()), ..self.closing }))
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
+        Box::pin(std::future::ready(Closed { depth: self.queue.held(), ..self.books.closed }))
     }
 }

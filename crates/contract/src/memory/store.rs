@@ -1,20 +1,54 @@
-//! A store in memory, for tests of what stands above stores. It can be told to fail.
+//! A store in memory, for tests of what stands above stores. It can be made to fail, and to have the rules of
+//! stores that take a batch as a whole, append only, or want large batches.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use x_msrv_core::{
     BoxFuture,
+    fault::Fault,
     record::{Fields, Key, Record},
-    store::{Batches, Pending, Put, PutError, See, Store, StoreError, StoredRecord},
+    store::{
+        BatchLimits, Gather, Pending, Put, Reach, Reader, Repeat, See, Store, StoreError, StoreTraits,
+        StoredRecord,
+    },
 };
 
 /// A store whose contents several handles share.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryStore {
-    records: Rc<RefCell<BTreeMap<Key, Fields>>>,
-    faults: Rc<RefCell<Vec<(Key, PutError)>>>,
+    contents: Rc<RefCell<Contents>>,
     create_only: bool,
     delay: Duration,
+    traits: StoreTraits,
+    limits: BatchLimits,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    rows: Vec<(Key, Fields)>,
+    batches: Vec<usize>,
+    faults: Vec<(Key, Fault, Times)>,
+    calls: usize,
+    most_calls: usize,
+}
+
+/// How often a fault comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Once,
+    Always,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self {
+            contents: Rc::default(),
+            create_only: false,
+            delay: Duration::ZERO,
+            traits: StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false },
+            limits: BatchLimits::new(400, 2),
+        }
+    }
 }
 
 impl MemoryStore {
@@ -24,67 +58,170 @@ impl MemoryStore {
         Self { create_only: true, ..Self::default() }
     }
 
+    /// A store that takes all records of a batch or none, and says nothing of single ones.
+    #[must_use]
+    pub fn whole_batch() -> Self {
+        let mut store = Self::default();
+        store.traits.reach = Reach::WholeBatch;
+        store
+    }
+
+    /// A store that has a record as often as it is written.
+    #[must_use]
+    pub fn append_only() -> Self {
+        let mut store = Self::default();
+        store.traits.repeat = Repeat::AppendOnly;
+        store
+    }
+
+    /// The same store, with other limits.
+    #[must_use]
+    pub fn limited(&self, limits: BatchLimits) -> Self {
+        Self { limits, ..self.clone() }
+    }
+
+    /// The same store, which waits for full batches of so many records.
+    #[must_use]
+    pub fn gathering(&self, records: usize) -> Self {
+        self.limited(BatchLimits { gather: Gather::UntilIdle, ..BatchLimits::new(records, 1) })
+    }
+
+    /// The same store, which gets the messages as well.
+    #[must_use]
+    pub fn with_messages(&self) -> Self {
+        let mut store = self.clone();
+        store.traits.wants_message = true;
+        store
+    }
+
     /// The same store, which writes a batch at once and answers after this long.
     #[must_use]
     pub fn slow(&self, delay: Duration) -> Self {
         Self { delay, ..self.clone() }
     }
 
-    /// The next put of `key` fails with `error`.
-    pub fn fail_once(&self, key: Key, error: PutError) {
-        self.faults.borrow_mut().push((key, error));
+    /// The next write of `key` fails.
+    pub fn fail_once(&self, key: Key, fault: Fault) {
+        self.contents.borrow_mut().faults.push((key, fault, Times::Once));
     }
 
-    /// What is stored.
+    /// Every write of `key` fails, until [`mend`](Self::mend).
+    pub fn fail(&self, key: Key, fault: Fault) {
+        self.contents.borrow_mut().faults.push((key, fault, Times::Always));
+    }
+
+    /// Nothing fails any more.
+    pub fn mend(&self) {
+        self.contents.borrow_mut().faults.clear();
+    }
+
+    /// What is stored, by key; the last where a key is there several times.
     #[must_use]
     pub fn records(&self) -> BTreeMap<Key, Fields> {
-        self.records.borrow().clone()
+        self.contents.borrow().rows.iter().cloned().collect()
     }
 
-    fn put_one(&self, record: Record) -> Result<Put, PutError> {
-        let mut faults = self.faults.borrow_mut();
-        if let Some(index) = faults.iter().position(|(key, _)| *key == record.key) {
-            return Err(faults.remove(index).1);
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.contents.borrow().rows.len()
+    }
+
+    /// The records of each call that was made, in their order.
+    #[must_use]
+    pub fn batches(&self) -> Vec<usize> {
+        self.contents.borrow().batches.clone()
+    }
+
+    /// The most calls that were in progress at once.
+    #[must_use]
+    pub fn most_calls(&self) -> usize {
+        self.contents.borrow().most_calls
+    }
+
+    fn fault_of(&self, key: &Key) -> Option<Fault> {
+        let faults = &mut self.contents.borrow_mut().faults;
+        let index = faults.iter().position(|(other, ..)| other == key)?;
+        let (_, fault, times) = &faults[index];
+        let fault = fault.clone();
+        if *times == Times::Once {
+            faults.remove(index);
         }
-        let mut records = self.records.borrow_mut();
-        if self.create_only && records.contains_key(&record.key) {
-            return Ok(Put::Duplicate);
+        Some(fault)
+    }
+
+    fn put(&self, record: Record) -> Put {
+        let rows = &mut self.contents.borrow_mut().rows;
+        let place = rows.iter().position(|(key, _)| *key == record.key);
+        match place {
+            Some(_) if self.create_only => return Put::Duplicate,
+            Some(place) if self.traits.repeat != Repeat::AppendOnly => rows[place].1 = record.fields,
+            _ => rows.push((record.key, record.fields)),
         }
-        records.insert(record.key, record.fields);
-        Ok(Put::Stored)
+        Put::Stored
+    }
+
+    fn write_all(&self, records: Vec<Record>) -> Vec<Result<Put, Fault>> {
+        let faults: Vec<_> = records.iter().map(|record| self.fault_of(&record.key)).collect();
+        let whole =
+            faults.iter().flatten().next().filter(|_| self.traits.reach == Reach::WholeBatch).cloned();
+        let write = |(record, fault): (Record, Option<Fault>)| match whole.clone().or(fault) {
+            Some(fault) => Err(fault),
+            None => Ok(self.put(record)),
+        };
+        records.into_iter().zip(faults).map(write).collect()
     }
 }
 
 impl Store for MemoryStore {
-    fn batches(&self) -> Batches {
-        Batches { records: 400, at_once: 2 }
+    fn traits(&self) -> StoreTraits {
+        self.traits
     }
 
-    fn put(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
+    fn limits(&self) -> BatchLimits {
+        self.limits
+    }
+
+    fn write(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let written: Vec<_> =
-                records.into_iter().map(|Pending { item, answer }| (answer, self.put_one(item))).collect();
+            let (records, answers): (Vec<_>, Vec<_>) =
+                records.into_iter().map(|pending| (pending.item, pending.answer)).unzip();
+            {
+                let mut contents = self.contents.borrow_mut();
+                contents.batches.push(records.len());
+                contents.calls += 1;
+                contents.most_calls = contents.most_calls.max(contents.calls);
+            }
+            let written = self.write_all(records);
             if !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }
-            for (answer, result) in written {
+            self.contents.borrow_mut().calls -= 1;
+            for (answer, result) in answers.into_iter().zip(written) {
                 answer.give(result);
             }
         })
     }
 
+    fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Reader for MemoryStore {
     fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
-        let records = self.records.borrow();
-        let mut some = records
+        let contents = self.contents.borrow();
+        let mut some = contents
+            .rows
             .iter()
             .take(limit)
             .map(|(key, fields)| StoredRecord { key: Some(key.clone()), fields: fields.clone() });
         // Who breaks it off has seen enough.
         let _seen = some.try_for_each(see);
         Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
     }
 }

@@ -3,7 +3,7 @@
 pub mod fallback;
 pub mod log;
 
-use std::{io, time::SystemTime};
+use std::{io, num::NonZeroU32, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -96,8 +96,9 @@ pub struct Letter {
     pub source: String,
     /// The message's id there.
     pub id: String,
-    /// Deliveries until then.
-    pub attempts: u32,
+    /// Deliveries until then; left out where the queue does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     /// A fixed word, see [`Rejection::reason`].
     pub reason: String,
     /// The reason in full.
@@ -126,7 +127,7 @@ impl Letter {
             time: humantime::format_rfc3339_millis(time).to_string(),
             source: message.origin.to_string(),
             id: message.id.to_string(),
-            attempts: message.attempts,
+            attempts: message.attempts.map(NonZeroU32::get),
             reason: rejection.reason().to_owned(),
             detail: rejection.to_string(),
             body: match std::str::from_utf8(&message.body) {
@@ -246,7 +247,9 @@ mod tests {
                 origin: Origin::new("t@h:1"),
                 id: "0a".into(),
                 body: Bytes::copy_from_slice(body),
-                attempts: 2,
+                attempts: NonZeroU32::new(2),
+                last: false,
+                details: None,
                 published: None,
             };
             let letter = Letter::new(&message, &Rejection::ReservedField, SystemTime::UNIX_EPOCH);

@@ -2,9 +2,12 @@
 
 use std::{cell::RefCell, fmt, ops::Range};
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Serializer as _,
+    de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
+};
 
-use super::{BigIntegers, Rejection, gzip::is_gzip, selection::escaped};
+use super::{BigIntegers, Codec, Rejection, gzip::is_gzip, selection::escaped};
 use crate::record::{Fields, Value};
 
 /// How deep arrays and objects may be nested; the document itself is level 1.
@@ -75,8 +78,8 @@ fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
-        Value::Int(_) | Value::Float(_) => "a number",
-        Value::Text(_) => "a string",
+        Value::Int(_) | Value::UInt(_) | Value::Float(_) => "a number",
+        Value::Text(_) | Value::Bytes(_) | Value::Timestamp(_) => "a string",
         Value::List(_) => "an array",
         Value::Map(_) => "an object",
     }
@@ -354,6 +357,28 @@ fn end_of_string(text: &[u8], at: usize) -> usize {
         }
     }
     at
+}
+
+/// JSON objects, read strictly.
+#[derive(Debug, Clone, Copy)]
+pub struct Json {
+    /// What becomes of too large integers.
+    pub big_integers: BigIntegers,
+}
+
+impl Codec for Json {
+    fn decode(&self, document: &[u8]) -> Result<Fields, Rejection> {
+        parse_object(document, self.big_integers)
+    }
+
+    fn encode(&self, fields: &Fields) -> Result<Vec<u8>, String> {
+        let mut document = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut document);
+        serializer
+            .collect_map(fields.iter().map(|(name, value)| (name, value)))
+            .map_err(|fault| fault.to_string())?;
+        Ok(document)
+    }
 }
 
 #[cfg(test)]

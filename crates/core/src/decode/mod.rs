@@ -9,7 +9,7 @@ mod selection;
 mod shape;
 
 pub use gzip::ContentEncoding;
-pub use json::{MAX_DEPTH, parse_object};
+pub use json::{Json, MAX_DEPTH, parse_object};
 pub use placing::{Placing, SetRule, TtlRule};
 pub use rules::{Metadata, OnLongName, RuleFault, Rules};
 pub use schema::{Schema, SchemaError};
@@ -122,7 +122,19 @@ pub enum Rejection {
     /// The store says that it will never take this record.
     #[error("refused by the store: {}", short(.0))]
     Refused(String),
-    /// The message was put off more often than allowed.
+    /// The queue expects a reply by its settlement, and the message does not say where.
+    #[error("the request has no reply subject")]
+    NoReply,
+    /// The queue drops the message after this delivery, and it could not be stored.
+    #[error("the queue drops it after this delivery: {}", short(cause))]
+    LastDelivery {
+        /// Why it could not be stored.
+        cause: String,
+    },
+    /// No route is for the message.
+    #[error("no route is for this message")]
+    NoRoute,
+    /// The message was retried more often than allowed.
     #[error("attempt {attempts} of at most {limit} failed: {}", short(cause))]
     TooManyAttempts {
         /// Deliveries so far.
@@ -151,7 +163,7 @@ fn short(text: &str) -> String {
 
 impl Rejection {
     /// All that [`reason`](Self::reason) can be.
-    pub const REASONS: [&str; 15] = [
+    pub const REASONS: [&str; 18] = [
         "too-large",
         "bad-encoding",
         "not-json",
@@ -166,6 +178,9 @@ impl Rejection {
         "no-ttl",
         "schema",
         "refused",
+        "no-reply",
+        "no-route",
+        "last-delivery",
         "too-many-attempts",
     ];
 
@@ -187,6 +202,9 @@ impl Rejection {
             Self::NoTtl { .. } => "no-ttl",
             Self::Schema { .. } => "schema",
             Self::Refused(_) => "refused",
+            Self::NoReply => "no-reply",
+            Self::NoRoute => "no-route",
+            Self::LastDelivery { .. } => "last-delivery",
             Self::TooManyAttempts { .. } => "too-many-attempts",
         };
         debug_assert!(Self::REASONS.contains(&reason), "{reason}");
@@ -221,49 +239,90 @@ pub enum BigIntegers {
     Text,
 }
 
-/// Turns bodies into records.
-#[derive(Debug)]
+/// Turns messages into records.
 pub struct Decoder {
     /// Bytes a body may have, and the document in it.
     pub max_size: usize,
     /// How bodies are encoded.
     pub encoding: ContentEncoding,
+    /// What documents are written in.
+    pub codec: Box<dyn Codec>,
     /// What the key is made of.
     pub key: KeyRule,
-    /// What becomes of too large integers.
-    pub big_integers: BigIntegers,
     /// What every document has to fit.
     pub schema: Option<Schema>,
-    /// Which fields of a document are stored, and under which names; all as they are where there is none. Key
-    /// and schema are about the document as it was published.
+    /// Which store a record goes to; without it, the first.
+    pub router: Option<Box<dyn Router>>,
+    /// What each store gets of a document; at least one.
+    pub targets: Vec<Target>,
+}
+
+/// What a store gets of a document. Schema, key and route are about the document as it was published.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// Which fields are stored, and under which names; all as they are without it.
     pub shape: Option<Arc<Shape>>,
-    /// What fields tell the store beside that, also by the document as it was published.
+    /// What fields say to the store besides, also by the document as it was published.
     pub placing: Placing,
 }
 
+/// A format of documents: bytes to fields and back.
+pub trait Codec {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// It is not one.
+    fn decode(&self, document: &[u8]) -> Result<Fields, Rejection>;
+
+    /// Writes a document.
+    ///
+    /// # Errors
+    /// The fields do not fit the format, in words.
+    fn encode(&self, fields: &Fields) -> Result<Vec<u8>, String>;
+}
+
+/// Chooses the store of a record.
+pub trait Router {
+    /// Returns the index of exactly one store.
+    ///
+    /// # Errors
+    /// No route is for it ([`Rejection::NoRoute`]), or a route cannot tell.
+    fn route(&self, message: &Message, fields: &Fields) -> Result<usize, Rejection>;
+}
+
+/// A record, and where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Routed {
+    /// The index of its store.
+    pub store: usize,
+    /// The record.
+    pub record: Record,
+}
+
 impl Decoder {
-    /// The record that `message` is to be stored as.
+    /// Returns the record that `message` is to be stored as.
     ///
     /// # Errors
     /// The message is at fault and will be as wrong the next time.
-    pub fn decode(&self, message: &Message) -> Result<Record, Rejection> {
+    pub fn decode(&self, message: &Message) -> Result<Routed, Rejection> {
         self.check_size(message)?;
         let document = self.encoding.decode(&message.body, self.max_size)?;
-        let mut fields =
-            json::parse_object(&document, self.big_integers).map_err(|rejection| match document {
-                Cow::Owned(_) if gzip::is_gzip(&document) => {
-                    Rejection::NotJson("it is compressed with gzip twice".to_owned())
-                }
-                _ => rejection,
-            })?;
+        let mut fields = self.codec.decode(&document).map_err(|rejection| match document {
+            Cow::Owned(_) if gzip::is_gzip(&document) => {
+                Rejection::NotJson("it is compressed with gzip twice".to_owned())
+            }
+            _ => rejection,
+        })?;
         if let Some(schema) = &self.schema {
             schema.check(&fields)?;
         }
         let key = self.key(message, &fields)?;
-        let set = self.placing.set.as_ref().map(|rule| rule.of(&fields)).transpose()?;
-        let ttl = self.placing.ttl.as_ref().map(|rule| rule.of(&fields)).transpose()?.flatten();
+        let store = self.router.as_ref().map_or(Ok(0), |router| router.route(message, &fields))?;
+        let Target { shape, placing } = &self.targets[store];
+        let set = placing.set.as_ref().map(|rule| rule.of(&fields)).transpose()?;
+        let ttl = placing.ttl.as_ref().map(|rule| rule.of(&fields)).transpose()?.flatten();
         let mut size = document.len();
-        if let Some(shape) = &self.shape {
+        if let Some(shape) = shape {
             fields = shape.apply(fields, message, size)?;
             size += shape.added();
         }
@@ -271,7 +330,7 @@ impl Decoder {
         if fields.iter().any(|(name, value)| name == KEY_FIELD && *value != Value::from(&key)) {
             return Err(Rejection::ReservedField);
         }
-        Ok(Record { key, fields, size, set, ttl })
+        Ok(Routed { store, record: Record { key, fields, size, set, ttl, message: None } })
     }
 
     /// Whether `message` is small enough to be looked at.
@@ -287,6 +346,10 @@ impl Decoder {
         match &self.key {
             KeyRule::Message => {
                 let Message { origin, id, published, .. } = message;
+                if id.is_empty() {
+                    let (pointer, fault) = ("message".to_owned(), "is missing: its publisher gave it no id");
+                    return Err(Rejection::NoKey { pointer, fault });
+                }
                 // In one piece: formatted, a key took a thousand instructions more.
                 Ok(Key::Text(match published {
                     Some(time) => {
@@ -341,26 +404,21 @@ mod tests {
     use super::*;
     use crate::message::Origin;
     use bytes::Bytes;
+    use std::num::NonZeroU32;
 
     fn message(body: &str) -> Message {
-        Message {
-            origin: Origin::new("t@h:1"),
-            id: "0a".into(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-            attempts: 1,
-            published: None,
-        }
+        Message::new(Origin::new("t@h:1"), "0a", Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn decoder(key: KeyRule) -> Decoder {
         Decoder {
             max_size: 1 << 20,
             encoding: ContentEncoding::Identity,
+            codec: Box::new(Json { big_integers: BigIntegers::Reject }),
             key,
-            big_integers: BigIntegers::Reject,
             schema: None,
-            shape: None,
-            placing: Placing::default(),
+            router: None,
+            targets: vec![Target::default()],
         }
     }
 
@@ -388,7 +446,7 @@ mod tests {
             (several(&["/a"]), r#"{"a":7}"#, Key::Text("[7]".into())),
         ];
         for (rule, body, key) in cases {
-            assert_eq!(decoder(rule).decode(&message(body)).expect(body).key, key, "{body}");
+            assert_eq!(decoder(rule).decode(&message(body)).expect(body).record.key, key, "{body}");
         }
     }
 
@@ -397,10 +455,10 @@ mod tests {
     #[test]
     fn messages_of_one_origin_and_id_are_told_apart_by_when_they_were_published() {
         let published = |time| Message { published: std::num::NonZeroI64::new(time), ..message("{}") };
-        let key = |message| decoder(KeyRule::Message).decode(&message).expect("a record").key;
+        let key = |message| decoder(KeyRule::Message).decode(&message).expect("a record").record.key;
         assert_eq!(key(published(1_700_000_000_123_456_789)), Key::Text("t@h:1/0a/3d85cd15".into()));
         assert_eq!(
-            key(Message { attempts: 9, ..published(7) }),
+            key(Message { attempts: NonZeroU32::new(9), ..published(7) }),
             key(published(7)),
             "whichever delivery it is"
         );
@@ -439,8 +497,9 @@ mod tests {
         let schema =
             Schema::compile(br#"{"required":["id"],"additionalProperties":false,"properties":{"id":{}}}"#)
                 .expect("a schema");
-        let decoder = Decoder { schema: Some(schema), shape: Some(Arc::new(shape)), ..decoder(field("/id")) };
-        let record = decoder.decode(&message(r#"{"id":7}"#)).expect("a record");
+        let targets = vec![Target { shape: Some(Arc::new(shape)), ..Target::default() }];
+        let decoder = Decoder { schema: Some(schema), targets, ..decoder(field("/id")) };
+        let record = decoder.decode(&message(r#"{"id":7}"#)).expect("a record").record;
         assert_eq!(
             record,
             Record {
@@ -448,7 +507,8 @@ mod tests {
                 fields: vec![("more".into(), Value::Bool(true))],
                 size: 8 + 4 + 8,
                 set: None,
-                ttl: None
+                ttl: None,
+                message: None,
             }
         );
         assert_eq!(
@@ -465,7 +525,10 @@ mod tests {
         let left_out = Rules { exclude: vec![path("gid")], ..Rules::default() };
         let joined = Rules { flatten: Some("i".into()), ..Rules::default() };
         let shaped = |rules| Decoder {
-            shape: Some(Arc::new(Shape::new(rules, None, |_| Ok(())).expect("rules"))),
+            targets: vec![Target {
+                shape: Some(Arc::new(Shape::new(rules, None, |_| Ok(())).expect("rules"))),
+                ..Target::default()
+            }],
             ..decoder(KeyRule::Message)
         };
         for rules in [renamed, left_out] {

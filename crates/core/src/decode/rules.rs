@@ -88,7 +88,7 @@ impl Metadata {
         const NANOS_IN_MILLI: i64 = 1_000_000;
         Some(match self {
             Self::Timestamp => Value::Int(message.published?.get().div_euclid(NANOS_IN_MILLI)),
-            Self::Attempts => Value::Int(message.attempts.into()),
+            Self::Attempts => Value::Int(message.attempts?.get().into()),
             Self::Topic => Value::Text(message.origin.topic()?.to_owned()),
             Self::Source => Value::Text(message.origin.as_str().to_owned()),
             Self::Id => Value::Text(message.id.to_string()),

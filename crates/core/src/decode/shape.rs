@@ -165,7 +165,9 @@ mod tests {
             origin: Origin::of_topic("orders", "h:4150"),
             id: "0a".into(),
             body: Bytes::new(),
-            attempts: 3,
+            attempts: std::num::NonZeroU32::new(3),
+            last: false,
+            details: None,
             published: NonZeroI64::new(1_700_000_000_123_999_999),
         }
     }

@@ -48,6 +48,7 @@ fn left(until: Instant) -> Duration {
 }
 
 /// An nsqd to connect to, with its HTTP address where it is known.
+#[derive(Clone)]
 pub(super) struct Place {
     pub(super) tcp: HostPort,
     http: Option<HostPort>,

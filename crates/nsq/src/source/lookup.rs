@@ -158,12 +158,10 @@ pub struct Ours {
 }
 
 impl Waiting {
-    /// Messages that nobody has, whether they may come now or not.
+    /// Messages that nobody holds and that do not come now: delayed, or held back by a pause.
     #[must_use]
-    pub fn depth(&self) -> u64 {
-        [self.put_off, self.on_paused_topic, self.on_paused_channel]
-            .into_iter()
-            .fold(self.available, u64::saturating_add)
+    pub fn later(&self) -> u64 {
+        self.put_off.saturating_add(self.on_paused_topic).saturating_add(self.on_paused_channel)
     }
 
     /// Messages that wait or are under way, where `delivered` have come; at least one where nsqd may still
@@ -286,6 +284,11 @@ fn escape(name: &impl Display) -> String {
 mod tests {
     use super::*;
 
+    /// All that nobody holds.
+    fn depth(told: Waiting) -> u64 {
+        told.available.saturating_add(told.later())
+    }
+
     fn waiting(text: &str) -> Waiting {
         let (channel, ours) = ("c".parse().expect("a name"), "[::1]:50000".parse().expect("an address"));
         serde_json::from_str::<Stats>(text).expect("statistics").waiting(&channel, Some(ours))
@@ -299,7 +302,7 @@ mod tests {
     /// taken for an empty one.
     #[test]
     fn depths_that_are_nonsense_add_up_to_very_many() {
-        let depth = |text: &str| waiting(text).depth();
+        let depth = |text: &str| depth(waiting(text));
         let channels = r#"{"channel_name":"c","depth":3},{"channel_name":"other","depth":40}"#;
         assert_eq!(depth(&one_topic(channels)), 503);
         assert_eq!(
@@ -362,10 +365,10 @@ mod tests {
         let told = waiting(&one_topic(
             r#"{"channel_name":"c","depth":3,"deferred_count":40},{"channel_name":"d","depth":1,"deferred_count":7}"#,
         ));
-        assert_eq!((told.available, told.depth()), (503, 543));
+        assert_eq!((told.available, depth(told)), (503, 543));
         let told =
             waiting(&one_topic(r#"{"channel_name":"c","depth":0,"deferred_count":18446744073709551615}"#));
-        assert_eq!((told.available, told.depth()), (500, u64::MAX));
+        assert_eq!((told.available, depth(told)), (500, u64::MAX));
     }
 
     #[test]
@@ -374,7 +377,7 @@ mod tests {
             r#"{"channel_name":"c","depth":3,"paused":true},{"channel_name":"d","depth":7,"paused":true}"#,
         ));
         assert_eq!(
-            (told.available, told.on_paused_topic, told.on_paused_channel, told.depth()),
+            (told.available, told.on_paused_topic, told.on_paused_channel, depth(told)),
             (500, 0, 3, 503)
         );
         assert!(told.moving);
@@ -382,7 +385,7 @@ mod tests {
             r#"{"topics":[{"depth":500,"paused":true,"channels":[{"channel_name":"c","depth":3}]}]}"#,
         );
         assert_eq!(
-            (told.available, told.on_paused_topic, told.on_paused_channel, told.depth()),
+            (told.available, told.on_paused_topic, told.on_paused_channel, depth(told)),
             (3, 500, 0, 503)
         );
         assert!(!told.moving);

@@ -1,25 +1,33 @@
 //! Publishing to the configured nsqd.
 
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     Settings,
-    connect::{connect_error, discover},
+    connect::{Place, connect_error, discover},
 };
-use crate::client::{Connection, Identity, NsqError, name::TopicName};
+use crate::client::{Connection, Identity, NsqError};
 use x_msrv_core::{
-    BoxFuture,
-    source::{Publisher, SourceError},
+    BoxFuture, error_chain,
+    fault::{Blame, Fault},
+    layers::bisect,
+    source::{PendingMessage, Publisher, SourceError},
 };
 
-/// One nsqd that takes messages.
+/// How long a connection that nobody uses is kept. nsqd ends one that does not answer a heartbeat, which it
+/// sends every 30 s by default; connecting anew costs a millisecond.
+const MOST_IDLE: Duration = Duration::from_secs(20);
+
+/// nsqd as a [`Publisher`]: the first that answers. Each batch in progress has a connection of its own.
 pub struct NsqPublisher {
-    connection: Connection,
-    topic: TopicName,
-    timeout: Duration,
+    settings: Settings,
+    identity: Identity,
+    /// The one that answered last comes first.
+    places: RefCell<Vec<Place>>,
+    idle: RefCell<Vec<(Connection, Instant)>>,
 }
 
 impl NsqPublisher {
@@ -30,40 +38,92 @@ impl NsqPublisher {
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
         let identity = Identity { msg_timeout: None, ..settings.identity()? };
         let found = discover(settings, Instant::now() + settings.connect_timeout).await?;
-        let mut failure = SourceError::Unreachable {
-            place: format!("an nsqd with the topic {}", settings.topic),
-            cause: format!("{} knows of none", settings.place()).into(),
+        let publisher = Self {
+            settings: settings.clone(),
+            identity,
+            places: RefCell::new(found.places),
+            idle: RefCell::default(),
         };
-        for place in found.places {
-            match Connection::open(&place.tcp, &identity, settings.connect_timeout).await {
-                Ok((connection, _)) => {
-                    return Ok(Self {
-                        connection,
-                        topic: settings.topic.clone(),
-                        timeout: settings.connect_timeout,
-                    });
-                }
-                Err(error) => failure = connect_error(place.explained(error)),
+        match publisher.open().await {
+            Some(Ok(connection)) => publisher.keep(connection),
+            Some(Err(error)) => return Err(connect_error(error)),
+            None => {
+                return Err(SourceError::Unreachable {
+                    place: format!("an nsqd with the topic {}", settings.topic),
+                    cause: format!("{} knows of none", settings.place()).into(),
+                });
             }
         }
-        Err(failure)
+        Ok(publisher)
+    }
+
+    fn keep(&self, connection: Connection) {
+        self.idle.borrow_mut().push((connection, Instant::now()));
+    }
+
+    /// Connects to the first nsqd that answers, or returns the last one's error; `None` where there is none.
+    async fn open(&self) -> Option<Result<Connection, NsqError>> {
+        let places = self.places.borrow().clone();
+        let mut failure = None;
+        for place in &places {
+            match Connection::open(&place.tcp, &self.identity, self.settings.connect_timeout).await {
+                Ok((connection, _)) => return Some(Ok(connection)),
+                Err(error) => failure = Some(Err(place.explained(error))),
+            }
+            // The next time, those come first that may answer.
+            self.places.borrow_mut().rotate_left(1);
+        }
+        failure
+    }
+
+    async fn connection(&self) -> Result<Connection, Fault> {
+        self.idle.borrow_mut().retain(|(_, since)| since.elapsed() < MOST_IDLE);
+        let idle = self.idle.borrow_mut().pop();
+        match idle {
+            Some((connection, _)) => Ok(connection),
+            None => match self.open().await {
+                Some(Ok(connection)) => Ok(connection),
+                Some(Err(error)) => Err(Fault { in_doubt: false, ..fault(&error) }),
+                None => Err(Fault::new(Blame::Outage, format!("{} knows of no nsqd", self.settings.place()))),
+            },
+        }
+    }
+
+    /// All of them or none.
+    async fn publish_batch(&self, bodies: &[Bytes]) -> Result<(), Fault> {
+        let mut connection = self.connection().await?;
+        let published = connection.publish(&self.settings.topic, bodies, self.settings.connect_timeout).await;
+        match published {
+            Ok(()) => self.keep(connection),
+            Err(error) => return Err(fault(&error)), // nsqd ends the connection when it refuses
+        }
+        Ok(())
     }
 }
 
-fn publish_error(error: NsqError) -> SourceError {
-    let is_about_messages = error.is_about_messages();
+/// What an error says of the messages that were to be published.
+fn fault(error: &NsqError) -> Fault {
+    let text = error_chain::text(error);
     match error {
-        NsqError::Refused { address, fault } if is_about_messages => {
-            SourceError::Messages { place: format!("nsqd at {address}"), fault }
-        }
-        other => connect_error(other),
+        NsqError::Io { .. } => Fault::in_doubt(text),
+        error if error.is_about_messages() => Fault::new(Blame::Record, text),
+        _ => Fault::new(Blame::Setup, text),
     }
 }
 
 impl Publisher for NsqPublisher {
-    fn publish<'a>(&'a mut self, bodies: &'a [Bytes]) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move {
-            self.connection.publish(&self.topic, bodies, self.timeout).await.map_err(publish_error)
-        })
+    fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
+        bisect(
+            messages,
+            Rc::new(move |messages: Vec<PendingMessage>| {
+                Box::pin(async move {
+                    let bodies: Vec<_> = messages.iter().map(|message| message.item.body.clone()).collect();
+                    let published = self.publish_batch(&bodies).await;
+                    for message in messages {
+                        message.answer.give(published.clone());
+                    }
+                }) as BoxFuture<'_, ()>
+            }),
+        )
     }
 }

@@ -32,7 +32,9 @@ struct Listed {
     time: String,
     source: String,
     id: String,
-    attempts: u32,
+    /// Where the queue counts deliveries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
     reason: String,
     detail: String,
     /// Of the body.
@@ -100,7 +102,7 @@ impl Found {
             [
                 time,
                 listed.reason.clone(),
-                listed.attempts.to_string(),
+                listed.attempts.map(|attempts| attempts.to_string()).unwrap_or_default(),
                 number(listed.bytes as u64),
                 listed.source.clone(),
                 listed.id.clone(),

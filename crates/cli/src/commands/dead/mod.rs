@@ -21,7 +21,7 @@ use crate::{
     cli::{DeadCommand, SelectArgs},
     config::{DeadLetterSettings, Settings},
 };
-use x_msrv_core::{dead_letter::Letter, source::Closing};
+use x_msrv_core::{dead_letter::Letter, source::Closed};
 use x_msrv_history::words::number;
 use x_msrv_letters::{
     filter::Filter,
@@ -127,8 +127,8 @@ async fn of_one_source(
 }
 
 /// Nothing, if the topic has heard that `done` letters are settled; `what` was done with them.
-fn confirmed(closing: &Closing, done: u64, what: &str) -> Result<(), CommandError> {
-    match closing.unconfirmed.min(done) {
+fn confirmed(closed: &Closed, done: u64, what: &str) -> Result<(), CommandError> {
+    match closed.unconfirmed.min(done) {
         0 => Ok(()),
         count => Err(CommandError::Partly {
             done: format!("letters {what}: {done}"),

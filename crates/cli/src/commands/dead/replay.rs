@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cli::DeadReplayArgs,
-    commands::{CommandError, say},
+    commands::{CommandError, publish::publish, say},
     config::Settings,
     timer::Now,
 };
@@ -50,7 +50,7 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
         ));
         return Ok(());
     }
-    let mut publisher = settings.source.publisher().await?;
+    let publisher = settings.source.publisher().await?;
     let mut replayed = Replayed::default();
     for (path, filter) in files(settings, select, &filter)? {
         // The lock first: a purge puts another file in the place of this one, and marks in the old one would
@@ -61,14 +61,14 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
             Err(cause) if cause.kind() == io::ErrorKind::NotFound && select.files().is_empty() => continue,
             opened => opened.map_err(|cause| replayed.until(file_error(&path, "open", cause)))?,
         };
-        letters(&file, &path, &filter, Now::take().realtime, &mut *publisher, &mut replayed)
+        letters(&file, &path, &filter, Now::take().realtime, &*publisher, &mut replayed)
             .await
             .map_err(|cause| replayed.until(cause))?;
         drop(locked);
     }
     let mut whole = true;
     if let Some(source) = topic::open(settings, select).await.map_err(|cause| replayed.until(cause))? {
-        whole = from_topic(source, &filter, &mut *publisher, &mut replayed)
+        whole = from_topic(source, &filter, &*publisher, &mut replayed)
             .await
             .map_err(|cause| replayed.until(cause))?;
     }
@@ -118,7 +118,7 @@ pub async fn letters(
     path: &Path,
     filter: &Filter,
     time: SystemTime,
-    publisher: &mut dyn Publisher,
+    publisher: &dyn Publisher,
     replayed: &mut Replayed,
 ) -> Result<(), CommandError> {
     let mut replay = Replay { publisher, file, path, time, batch: Batch::default(), replayed };
@@ -156,7 +156,7 @@ struct Batch {
 }
 
 struct Replay<'a> {
-    publisher: &'a mut dyn Publisher,
+    publisher: &'a dyn Publisher,
     file: &'a File,
     path: &'a Path,
     time: SystemTime,
@@ -180,12 +180,20 @@ impl Replay<'_> {
         if batch.bodies.is_empty() {
             return Ok(());
         }
-        self.publisher.publish(&batch.bodies).await?;
-        self.replayed.sent += batch.bodies.len();
-        let marked = letters::mark_replayed(self.file, &batch.offsets, self.time);
+        let results = publish(self.publisher, &batch.bodies).await;
+        let sent: Vec<_> = batch
+            .offsets
+            .iter()
+            .zip(&results)
+            .filter(|(_, result)| result.is_ok())
+            .map(|(offset, _)| *offset)
+            .collect();
+        self.replayed.sent += sent.len();
+        let marked = letters::mark_replayed(self.file, &sent, self.time);
         marked.map_err(|cause| {
             file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause)
-        })
+        })?;
+        Ok(results.into_iter().collect::<Result<(), _>>()?)
     }
 }
 
@@ -193,7 +201,7 @@ impl Replay<'_> {
 async fn from_topic(
     source: Box<dyn Source>,
     filter: &Filter,
-    publisher: &mut dyn Publisher,
+    publisher: &dyn Publisher,
     replayed: &mut Replayed,
 ) -> Result<bool, CommandError> {
     let mut letters = topic::Letters::start(source, false).await?;
@@ -209,17 +217,24 @@ async fn from_topic(
         };
         while !taken.is_empty() {
             let (deliveries, bodies) = batch(&mut taken);
-            if failure.is_none() {
-                failure = publisher.publish(&bodies).await.err().map(CommandError::from);
-            }
-            if failure.is_none() {
-                finished += bodies.len();
-                letters.finish(deliveries).await;
-            } else {
-                for delivery in deliveries {
-                    letters.hold(delivery).await;
+            let results = match failure {
+                None => publish(publisher, &bodies).await,
+                Some(_) => Vec::new(),
+            };
+            let mut results = results.into_iter().fuse();
+            let mut sent = Vec::new();
+            for delivery in deliveries {
+                match results.next() {
+                    Some(Ok(())) => sent.push(delivery),
+                    Some(Err(fault)) => {
+                        failure.get_or_insert(fault.into());
+                        letters.hold(delivery).await;
+                    }
+                    None => letters.hold(delivery).await,
                 }
             }
+            finished += sent.len();
+            letters.finish(sent).await;
         }
     }
     replayed.sent += finished;

@@ -13,7 +13,7 @@ use crate::{
 use x_msrv_core::{
     dead_letter::Letter,
     message::{Delivery, Settlement},
-    source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
+    source::{BYTES_IN_FLIGHT, Closed, Consumer, Demand, Event, Lease, Proof, Source, SourceError, Started},
 };
 use x_msrv_letters::{
     filter::Filter,
@@ -37,6 +37,9 @@ const AWAY: Duration = Duration::from_secs(60);
 /// A queue that brings nothing for so long while letters are held has no more of them.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// Longer than any command.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What is said where [`look`] has not seen all.
 pub(super) const NOT_ALL: &str = "; more wait in the topic than are looked at in one go";
 
@@ -55,10 +58,12 @@ pub(super) async fn open(
 
 /// The letters of a queue, one batch after the other.
 pub(super) struct Letters {
-    source: Box<dyn Source>,
+    consumer: Box<dyn Consumer>,
     held: Vec<Delivery>,
     bytes_held: usize,
-    touch_at: Instant,
+    /// How often held letters are to be extended, and when next.
+    period: Duration,
+    extend_at: Instant,
     /// Whether to stop rather than to send letters away for a while.
     looks_only: bool,
     /// Whether it has stopped for that, or could have brought more for another reason.
@@ -72,10 +77,23 @@ pub(super) type Taken = (Delivery, Letter);
 
 impl Letters {
     /// To look at them, or to do something with those that are meant.
-    pub(super) async fn start(mut source: Box<dyn Source>, looks_only: bool) -> Result<Self, CommandError> {
-        source.start(Demand { max_messages: MOST, idle_timeout: Duration::ZERO }).await?;
-        let touch_at = Instant::now() + source.lease() / 3;
-        Ok(Self { source, held: Vec::new(), bytes_held: 0, touch_at, looks_only, has_more: false, others: 0 })
+    pub(super) async fn start(source: Box<dyn Source>, looks_only: bool) -> Result<Self, CommandError> {
+        let period = match source.traits().lease {
+            Lease::Renewable(lease) => lease / 3,
+            Lease::None | Lease::Fixed(_) => NEVER,
+        };
+        let demand = Demand { max_messages: MOST, idle_timeout: Duration::ZERO };
+        let Started { consumer, .. } = source.start(demand).await?;
+        Ok(Self {
+            consumer,
+            held: Vec::new(),
+            bytes_held: 0,
+            period,
+            extend_at: Instant::now() + period,
+            looks_only,
+            has_more: false,
+            others: 0,
+        })
     }
 
     /// The next letters that are meant; none when all have been seen. The others are held back.
@@ -89,11 +107,16 @@ impl Letters {
                 return Ok(Vec::new());
             }
             let deliveries = match self.receive().await {
-                Received::Deliveries(deliveries) => deliveries,
-                Received::Closed => return Err(lost().into()),
-                Received::Empty => {
-                    self.has_more = self.source.is_full();
+                Event::Deliveries(deliveries) => deliveries,
+                Event::Lost => return Err(lost().into()),
+                Event::Idle(_) => return Ok(Vec::new()),
+                Event::Full if self.looks_only || self.held.is_empty() => {
+                    self.has_more = true;
                     return Ok(Vec::new());
+                }
+                Event::Full => {
+                    self.send_away().await;
+                    continue;
                 }
             };
             let mut meant = Vec::new();
@@ -116,16 +139,16 @@ impl Letters {
 
     /// While letters are held, a queue may not be able to say that it is empty, so silence says it; and they
     /// would come again if the queue were left to wonder what became of them.
-    async fn receive(&mut self) -> Received {
+    async fn receive(&mut self) -> Event {
         let until = Instant::now() + SILENCE;
         loop {
-            if Instant::now() >= self.touch_at {
-                self.source.touch(self.held.iter().collect()).await;
-                self.touch_at = Instant::now() + self.source.lease() / 3;
+            if Instant::now() >= self.extend_at {
+                self.consumer.extend(self.held.iter().collect()).await;
+                self.extend_at = Instant::now() + self.period;
             }
-            match timeout_at(until.min(self.touch_at), self.source.receive()).await {
-                Ok(received) => return received,
-                Err(_) if Instant::now() >= until => return Received::Empty,
+            match timeout_at(until.min(self.extend_at), self.consumer.next()).await {
+                Ok(event) => return event,
+                Err(_) if Instant::now() >= until => return Event::Idle(Proof::Inferred),
                 Err(_) => {}
             }
         }
@@ -134,33 +157,40 @@ impl Letters {
     /// Keeps a letter from coming again before the command is over.
     pub(super) async fn hold(&mut self, delivery: Delivery) {
         if self.is_full() && !self.looks_only {
-            self.source.settle(vec![(delivery, Settlement::Requeue { delay: AWAY })]).await;
+            self.consumer.settle(vec![(delivery, Settlement::Retry { after: AWAY })]).await;
         } else {
             self.bytes_held += delivery.message.body.len();
             self.held.push(delivery);
         }
     }
 
+    /// Makes room for others.
+    async fn send_away(&mut self) {
+        let away = |delivery| (delivery, Settlement::Retry { after: AWAY });
+        self.bytes_held = 0;
+        self.consumer.settle(std::mem::take(&mut self.held).into_iter().map(away).collect()).await;
+    }
+
     /// Whether no more are to be held.
     fn is_full(&self) -> bool {
-        self.held.len() >= HELD || self.bytes_held > BYTES_HELD || self.source.is_full()
+        self.held.len() >= HELD || self.bytes_held > BYTES_HELD
     }
 
     /// They are done with.
     pub(super) async fn finish(&mut self, deliveries: Vec<Delivery>) {
-        self.source
-            .settle(deliveries.into_iter().map(|delivery| (delivery, Settlement::Finish)).collect())
+        self.consumer
+            .settle(deliveries.into_iter().map(|delivery| (delivery, Settlement::Done)).collect())
             .await;
     }
 
     /// Gives back what is held, and disconnects. Brings what the queue has confirmed.
-    pub(super) async fn close(mut self) -> Closing {
+    pub(super) async fn close(mut self) -> Closed {
         let held = std::mem::take(&mut self.held);
-        self.source.pause().await;
-        self.source
-            .settle(held.into_iter().map(|delivery| (delivery, Settlement::REQUEUE_NOW)).collect())
+        self.consumer.want(0).await;
+        self.consumer
+            .settle(held.into_iter().map(|delivery| (delivery, Settlement::Release)).collect())
             .await;
-        self.source.close().await
+        self.consumer.close().await
     }
 }
 

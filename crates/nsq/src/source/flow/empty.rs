@@ -138,13 +138,16 @@ impl Flow {
     ///   (`nsqd/options.go`, `SyncEvery`), which takes tens of milliseconds on a slow disk; half of the time
     ///   that messages were flowing costs little in comparison;
     /// - where nsqd sent all that it was allowed to the last time;
+    /// - while a store works, which keeps the machine busy;
     /// - where nsqd is slow to answer;
     /// - where our own timers come late: the machine is busy, and nsqd on it waits for its turn as well.
     pub(super) fn needed_silence(&self) -> Duration {
         let flow = self.last_message - self.started;
         let round_trip = self.alive().map(|lane| lane.round_trip).max().unwrap_or_default();
         let full = if self.alive().any(|lane| lane.was_full) { SILENCE_WHEN_FULL } else { Duration::ZERO };
-        let doubt = (flow / 2).max(full).max(round_trip * PATIENCE).max(self.lateness * PATIENCE);
+        let busy =
+            if self.lanes.iter().any(|lane| lane.unsettled > 0) { LONGEST_SILENCE } else { Duration::ZERO };
+        let doubt = (flow / 2).max(full).max(busy).max(round_trip * PATIENCE).max(self.lateness * PATIENCE);
         self.idle_timeout.max(LEAST_SILENCE).max(round_trip * 2).max(doubt.min(LONGEST_SILENCE))
     }
 
@@ -155,13 +158,11 @@ impl Flow {
         }
     }
 
-    /// Whether a lane is dry, and nothing came from anywhere or was worked on for long enough.
+    /// Whether a lane is dry, and nothing came from anywhere or was settled for long enough.
     fn is_silent(&self, lane: &Lane, now: Instant) -> bool {
         let is_dry =
             matches!(lane.phase, Phase::Dry { checked, .. } if lane.heard_since(checked, self.last_message));
-        is_dry
-            && self.lanes.iter().all(|lane| lane.unsettled == 0)
-            && now - self.idle_since >= self.needed_silence()
+        is_dry && now - self.idle_since >= self.needed_silence()
     }
 }
 
@@ -207,11 +208,15 @@ mod tests {
     #[test]
     fn after_a_message_that_used_up_the_permits_a_longer_silence_is_needed() {
         let now = Instant::now();
-        let mut flow = Flow::new(100, 2, 10 * MS, &lanes(1), now);
-        assert!(flow.received(0, now));
-        assert_eq!(flow.needed_silence(), 10 * MS, "one of two permits is left: there was no more");
-        assert!(flow.received(0, now));
-        assert_eq!(flow.needed_silence(), SILENCE_WHEN_FULL);
+        let after = |count| {
+            let mut flow = Flow::new(100, 2, 10 * MS, &lanes(1), now);
+            assert!((0..count).all(|_| flow.received(0, now)));
+            assert_eq!(flow.needed_silence(), LONGEST_SILENCE, "a store works, and keeps the machine busy");
+            flow.settled(0, count, now);
+            flow.needed_silence()
+        };
+        assert_eq!(after(1), 10 * MS, "one of two permits is left: there was no more");
+        assert_eq!(after(2), SILENCE_WHEN_FULL);
     }
 
     #[test]

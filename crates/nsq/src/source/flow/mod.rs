@@ -252,6 +252,18 @@ impl Flow {
         open > 0
     }
 
+    /// So many messages more are wanted, whatever was before.
+    pub(super) fn resume(&mut self, more: u64, now: Instant) {
+        self.paused = false;
+        let open: u64 = self.lanes.iter().map(|lane| lane.open).sum();
+        self.left = more.saturating_sub(open);
+        self.idle_since = now;
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.gone && !lane.retired) {
+            (lane.phase, lane.since) = (Phase::Wide, now);
+        }
+        self.share_out(now);
+    }
+
     /// Whether a lane that may have more has no permit before something is settled.
     pub(super) fn is_full(&self) -> bool {
         !self.paused && self.left > 0 && self.alive().any(|lane| !lane.is_open() && !lane.is_dry())

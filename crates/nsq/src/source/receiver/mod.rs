@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     future::poll_fn,
     io,
-    num::NonZeroI64,
+    num::{NonZeroI64, NonZeroU32},
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,7 +28,10 @@ use x_msrv_core::{
     BoxFuture,
     message::{Delivery, Message, Receipt, Settlement, bytes},
     servers::Servers,
-    source::{BYTES_IN_FLIGHT, Closing, Demand, Received, Source, SourceError},
+    source::{
+        Attempts, BYTES_IN_FLIGHT, Closed, Consumer, Demand, Event, Identity, Lease, Proof, Retry, Source,
+        SourceError, SourceTraits, Started,
+    },
 };
 
 /// How long a write or the orderly end of a connection may take before the connection counts as lost.
@@ -44,8 +47,89 @@ const COMMANDS_PER_MESSAGE: u64 = 100;
 /// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
 const STRAY_TIME: Duration = Duration::from_millis(1);
 
-/// nsqd as a [`Source`].
+/// nsqd as a [`Source`]: connected and subscribed.
 pub struct NsqSource {
+    settings: Settings,
+    lanes: Vec<Lane>,
+    servers: Servers,
+    are_all: bool,
+}
+
+impl NsqSource {
+    /// Finds nsqd, connects and subscribes, but asks for no message.
+    ///
+    /// # Errors
+    /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not
+    /// answer is warned of.
+    pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
+        let Connected { lanes, servers, are_all } = connect::connect(settings).await?;
+        Ok(Self { settings: settings.clone(), lanes, servers, are_all })
+    }
+
+    /// How long nsqd waits for a settlement; the least of all.
+    fn lease(&self) -> Duration {
+        self.lanes.iter().map(|lane| lane.lease).min().unwrap_or(Duration::from_secs(60))
+    }
+}
+
+impl Source for NsqSource {
+    fn traits(&self) -> SourceTraits {
+        SourceTraits {
+            // `nsqd/options.go`, `MaxReqTimeout`: an hour by default; a longer delay is cut to it.
+            retry: Retry::Delayed { most: Duration::from_secs(3600) },
+            attempts: Attempts::Counted,
+            lease: Lease::Renewable(self.lease()),
+            identity: Identity::Stable,
+        }
+    }
+
+    fn servers(&self) -> Servers {
+        self.servers.clone()
+    }
+
+    fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        let Self { settings, lanes, servers: _, are_all } = *self;
+        let starts: Vec<LaneStart> = lanes.iter().map(|lane| lane.start).collect();
+        let (max_messages, max_in_flight) = (demand.max_messages.get(), settings.max_in_flight.get());
+        let flow = Flow::new(max_messages, max_in_flight, demand.idle_timeout, &starts, Instant::now());
+        let depth = statistics::depth(lanes.iter().map(|lane| lane.told)).filter(|_| are_all);
+        let consumer = NsqConsumer {
+            settings,
+            lanes,
+            first: 0,
+            test: None,
+            tests: 0,
+            asked_at: None,
+            answered_at: None,
+            are_all,
+            question: None,
+            may_stray: false,
+            flow,
+            wants: true,
+            told: None,
+            ready: VecDeque::new(),
+            bytes: 0,
+            is_empty: false,
+            closed: Closed::default(),
+            timed_out: BTreeSet::new(),
+            frames: Vec::new(),
+        };
+        consumer.warn_of_pauses();
+        let started = Started { consumer: Box::new(consumer), depth: depth.unwrap_or_default() };
+        Box::pin(std::future::ready(Ok(started)))
+    }
+}
+
+/// What the run was told last, and need not be told again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Full,
+    Stopped,
+}
+
+/// nsqd as a [`Consumer`].
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct NsqConsumer {
     settings: Settings,
     /// Those that were asked to end, and from `first` on those that messages come from.
     lanes: Vec<Lane>,
@@ -58,57 +142,30 @@ pub struct NsqSource {
     asked_at: Option<Instant>,
     /// When nsqd confirmed the end of one for the last time.
     answered_at: Option<Instant>,
-    servers: Servers,
     /// Whether there is a lane to every nsqd that may have messages: what the others hold is not known.
     are_all: bool,
     /// What nsqd's statistics were asked, until they answer or a message does.
     question: Option<Question>,
     /// Whether nsqd had the right to send more when it was told to stop.
     may_stray: bool,
-    /// The books; there from the start on.
-    flow: Option<Flow>,
+    /// The books.
+    flow: Flow,
+    /// Whether the run wants more.
+    wants: bool,
+    told: Option<Told>,
     /// Received, on the books and not handed out.
     ready: VecDeque<Delivery>,
     /// Bytes of all bodies that are not settled.
     bytes: usize,
     /// Whether nothing has come since the queue was known to be empty.
     is_empty: bool,
-    closing: Closing,
+    closed: Closed,
     /// How nsqd has told that messages had timed out: each is warned of once.
     timed_out: BTreeSet<&'static str>,
     frames: Vec<Frame>,
 }
 
-impl NsqSource {
-    /// Finds nsqd, connects and subscribes, but asks for no message.
-    ///
-    /// # Errors
-    /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not
-    /// answer is warned of.
-    pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
-        let Connected { lanes, servers, are_all } = connect::connect(settings).await?;
-        Ok(Self {
-            settings: settings.clone(),
-            lanes,
-            first: 0,
-            test: None,
-            tests: 0,
-            asked_at: None,
-            answered_at: None,
-            servers,
-            are_all,
-            question: None,
-            may_stray: false,
-            flow: None,
-            ready: VecDeque::new(),
-            bytes: 0,
-            is_empty: false,
-            closing: Closing::default(),
-            timed_out: BTreeSet::new(),
-            frames: Vec::new(),
-        })
-    }
-
+impl NsqConsumer {
     /// Reads what came on every lane, and tries to send what is waiting.
     fn poll_lanes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
@@ -145,10 +202,8 @@ impl NsqSource {
                 progress = Poll::Ready(());
             }
         }
-        if progress.is_ready()
-            && let (Some(_), Some(flow)) = (self.question.take(), &mut self.flow)
-        {
-            flow.not_asked(Instant::now()); // the answers would be about what was before
+        if progress.is_ready() && self.question.take().is_some() {
+            self.flow.not_asked(Instant::now()); // the answers would be about what was before
         }
         progress
     }
@@ -164,7 +219,7 @@ impl NsqSource {
     }
 
     fn put_change_of_rdy(&mut self, lane: usize) {
-        if let Some(change) = self.flow.as_mut().and_then(|flow| flow.change_of_rdy(lane)) {
+        if let Some(change) = self.flow.change_of_rdy(lane) {
             self.lanes[lane].put_rdy(change.rdy);
         }
     }
@@ -190,11 +245,11 @@ impl NsqSource {
                     .find(|code| text.starts_with(code));
                 let place = &mut self.lanes[lane];
                 if timed_out.is_some_and(|code| code != "E_TOUCH_FAILED") {
-                    self.closing.unconfirmed += 1;
+                    self.closed.unconfirmed += 1;
                     place.proof.refused();
                     let trouble =
                         || format!("nsqd at {} refuses a command: {text}", place.connection.address());
-                    self.closing.trouble.get_or_insert_with(trouble);
+                    self.closed.trouble.get_or_insert_with(trouble);
                 }
                 // One line tells; where all messages of a run have timed out, thousands tell no more.
                 let is_known = timed_out.is_some_and(|code| !self.timed_out.insert(code));
@@ -205,8 +260,8 @@ impl NsqSource {
     }
 
     fn take_message(&mut self, lane: usize, message: WireMessage) {
-        self.closing.received += 1;
-        let on_the_books = self.flow.as_mut().is_some_and(|flow| flow.received(lane, Instant::now()));
+        self.closed.received += 1;
+        let on_the_books = self.flow.received(lane, Instant::now());
         let WireMessage { timestamp, attempts, id, body } = message;
         self.lanes[lane].proof.delivered();
         self.is_empty = false;
@@ -216,8 +271,10 @@ impl NsqSource {
                 origin: self.lanes[lane].origin.clone(),
                 id: text.into(),
                 body,
-                attempts: attempts.into(),
+                attempts: NonZeroU32::new(attempts.into()),
                 published: NonZeroI64::new(timestamp),
+                last: false,
+                details: None,
             };
             self.bytes += message.body.len();
             self.ready.push_back(Delivery { message, receipt: Receipt(lane as u64) });
@@ -225,8 +282,8 @@ impl NsqSource {
             debug!(id = text; "a message over N is requeued");
             wire::put_req(self.lanes[lane].connection.commands(), text, 0);
             self.lanes[lane].proof.settled(1);
-            self.closing.requeued += 1;
-            self.closing.late += u64::from(self.flow.as_ref().is_some_and(Flow::is_paused));
+            self.closed.returned += 1;
+            self.closed.late += u64::from(self.flow.is_paused());
         }
     }
 
@@ -240,15 +297,13 @@ impl NsqSource {
         } else if !matches!(lost.closing, CloseState::Confirmed | CloseState::HungUp) {
             let address = lost.connection.address();
             warn!(address = address.to_string(), cause = cause.to_string(); "connection to nsqd lost");
-            self.closing
+            self.closed
                 .trouble
                 .get_or_insert_with(|| format!("connection to nsqd at {address} lost: {cause}"));
         }
         lost.closing = CloseState::Lost;
-        self.closing.unconfirmed += lost.proof.in_doubt(Instant::now());
-        if let Some(flow) = &mut self.flow {
-            flow.lost(lane, Instant::now());
-        }
+        self.closed.unconfirmed += lost.proof.in_doubt(Instant::now());
+        self.flow.lost(lane, Instant::now());
     }
 
     /// Sends everything that waits, within a bound; reads meanwhile, so that neither side blocks the other.
@@ -270,18 +325,17 @@ impl NsqSource {
         }
     }
 
-    async fn next(&mut self) -> Received {
+    async fn next_event(&mut self) -> Event {
         loop {
             let now = Instant::now();
-            let flow = self.flow.as_mut().expect("start comes first");
             let mut asks = false;
             // Lanes that are not read are silent, and that says nothing.
             if self.bytes < BYTES_IN_FLIGHT && self.test.is_none() {
-                flow.tick(now);
-                asks = self.question.is_none() && flow.wants_to_ask(now);
+                self.flow.tick(now);
+                asks = self.question.is_none() && self.flow.wants_to_ask(now);
             }
             if asks {
-                flow.asked();
+                self.flow.asked();
                 self.question = Some(self.ask(now));
             }
             if !self.ready.is_empty() {
@@ -293,24 +347,13 @@ impl NsqSource {
                     })
                     .await;
                 }
-                return Received::Deliveries(self.ready.drain(..).collect());
+                return Event::Deliveries(self.ready.drain(..).collect());
             }
-            let flow = self.flow.as_ref().expect("start comes first");
-            if self.lanes.is_empty() && !flow.is_paused() {
-                self.is_empty = true;
-                return Received::Empty; // nsqlookupd lists no nsqd: there is nobody to receive from
+            if let Some(event) = self.known(now) {
+                self.is_empty = if self.wants { matches!(event, Event::Idle(_)) } else { self.is_empty };
+                return event;
             }
-            if !self.lanes.is_empty()
-                && self.lanes[self.first..].iter().all(|lane| lane.closing == CloseState::Lost)
-            {
-                return Received::Closed;
-            }
-            if let Some(known) = self.judge(now) {
-                self.is_empty = matches!(known, Received::Empty);
-                return known;
-            }
-            let flow = self.flow.as_ref().expect("start comes first");
-            let tick = self.next_judgement().or_else(|| flow.next_tick(now));
+            let tick = self.next_judgement().or_else(|| self.flow.next_tick(now));
             let wake = async {
                 match tick {
                     Some(at) => sleep_until(at).await,
@@ -323,36 +366,61 @@ impl NsqSource {
                     return known;
                 },
                 () = wake => {
-                    if let (Some(flow), Some(tick)) = (&mut self.flow, tick) {
-                        flow.woke(Instant::now() - tick);
+                    if let Some(tick) = tick {
+                        self.flow.woke(Instant::now() - tick);
                     }
                 }
             }
         }
     }
 
+    /// What there is to say while no delivery is here, if something.
+    fn known(&mut self, now: Instant) -> Option<Event> {
+        if self.lanes.is_empty() && self.wants {
+            return Some(Event::Idle(Proof::Proven)); // nsqlookupd lists no nsqd: there is nobody to receive from
+        }
+        let is_lost = |lane: &Lane| lane.closing == CloseState::Lost;
+        if !self.lanes.is_empty() && self.lanes[self.first..].iter().all(is_lost) {
+            return Some(Event::Lost);
+        }
+        if let Some(event) = self.judge(now) {
+            return Some(event);
+        }
+        let (told, event) = match self.wants {
+            // Whether nsqd had sent more is not known before the connection has ended in order.
+            false => (Told::Stopped, Event::Idle(Proof::Inferred)),
+            true if self.is_full() => (Told::Full, Event::Full),
+            true => return None,
+        };
+        (self.told.replace(told) != Some(told)).then_some(event)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BYTES_IN_FLIGHT || self.flow.is_full()
+    }
+
     fn poll_lanes_and_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll_lanes(cx).is_ready() { Poll::Ready(()) } else { self.poll_question(cx) }
     }
 
-    fn poll_everything(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    fn poll_everything(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         if self.poll_lanes_and_question(cx).is_ready() { Poll::Ready(None) } else { self.poll_reopening(cx) }
     }
 
-    async fn close(mut self) -> Closing {
+    async fn end(mut self) -> Closed {
         self.pause_flow();
         let open = |lane: &&mut Lane| lane.closing == CloseState::Open;
         self.bytes = 0;
         for delivery in std::mem::take(&mut self.ready) {
             let lane = &mut self.lanes[lane_of(&delivery.receipt)];
             if lane.closing == CloseState::Lost {
-                self.closing.unconfirmed += 1;
+                self.closed.unconfirmed += 1;
             } else {
                 wire::put_req(lane.connection.commands(), &delivery.message.id, 0);
                 lane.proof.settled(1);
             }
-            self.closing.requeued += 1;
-            self.closing.late += 1;
+            self.closed.returned += 1;
+            self.closed.late += 1;
         }
         for lane in self.lanes.iter_mut().filter(open) {
             lane.closing = CloseState::Asked;
@@ -376,11 +444,11 @@ impl NsqSource {
             self.hang_up().await;
         };
         let (depth, ()) = tokio::join!(depth, end);
-        self.closing.depth = depth.ok().flatten();
+        self.closed.depth = depth.ok().flatten().unwrap_or_default();
         let now = Instant::now();
         let open = self.lanes.iter().filter(|lane| lane.closing != CloseState::Lost);
-        self.closing.unconfirmed += open.map(|lane| lane.proof.in_doubt(now)).sum::<u64>();
-        self.closing
+        self.closed.unconfirmed += open.map(|lane| lane.proof.in_doubt(now)).sum::<u64>();
+        self.closed
     }
 
     /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind
@@ -417,9 +485,7 @@ impl NsqSource {
 
     fn pause_flow(&mut self) {
         self.test = None;
-        if let Some(flow) = &mut self.flow {
-            self.may_stray |= flow.pause();
-        }
+        self.may_stray |= self.flow.pause();
         for lane in 0..self.lanes.len() {
             self.put_change_of_rdy(lane);
         }
@@ -428,7 +494,8 @@ impl NsqSource {
     fn put_settlements(&mut self, settled: &[(Delivery, Settlement)]) {
         let was_full = self.bytes >= BYTES_IN_FLIGHT;
         self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
-        let Some(flow) = &mut self.flow else { return };
+        let flow = &mut self.flow;
+        self.told = self.told.filter(|told| *told != Told::Full);
         if was_full && self.bytes < BYTES_IN_FLIGHT {
             flow.resumed(Instant::now());
         }
@@ -439,7 +506,7 @@ impl NsqSource {
                 continue;
             }
             if lane.closing == CloseState::Lost {
-                self.closing.unconfirmed += count;
+                self.closed.unconfirmed += count;
                 continue;
             }
             flow.settled(index, count, Instant::now());
@@ -451,10 +518,14 @@ impl NsqSource {
             let commands = lane.connection.commands();
             for (delivery, settlement) in here() {
                 match settlement {
-                    Settlement::Finish => wire::put_fin(commands, &delivery.message.id),
-                    Settlement::Requeue { delay } => {
+                    Settlement::Done => wire::put_fin(commands, &delivery.message.id),
+                    Settlement::Retry { .. } | Settlement::Release => {
+                        let after = match settlement {
+                            Settlement::Retry { after } => *after,
+                            _ => Duration::ZERO,
+                        };
                         lane.gave_back = true;
-                        wire::put_req(commands, &delivery.message.id, delay.as_millis());
+                        wire::put_req(commands, &delivery.message.id, after.as_millis());
                     }
                 }
             }
@@ -465,29 +536,27 @@ impl NsqSource {
     }
 }
 
-impl Source for NsqSource {
-    fn servers(&self) -> Servers {
-        self.servers.clone()
+impl Consumer for NsqConsumer {
+    fn next(&mut self) -> BoxFuture<'_, Event> {
+        Box::pin(self.next_event())
     }
 
-    fn start(&mut self, demand: Demand) -> BoxFuture<'_, Result<Option<u64>, SourceError>> {
+    fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let starts: Vec<LaneStart> = self.lanes.iter().map(|lane| lane.start).collect();
-            let max_messages = demand.max_messages.get();
-            self.flow = Some(Flow::new(
-                max_messages,
-                self.settings.max_in_flight.get(),
-                demand.idle_timeout,
-                &starts,
-                Instant::now(),
-            ));
-            self.warn_of_pauses();
-            Ok(statistics::depth(self.lanes.iter().map(|lane| lane.told)).filter(|_| self.are_all))
+            self.wants = more > 0;
+            self.told = None;
+            if self.wants {
+                self.flow.resume(more, Instant::now());
+                for lane in 0..self.lanes.len() {
+                    self.put_change_of_rdy(lane);
+                }
+            } else if matches!(self.test, Some(Test::Passed)) {
+                return; // nsqd was asked to end its connections; what comes all the same is still taken
+            } else {
+                self.pause_flow();
+            }
+            self.flush().await;
         })
-    }
-
-    fn receive(&mut self) -> BoxFuture<'_, Received> {
-        Box::pin(self.next())
     }
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
@@ -497,7 +566,7 @@ impl Source for NsqSource {
         })
     }
 
-    fn touch<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
+    fn extend<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             for delivery in deliveries {
                 let lane = &mut self.lanes[lane_of(&delivery.receipt)];
@@ -509,23 +578,8 @@ impl Source for NsqSource {
         })
     }
 
-    fn is_full(&self) -> bool {
-        self.bytes >= BYTES_IN_FLIGHT || self.flow.as_ref().is_some_and(Flow::is_full)
-    }
-
-    fn lease(&self) -> Duration {
-        self.lanes.iter().map(|lane| lane.lease).min().unwrap_or(Duration::from_secs(60))
-    }
-
-    fn pause(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.pause_flow();
-            self.flush().await;
-        })
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Closing> {
-        Box::pin(Self::close(*self))
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
+        Box::pin(Self::end(*self))
     }
 }
 

@@ -22,12 +22,12 @@ use super::{
         connect::{self, CloseState, Connected},
         flow::LaneStart,
     },
-    NsqSource, SEND_BOUND, STRAY_TIME,
+    NsqConsumer, SEND_BOUND, STRAY_TIME,
 };
 use crate::client::wire;
 use x_msrv_core::{
     BoxFuture, error_chain,
-    source::{Received, SourceError},
+    source::{Event, Proof, SourceError},
 };
 
 /// How often a run connects once more. Each time a longer silence is waited for; a path for which that is not
@@ -61,34 +61,34 @@ pub(super) struct Asked {
     answered: Option<Instant>,
 }
 
-impl NsqSource {
+impl NsqConsumer {
     /// What is known of the queue while no message is here: that it is empty, that it is gone, or nothing
     /// yet.
-    pub(super) fn judge(&mut self, now: Instant) -> Option<Received> {
-        let flow = self.flow.as_ref().expect("start comes first");
+    pub(super) fn judge(&mut self, now: Instant) -> Option<Event> {
+        let flow = &self.flow;
         if flow.is_paused() {
             return None;
         }
         match &self.test {
             None if !flow.is_empty(now) => None,
-            None if flow.is_told_by_all() => Some(Received::Empty),
+            None if flow.is_told_by_all() => Some(Event::Idle(Proof::Proven)),
             None => {
                 self.begin_test(now);
                 None
             }
             Some(Test::Asked(asked)) => self.conclude(*asked, now),
-            // Whoever asks again wants to hear of what came since.
-            Some(Test::Passed) => {
+            // More is wanted: of what came since.
+            Some(Test::Passed) if self.wants => {
                 let asked = Asked {
                     at: now,
                     silence: Duration::ZERO,
-                    received: self.closing.received,
+                    received: self.closed.received,
                     answered: Some(now),
                 };
                 self.reopen(asked, Duration::ZERO);
                 None
             }
-            Some(Test::Reopening { .. }) => None,
+            Some(Test::Passed | Test::Reopening { .. }) => None,
         }
     }
 
@@ -109,9 +109,8 @@ impl NsqSource {
     }
 
     fn begin_test(&mut self, now: Instant) {
-        let Some(flow) = &mut self.flow else { return };
-        let silence = flow.silence(now);
-        flow.retire();
+        let silence = self.flow.silence(now);
+        self.flow.retire();
         for lane in self.lanes[self.first..].iter_mut().filter(|lane| lane.closing == CloseState::Open) {
             lane.closing = CloseState::Asked;
             wire::put_cls(lane.connection.commands());
@@ -120,10 +119,10 @@ impl NsqSource {
         self.tests += 1;
         self.question = None;
         self.test =
-            Some(Test::Asked(Asked { at: now, silence, received: self.closing.received, answered: None }));
+            Some(Test::Asked(Asked { at: now, silence, received: self.closed.received, answered: None }));
     }
 
-    fn conclude(&mut self, mut asked: Asked, now: Instant) -> Option<Received> {
+    fn conclude(&mut self, mut asked: Asked, now: Instant) -> Option<Event> {
         let lanes = &self.lanes[self.first..];
         if asked.answered.is_none() && lanes.iter().all(|lane| lane.closing != CloseState::Asked) {
             // When it came, and not when there was time to look: a store may have been waited for meanwhile.
@@ -134,7 +133,7 @@ impl NsqSource {
             return None;
         }
         let round_trip = asked.answered.map(|answered| answered - asked.at);
-        let refuted = self.closing.received > asked.received;
+        let refuted = self.closed.received > asked.received;
         // Without an answer nothing is known, and the end of the run says so.
         let says_nothing = round_trip.is_some_and(|round_trip| round_trip > asked.silence);
         if (refuted || says_nothing) && self.tests < MOST_TESTS {
@@ -143,7 +142,7 @@ impl NsqSource {
             return None;
         }
         self.test = Some(Test::Passed);
-        Some(Received::Empty)
+        Some(Event::Idle(Proof::Inferred))
     }
 
     fn reopen(&mut self, asked: Asked, round_trip: Duration) {
@@ -154,7 +153,7 @@ impl NsqSource {
 
     /// Takes the new connections to the books once they are there. Ready where there is something new to
     /// judge.
-    pub(super) fn poll_reopening(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    pub(super) fn poll_reopening(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let Some(Test::Reopening { connected, asked, round_trip }) = &mut self.test else {
             return Poll::Pending;
         };
@@ -163,16 +162,14 @@ impl NsqSource {
         match result {
             Ok(Connected { lanes, .. }) if lanes.is_empty() => {
                 self.test = Some(Test::Passed);
-                Poll::Ready(Some(Received::Empty)) // nsqlookupd lists no nsqd: there is nobody to receive from
+                Poll::Ready(Some(Event::Idle(Proof::Proven))) // nsqlookupd lists no nsqd: there is nobody to receive from
             }
             Ok(Connected { mut lanes, are_all, .. }) => {
                 for lane in &mut lanes {
                     lane.start.round_trip = lane.start.round_trip.max(round_trip);
                 }
                 let starts: Vec<LaneStart> = lanes.iter().map(|lane| lane.start).collect();
-                if let Some(flow) = &mut self.flow {
-                    flow.reopen(&starts, Instant::now());
-                }
+                self.flow.reopen(&starts, Instant::now());
                 self.are_all &= are_all;
                 self.first = self.lanes.len();
                 self.lanes.append(&mut lanes);
@@ -183,10 +180,10 @@ impl NsqSource {
                 self.test = Some(Test::Passed);
                 warn!(cause = error_chain::text(&error); "cannot connect to nsqd again");
                 // Something was on its way, so there may be more; otherwise the silence is all that is known.
-                Poll::Ready(Some(if self.closing.received > asked.received {
-                    Received::Closed
+                Poll::Ready(Some(if self.closed.received > asked.received {
+                    Event::Lost
                 } else {
-                    Received::Empty
+                    Event::Idle(Proof::Inferred)
                 }))
             }
         }

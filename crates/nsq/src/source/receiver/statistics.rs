@@ -15,9 +15,9 @@ use super::{
         connect::{CloseState, Lane, patience},
         lookup::{self, Waiting},
     },
-    NsqSource,
+    NsqConsumer,
 };
-use x_msrv_core::{BoxFuture, error_chain};
+use x_msrv_core::{BoxFuture, error_chain, source::Depth};
 use x_msrv_net::http::Late;
 
 /// A question to the statistics of all lanes.
@@ -37,7 +37,7 @@ struct Answer {
 /// How often statistics may be late before they are not asked any more.
 const MOST_LATE: u32 = 2;
 
-impl NsqSource {
+impl NsqConsumer {
     /// Asks the statistics of every lane for which it is known where they are.
     pub(super) fn ask(&self, now: Instant) -> Question {
         self.ask_again(now, 0)
@@ -85,7 +85,7 @@ impl NsqSource {
         let answers = ready!(question.answers.as_mut().poll(cx));
         let (now, until) = (Instant::now(), question.until);
         self.question = None;
-        let Some(flow) = &mut self.flow else { return Poll::Ready(()) };
+        let flow = &mut self.flow;
         if now > until {
             flow.not_asked(now);
             return Poll::Ready(());
@@ -136,7 +136,7 @@ impl NsqSource {
 
     /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost,
     /// or where its statistics are not to be had, or not at once.
-    pub(super) fn depth(&self) -> BoxFuture<'static, Option<u64>> {
+    pub(super) fn depth(&self) -> BoxFuture<'static, Option<Depth>> {
         if !self.are_all
             || self.lanes[self.first..]
                 .iter()
@@ -172,6 +172,10 @@ impl NsqSource {
 }
 
 /// What is left at all of them; `None` where one did not tell.
-pub(super) fn depth(mut told: impl Iterator<Item = Option<Waiting>>) -> Option<u64> {
-    told.try_fold(0_u64, |sum, told| Some(sum.saturating_add(told?.depth())))
+pub(super) fn depth(mut told: impl Iterator<Item = Option<Waiting>>) -> Option<Depth> {
+    let (ready, later) = told.try_fold((0_u64, 0_u64), |(ready, later), told| {
+        let told = told?;
+        Some((ready.saturating_add(told.available), later.saturating_add(told.later())))
+    })?;
+    Some(Depth { ready: Some(ready), later: Some(later), elsewhere: None })
 }

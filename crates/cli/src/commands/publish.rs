@@ -1,0 +1,22 @@
+//! Publishing what a command was given.
+
+use bytes::Bytes;
+
+use x_msrv_core::{
+    answer,
+    fault::Fault,
+    source::{Outgoing, Publisher},
+};
+
+/// Publishes messages, and returns what became of each.
+pub(super) async fn publish(publisher: &dyn Publisher, bodies: &[Bytes]) -> Vec<Result<(), Fault>> {
+    let messages = bodies.iter().map(|body| Outgoing { body: body.clone(), ..Outgoing::default() });
+    let (batch, verdicts) = answer::batch(messages);
+    publisher.publish(batch).await;
+    let verdicts = verdicts.take().into_iter();
+    verdicts
+        .map(|verdict| {
+            verdict.unwrap_or_else(|| Err(Fault::in_doubt("the queue did not answer for this message")))
+        })
+        .collect()
+}

@@ -1,0 +1,225 @@
+//! A queue that cannot delay, as those of AMQP: a message that is given back comes again at once, to us as
+//! well; redeliveries are only marked; it pushes as many messages as the window allows; and it may drop a
+//! message after a number of deliveries.
+
+use std::{cell::RefCell, collections::VecDeque, num::NonZeroU32, rc::Rc};
+
+use bytes::Bytes;
+
+use super::books::{Books, Next};
+use x_msrv_core::{
+    BoxFuture,
+    message::{Delivery, Message, Origin, Receipt, Settlement},
+    source::{
+        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof, Publisher,
+        Retry, Source, SourceError, SourceTraits, Started,
+    },
+};
+
+/// A queue that sources and publishers share.
+#[derive(Debug, Clone)]
+pub struct NoDelayQueue {
+    state: Rc<RefCell<State>>,
+    window: u64,
+    /// Deliveries after which a message is dropped.
+    most_deliveries: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_id: u64,
+    ready: VecDeque<Row>,
+    /// Messages that the queue does not count as ready and that reach a consumer that has asked for no more.
+    late: VecDeque<Row>,
+    taken: Vec<Row>,
+    dropped: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    id: u64,
+    body: Bytes,
+    deliveries: u32,
+}
+
+impl NoDelayQueue {
+    /// An empty queue. So many messages may be unsettled, and a message is dropped after so many deliveries.
+    #[must_use]
+    pub fn new(window: u64, most_deliveries: Option<u32>) -> Self {
+        Self { state: Rc::default(), window, most_deliveries }
+    }
+
+    /// Publishes a message that reaches a consumer only after it has asked for no more.
+    pub fn push_late(&self, body: &[u8]) {
+        let row = self.row(Bytes::copy_from_slice(body));
+        self.state.borrow_mut().late.push_back(row);
+    }
+
+    /// Publishes a message.
+    pub fn push(&self, body: &[u8]) {
+        let row = self.row(Bytes::copy_from_slice(body));
+        self.state.borrow_mut().ready.push_back(row);
+    }
+
+    fn row(&self, body: Bytes) -> Row {
+        let mut state = self.state.borrow_mut();
+        state.next_id += 1;
+        Row { id: state.next_id, body, deliveries: 0 }
+    }
+
+    /// Messages that could be delivered, and those that are unsettled.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        let state = self.state.borrow();
+        ((state.ready.len() + state.late.len()) as u64, state.taken.len() as u64)
+    }
+
+    /// Messages that were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.state.borrow().dropped
+    }
+
+    /// A source that reads this queue.
+    #[must_use]
+    pub fn source(&self) -> NoDelaySource {
+        NoDelaySource(self.clone())
+    }
+
+    /// To the front, at once; or nowhere.
+    fn give_back(&self, id: u64) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(index) = state.taken.iter().position(|row| row.id == id) else { return };
+        let row = state.taken.remove(index);
+        if self.most_deliveries.is_some_and(|most| row.deliveries >= most) {
+            state.dropped += 1;
+        } else {
+            state.ready.push_front(row);
+        }
+    }
+}
+
+impl Publisher for NoDelayQueue {
+    fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
+        for message in messages {
+            self.push(&message.item.body);
+            message.answer.give(Ok(()));
+        }
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The queue as a [`Source`].
+#[derive(Debug)]
+pub struct NoDelaySource(NoDelayQueue);
+
+impl Source for NoDelaySource {
+    fn traits(&self) -> SourceTraits {
+        SourceTraits {
+            retry: Retry::Immediate,
+            attempts: Attempts::Redelivered,
+            lease: Lease::None,
+            identity: Identity::PublisherGiven,
+        }
+    }
+
+    fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        let Self(queue) = *self;
+        let depth = Depth { ready: Some(queue.counts().0), later: Some(0), elsewhere: None };
+        let books = Books::new(&demand, queue.window);
+        let consumer = Box::new(NoDelayConsumer { queue, books, stopped: false, ours: Vec::new() });
+        Box::pin(std::future::ready(Ok(Started { consumer, depth })))
+    }
+}
+
+struct NoDelayConsumer {
+    queue: NoDelayQueue,
+    books: Books,
+    /// Whether the queue was asked for no more; what was on its way comes all the same.
+    stopped: bool,
+    /// Unsettled.
+    ours: Vec<u64>,
+}
+
+impl NoDelayConsumer {
+    fn take(&mut self, most: usize) -> Vec<Delivery> {
+        let state = &mut *self.queue.state.borrow_mut();
+        let mut deliveries = Vec::new();
+        while deliveries.len() < most && self.books.has_room() {
+            let row = if self.stopped { state.late.pop_front() } else { state.ready.pop_front() };
+            let Some(mut row) = row else { break };
+            row.deliveries += 1;
+            let message = Message {
+                attempts: if row.deliveries == 1 { NonZeroU32::new(1) } else { None },
+                last: self.queue.most_deliveries == Some(row.deliveries),
+                ..Message::new(Origin::new("queue"), &row.id.to_string(), row.body.clone())
+            };
+            let delivery = Delivery { message, receipt: Receipt(row.id) };
+            self.books.took(&delivery);
+            self.ours.push(row.id);
+            state.taken.push(row);
+            deliveries.push(delivery);
+        }
+        deliveries
+    }
+}
+
+impl Consumer for NoDelayConsumer {
+    fn next(&mut self) -> BoxFuture<'_, Event> {
+        Box::pin(async move {
+            if self.stopped {
+                // What was on its way when the queue was asked for no more: within N all the same.
+                self.books.left = self.books.left.max(1);
+                let late = if self.books.left > 0 { self.take(1) } else { Vec::new() };
+                self.books.left = 0;
+                if !late.is_empty() {
+                    return Event::Deliveries(late);
+                }
+            }
+            let most = match self.books.next() {
+                Next::Take(most) => most,
+                Next::Tell(event) => return event,
+                Next::Wait => return std::future::pending().await,
+            };
+            match self.take(most) {
+                deliveries if deliveries.is_empty() => Event::Idle(Proof::Inferred),
+                deliveries => Event::Deliveries(deliveries),
+            }
+        })
+    }
+
+    fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
+        self.stopped = more == 0;
+        self.books.want(more);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
+        self.books.settled(&settled);
+        for (delivery, settlement) in settled {
+            let id = delivery.receipt.0;
+            self.ours.retain(|ours| *ours != id);
+            if settlement == Settlement::Done {
+                self.queue.state.borrow_mut().taken.retain(|row| row.id != id);
+            } else {
+                self.queue.give_back(id);
+            }
+        }
+        Box::pin(std::future::ready(()))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
+        let depth = Depth { ready: Some(self.queue.counts().0), later: Some(0), elsewhere: None };
+        let closed = Closed { depth, ..self.books.closed.clone() };
+        Box::pin(std::future::ready(closed))
+    }
+}
+
+/// A connection that ends gives back what is unsettled.
+impl Drop for NoDelayConsumer {
+    fn drop(&mut self) {
+        for id in std::mem::take(&mut self.ours) {
+            self.queue.give_back(id);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A queue that knows a position and no single messages, as Kafka does: what is done is committed up to the
+//! first message that is not, and everything from there on comes again to a later consumer. Marks beside the
+//! position, where they are kept, say what is done above it.
+
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+
+use bytes::Bytes;
+
+use super::books::{Books, Next};
+use x_msrv_core::{
+    BoxFuture,
+    message::{Delivery, Message, Origin, Receipt, Settlement},
+    source::{
+        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof, Publisher,
+        Retry, Source, SourceError, SourceTraits, Started,
+    },
+};
+
+/// A log that sources and publishers share.
+#[derive(Debug, Clone)]
+pub struct PositionQueue {
+    log: Rc<RefCell<Log>>,
+    /// How many marks fit beside the position.
+    most_marks: usize,
+    window: u64,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    messages: Vec<Bytes>,
+    position: u64,
+    marks: BTreeSet<u64>,
+}
+
+impl PositionQueue {
+    /// An empty queue. So many messages may be unsettled, and so many marks fit beside the position.
+    #[must_use]
+    pub fn new(window: u64, most_marks: usize) -> Self {
+        Self { log: Rc::default(), most_marks, window }
+    }
+
+    /// Messages from the position to the end, those that are marked as done left out.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        let log = self.log.borrow();
+        log.messages.len() as u64 - log.position - log.marks.len() as u64
+    }
+
+    /// A source that reads this queue.
+    #[must_use]
+    pub fn source(&self) -> PositionSource {
+        PositionSource(self.clone())
+    }
+}
+
+impl Publisher for PositionQueue {
+    fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
+        for message in messages {
+            self.log.borrow_mut().messages.push(message.item.body);
+            message.answer.give(Ok(()));
+        }
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The log as a [`Source`].
+#[derive(Debug)]
+pub struct PositionSource(PositionQueue);
+
+impl Source for PositionSource {
+    fn traits(&self) -> SourceTraits {
+        SourceTraits {
+            retry: Retry::Prefix,
+            attempts: Attempts::Unknown,
+            lease: Lease::None,
+            identity: Identity::Stable,
+        }
+    }
+
+    fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        let Self(queue) = *self;
+        let depth = Depth { ready: Some(queue.lag()), later: Some(0), elsewhere: None };
+        let (next, end) = {
+            let log = queue.log.borrow();
+            (log.position, log.messages.len() as u64)
+        };
+        let books = Books::new(&demand, queue.window);
+        let consumer = Box::new(PositionConsumer { queue, books, next, end, done: BTreeSet::new() });
+        Box::pin(std::future::ready(Ok(Started { consumer, depth })))
+    }
+}
+
+struct PositionConsumer {
+    queue: PositionQueue,
+    books: Books,
+    /// The offset of the next message.
+    next: u64,
+    /// The end, as it was at the start: what comes later is for the next run.
+    end: u64,
+    /// What is done above the position.
+    done: BTreeSet<u64>,
+}
+
+impl PositionConsumer {
+    fn take(&mut self, most: usize) -> Vec<Delivery> {
+        let log = self.queue.log.borrow();
+        let mut deliveries = Vec::new();
+        while deliveries.len() < most && self.next < self.end && self.books.has_room() {
+            let offset = self.next;
+            self.next += 1;
+            if log.marks.contains(&offset) {
+                self.done.insert(offset);
+                continue;
+            }
+            let body = log.messages[usize::try_from(offset).expect("a small log")].clone();
+            let message =
+                Message { attempts: None, ..Message::new(Origin::new("log"), &offset.to_string(), body) };
+            let delivery = Delivery { message, receipt: Receipt(offset) };
+            self.books.took(&delivery);
+            deliveries.push(delivery);
+        }
+        deliveries
+    }
+
+    /// Commits what is done without a gap, and the marks that fit.
+    fn commit(&mut self) {
+        let log = &mut *self.queue.log.borrow_mut();
+        while self.done.remove(&log.position) {
+            log.position += 1;
+        }
+        log.marks = log.marks.split_off(&log.position);
+        let marks = self.done.iter().copied().chain(log.marks.iter().copied()).collect::<BTreeSet<_>>();
+        log.marks = marks.into_iter().take(self.queue.most_marks).collect();
+    }
+}
+
+impl Consumer for PositionConsumer {
+    fn next(&mut self) -> BoxFuture<'_, Event> {
+        Box::pin(async move {
+            let most = match self.books.next() {
+                Next::Take(most) => most,
+                Next::Tell(event) => return event,
+                Next::Wait => return std::future::pending().await,
+            };
+            match self.take(most) {
+                deliveries if deliveries.is_empty() => Event::Idle(Proof::Proven),
+                deliveries => Event::Deliveries(deliveries),
+            }
+        })
+    }
+
+    fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
+        self.books.want(more);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
+        self.books.settled(&settled);
+        let done = settled.iter().filter(|(_, settlement)| *settlement == Settlement::Done);
+        self.done.extend(done.map(|(delivery, _)| delivery.receipt.0));
+        self.commit();
+        Box::pin(std::future::ready(()))
+    }
+
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, Closed> {
+        self.commit();
+        let marks = &self.queue.log.borrow().marks;
+        let behind = self.done.iter().filter(|offset| !marks.contains(offset)).count() as u64;
+        let depth = Depth { ready: Some(self.queue.lag()), later: Some(0), elsewhere: None };
+        Box::pin(std::future::ready(Closed { behind, depth, ..self.books.closed }))
+    }
+}
