@@ -24,6 +24,8 @@ pub struct Requests(Rc<RefCell<State>>);
 struct State {
     next: u64,
     waiting: VecDeque<Request>,
+    /// Got no reply: asked again once their requesters have waited for it, which is longer than a run.
+    unanswered: Vec<Request>,
     taken: Vec<Request>,
     replies: Vec<u64>,
 }
@@ -57,7 +59,7 @@ impl Requests {
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         let state = self.0.borrow();
-        (state.waiting.len() as u64, state.taken.len() as u64)
+        ((state.waiting.len() + state.unanswered.len()) as u64, state.taken.len() as u64)
     }
 
     /// How many replies there were.
@@ -98,6 +100,10 @@ impl Source for RequestSource {
     }
 
     fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
+        {
+            let state = &mut *self.0.0.borrow_mut();
+            state.waiting.extend(state.unanswered.drain(..));
+        }
         let books = Books::new(&demand, u64::MAX);
         let consumer =
             Box::new(RequestConsumer { requests: self.0, books, idle_timeout: demand.idle_timeout });
@@ -170,7 +176,7 @@ impl Consumer for RequestConsumer {
             let request = state.taken.remove(index);
             match settlement {
                 Settlement::Done => state.replies.push(id),
-                Settlement::Retry { .. } | Settlement::Release => state.waiting.push_back(request),
+                Settlement::Retry { .. } | Settlement::Release => state.unanswered.push(request),
             }
         }
         Box::pin(std::future::ready(()))
