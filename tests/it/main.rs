@@ -28,6 +28,7 @@ mod postgres;
 mod run;
 mod secrets;
 mod servers;
+mod settings;
 mod stand_in;
 mod support;
 mod tls;

@@ -161,9 +161,9 @@ impl Layers {
     pub(crate) fn warnings(&self, known: &Known) -> Vec<String> {
         let mut warnings = Vec::new();
         known.visit(&mut |path, key| {
-            let value = self.tree.pointer(&format!("/{}", path.replace('.', "/")));
+            let value = || self.tree.pointer(&format!("/{}", path.replace('.', "/")));
             if matches!(key.kind, Kind::Secret { text_is_path: false })
-                && value.is_some_and(Value::is_string)
+                && value().is_some_and(Value::is_string)
                 && !self.origins.others.contains_key(path)
                 && everybody_can_read(&self.path)
             {

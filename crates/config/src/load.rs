@@ -14,8 +14,8 @@ use x_msrv_core::{
 };
 use x_msrv_letters::file::{self, DEFAULT_NAME};
 use x_msrv_settings::{
-    Access, Bounds, Key, Known, Map, NamedFile, OnOr, Places, Reader, Section as _, Setting as _, Told,
-    Value, Word,
+    Access, Bounds, Key, Known, Map, NamedFile, OnOr, Origins, Places, Reader, Section as _, Setting as _,
+    Told, Value, Word,
 };
 
 use crate::{
@@ -118,8 +118,8 @@ impl Assembly<'_, '_> {
         self.refuse_unknown();
         let top = Top::read_keys(self.tree, self.reader);
         let is_top_right = top.is_some();
-        // What is wrong there must not hide what is wrong elsewhere: the defaults take its place.
-        let mut top = top.or_else(|| Top::read_keys(&Map::new(), self.reader))?;
+        // What is wrong there must not hide what is wrong elsewhere: the default takes its place.
+        let mut top = top.or_else(|| Top::read_keys(&self.right_keys(Top::KEYS), self.reader))?;
         let common = self.common(&top);
         let section = top.fields.take();
         (top.max_messages, top.period) =
@@ -169,6 +169,18 @@ impl Assembly<'_, '_> {
             told: self.told,
         })
         .filter(|_| is_top_right)
+    }
+
+    /// The tree with those of these keys that can be read.
+    fn right_keys(&self, keys: &[Key]) -> Map<String, Value> {
+        let (origins, known) = (Origins::default(), Known::default());
+        let is_right = |(name, value): &(&String, &Value)| {
+            let key = keys.iter().find(|key| key.name == **name);
+            let mut unheard = Reader::new(self.reader.places, &origins, &known);
+            key.is_some_and(|key| !value.is_null() && (key.check)(value, &mut unheard))
+        };
+        let right = self.tree.iter().filter(is_right);
+        right.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     fn refuse_unknown(&mut self) {

@@ -1,6 +1,6 @@
 //! All keys that a program knows.
 
-use crate::{Key, Kind, fault::nearest, join};
+use crate::{Key, Kind, fault::nearest};
 
 /// Keys in groups, each with the path of the section that they belong to; empty for the top level.
 #[derive(Debug, Clone, Default)]
@@ -9,8 +9,10 @@ pub struct Known(pub Vec<(&'static str, &'static [Key])>);
 impl Known {
     /// Calls `see` with each key and its path, sections before what is in them.
     pub fn visit(&self, see: &mut dyn FnMut(&str, &'static Key)) {
+        let mut path = String::new();
         for (section, keys) in &self.0 {
-            visit(section, keys, see);
+            (*section).clone_into(&mut path);
+            visit(&mut path, keys, see);
         }
     }
 
@@ -73,21 +75,35 @@ impl Known {
     }
 }
 
-fn visit(section: &str, keys: &'static [Key], see: &mut dyn FnMut(&str, &'static Key)) {
+/// Visits keys in one buffer for their paths: a run looks at all of them.
+fn visit(path: &mut String, keys: &'static [Key], see: &mut dyn FnMut(&str, &'static Key)) {
     for key in keys {
-        let path = join(section, key.name);
-        see(&path, key);
-        below(&path, &key.kind, see);
+        let outer = enter(path, key.name);
+        see(path, key);
+        below(path, &key.kind, see);
+        path.truncate(outer);
     }
 }
 
+/// Adds a step to a path. Returns how long it was.
+fn enter(path: &mut String, name: &str) -> usize {
+    let outer = path.len();
+    if outer > 0 {
+        path.push('.');
+    }
+    path.push_str(name);
+    outer
+}
+
 /// A word of a choice is a value; only what is below it can be a key.
-fn below(path: &str, kind: &'static Kind, see: &mut dyn FnMut(&str, &'static Key)) {
+fn below(path: &mut String, kind: &'static Kind, see: &mut dyn FnMut(&str, &'static Key)) {
     visit(path, kind.keys(), see);
     if let Kind::Choice(words) = kind {
         for word in *words {
             if let Some((kind, _)) = &word.value {
-                below(&join(path, word.name), kind, see);
+                let outer = enter(path, word.name);
+                below(path, kind, see);
+                path.truncate(outer);
             }
         }
     }

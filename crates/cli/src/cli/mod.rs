@@ -487,7 +487,10 @@ pub fn command(adapters: Adapters) -> clap::Command {
 }
 
 fn read(adapters: Adapters, arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let matches = command(adapters).try_get_matches_from(arguments)?;
+    // The options of `init` are made only where they can be asked for: a run starts thousands of times a day.
+    let may_be_init = arguments.iter().any(|argument| argument == "init");
+    let program = if may_be_init { command(adapters) } else { Cli::command() };
+    let matches = program.try_get_matches_from(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     if let (Some(Command::Init(init)), Some(matches)) = (&mut cli.command, matches.subcommand_matches("init"))
     {
