@@ -304,7 +304,7 @@ _x__msrv() {
             fi
             case "${prev}" in
                 --reason)
-                    COMPREPLY=($(compgen -W "too-large bad-encoding not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key no-set no-ttl schema refused too-many-attempts" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "too-large bad-encoding not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key no-set no-ttl schema refused no-reply no-route last-delivery too-many-attempts" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -346,7 +346,7 @@ _x__msrv() {
             fi
             case "${prev}" in
                 --reason)
-                    COMPREPLY=($(compgen -W "too-large bad-encoding not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key no-set no-ttl schema refused too-many-attempts" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "too-large bad-encoding not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key no-set no-ttl schema refused no-reply no-route last-delivery too-many-attempts" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -384,7 +384,7 @@ _x__msrv() {
             fi
             case "${prev}" in
                 --reason)
-                    COMPREPLY=($(compgen -W "too-large bad-encoding not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key no-set no-ttl schema refused too-many-attempts" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "too-large bad-encoding not-json not-object duplicate-field too-deep big-integer huge-number reserved-field no-key no-set no-ttl schema refused no-reply no-route last-delivery too-many-attempts" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -437,7 +437,7 @@ _x__msrv() {
             return 0
             ;;
         x__subcmd__msrv__subcmd__explain)
-            opts="-c -q -v -h --config --quiet --verbose --help 0 1 2 3 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup failed not-json not-object duplicate-field too-deep too-large bad-encoding big-integer huge-number reserved-field no-key no-set no-ttl schema refused too-many-attempts"
+            opts="-c -q -v -h --config --quiet --verbose --help 0 1 2 3 65 66 69 70 74 75 78 130 143 limit-reached queue-empty deadline signal queue-closed store-unavailable store-setup failed not-json not-object duplicate-field too-deep too-large bad-encoding big-integer huge-number reserved-field no-key no-set no-ttl schema refused no-reply no-route last-delivery too-many-attempts"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

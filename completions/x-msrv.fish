@@ -138,6 +138,9 @@ no-set\t''
 no-ttl\t''
 schema\t''
 refused\t''
+no-reply\t''
+no-route\t''
+last-delivery\t''
 too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l until -d 'Those that were rejected before then' -r
@@ -169,6 +172,9 @@ no-set\t''
 no-ttl\t''
 schema\t''
 refused\t''
+no-reply\t''
+no-route\t''
+last-delivery\t''
 too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l until -d 'Those that were rejected before then' -r
@@ -194,6 +200,9 @@ no-set\t''
 no-ttl\t''
 schema\t''
 refused\t''
+no-reply\t''
+no-route\t''
+last-delivery\t''
 too-many-attempts\t''"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l until -d 'Those that were rejected before then' -r

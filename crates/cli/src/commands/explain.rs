@@ -18,7 +18,7 @@ const STARTED_AGAIN: &str = "The timer starts the next run, which tries again.";
 const AFTER_MENDING: &str = "When that is done, `x-msrv dead replay` sends dead letters again, each once.";
 const NOT_HERE: &str = "Whoever publishes it has to mend it and to publish it again: a replay would be rejected again. `x-msrv dead show ID --body` shows what came.";
 
-const ENTRIES: [Entry; 36] = [
+const ENTRIES: [Entry; 39] = [
     (
         "0",
         "exit code: everything that was received is settled",
@@ -228,6 +228,24 @@ const ENTRIES: [Entry; 36] = [
         "reason of a dead letter: the store cannot hold this record",
         "In Aerospike for instance a field name of more than 15 bytes, or a record over the namespace's max-record-size; in SQLite a unique index, a constraint or a trigger of your own table. `detail` has the store's words.",
         "Raise the store's limit, or let `fields` change the record: it has `rename` and `on-long-name: hash` for names that are too long (man x-msrv.yml).",
+    ),
+    (
+        "no-reply",
+        "reason of a dead letter: a request does not say where its reply is expected",
+        "In request and reply a message is settled by its reply, so one without a place for it cannot be.",
+        "Send requests with a subject for the reply.",
+    ),
+    (
+        "no-route",
+        "reason of a dead letter: no route sends the message to a store",
+        "None of the `routes` is for it, and the last one has a condition.",
+        "Add a route for it, or a last one without a condition.",
+    ),
+    (
+        "last-delivery",
+        "reason of a dead letter: the queue would have dropped the message",
+        "It was the last delivery that the queue allows, and the message was not stored. `detail` names the cause. The run exits with 75.",
+        "Remove the cause. Raise the queue's limit on deliveries if outages last longer.",
     ),
     (
         "too-many-attempts",
