@@ -67,7 +67,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Use
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'The namespace; it must exist' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'set, or table' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l postgres -d 'Servers as HOST:PORT; the first one that answers and takes writes is used' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l database -d 'The database; it has to exist' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l database -d 'The database; it must exist' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l user -d 'The user to log in as' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'N, the most messages that a run takes [default: 10]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run [default: 10s]' -r

@@ -72,7 +72,7 @@ struct StoreKeys {
     )]
     hosts: Option<Vec<HostPort>>,
     /// The namespace; it must exist. 1 to 31 bytes without `:` and `;`.
-    #[setting(example = "test", flag = "namespace", ask = "namespace; it has to exist", suggest = "test")]
+    #[setting(example = "test", flag = "namespace", ask = "namespace; it must exist", suggest = "test")]
     namespace: Namespace,
     /// The set, which the server creates: a name of 1 to 63 bytes without `:` and `;`, or a section that takes it
     /// from a field of the message.

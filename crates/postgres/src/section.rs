@@ -37,11 +37,11 @@ pub static ADAPTER: Adapter = Adapter {
             "postgres",
             "The section of a store in PostgreSQL.\n\n\
             A record is a row with the key in the column `gid` and the message as `jsonb` in the column `document`; with \
-            `columns`, fields go to columns of their own. The table has to exist: \
+            `columns`, fields go to columns of their own. The table must exist: \
             `CREATE TABLE orders (gid text PRIMARY KEY, document jsonb NOT NULL);`. `x-msrv check --connect` shows the \
-            statement for the configured table, and what is wrong with one that exists.\n\n\
-            The table may have indexes, constraints and triggers of its own. A message that they refuse is a dead letter \
-            (`refused`); so is one with U+0000 in a text, which PostgreSQL cannot store. In `gid`, a key that is text and \
+            statement for the configured table, and what is wrong with an existing one.\n\n\
+            The table may have its own indexes, constraints and triggers. A message that they refuse becomes a dead letter \
+            (`refused`), and so does one with U+0000 in a text, which PostgreSQL cannot store. In `gid`, a key that is text and \
             looks like an integer is in double quotes: 7 and \"7\" are two records.",
             StoreKeys::KEYS,
         ),
@@ -67,10 +67,10 @@ struct StoreKeys {
         suggest = "localhost:5432"
     )]
     hosts: Vec<HostPort>,
-    /// The database; it has to exist.
-    #[setting(example = "app", flag = "database", ask = "database; it has to exist", suggest = "postgres")]
+    /// The database; it must exist.
+    #[setting(example = "app", flag = "database", ask = "database; it must exist", suggest = "postgres")]
     database: String,
-    /// The user to log in as. It needs the privileges SELECT, INSERT and UPDATE on the table, without UPDATE where
+    /// The user to log in as. It needs the privileges SELECT, INSERT and UPDATE on the table, without UPDATE if
     /// `exists` is `create-only`.
     #[setting(example = "x-msrv", flag = "user", ask = "user of the database", suggest = "x-msrv")]
     user: String,
@@ -83,22 +83,22 @@ struct StoreKeys {
     /// What a record's key is made of.
     #[setting(default = "message", example = "{field: /id}")]
     key: KeySetting,
-    /// What happens to a row that exists.
+    /// What happens to an existing row.
     #[setting(default = "replace")]
     exists: Exists,
-    /// Columns of a table that exists, each with its type: `NAME: TYPE` takes the field of the same name, and
+    /// Columns of an existing table, each with its type: `NAME: TYPE` takes the field of the same name, and
     /// `NAME: {type: TYPE, field: /json/pointer}` any other. A field that is missing or null is NULL.
     ///
     /// The types are PostgreSQL's, and PostgreSQL converts the values: `bigint`, `numeric`, `timestamptz`, `uuid`,
-    /// `text[]`, `jsonb` and so on. A message with a value that cannot be converted is a dead letter (`refused`).
+    /// `text[]`, `jsonb` and so on. A message with a value that cannot be converted becomes a dead letter (`refused`).
     /// Columns that are not listed keep their defaults.
     #[setting(example = "{name: text, amount: {type: numeric, field: /order/amount}}")]
     columns: Option<Table<TextOr<String, ColumnKeys>>>,
-    /// With `columns`: the column with the record's key. It has to be the primary key or unique by itself. If it is
-    /// listed in `columns`, it has that type; it always takes the key.
+    /// With `columns`: the column with the record's key. It must be the primary key or unique by itself. If it is
+    /// listed in `columns`, it has that type; it always contains the key.
     #[setting(words = "`gid`", example = "id")]
     key_column: Option<Identifier>,
-    /// How long the server may take for a statement, and half of that for a lock (`statement_timeout`,
+    /// Time limit for a statement in the server, and half of that for a lock (`statement_timeout`,
     /// `lock_timeout`, `idle_in_transaction_session_timeout`).
     #[setting(default = "2s")]
     timeout: Duration,
