@@ -28,7 +28,6 @@ pub struct Summary {
 impl Summary {
     /// Of these, the oldest first.
     #[must_use]
-    #[inline(never)] // it is large, and asked for in many places that are no part of a run
     pub fn of(runs: &[Run]) -> Self {
         let mut summary = Self::default();
         for run in runs {

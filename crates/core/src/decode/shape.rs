@@ -72,7 +72,6 @@ impl Shape {
     ///
     /// # Errors
     /// Two fields would get one name, or names would become too long.
-    #[inline(never)] // so that decoding is as it was for those who have no rules
     pub fn apply(&self, mut fields: Fields, message: &Message, size: usize) -> Result<Fields, Rejection> {
         if let Some(include) = &self.include {
             include.keep(&mut fields);

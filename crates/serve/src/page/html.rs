@@ -34,7 +34,6 @@ impl Html {
         self.push(&part.text);
     }
 
-    #[inline(never)] // there is no hurry
     fn push(&mut self, markup: &str) {
         self.text.push_str(markup);
     }

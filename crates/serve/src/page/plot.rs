@@ -62,7 +62,6 @@ impl<'a> Plot<'a> {
         self.html.put("<line class=\"axis\" x2=\"100%\" y1=\"{}\" y2=\"{}\"/>\n", &[&bottom, &bottom]);
     }
 
-    #[inline(never)] // there is no hurry
     fn y(&self, place: f64) -> At {
         At(ABOVE + self.height * (1.0 - place))
     }
@@ -78,7 +77,6 @@ impl<'a> Plot<'a> {
     }
 
     /// A bar from one height to another.
-    #[inline(never)] // there is no hurry
     pub(super) fn bar(&mut self, class: &'static str, (left, width): (f64, f64), (low, high): (f64, f64)) {
         let height = ((high - low) * self.height).max(LEAST);
         let top = self.y(f64::midpoint(low, high)).0 - height / 2.0;
@@ -89,7 +87,6 @@ impl<'a> Plot<'a> {
     }
 
     /// A dot.
-    #[inline(never)] // there is no hurry
     pub(super) fn dot(&mut self, class: &'static str, (x, y): Point) {
         let y = self.y(y);
         self.html
@@ -103,7 +100,6 @@ impl<'a> Plot<'a> {
     }
 
     /// A value to compare with, across the whole plot. Its label stands above the line.
-    #[inline(never)] // there is no hurry
     pub(super) fn reference(&mut self, place: f64, name: &'static str, value: &dyn Display) {
         let y = self.y(place);
         self.html.put("<line class=\"reference\" x2=\"100%\" y1=\"{}\" y2=\"{}\"/>", &[&y, &y]);

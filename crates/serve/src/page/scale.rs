@@ -9,7 +9,6 @@ use x_msrv_history::words::{number, span};
 pub(super) type Seconds = f64;
 
 /// Of a time of day.
-#[inline(never)] // there is no hurry
 pub(super) fn seconds(time: SystemTime) -> Seconds {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -82,7 +81,6 @@ impl Logarithmic {
         Self { least: (least.max(SHORTEST) / 2.0).ln(), most: (most.max(SHORTEST) * 2.0).ln() }
     }
 
-    #[inline(never)] // there is no hurry
     pub(super) fn place(self, duration: Seconds) -> f64 {
         (duration.max(SHORTEST).ln() - self.least) / (self.most - self.least)
     }
@@ -158,13 +156,11 @@ impl Times {
     }
 
     /// From 0 to 1, whatever the clock was when it was read.
-    #[inline(never)] // there is no hurry
     pub(super) fn place(self, time: Seconds) -> f64 {
         ((time - self.from) / self.length()).clamp(0.0, 1.0)
     }
 
     /// The least round number of seconds of which no more than `most` fit.
-    #[inline(never)] // there is no hurry
     pub(super) fn round_seconds(self, most: u32) -> u64 {
         let wanted = whole((self.length() / f64::from(most)).ceil());
         STEPS_OF_TIME.into_iter().find(|step| *step >= wanted).unwrap_or_else(|| wanted.div_ceil(WEEK) * WEEK)

@@ -167,8 +167,8 @@ fn by_count(
     );
     html.put("<th scope=\"col\" class=\"extra\">share</th><th scope=\"col\">newest (UTC)</th>", &[]);
     html.put("<th scope=\"col\" class=\"words\">{}</th></tr></thead>\n<tbody>\n", &[&detail]);
-    while let Some(next) = (0..reasons.len()).rev().max_by_key(|index| reasons[*index].count) {
-        let Counted { reason, count, newest, details } = reasons.remove(next);
+    reasons.sort_by_key(|counted| std::cmp::Reverse(counted.count));
+    for Counted { reason, count, newest, details } in reasons {
         html.put("<tr><th scope=\"row\">{}</th><td>{}</td>", &[&reason, &By(number, count)]);
         html.put("<td class=\"extra\">{}</td><td>", &[&By(share, (count, all))]);
         time(html, newest);
