@@ -1,6 +1,12 @@
 //! Parses the command line, does what it says, and maps the result to an exit code.
 
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    ffi::OsString,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use x_msrv::adapters;
 use x_msrv_cli::{cli, commands, generator, logging};
@@ -44,12 +50,16 @@ fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// A panic is a bug: it is shown as ever, and ends the program at once with the code for bugs. What was in
-/// flight comes again.
+/// A panic is a bug: it is shown with a backtrace, and ends the program at once with the code for bugs. What was
+/// in flight comes again.
 fn exit_70_on_panic() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         show(panic);
+        // What a timer started cannot be repeated with RUST_BACKTRACE set.
+        if Backtrace::capture().status() == BacktraceStatus::Disabled {
+            writeln!(io::stderr(), "{}", Backtrace::force_capture()).ok(); // the message alone is no less
+        }
         #[expect(
             clippy::disallowed_methods,
             reason = "nothing that a panic left behind is to be trusted to end in order"
