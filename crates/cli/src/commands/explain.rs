@@ -39,9 +39,9 @@ const ENTRIES: [Entry; 39] = [
     ),
     (
         "3",
-        "exit code of `status`: how the pipeline is, is not known",
-        "Either no run is in the history yet, or configuration or history cannot be read, or `backlog` or `drain` was asked for and the last run could not ask how much waits.",
-        "Mend what the error names. The history is readable for root and the group x-msrv. How much waits, an nsqd tells by its statistics over HTTP.",
+        "exit code of `status`: pipeline state unknown",
+        "Either the history has no run yet, or the configuration or the history cannot be read, or `backlog` or `drain` was given and the last run could not determine the depth of the queue.",
+        "Correct what the error names. The history is readable for root and the group x-msrv. nsqd reports the depth in its HTTP statistics.",
     ),
     (
         "65",
