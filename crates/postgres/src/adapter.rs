@@ -113,13 +113,16 @@ fn verdict(answer: Answer) -> Result<Put, fault::Fault> {
     match answer {
         Ok(Written::Now) => Ok(Put::Stored),
         Ok(Written::Before) => Ok(Put::Duplicate),
-        Err(Fault { verdict, text }) => Err(match verdict {
-            Verdict::Refused => fault::Fault::new(Blame::Record, text),
-            Verdict::Suspect => fault::Fault::new(Blame::Suspect, text),
-            Verdict::Fewer | Verdict::Unavailable => fault::Fault::in_doubt(text),
-            Verdict::Setup => fault::Fault::new(Blame::Setup, text),
-            Verdict::Unknown => fault::Fault::new(Blame::Unknown, text),
-        }),
+        Err(Fault { verdict, in_doubt, text }) => {
+            let blame = match verdict {
+                Verdict::Refused => Blame::Record,
+                Verdict::Suspect => Blame::Suspect,
+                Verdict::Fewer | Verdict::Unavailable => Blame::Outage,
+                Verdict::Setup => Blame::Setup,
+                Verdict::Unknown => Blame::Unknown,
+            };
+            Err(fault::Fault { blame, in_doubt, text })
+        }
     }
 }
 

@@ -44,6 +44,14 @@ pub(crate) fn verdict(error: &DbError) -> Verdict {
     }
 }
 
+/// Whether it is unknown what became of a statement. One that the server answers with an error changes nothing, but
+/// for the codes that say so themselves, and for the end of the session, which may come between commit and answer.
+/// Without an answer it may have been committed.
+pub(crate) fn is_in_doubt(error: &tokio_postgres::Error) -> bool {
+    let code = error.as_db_error().map(|answer| answer.code().code());
+    code.is_none_or(|code| ["08", "57P", "40003"].iter().any(|prefix| code.starts_with(prefix)))
+}
+
 fn of_code(code: &str) -> Verdict {
     match code {
         // NUL in text; another row has the same value in another unique column; over what an index or the

@@ -13,7 +13,13 @@ use tokio_postgres::{
 };
 use x_msrv_core::BoxFuture;
 
-use crate::{codes::Verdict, connect::Link, rows::Row, settings::Exists, table::Plan};
+use crate::{
+    codes::{self, Verdict},
+    connect::Link,
+    rows::Row,
+    settings::Exists,
+    table::Plan,
+};
 
 /// A row that the table took without an error, and that is not in it.
 const NOT_TAKEN: &str = "the table did not take it: a trigger or a rule ignored it";
@@ -32,6 +38,8 @@ pub(crate) enum Written {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) verdict: Verdict,
+    /// Whether it may have been written nevertheless.
+    pub(crate) in_doubt: bool,
     /// For a person.
     pub(crate) text: String,
 }
@@ -196,11 +204,7 @@ impl Writer {
             };
         }
         let count = self.bounded(self.link.client.execute_typed(write, &parameters)).await?;
-        if count == rows.len() as u64 {
-            Ok(vec![Ok(Written::Now); rows.len()])
-        } else {
-            Err(Fault { verdict: Verdict::Suspect, text: NOT_TAKEN.to_owned() })
-        }
+        if count == rows.len() as u64 { Ok(vec![Ok(Written::Now); rows.len()]) } else { Err(not_taken()) }
     }
 
     /// What was not created was there before, or was not taken.
@@ -211,7 +215,7 @@ impl Writer {
         let answer = |row: &Row| match () {
             () if created.contains(&row.key) => Ok(Written::Now),
             () if present.contains(&row.key) => Ok(Written::Before),
-            () => Err(Fault { verdict: Verdict::Suspect, text: NOT_TAKEN.to_owned() }),
+            () => Err(not_taken()),
         };
         Ok(rows.iter().map(answer).collect())
     }
@@ -233,18 +237,23 @@ impl Writer {
         }
         let why = "the server did not answer in time";
         self.broken.set(Some(why));
-        Err(self.unavailable(why))
+        Err(Fault { in_doubt: true, ..self.unavailable(why) })
     }
 
     fn unavailable(&self, why: &str) -> Fault {
-        Fault { verdict: Verdict::Unavailable, text: format!("{}: {why}", self.link.place) }
+        let text = format!("{}: {why}", self.link.place);
+        Fault { verdict: Verdict::Unavailable, in_doubt: false, text }
     }
 
     fn fault(&self, error: &Error) -> Fault {
         let (verdict, cause) = self.link.fault(error);
         let text = if verdict.may_be_one_record() { cause } else { format!("{}: {cause}", self.link.place) };
-        Fault { verdict, text }
+        Fault { verdict, in_doubt: codes::is_in_doubt(error), text }
     }
+}
+
+fn not_taken() -> Fault {
+    Fault { verdict: Verdict::Suspect, in_doubt: false, text: NOT_TAKEN.to_owned() }
 }
 
 /// What a fault is that came for one row alone.

@@ -73,11 +73,13 @@ impl Postgres {
         self.signal_all("CONT");
     }
 
+    /// Signals the postmaster first: then no process of its comes or goes but those that end just now.
     fn signal_all(&self, name: &str) {
         let pid = self.pid();
+        kill(&pid, name);
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
-        for pid in std::iter::once(pid.as_str()).chain(children.split_whitespace()) {
-            kill(pid, name);
+        for child in children.split_whitespace() {
+            drop(Command::new("kill").args(["-s", name, child]).stderr(Stdio::null()).status());
         }
     }
 
@@ -141,6 +143,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // A test that failed may have left it frozen, and then it would never end.
+        if let Ok(pid) = fs::read_to_string(self.folder.path().join("pids")) {
+            drop(Command::new("kill").args(["-s", "CONT", pid.trim()]).stderr(Stdio::null()).status());
+        }
         drop(self.guard.stdin.take());
         drop(self.guard.wait());
     }
