@@ -1,11 +1,11 @@
-//! Whether servers are installed that some tests need: without them these tests are shown as ignored.
+//! Detects servers that some tests need; without them these tests are shown as ignored.
 
 use std::path::Path;
 
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(have_postgres)");
     println!("cargo:rerun-if-changed=build.rs");
-    // Where Debian's packages have it, each version in its own folder.
+    // Debian installs each version in a separate folder.
     let versions = Path::new("/usr/lib/postgresql");
     println!("cargo:rerun-if-changed={}", versions.display());
     let mut found = versions.read_dir().into_iter().flatten().filter_map(Result::ok);

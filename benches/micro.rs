@@ -1,4 +1,4 @@
-//! What each message passes through, piece by piece: `cargo bench --bench micro`.
+//! The steps that each message passes through, one by one: `cargo bench --bench micro`.
 
 use aerospike::{BatchOperation, BatchWritePolicy, Key, Value, operations};
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -14,7 +14,7 @@ use x_msrv_nsq::client::wire::FrameDecoder;
 
 const MESSAGES: u64 = 100;
 
-/// 150 bytes, as in the other figures.
+/// 150 bytes, as in the other benchmarks.
 fn body() -> String {
     format!(r#"{{"id":12345678,"msg":"{}","ext":{{"a":1}}}}"#, "x".repeat(112))
 }

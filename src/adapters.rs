@@ -1,5 +1,5 @@
-//! The one list of adapters, each behind its cargo feature. Of those that can be a queue or a store, the first is
-//! suggested.
+//! The one list of adapters, each behind its cargo feature. `init` suggests the first source and the first
+//! store of the list.
 
 use x_msrv_core::adapter::{Adapter, Adapters};
 

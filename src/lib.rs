@@ -1,3 +1,3 @@
-//! The program as a library: its list of adapters, for itself, its tests and what is generated from it.
+//! The program as a library: its list of adapters, for the program itself, its tests and the generated files.
 
 pub mod adapters;

@@ -1,4 +1,4 @@
-//! Parses the command line, does what it says, and maps the result to an exit code.
+//! Parses the command line, runs the command, and maps its result to an exit code.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -38,8 +38,8 @@ fn main() -> ExitCode {
     exit
 }
 
-/// What is wrong with a configuration is a warning; only a generator that cannot do its work at all fails,
-/// and systemd says so and goes on.
+/// A fault in a configuration is only a warning. The generator fails only if it cannot work at all; systemd
+/// then logs the failure and continues to boot.
 fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match generator::run(adapters::ALL, arguments) {
         Ok(()) => Exit::Success.into(),
@@ -50,19 +50,19 @@ fn generate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// A panic is a bug: it is shown with a backtrace, and ends the program at once with the code for bugs. What was
-/// in flight comes again.
+/// A panic is a bug: the program prints it with a backtrace and exits at once with the exit code for bugs. The
+/// queue delivers the messages in flight again.
 fn exit_70_on_panic() {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         show(panic);
-        // What a timer started cannot be repeated with RUST_BACKTRACE set.
+        // A run started by a timer cannot be repeated with RUST_BACKTRACE set.
         if Backtrace::capture().status() == BacktraceStatus::Disabled {
-            writeln!(io::stderr(), "{}", Backtrace::force_capture()).ok(); // the message alone is no less
+            writeln!(io::stderr(), "{}", Backtrace::force_capture()).ok(); // the message is printed already
         }
         #[expect(
             clippy::disallowed_methods,
-            reason = "nothing that a panic left behind is to be trusted to end in order"
+            reason = "after a panic no state can be trusted for an orderly exit"
         )]
         std::process::exit(Exit::Software as i32);
     }));

@@ -1,4 +1,4 @@
-//! Runs of which one half is missing: what the other half costs at least, servers included.
+//! Runs without a store or without a queue: the least that the other half costs, servers included.
 
 use std::{
     cell::Cell,
@@ -24,14 +24,14 @@ use x_msrv_core::{
 
 use crate::support::message_of_150_bytes;
 
-/// The configured queue into nothing: received, decoded and settled.
+/// Receives, decodes and acknowledges messages of the configured queue, and stores nothing.
 pub(crate) fn consume(configuration: &str) {
     let settings = settings(configuration);
     let source = async { settings.source.connect().await.expect("the queue answers") };
     drain(&settings, source, async { Box::new(Nothing) as Box<dyn Store> });
 }
 
-/// Messages out of memory into the configured store.
+/// Stores messages from memory in the configured store.
 pub(crate) fn store(configuration: &str) {
     let settings = settings(configuration);
     let source = Endless {
@@ -75,7 +75,7 @@ fn drain(
     runtime.shutdown_background();
 }
 
-/// A store that is always done.
+/// A store that stores nothing and answers at once.
 struct Nothing;
 
 impl Store for Nothing {

@@ -1,8 +1,8 @@
-//! What whole runs cost, from the start of the program to its end, beside the ceilings of the same minute.
-//! `test/bench` starts the servers and this.
+//! Measures the cost of whole runs, from the start of the program to its exit, together with the ceilings
+//! measured in the same minute. `test/bench` starts the servers and this program.
 //!
-//! Machines are shared, and seconds on them are not worth much alone: each figure is a median with its
-//! spread, and what matters is a ratio within one report.
+//! Machines are shared, so seconds alone mean little: each figure is a median with its spread, and only
+//! ratios within one report are comparable.
 
 mod ceiling;
 mod measure;
@@ -13,11 +13,11 @@ mod table;
 #[expect(dead_code, reason = "tests use the rest of it")]
 mod support;
 
-/// As in the program itself, of which the ceilings are parts.
+/// The same allocator as in the program itself: the ceilings are parts of it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The Aerospike server that records go to, if there is one, as HOST:PORT.
+/// The Aerospike server that stores the records, if there is one, as HOST:PORT.
 const AEROSPIKE: &str = "X_MSRV_TEST_AEROSPIKE";
 
 fn main() {

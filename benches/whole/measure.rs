@@ -1,4 +1,4 @@
-//! Running a program and weighing it.
+//! Runs a program and measures its cost.
 
 use std::{
     process::{Command, Stdio},
@@ -11,21 +11,21 @@ use nix::sys::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What one run of a program cost.
+/// The cost of one run of a program.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cost {
-    /// From its start to its end, in seconds.
+    /// Wall-clock time from start to exit, in seconds.
     pub(crate) wall: f64,
-    /// Its own and the kernel's time for it, in seconds.
+    /// Processor time in user and kernel mode, in seconds.
     pub(crate) cpu: f64,
-    /// Resident bytes at most.
+    /// Maximum resident size, in bytes.
     pub(crate) memory: u64,
-    /// What it wrote to standard output.
+    /// The text written to standard output.
     pub(crate) output: String,
 }
 
-/// Runs `program` from a parent of its own: what the system tells of children that have ended is then about
-/// this one.
+/// Runs `program` from a separate parent process, so that the system's resource usage of ended children
+/// covers this program only.
 pub(crate) fn cost(program: &str, arguments: &[&str]) -> Cost {
     let ourselves = std::env::current_exe().expect("a program");
     let output =
@@ -35,14 +35,14 @@ pub(crate) fn cost(program: &str, arguments: &[&str]) -> Cost {
     serde_json::from_slice(&output.stdout).expect("the parent speaks JSON")
 }
 
-/// The other side of [`cost`]: runs it, and writes what it cost to standard output.
+/// The other side of [`cost`]: runs the program and writes its cost to standard output.
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 pub(crate) fn as_parent_of(program: &str, arguments: &[&str]) {
     let started = Instant::now();
     let output = Command::new(program).args(arguments).stderr(Stdio::inherit()).output().expect("it starts");
     let wall = started.elapsed().as_secs_f64();
     assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system tells it");
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system reports usage");
     let memory = u64::try_from(usage.max_rss()).expect("a size") << 10;
     let output = String::from_utf8(output.stdout).expect("text");
     let cost = Cost { wall, cpu: seconds(usage.user_time()) + seconds(usage.system_time()), memory, output };
@@ -57,8 +57,8 @@ fn seconds(time: TimeVal) -> f64 {
     .as_secs_f64()
 }
 
-/// Seconds that all processors together were busy since the start, whoever with (proc(5), `/proc/stat`); in
-/// steps of 10 ms.
+/// Returns the seconds that all processors together have been busy since boot, for any process (proc(5),
+/// `/proc/stat`); the resolution is 10 ms.
 pub(crate) fn busy() -> f64 {
     const TICKS_IN_A_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/stat").expect("Linux");

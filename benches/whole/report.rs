@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::table::{Figures, REMEMBERED, Row, grouped};
 
-/// The least, the middle and the most of some figures.
+/// Minimum, median and maximum of some figures.
 struct Spread {
     least: f64,
     median: f64,
@@ -26,7 +26,7 @@ impl Spread {
         Self { least: figures[0], median, most: figures[figures.len() - 1] }
     }
 
-    /// Milliseconds as `12.3 (11.9–14.0)`.
+    /// Formats milliseconds as `12.3 (11.9–14.0)`.
     fn millis(&self) -> String {
         let Self { least, median, most } = self;
         format!("{:.1} ({:.1}–{:.1})", median * 1e3, least * 1e3, most * 1e3)
@@ -42,7 +42,7 @@ impl Row {
         Spread::of(self.costs.iter().map(|cost| cost.cpu))
     }
 
-    /// Resident bytes in the worst of the runs.
+    /// The maximum resident bytes over all runs.
     fn memory(&self) -> u64 {
         self.costs.iter().map(|cost| cost.memory).max().unwrap_or(0)
     }
@@ -52,12 +52,12 @@ impl Row {
         self.messages as f64
     }
 
-    /// Messages in a second of the median run.
+    /// Messages per second of the median run.
     fn rate(&self) -> f64 {
         self.count() / self.wall().median
     }
 
-    /// Processor time of the whole machine, servers included, for one message, in seconds.
+    /// Processor time of the whole machine for one message, servers included, in seconds.
     #[expect(clippy::cast_precision_loss, reason = "figures of a few digits")]
     fn busy_each(&self) -> f64 {
         self.busy / (self.count() * self.costs.len() as f64)
@@ -69,13 +69,13 @@ fn processors() -> u32 {
     u32::try_from(processors).expect("a few")
 }
 
-/// Messages in a second that the machine could move at best: all processors busy with what the queue alone
-/// and the store alone need.
+/// The maximum rate of this machine, in messages per second: all processors are busy with the cost of the
+/// queue alone plus the cost of the store alone.
 fn ceiling(figures: &Figures) -> f64 {
     f64::from(processors()) / (figures.consume.busy_each() + figures.stored.busy_each())
 }
 
-/// Writes `report.md`, `report.json` and `figures.tsv` into `folder`, and shows the first.
+/// Writes `report.md`, `report.json` and `figures.tsv` into `folder`, and prints the first.
 pub(crate) fn write(folder: &Path, figures: &Figures) {
     let text = markdown(figures);
     fs::create_dir_all(folder).expect("a folder");
@@ -203,12 +203,12 @@ fn machine(figures: &Figures) -> serde_json::Value {
     })
 }
 
-/// The rows that differ in N alone.
+/// The rows that differ only in N.
 fn series(figures: &Figures) -> impl Iterator<Item = &Row> {
     figures.rows.iter().filter(|row| row.name == format!("N = {}", grouped(row.messages)))
 }
 
-/// N, milliseconds, messages/s and µs a message of these.
+/// N, milliseconds, messages/s and µs a message of these rows.
 fn plot(figures: &Figures) -> String {
     series(figures).fold("# N\tms\tmessages/s\tus\n".to_owned(), |mut text, row| {
         let wall = row.wall().median;

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The list of what is measured.
 
 use std::{
     io::Read as _,
@@ -20,23 +20,23 @@ use crate::{
     },
 };
 
-/// A backlog that does not go through nsqd's disk, whose pauses are not ours.
+/// Keeps the backlog in nsqd's memory: pauses of its disk are not part of the program's cost.
 const IN_MEMORY: [&str; 1] = ["-mem-queue-size=4000000"];
 
-/// How often a small run is measured in each round: its milliseconds differ by more than what is asked of
-/// them.
+/// Number of times that a small run is measured in each round: its time varies by more than the difference to
+/// detect.
 const TURNS: usize = 8;
 
-/// The rows from which follows what remembering a run costs.
+/// The rows that show the cost of the history and the metrics.
 pub(crate) const REMEMBERED: [&str; 3] = ["N = 10, without a history", "N = 10", "N = 10, with metrics"];
 
-/// Where records go.
+/// The store that receives the records.
 const SET: &str = "bench";
 
-/// One line of the report.
+/// One row of the report.
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// Messages that each run moves.
+    /// Number of messages in each run.
     pub(crate) messages: u64,
     pub(crate) costs: Vec<Cost>,
     /// Processor seconds of the whole machine in all runs together.
@@ -45,18 +45,18 @@ pub(crate) struct Row {
 
 /// The whole report.
 pub(crate) struct Figures {
-    /// When this was begun.
+    /// The time at which the measurement started.
     pub(crate) time: String,
-    /// What nsqd calls itself.
+    /// The version that nsqd reports.
     pub(crate) nsqd: String,
-    /// The server that has the records; SQLite where there is none.
+    /// The server that stores the records; SQLite if there is none.
     pub(crate) aerospike: Option<String>,
     pub(crate) rows: Vec<Row>,
-    /// Seconds that a process takes that does nothing.
+    /// Seconds that a process takes which does nothing.
     pub(crate) nothing: Vec<f64>,
     /// Seconds from the start of the program to its first bytes to the queue.
     pub(crate) start_up: Vec<f64>,
-    /// The same into the ceilings: the queue alone, and the store alone.
+    /// The two ceilings: the queue alone and the store alone.
     pub(crate) consume: Row,
     pub(crate) stored: Row,
 }
@@ -70,9 +70,9 @@ struct Bench {
 /// A row that is being measured.
 struct Job {
     row: Row,
-    /// In every so many rounds.
+    /// Measured once in this many rounds.
     every: usize,
-    /// So many times in each of them.
+    /// Number of runs in each of them.
     turns: usize,
     prepare: Box<dyn Fn()>,
     run: Box<dyn Fn() -> Cost>,
@@ -89,7 +89,7 @@ impl Job {
         Self { row, every: 1, turns: 1, prepare: Box::new(prepare), run: Box::new(run) }
     }
 
-    /// One run, which has to move all of the messages.
+    /// Runs once, and fails unless the run drains all of the messages.
     fn measure(&mut self, counts: bool) {
         (self.prepare)();
         let earlier = measure::busy();
@@ -108,8 +108,8 @@ impl Job {
     }
 }
 
-/// Every row in each round, ceilings included, and small ones in turns: a machine that has less to give for a
-/// while gives less to all of them. The first round opens topics and tables and warms caches, and is not
+/// Measures every row in each round, ceilings included, with the small runs in turn: a machine that is slow
+/// for a while slows all rows. The first round creates topics and tables and warms caches, and is not
 /// counted.
 pub(crate) fn measure(rounds: usize) -> Figures {
     #[expect(clippy::disallowed_methods, reason = "a report has a date")]
@@ -186,7 +186,7 @@ impl Bench {
         ))
     }
 
-    /// A run of the program, with so many messages waiting in equal parts on each nsqd.
+    /// A run of the program, with this many messages waiting, in equal parts on each nsqd.
     fn row(&self, name: impl Into<String>, n: u64, waiting: u64, nsqd: Vec<Nsqd>) -> Job {
         self.row_with(name, "", n, waiting, nsqd)
     }
@@ -197,7 +197,7 @@ impl Bench {
         Job::new(name, waiting, move || publish(&nsqd, waiting), move || run(&program))
     }
 
-    /// Two runs at once on one channel; the time is that of both together.
+    /// Two runs at the same time on one channel; the time covers both together.
     #[expect(clippy::disallowed_methods, reason = "it measures")]
     fn two_instances(&self) -> Job {
         const MESSAGES: u64 = 100_000;
@@ -221,7 +221,7 @@ impl Bench {
         Job::new("two instances of N = 50,000", MESSAGES, move || publish(&nsqd, MESSAGES), both)
     }
 
-    /// Messages of nearly a mebibyte, which is the most that nsqd takes by default.
+    /// Messages of nearly one mebibyte, nsqd's default limit.
     fn large(&self) -> Job {
         const MESSAGES: u64 = 200;
         let nsqd = Nsqd::with_statistics_beside(&IN_MEMORY);
@@ -261,7 +261,7 @@ fn embedded() -> Job {
     Job::new("N = 100,000, embedded queue and store", MESSAGES, send, move || run(&program))
 }
 
-/// Makes room for the next run: a million records of each would fill the server's memory.
+/// Deletes the records before the next run: a million records from each run would fill the server's memory.
 async fn empty_the_set(address: &str) {
     use aerospike::{AdminPolicy, Client, ClientPolicy};
     let (policy, admin) = (ClientPolicy::default(), AdminPolicy::default());
@@ -295,8 +295,8 @@ fn publish(nsqd: &[Nsqd], messages: u64) {
     }
 }
 
-/// How long it takes until a queue hears from us: the process itself, its libraries, the command line, the
-/// configuration.
+/// Measures the time until the first bytes reach the queue: start of the process, dynamic libraries, command
+/// line, configuration.
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn first_bytes() -> impl Fn() -> f64 {
     let queue = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -321,7 +321,7 @@ fn first_bytes() -> impl Fn() -> f64 {
     }
 }
 
-/// A number in groups of three digits.
+/// Formats a number in groups of three digits.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

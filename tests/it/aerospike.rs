@@ -16,7 +16,7 @@ use crate::support::{
     PATIENCE,
     aerospike::{Rule, StandIn, Then, Value, When},
     block_on,
-    nsqd::{Nsqd, nobody},
+    nsqd::{Nsqd, unused_address},
     program::{Program, signal, wait},
     put, wait_until,
 };
@@ -296,11 +296,14 @@ async fn a_namespace_that_is_not_there_and_a_server_that_is_not_there_are_told_a
         panic!("no such namespace")
     };
     assert!(fault.contains("`nonesuch`") && fault.contains("test"), "{fault}");
-    let gone =
-        Settings { hosts: vec![nobody()], connect_timeout: Duration::from_secs(1), ..settings(&server) };
+    let gone = Settings {
+        hosts: vec![unused_address()],
+        connect_timeout: Duration::from_secs(1),
+        ..settings(&server)
+    };
     assert!(matches!(AerospikeStore::connect(&gone).await, Err(StoreError::Unreachable { .. })));
     let one_of_two =
-        Settings { hosts: vec![nobody(), settings(&server).hosts[0].clone()], ..settings(&server) };
+        Settings { hosts: vec![unused_address(), settings(&server).hosts[0].clone()], ..settings(&server) };
     connect(&one_of_two).await;
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 use x_msrv_net::address::HostPort;
 
 use crate::support::{
-    nsqd::{Lookupd, Nsqd, nobody},
+    nsqd::{Lookupd, Nsqd, unused_address},
     program::Program,
 };
 
@@ -409,9 +409,9 @@ fn check_connect_proves_that_both_answer_and_takes_no_message() {
     );
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight), (1, 0));
-    assert_eq!(Program::new(&configuration(&nobody())).run(&["check", "--connect"]).code, Some(69));
+    assert_eq!(Program::new(&configuration(&unused_address())).run(&["check", "--connect"]).code, Some(69));
     assert_eq!(
-        Program::new(&configuration(&nobody())).run(&["check"]).code,
+        Program::new(&configuration(&unused_address())).run(&["check"]).code,
         Some(0),
         "without --connect nobody is asked"
     );
@@ -420,7 +420,7 @@ fn check_connect_proves_that_both_answer_and_takes_no_message() {
 /// The queue's fault was told, and nothing of the store and the dead letter that were down as well.
 #[test]
 fn check_connect_names_all_that_do_not_answer() {
-    let down = [(); 4].map(|()| nobody());
+    let down = [(); 4].map(|()| unused_address());
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\naerospike: {{hosts: ['{}'], namespace: test, set: s}}\nconnect-timeout: 1s\n\
          dead-letter: {{nsq: {{topic: d, nsqd-tcp-address: ['{}', '{}']}}}}\n",
@@ -487,7 +487,7 @@ fn lookupd_s_http_port_is_told_apart_from_its_tcp_port_and_from_nsqd() {
         assert_eq!(ended.code, Some(69), "{}", ended.stderr);
         ended.stderr
     };
-    let shipped_by_mistake = HostPort { port: 4160, ..nobody() };
+    let shipped_by_mistake = HostPort { port: 4160, ..unused_address() };
     assert!(
         ask(&shipped_by_mistake).contains("its HTTP port is 4161 by default"),
         "{}",
@@ -557,7 +557,7 @@ fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
         "messages sent: 250\n"
     );
     assert_eq!(nsqd.depths("t").waiting, 250);
-    let program = Program::new(&configuration(&nobody()));
+    let program = Program::new(&configuration(&unused_address()));
     assert_eq!(program.run_with_input(&["send"], b"").code, Some(69));
 }
 
@@ -810,7 +810,7 @@ fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
 fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
-        nobody()
+        unused_address()
     ));
     for (arguments, hint) in [
         (&["-c", "x-msrv.yml", "-q"][..], "hint: x-msrv check --connect -c x-msrv.yml asks queue"),

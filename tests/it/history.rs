@@ -13,7 +13,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::support::{
-    nsqd::{Nsqd, nobody},
+    nsqd::{Nsqd, unused_address},
     program::{Ended, Program},
     project,
 };
@@ -78,7 +78,7 @@ fn each_run_is_a_row_those_that_fail_as_well() {
     assert_eq!(program.run(&[]).code, Some(78));
     let nsq = format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
-        nobody()
+        unused_address()
     );
     program.write("x-msrv.yml", &nsq);
     assert_eq!(program.run(&[]).code, Some(69));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::support::{
-    nsqd::{Nsqd, nobody},
+    nsqd::{Nsqd, unused_address},
     program::{Program, program},
 };
 
@@ -119,7 +119,7 @@ fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
         "--topic",
         "t",
         "--aerospike",
-        &nobody().to_string(),
+        &unused_address().to_string(),
     ]);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
     has(
@@ -154,7 +154,7 @@ fn what_is_said_of_another_kind_or_can_t_be_guessed_is_refused() {
         assert!(ended.code == Some(2) && ended.stderr.contains(fault), "{fault}: {}", ended.stderr);
         assert_eq!(names(&scene), Vec::<String>::new());
     }
-    let nowhere = nobody().to_string();
+    let nowhere = unused_address().to_string();
     let ended = scene.bare(&[
         "init",
         "-c",

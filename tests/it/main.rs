@@ -1,4 +1,4 @@
-//! Everything that needs more than one module: contracts of the traits, the run, the command line, real
+//! Tests that need more than one module: the contracts of the traits, the run, the command line, real
 //! servers.
 
 mod aerospike;

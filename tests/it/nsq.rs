@@ -15,7 +15,7 @@ use x_msrv_nsq::client::{Connection, Identity, NsqError};
 
 use crate::support::{
     PATIENCE, assert_no_wait, block_on,
-    nsqd::{Depths, HOLDS_BACK, Lookupd, Nsqd, nobody, ports_side_by_side},
+    nsqd::{Depths, HOLDS_BACK, Lookupd, Nsqd, ports_side_by_side, unused_address},
     program::{Program, signal, wait, wait_while_running},
     wait_until,
 };
@@ -288,7 +288,7 @@ fn lookupd_finds_the_nsqd_and_one_that_was_killed_is_a_warning() {
     lookupd.wait_for("t", 2);
     let program = Program::new(&format!(
         "nsq: {{lookupd-http-address: ['{}', '{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\nmax-messages: 100\n",
-        nobody(),
+        unused_address(),
         lookupd.http
     ));
     let report = program.drain(&["--max-messages", "10"]);
@@ -343,7 +343,7 @@ fn one_dead_nsqd_in_the_list_is_a_warning() {
     nsqd.publish("t", bodies(0..5));
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}', '{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
-        nobody(),
+        unused_address(),
         nsqd.tcp
     ));
     for (n, stored) in [("2", 2), ("10", 3)] {
@@ -392,7 +392,7 @@ fn no_nsqd_at_all_is_exit_69_within_the_connect_timeout() {
     let started = Instant::now();
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\nconnect-timeout: 1s\n",
-        nobody()
+        unused_address()
     ));
     let ended = program.run(&[]);
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
@@ -403,7 +403,7 @@ fn no_nsqd_at_all_is_exit_69_within_the_connect_timeout() {
 #[test]
 fn of_several_nsqlookupd_that_are_dead_each_is_told_once() {
     for count in [1, 3] {
-        let addresses: Vec<_> = (0..count).map(|_| format!("'{}'", nobody())).collect();
+        let addresses: Vec<_> = (0..count).map(|_| format!("'{}'", unused_address())).collect();
         let addresses = addresses.join(", ");
         let program = Program::new(&format!(
             "nsq: {{lookupd-http-address: [{addresses}], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\nconnect-timeout: 1s\n"
@@ -730,7 +730,7 @@ fn a_dry_run_of_nsq_says_that_it_cannot_look_and_makes_no_channel() {
     );
     assert_eq!(nsqd.depths("t"), Depths { waiting: 7, ..NOTHING_LEFT });
     assert_eq!(program.drain(&[])["stored"], 7);
-    let down = program.env("X_MSRV__NSQ__NSQD_TCP_ADDRESS", &nobody().to_string());
+    let down = program.env("X_MSRV__NSQ__NSQD_TCP_ADDRESS", &unused_address().to_string());
     assert_eq!(down.run(&["run", "--dry-run"]).code, Some(69));
 }
 

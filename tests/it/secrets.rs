@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{
-    nsqd::{Nsqd, nobody},
+    nsqd::{Nsqd, unused_address},
     program::{Ended, Program},
 };
 
@@ -132,7 +132,7 @@ fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
 /// It was 78, as if the configuration were wrong. nsqd says the same of a server that answers 403.
 #[test]
 fn an_authentication_server_that_is_down_or_does_not_know_the_secret_is_exit_69() {
-    let down = Nsqd::with(&[&format!("-auth-http-address={}", nobody())]);
+    let down = Nsqd::with(&[&format!("-auth-http-address={}", unused_address())]);
     for program in [program(&down, ", auth-secret: hunter2"), program(&nsqd(), ", auth-secret: hunter22")] {
         for command in [&["run"][..], &["send", "x-msrv.yml"], &["check", "--connect"]] {
             let ended = program.run(command);

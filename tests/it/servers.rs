@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::support::{
-    nsqd::{Lookupd, Nsqd, nobody},
+    nsqd::{Lookupd, Nsqd, unused_address},
     program::{Ended, Program},
     wait_until,
 };
@@ -108,7 +108,7 @@ fn where_an_nsqlookupd_does_not_answer_nobody_knows_how_much_waits() {
     let nsqd = lookupd.nsqd();
     nsqd.make_channel("t", "c");
     lookupd.wait_for("t", 1);
-    let silent = nobody();
+    let silent = unused_address();
     let program = program(&format!("lookupd-http-address: ['{}', '{silent}']", lookupd.http));
     let report = run(&program);
     assert_eq!(depths(&report), (None, None));

@@ -16,7 +16,7 @@ use x_msrv_nsq::{dead_letter as nsq, dead_letter::NsqDeadLetter};
 
 use crate::support::{
     PATIENCE, block_on,
-    nsqd::{Nsqd, nobody},
+    nsqd::{Nsqd, unused_address},
     program::Program,
 };
 
@@ -193,7 +193,7 @@ fn a_symlink_in_the_way_is_not_followed() {
 fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     let nsqd = Nsqd::start();
     let settings = nsq::Settings {
-        nsqd: vec![nobody(), nsqd.tcp.clone()],
+        nsqd: vec![unused_address(), nsqd.tcp.clone()],
         topic: "dead".parse().expect("a topic"),
         channel: "x-msrv".parse().expect("a channel"),
         auth_secret: None,
@@ -218,7 +218,7 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
         .filter_map(|(_, letter)| letter["body"].as_str().map(str::to_owned))
         .collect();
     assert_eq!(bodies.iter().filter(|body| *body == "{a: 1}").count(), 2);
-    let settings = nsq::Settings { nsqd: vec![nobody()], ..settings };
+    let settings = nsq::Settings { nsqd: vec![unused_address()], ..settings };
     let mut unreachable = NsqDeadLetter::new(settings);
     block_on(unreachable.probe()).expect_err("nobody listens");
     block_on(keep_none(&mut unreachable));

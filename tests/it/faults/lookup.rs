@@ -11,7 +11,7 @@ use serde_json::json;
 use x_msrv_net::address::HostPort;
 
 use super::{Schedule, scene::Scene};
-use crate::support::nsqd::nobody;
+use crate::support::nsqd::unused_address;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
@@ -60,13 +60,13 @@ fn node(tcp: &HostPort, http: &HostPort) -> serde_json::Value {
 
 fn answer(mut stream: TcpStream, lie: Lie, tcp: &HostPort, http: &HostPort) -> std::io::Result<()> {
     BufReader::new(&stream).lines().map_while(Result::ok).find(String::is_empty);
-    let dead = || node(&nobody(), &nobody());
+    let dead = || node(&unused_address(), &unused_address());
     let nodes = match lie {
         Lie::DeadNode => vec![dead(), node(tcp, http), dead()],
         Lie::OnlyDeadNodes => vec![dead()],
         Lie::WrongPort => vec![node(http, http)],
         Lie::NoNodes => Vec::new(),
-        Lie::NoStatistics => vec![node(tcp, &nobody())],
+        Lie::NoStatistics => vec![node(tcp, &unused_address())],
         _ => vec![node(tcp, http)],
     };
     let good = json!({"channels": ["c"], "producers": nodes}).to_string();

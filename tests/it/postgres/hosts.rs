@@ -14,7 +14,7 @@ use super::{chain, connect, put, record, refusal};
 use crate::support::{
     block_on,
     certificates::{Authority, Pair},
-    nsqd::nobody,
+    nsqd::unused_address,
     postgres::Postgres,
 };
 
@@ -28,11 +28,11 @@ fn the_first_host_that_answers_is_used_within_the_connect_timeout() {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = silent.local_addr().expect("an address").port();
         let silent_host = HostPort { host: "127.0.0.1".to_owned(), port };
-        let hosts = vec![nobody(), silent_host.clone(), server.address.clone()];
+        let hosts = vec![unused_address(), silent_host.clone(), server.address.clone()];
         let settings = Settings { hosts, connect_timeout: Duration::from_secs(3), ..settings };
         let store = connect(&settings).await;
         assert_eq!(put(&*store, vec![record("a", "{}")]).await, [Ok(Put::Stored)]);
-        let hosts = vec![nobody(), silent_host];
+        let hosts = vec![unused_address(), silent_host];
         let error =
             refusal(&Settings { hosts, connect_timeout: Duration::from_millis(200), ..settings }).await;
         let text = chain(&error);

@@ -2,7 +2,7 @@
 
 use crate::support::{
     block_on,
-    nsqd::{Nsqd, nobody},
+    nsqd::{Nsqd, unused_address},
     postgres::Postgres,
     program::Program,
 };
@@ -120,7 +120,7 @@ fn a_store_that_cannot_be_used_is_told_before_a_message_is_taken() {
     let ended = program.run(&["check", "--connect"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let configuration = std::fs::read_to_string(program.path("x-msrv.yml")).expect("read");
-    let elsewhere = configuration.replace(&server.address.to_string(), &nobody().to_string());
+    let elsewhere = configuration.replace(&server.address.to_string(), &unused_address().to_string());
     program.write("x-msrv.yml", &elsewhere);
     let ended = program.run(&["run"]);
     assert!(ended.code == Some(69) && ended.stderr.contains("cannot reach PostgreSQL"), "{}", ended.stderr);
@@ -175,7 +175,8 @@ fn what_is_wrong_with_columns_is_told_all_at_once() {
 #[test]
 fn init_writes_a_configuration_for_postgresql() {
     let program = Program::new("");
-    let [nsqd, first, second] = [nobody(), nobody(), nobody()].map(|address| address.to_string());
+    let [nsqd, first, second] =
+        [unused_address(), unused_address(), unused_address()].map(|address| address.to_string());
     let hosts = format!("{first},{second}");
     let ended = program.bare(&[
         "init",

@@ -235,7 +235,7 @@ fn a_server_that_freezes_is_given_up_and_nothing_is_sent_behind_it() {
 fn a_server_that_is_not_there_is_an_outage() {
     block_on(async {
         let (_, settings) = Postgres::shared().table().await;
-        let nobody: HostPort = crate::support::nsqd::nobody();
+        let nobody: HostPort = crate::support::nsqd::unused_address();
         let error = refusal(&Settings { hosts: vec![nobody.clone()], ..settings }).await;
         assert!(matches!(error, x_msrv_core::store::StoreError::Unreachable { .. }), "{error:?}");
         let text = chain(&error);

@@ -1,15 +1,15 @@
-//! An authority of the tests' own, and what it signs, as files in PEM.
+//! A private certificate authority for the tests, and the certificates that it signs, as PEM files.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
-/// An authority with a folder for everything that it signs.
+/// An authority, with a folder for everything that it signs.
 pub(crate) struct Authority {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
-    /// Its own certificate.
+    /// The authority's own certificate.
     pub(crate) file: PathBuf,
 }
 
@@ -56,12 +56,12 @@ impl Authority {
         }
     }
 
-    /// For a server that is called by these names or addresses.
+    /// For a server with these names or addresses.
     pub(crate) fn server(&self, names: &[&str]) -> Pair {
         self.sign("server", &params(names))
     }
 
-    /// For a server at the loopback address, but of old.
+    /// For a server at the loopback address; expired.
     pub(crate) fn expired(&self) -> Pair {
         let mut params = params(&["127.0.0.1"]);
         (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
@@ -73,7 +73,7 @@ impl Authority {
         self.sign("client", &params(&["a client"]))
     }
 
-    /// For a server at the loopback address, signed by nobody but itself.
+    /// For a server at the loopback address; self-signed.
     pub(crate) fn self_signed(&self) -> Pair {
         let key = KeyPair::generate().expect("a key");
         let certificate = params(&["127.0.0.1"]).self_signed(&key).expect("signed");

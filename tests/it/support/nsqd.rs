@@ -21,7 +21,7 @@ use x_msrv_nsq::client::{Connection, Identity};
 
 use super::{PATIENCE, block_on, project, wait_until};
 
-/// The folder with both programs.
+/// The folder that contains both programs.
 pub(crate) fn programs() -> &'static PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
@@ -35,7 +35,7 @@ pub(crate) fn programs() -> &'static PathBuf {
     })
 }
 
-/// A child process that ends with its handle.
+/// A child process that is killed when its handle is dropped.
 #[derive(Debug)]
 struct Server {
     child: Child,
@@ -57,7 +57,7 @@ impl Server {
         Self { child, log }
     }
 
-    /// The last address that the log names for `kind`, once it is there.
+    /// Waits for the last address that the log names for `kind`, and returns it.
     fn address(&self, kind: &str, after: usize) -> HostPort {
         let mark = format!("{kind}: listening on ");
         let mut found = None;
@@ -87,10 +87,11 @@ impl Drop for Server {
 /// The options of [`Nsqd::impatient`].
 pub(crate) const IMPATIENT: [&str; 2] = ["-msg-timeout=1s", "-max-msg-timeout=1s"];
 
-/// What is less than it may send stays in nsqd's buffer for longer than anybody waits, and not for 250 ms.
+/// Makes nsqd hold back a delivery that is smaller than its output buffer for longer than any test waits,
+/// instead of 250 ms.
 pub(crate) const HOLDS_BACK: [&str; 2] = ["-output-buffer-timeout=1h", "-max-output-buffer-timeout=1h"];
 
-/// One nsqd with a data folder of its own.
+/// One nsqd with a private data folder.
 #[derive(Debug)]
 pub(crate) struct Nsqd {
     server: Server,
@@ -100,8 +101,8 @@ pub(crate) struct Nsqd {
     pub(crate) http: HostPort,
 }
 
-/// Two free ports, one above the other, below those that the system gives connections: a server that is
-/// started again later finds them free.
+/// Returns two consecutive free ports below the range of ephemeral ports: a server that restarts later finds
+/// them free.
 pub(crate) fn ports_side_by_side() -> [u16; 2] {
     let pair = || {
         let port = fastrand::u16(12_000..32_000);
@@ -111,10 +112,10 @@ pub(crate) fn ports_side_by_side() -> [u16; 2] {
     std::iter::repeat_with(pair).take(100).flatten().next().expect("two free ports side by side")
 }
 
-/// What nsqd says of one topic and its channel.
+/// The counts that nsqd reports for one topic and its channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Depths {
-    /// Messages that wait, on the channel or on the topic if there is no channel yet.
+    /// Waiting messages, of the channel, or of the topic if there is no channel yet.
     pub(crate) waiting: u64,
     pub(crate) in_flight: u64,
     pub(crate) deferred: u64,
@@ -156,7 +157,8 @@ impl Nsqd {
         Self::with(&[])
     }
 
-    /// One that gives up on a message after a second and lets nobody ask for more: for tests of redelivery.
+    /// Starts an nsqd with a message timeout of one second and a requeue delay of at most one second, for
+    /// tests of redelivery.
     pub(crate) fn impatient() -> Self {
         Self::with(&IMPATIENT)
     }
@@ -165,17 +167,17 @@ impl Nsqd {
         Self::on_ports(options, [0, 0])
     }
 
-    /// With its ports one beside the other, as they are by default.
+    /// Starts an nsqd with consecutive ports, as they are by default.
     pub(crate) fn with_statistics_beside(options: &[&str]) -> Self {
         Self::on_ports(options, ports_side_by_side())
     }
 
-    /// One that tells nsqlookupd to be reached as `host`.
+    /// Starts an nsqd that registers with nsqlookupd as `host`.
     pub(crate) fn broadcasting(option: &str, host: &str) -> Self {
         Self::named(&[option], [0, 0], host)
     }
 
-    /// On these ports, for TCP and HTTP; 0 is any.
+    /// Starts an nsqd on these ports for TCP and HTTP; 0 means any.
     pub(crate) fn on_ports(options: &[&str], ports: [u16; 2]) -> Self {
         Self::named(options, ports, "127.0.0.1")
     }
@@ -194,18 +196,19 @@ impl Nsqd {
         Self { server, folder, options, tcp, http }
     }
 
-    /// Makes a topic and its channel, so that what is published is on the channel before a run can count it.
+    /// Creates a topic and its channel, so that published messages are on the channel before a run can count
+    /// them.
     pub(crate) fn make_channel(&self, topic: &str, channel: &str) {
         self.post(&format!("/topic/create?topic={topic}"));
         self.post(&format!("/channel/create?topic={topic}&channel={channel}"));
     }
 
-    /// Does what an administrator does by its HTTP interface.
+    /// Sends an administrator's command to its HTTP interface.
     pub(crate) fn post(&self, path: &str) {
         self.post_body(path, "");
     }
 
-    /// Publishes what is to be delivered so much later.
+    /// Publishes messages with a delivery delay.
     pub(crate) fn publish_late(
         &self,
         topic: &str,
@@ -221,28 +224,28 @@ impl Nsqd {
         post(&self.http, path, body);
     }
 
-    /// Ends it the hard way; what it had in memory is lost.
+    /// Kills it with SIGKILL; messages in its memory are lost.
     pub(crate) fn kill(&mut self) {
         self.server.stop();
     }
 
-    /// Ends it as an administrator does; it writes to the disk what it had in memory.
+    /// Stops it with SIGTERM, as an administrator does; it writes the messages in its memory to disk.
     pub(crate) fn stop(&mut self) {
         super::program::signal(&self.server.child, "TERM");
         self.server.child.wait().expect("nsqd ends");
     }
 
-    /// Stops it from doing anything, without ending it.
+    /// Freezes the process without ending it.
     pub(crate) fn freeze(&self) {
         super::program::signal(&self.server.child, "STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub(crate) fn thaw(&self) {
         super::program::signal(&self.server.child, "CONT");
     }
 
-    /// The same nsqd again, on the same ports.
+    /// Starts the same nsqd again on the same ports.
     pub(crate) fn restart(&mut self) {
         let ports = [format!("-tcp-address={}", self.tcp), format!("-http-address={}", self.http)];
         let before = std::fs::read(&self.server.log).map_or(0, |log| log.len());
@@ -281,8 +284,8 @@ impl Nsqd {
         stats
     }
 
-    /// Whether the channels have all that was published; while it moves there, nsqd counts some of it neither
-    /// here nor there.
+    /// Returns whether the channels have all published messages; while nsqd moves messages there, it counts
+    /// some of them neither in the topic nor in the channel.
     pub(crate) fn channels_have_all(&self, topic: &str) -> bool {
         self.stats(topic).topics.iter().flatten().all(|topic| topic.depth == 0)
     }
@@ -320,17 +323,17 @@ impl Lookupd {
         Self { _server: server, _folder: folder, tcp, http }
     }
 
-    /// An nsqd that registers here.
+    /// Starts an nsqd that registers here.
     pub(crate) fn nsqd(&self) -> Nsqd {
         Nsqd::with(&[&format!("-lookupd-tcp-address={}", self.tcp)])
     }
 
-    /// Does what an administrator does by its HTTP interface.
+    /// Sends an administrator's command to its HTTP interface.
     pub(crate) fn post(&self, path: &str) {
         post(&self.http, path, "");
     }
 
-    /// Waits until `count` nsqd are known to have `topic`.
+    /// Waits until `count` nsqd are registered for `topic`.
     pub(crate) fn wait_for(&self, topic: &str, count: usize) {
         #[derive(Deserialize)]
         struct Lookup {
@@ -351,8 +354,8 @@ impl Lookupd {
     }
 }
 
-/// An address on loopback at which nobody listens.
-pub(crate) fn nobody() -> HostPort {
+/// Returns an address on loopback at which no server listens.
+pub(crate) fn unused_address() -> HostPort {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")

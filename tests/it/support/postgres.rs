@@ -1,4 +1,4 @@
-//! A real PostgreSQL, Debian's, which `test/servers` starts as nobody on a free port.
+//! A real PostgreSQL from Debian's package. `test/servers` starts it as the user nobody on a free port.
 
 use std::{
     fs,
@@ -17,11 +17,11 @@ use x_msrv_postgres::{Exists, Settings};
 
 use super::{PATIENCE, program::kill, project, wait_until};
 
-/// Options of a server whose data need not outlive the machine.
+/// Options of a server whose data need not survive a crash of the machine.
 const FAST: [&str; 4] = ["-c", "fsync=off", "-c", "max_connections=200"];
 
-/// A server with a data folder of its own. It ends with this handle, or with the process: `test/servers` stops
-/// it when its standard input ends.
+/// A server with a private data folder. It stops with this handle, or with the process: `test/servers` stops
+/// it when its standard input is closed.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     guard: Child,
@@ -31,13 +31,13 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// One that all tests share that leave it as it is.
+    /// The server that all tests share that do not change it.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| Self::with(&[]))
     }
 
-    /// One of its own, with further options.
+    /// A private server with further options.
     pub(crate) fn with(options: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
         let options: Vec<_> = FAST.iter().chain(options).map(ToString::to_string).collect();
@@ -45,7 +45,7 @@ impl Postgres {
         Self { guard, options, folder, address }
     }
 
-    /// Its folder, for files that it is to read; they have to be readable for everybody.
+    /// Its folder, for files that the server reads; the files must be readable for all users.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -54,7 +54,7 @@ impl Postgres {
         fs::read_to_string(self.folder.path().join("pids")).expect("its pid").trim().to_owned()
     }
 
-    /// Ends it the hard way: whatever it was doing is left as it is.
+    /// Kills it with SIGKILL, whatever it is doing.
     pub(crate) fn kill(&mut self) {
         let pid = self.pid();
         kill(&pid, "KILL");
@@ -63,12 +63,12 @@ impl Postgres {
         wait_until("its processes end", || !is_used(&self.folder));
     }
 
-    /// Stops it from doing anything, with all of its processes.
+    /// Freezes it and all of its processes.
     pub(crate) fn freeze(&self) {
         self.signal_all("STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub(crate) fn thaw(&self) {
         self.signal_all("CONT");
     }
@@ -83,12 +83,12 @@ impl Postgres {
         }
     }
 
-    /// The same one again, on the same port.
+    /// Starts it again on the same port.
     pub(crate) fn restart(&mut self) {
         (self.guard, self.address) = start(&self.folder, &self.options, Some(self.address.port));
     }
 
-    /// Runs statements as the superuser; the text of each row's columns.
+    /// Runs statements as the superuser; returns the text of each row's columns.
     pub(crate) async fn sql(&self, statements: &str) -> Vec<Vec<Option<String>>> {
         self.sql_in("postgres", statements).await
     }
@@ -99,7 +99,7 @@ impl Postgres {
         session.run(statements).await
     }
 
-    /// A session of the superuser's that lasts.
+    /// Opens a lasting session of the superuser.
     pub(crate) async fn session(&self) -> Session {
         self.session_in("postgres").await
     }
@@ -109,11 +109,12 @@ impl Postgres {
         config.host(&self.address.host).port(self.address.port).dbname(database);
         config.user("postgres").password("postgres").connect_timeout(PATIENCE);
         let (client, connection) = config.connect(NoTls).await.expect("the server answers");
-        tokio::spawn(async move { connection.await.ok() }); // a session that is ended is the test's affair
+        tokio::spawn(async move { connection.await.ok() }); // the test decides when a session ends
         Session(client)
     }
 
-    /// A schema of its own, and settings for a table `t` in it, which is not there yet.
+    /// Creates a new schema; returns its name and settings for a table `t` in it. The table does not exist
+    /// yet.
     pub(crate) async fn schema(&self) -> (String, Settings) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let schema = format!("s{}", NUMBER.fetch_add(1, Relaxed));
@@ -152,7 +153,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A connection of the test's own.
+/// A connection of the test itself.
 pub(crate) struct Session(tokio_postgres::Client);
 
 impl Session {
@@ -168,7 +169,7 @@ impl Session {
     }
 }
 
-/// Whether a process that was started there still runs there.
+/// Returns whether a process that was started there still runs there.
 fn is_used(folder: &TempDir) -> bool {
     let data = folder.path().join("data");
     let processes = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);

@@ -16,19 +16,19 @@ use tempfile::TempDir;
 
 use super::wait_until;
 
-/// A folder with a configuration in it, and the program to run there: the one that was built with the tests,
-/// or that `X_MSRV_TEST_PROGRAM` names.
+/// A folder with a configuration in it, and the program to run there: the one built with the tests, or the
+/// one that `X_MSRV_TEST_PROGRAM` names.
 pub(crate) struct Program {
     folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
-/// The program itself.
+/// The path of the program.
 pub(crate) fn program() -> String {
     std::env::var("X_MSRV_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_x-msrv").to_owned())
 }
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -37,7 +37,7 @@ pub(crate) struct Ended {
 }
 
 impl Program {
-    /// With this configuration, in YAML.
+    /// Creates a folder with this configuration, in YAML.
     pub(crate) fn new(configuration: &str) -> Self {
         let program = Self { folder: TempDir::new().expect("a folder"), environment: Vec::new() };
         program.write("x-msrv.yml", configuration);
@@ -49,7 +49,7 @@ impl Program {
         self
     }
 
-    /// Sets a variable of the environment for the commands that follow.
+    /// Sets an environment variable for the following commands.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
@@ -64,7 +64,7 @@ impl Program {
         path
     }
 
-    /// By another program, which runs ours.
+    /// Runs another program, which runs ours.
     pub(crate) fn run_by(&self, other: &str, arguments: &[&str]) -> Ended {
         ended(self.prepared(other, arguments).output().expect("it starts"))
     }
@@ -89,12 +89,12 @@ impl Program {
         command
     }
 
-    /// Runs to the end with these arguments and nothing else.
+    /// Runs to completion with exactly these arguments.
     pub(crate) fn bare(&self, arguments: &[&str]) -> Ended {
         ended(self.command(arguments).output().expect("the program starts"))
     }
 
-    /// Runs to the end with the configuration and these arguments.
+    /// Runs to completion with the configuration and these arguments.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         self.bare(&[arguments, &["-c", "x-msrv.yml"]].concat())
     }
@@ -106,7 +106,7 @@ impl Program {
         ended(child.wait_with_output().expect("the program ends"))
     }
 
-    /// The same, and leaves it to the caller, who writes the text.
+    /// The same, but returns the child; the caller writes the text.
     pub(crate) fn spawn_with_input(&self, arguments: &[&str]) -> Child {
         self.command(&[arguments, &["-c", "x-msrv.yml"]].concat())
             .stdin(Stdio::piped())
@@ -114,12 +114,12 @@ impl Program {
             .expect("the program starts")
     }
 
-    /// Starts a run and leaves it to the caller.
+    /// Starts a run and returns the child.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(&[arguments, &["-c", "x-msrv.yml"]].concat()).spawn().expect("the program starts")
     }
 
-    /// One run with its report; the exit code has to be 0.
+    /// Runs once and returns the report; fails unless the exit code is 0.
     #[track_caller]
     pub(crate) fn drain(&self, arguments: &[&str]) -> Value {
         let ended = self.run(&[&["run", "--report", "json"], arguments].concat());
@@ -163,14 +163,14 @@ pub(crate) fn ended(output: Output) -> Ended {
 }
 
 impl Ended {
-    /// The report on standard output.
-    #[track_caller]
-    /// Whether it has a report, by which at least one message was settled for good.
+    /// Returns whether it printed a report in which at least one message was settled for good.
     pub(crate) fn settles_something(&self) -> bool {
         let count = |key| self.report()[key].as_u64().unwrap_or_default();
         !self.stdout.is_empty() && ["stored", "duplicate", "rejected"].map(count).iter().sum::<u64>() > 0
     }
 
+    /// The report on standard output.
+    #[track_caller]
     pub(crate) fn report(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|_| panic!("no report: {} {}", self.stdout, self.stderr))
@@ -182,42 +182,43 @@ pub(crate) fn signal(child: &Child, name: &str) {
     kill(&child.id().to_string(), name);
 }
 
-/// Signals a process by its number.
+/// Sends a signal to a process by its number.
 #[track_caller]
 pub(crate) fn kill(pid: &str, name: &str) {
     let status = Command::new("kill").args(["-s", name, pid]).status().expect("kill runs");
-    assert!(status.success(), "the process is there to be signalled");
+    assert!(status.success(), "the process exists");
 }
 
-/// Waits until `condition` holds while the run goes on; a run that ends before shows what it said.
+/// Waits until `condition` is true while the run continues; if the run ends first, panics with its standard
+/// error.
 #[track_caller]
 pub(crate) fn wait_while_running(child: &mut Child, mut condition: impl FnMut() -> bool) {
-    wait_until("it is in the middle", || {
+    wait_until("the run is in progress", || {
         let done = condition();
         if !done && child.try_wait().expect("a child").is_some() {
             let mut said = String::new();
             let output = child.stderr.as_mut().expect("piped");
             std::io::Read::read_to_string(output, &mut said).expect("output is UTF-8");
-            panic!("it ended too early: {said}");
+            panic!("the run ended too early: {said}");
         }
         done
     });
 }
 
-/// Waits for the end of a run that was started by [`Program::spawn`].
+/// Waits for the end of a run that [`Program::spawn`] started.
 pub(crate) fn wait(mut child: Child) -> Ended {
     wait_until("the run ends", || child.try_wait().expect("a child").is_some());
     ended(child.wait_with_output().expect("the program ended"))
 }
 
-/// Looks at a process all the time until it is told to stop. What the process takes in its last millisecond
-/// may be missed.
+/// Samples a process's memory and descriptors until it is stopped. It can miss changes in the last
+/// millisecond of the process.
 pub(crate) struct Scale {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Weight>,
 }
 
-/// The most that a process had.
+/// The maximum usage of a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Weight {
     /// Resident bytes.
@@ -229,7 +230,7 @@ pub(crate) struct Weight {
 impl Scale {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the system tells it only to those who ask again and again"
+        reason = "the system reports these values only when asked, so the thread polls"
     )]
     pub(crate) fn under(child: &Child) -> Self {
         let folder = PathBuf::from(format!("/proc/{}", child.id()));

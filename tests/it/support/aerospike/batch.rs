@@ -21,7 +21,7 @@ const ROW_HAS_INFO4: u8 = 0x10;
 /// Batch flag `respond_all_keys` (`get_batch_flags` in `buffer.rs`).
 const ANSWER_ALL_ROWS: u8 = 0x4;
 
-/// A batch as it came.
+/// A batch as received.
 pub(super) struct Batch {
     /// The rows, each with the index that its answer carries.
     pub(super) rows: Vec<(u32, Row)>,
@@ -48,7 +48,7 @@ impl Batch {
         Ok(Batch { rows, answer_all_rows: flags & ANSWER_ALL_ROWS != 0, broken })
     }
 
-    /// The answers to the first rows, as one frame.
+    /// Returns the answers to the first rows, as one frame.
     pub(super) fn encode(&self, answers: &[Answer]) -> Vec<u8> {
         if answers.is_empty() || self.broken {
             return Vec::new(); // A frame without a message would end the batch for the client.
@@ -60,9 +60,8 @@ impl Batch {
         frame(frame_type::MESSAGE, &body)
     }
 
-    /// The message behind the answers. Without `respond_all_keys` it carries the code of the last
-    /// row that failed; the answers themselves are all sent, as the server does while they fit its
-    /// 128 KiB buffer.
+    /// Returns the message that ends the answers. Without `respond_all_keys` it carries the code of the last
+    /// row that failed; all answers are sent, as the server does while they fit into its 128 KiB buffer.
     pub(super) fn end(&self, answers: &[Answer]) -> Vec<u8> {
         let fails = |code: &u8| ![result::OK, result::NOT_FOUND, result::FILTERED_OUT].contains(code);
         let failed = answers.iter().rev().map(|answer| answer.code).find(fails);

@@ -1,4 +1,4 @@
-//! What refuses a request: the checks of Aerospike CE 8.1, in the order of its `transaction/write.c`,
+//! The checks that refuse a request: those of Aerospike CE 8.1, in the order of its `transaction/write.c`,
 //! `read.c` and `delete_ce.c`.
 
 use super::{
@@ -13,14 +13,14 @@ const MAX_SET_NAME: usize = 63;
 const MAX_OPS: usize = 32 * 1024;
 const MAX_BINS: usize = 0x7FFF;
 
-/// A check's outcome: nothing, or the result code that refuses the request.
+/// The outcome of a check: nothing, or the result code that refuses the request.
 pub(super) type Check = Result<(), u8>;
 
 fn refuse_if(refused: bool, code: u8) -> Check {
     if refused { Err(code) } else { Ok(()) }
 }
 
-/// What can be told from a write alone, before a record is looked for.
+/// The checks on a write that need no record.
 pub(super) fn write_alone(request: &Request) -> Check {
     refuse_if(request.ops.is_empty() || request.ops.len() > MAX_OPS, result::PARAMETER)?;
     for op in &request.ops {
@@ -43,7 +43,7 @@ pub(super) fn write_alone(request: &Request) -> Check {
     refuse_if(any && !request.has1(flag::INFO1_READ), result::PARAMETER)
 }
 
-/// Whether a write may find, or not find, what it finds.
+/// Checks whether a write allows that the record exists, or does not exist.
 pub(super) fn existence(old: Option<&Record>, request: &Request) -> Check {
     let touches = request.ops.iter().any(|op| op.code == operation::TOUCH);
     let must_exist = touches || request.has3(flag::INFO3_UPDATE_ONLY | flag::INFO3_REPLACE_ONLY);
@@ -51,36 +51,36 @@ pub(super) fn existence(old: Option<&Record>, request: &Request) -> Check {
     refuse_if(old.is_some() && request.has2(flag::INFO2_CREATE_ONLY), result::RECORD_EXISTS)
 }
 
-/// Whether a write names the set that the record is in, or a new record may be in.
+/// Checks whether a write names the set that the record is in, or the set accepts a new record.
 pub(super) fn set_of_write(old: Option<&Record>, request: &Request) -> Check {
     let wrong = old.map_or(request.set.len() > MAX_SET_NAME, |old| old.set != request.set);
     refuse_if(wrong, result::PARAMETER)
 }
 
-/// Whether a read or a delete names the set that the record is in, where it names one.
+/// Checks whether a read or a delete names the set that the record is in, if it names one.
 pub(super) fn set(record: &Record, request: &Request) -> Check {
     refuse_if(!request.set.is_empty() && request.set != record.set, result::PARAMETER)
 }
 
-/// Whether the record has the generation that the request depends on.
+/// Checks whether the record has the generation that the request requires.
 pub(super) fn generation(current: u32, request: &Request) -> Check {
     let expected = request.flags.generation;
     refuse_if(request.has2(flag::INFO2_GENERATION) && expected != current, result::GENERATION_MISMATCH)?;
     refuse_if(request.has2(flag::INFO2_GENERATION_GT) && expected <= current, result::GENERATION_MISMATCH)
 }
 
-/// A stored user key that differs from the one sent means two keys with one digest.
+/// Checks the stored user key: if it differs from the one sent, two keys have one digest.
 pub(super) fn key(record: &Record, request: &Request) -> Check {
     let keys = record.user_key.as_ref().zip(request.user_key.as_ref());
     refuse_if(keys.is_some_and(|(stored, sent)| stored != sent), result::KEY_MISMATCH)
 }
 
-/// Whether the bins of a record are few enough.
+/// Checks the number of bins of a record.
 pub(super) fn bins(record: &Record) -> Check {
     refuse_if(record.bins.len() > MAX_BINS, result::PARAMETER)
 }
 
-/// Whether a read of named bins names some, and does nothing else.
+/// Checks whether a read of named bins names some, and does nothing else.
 pub(super) fn reads(request: &Request) -> Check {
     refuse_if(request.ops.is_empty() || request.ops.len() > MAX_OPS, result::PARAMETER)?;
     for op in &request.ops {
@@ -94,17 +94,17 @@ pub(super) fn reads(request: &Request) -> Check {
     Ok(())
 }
 
-/// An empty name is a name.
+/// An empty name is a valid name.
 pub(super) fn bin_name(name: &str) -> Check {
     refuse_if(name.len() > MAX_BIN_NAME || name.contains('\0'), result::BIN_NAME)
 }
 
-/// Whether a write drops the bins that it does not write.
+/// Returns whether a write removes the bins that it does not write.
 pub(super) fn replaces(request: &Request) -> bool {
     request.has3(flag::INFO3_CREATE_OR_REPLACE | flag::INFO3_REPLACE_ONLY)
 }
 
-/// A read of all bins is a read without a name, where the request says so.
+/// A read of all bins is a read without a name, if the request says so.
 pub(super) fn reads_all(op: &Op, request: &Request) -> bool {
     op.code == operation::READ && op.name.is_empty() && request.has1(flag::INFO1_GET_ALL)
 }

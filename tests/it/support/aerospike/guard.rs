@@ -1,6 +1,6 @@
-//! Who may speak to the stand-in: TLS, and logins as a server of the enterprise edition asks for them.
+//! Access control of the stand-in: TLS, and logins as a server of the enterprise edition requires them.
 //!
-//! The client's half is in its `commands/admin_command.rs`. What a connection without a login is answered is
+//! The client's half is in its `commands/admin_command.rs`. The answers to a connection without a login are
 //! in the server's `thr_info.c` (`authenticate`) and `thr_tsvc.c`; the codes are those of its `proto.h`.
 
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use super::{
 };
 use crate::support::certificates::{Authority, Pair};
 
-/// What a connection has to bring along; by default nothing.
+/// The requirements for a connection; none by default.
 #[derive(Default)]
 pub(crate) struct Guard {
     tls: Option<Arc<ServerConfig>>,
     login: bool,
 }
 
-/// The one user that there is. The server knows its password by itself, and a directory (LDAP) knows it as
-/// well.
+/// The only user. Both the server and a directory (LDAP) know its password.
 pub(crate) const USER: &str = "writer";
 
 /// Its password.
 pub(crate) const PASSWORD: &str = "p@ss w\u{f6}rd";
 
-/// What bcrypt makes of it with the salt of all Aerospike clients: a known answer of the client's own tests.
+/// The bcrypt hash of the password with the salt of all Aerospike clients: a known answer from the client's
+/// own tests.
 const HASH: &str = "$2a$10$7EqJtq98hPqEX7fNZaFWoOvOHC3TQiAAgdPnOsxztx/kKSmQ9nwIm";
 
 const TOKEN: &[u8] = b"a token";
@@ -53,13 +53,13 @@ mod field {
 }
 
 impl Guard {
-    /// TLS with this certificate, and with one of the client's where `clients` is an authority that signs
+    /// Requires TLS with this certificate, and a client certificate if `clients` is an authority that signs
     /// them.
     pub(crate) fn tls(self, pair: &Pair, clients: Option<&Authority>) -> Self {
         self.tls_of(&[&TLS12, &TLS13], pair, clients)
     }
 
-    /// TLS 1.2 and nothing newer.
+    /// Requires TLS 1.2 and nothing newer.
     pub(crate) fn tls_1_2(self, pair: &Pair) -> Self {
         self.tls_of(&[&TLS12], pair, None)
     }
@@ -95,7 +95,7 @@ impl Guard {
         self
     }
 
-    /// A login by [`USER`] and [`PASSWORD`].
+    /// Requires a login with [`USER`] and [`PASSWORD`].
     pub(crate) fn login(mut self) -> Self {
         self.login = true;
         self
@@ -105,8 +105,8 @@ impl Guard {
         self.tls.clone().map(Into::into)
     }
 
-    /// The answer to a frame that does not get any further: one about logins, or any other before there was
-    /// one.
+    /// Returns the answer to a frame that the guard does not pass on: a frame about logins, or any other
+    /// frame before a login.
     pub(super) fn answer(&self, frame: &Frame, logged_in: &mut bool) -> Option<Result<Vec<u8>, Malformed>> {
         match frame.kind {
             _ if !self.login => None,

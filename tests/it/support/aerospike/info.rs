@@ -8,7 +8,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use super::storage::{Configuration, MAX_RECORD_SIZE, NAMESPACE, SetConfiguration, Storage};
 
-/// Server version told to clients.
+/// The server version that clients receive.
 const BUILD: &str = "8.1.2.0";
 const NODE: &str = "BB9000000000001";
 const FEATURES: &str = "batch-any;batch-index;blob-bits;cdt-index;cdt-list;cdt-map;cluster-stable;\
@@ -37,9 +37,9 @@ pub(super) fn value(name: &str, storage: &mut Storage, address: SocketAddr) -> S
         "cluster-name" => "null".into(),
         "partition-generation" | "peers-generation" => "0".into(),
         "rebalance-generation" => "1".into(),
-        // The port is the one that peers have who do not name theirs: the default, whatever the server's own.
+        // The port is the default for peers that do not name theirs, whatever port this server has.
         "peers-clear-std" => "0,3000,[]".into(),
-        // A server without TLS is not asked.
+        // A server without TLS is not asked for this name.
         "peers-tls-std" => "0,4333,[]".into(),
         "service-clear-std" | "service-tls-std" => address.to_string(),
         "peers-clear-alt" | "service-clear-alt" | "sindex-list" => String::new(),
@@ -74,7 +74,7 @@ fn namespace(storage: &Storage) -> String {
     )
 }
 
-/// `sets`, `sets/NAMESPACE`, `sets/NAMESPACE/SET`. Where one is asked for, it is not named.
+/// `sets`, `sets/NAMESPACE`, `sets/NAMESPACE/SET`. The answer for one set does not name it.
 fn sets(arguments: &str, storage: &Storage) -> String {
     let (namespace, only) = match arguments.split_once('/') {
         Some((namespace, set)) => (namespace, Some(set)),
@@ -96,7 +96,7 @@ fn sets(arguments: &str, storage: &Storage) -> String {
     storage.sets.iter().filter(|(set, _)| only.is_none_or(|only| only == *set)).map(line).collect()
 }
 
-/// `set-config:context=namespace;namespace=NS;NAME=VALUE`, with `set=SET` in front of what is the set's.
+/// `set-config:context=namespace;namespace=NS;NAME=VALUE`, with `set=SET` before a setting of the set.
 fn set_config(arguments: &str, storage: &mut Storage) -> String {
     let pairs: Vec<_> = arguments.split(';').filter_map(|pair| pair.split_once('=')).collect();
     let set = pairs.iter().find(|pair| pair.0 == "set").map(|pair| pair.1);
@@ -113,8 +113,8 @@ fn set_config(arguments: &str, storage: &mut Storage) -> String {
     "ok".into()
 }
 
-/// `truncate:namespace=NS;set=SET` and `truncate-namespace:namespace=NS`; a threshold (`lut`) is
-/// not understood.
+/// `truncate:namespace=NS;set=SET` and `truncate-namespace:namespace=NS`; a threshold (`lut`) is not
+/// supported.
 fn truncate(arguments: &str, storage: &mut Storage) -> String {
     let argument = |name| {
         let pairs = arguments.split(';').filter_map(|pair| pair.split_once('='));

@@ -1,18 +1,18 @@
-//! What has reached the stand-in.
+//! The log of what has reached the stand-in.
 
 use super::{
     message::{Digest, Row},
     value::{Particle, Value},
 };
 
-/// A row that asked for a write, whatever became of it.
+/// A row that requested a write, whatever the outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Write {
-    /// Which record.
+    /// The record's digest.
     pub(crate) digest: Digest,
-    /// In which set.
+    /// The record's set.
     pub(crate) set: String,
-    /// The user key, where the client sent it.
+    /// The user key, if the client sent it.
     pub(crate) user_key: Option<Value>,
 }
 
@@ -25,16 +25,16 @@ pub(crate) struct BatchSize {
     pub(crate) bytes: usize,
 }
 
-/// How many connections there have been.
+/// The number of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Connections {
-    /// Since the stand-in was made.
+    /// Since the stand-in was created.
     pub(crate) accepted: usize,
-    /// Now.
+    /// Open now.
     pub(crate) open: usize,
 }
 
-/// The record of all that came.
+/// The log of all requests.
 #[derive(Default)]
 pub(super) struct Log {
     writes: Vec<Write>,
@@ -43,7 +43,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Enters a write row; tells its number, counted from 1.
+    /// Logs a write row; returns its number, counted from 1.
     pub(super) fn write(&mut self, row: &Row) -> usize {
         self.writes.push(Write {
             digest: row.digest,

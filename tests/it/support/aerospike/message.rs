@@ -11,7 +11,7 @@ use super::{
     wire::{Malformed, Reader, frame},
 };
 
-/// What the server addresses a record by: a hash of set name and user key.
+/// The server's address of a record: a hash of set name and user key.
 pub(super) type Digest = [u8; 20];
 
 const HEADER_LEN: u8 = 22;
@@ -66,7 +66,7 @@ pub(super) struct Flags {
     pub(super) ttl: u32,
 }
 
-/// The 22 bytes in front of every message.
+/// The 22 bytes at the start of every message.
 pub(super) struct Header {
     pub(super) flags: Flags,
     pub(super) fields: u16,
@@ -85,17 +85,17 @@ impl Header {
     }
 }
 
-/// What is asked of one record, without saying of which. Rows of a batch that repeat the row before
-/// them share it.
+/// The operations requested for one record, without its identity. Batch rows that repeat the previous row
+/// share it.
 pub(super) struct Request {
     pub(super) flags: Flags,
     pub(super) namespace: String,
     pub(super) set: String,
-    /// The user key, where the client sends it (`send_key`).
+    /// The user key, if the client sends it (`send_key`).
     pub(super) user_key: Option<Particle>,
     pub(super) ops: Vec<Op>,
-    /// Set where the request needs what the stand-in has not got: a filter expression, a function
-    /// on the server, a transaction.
+    /// Set if the request needs a feature that the stand-in lacks: a filter expression, a function on the
+    /// server, a transaction.
     pub(super) unsupported: bool,
 }
 
@@ -155,13 +155,13 @@ pub(super) struct Row {
     pub(super) request: Arc<Request>,
 }
 
-/// What is told about one record.
+/// The answer for one record.
 pub(super) struct Answer {
     pub(super) code: u8,
     pub(super) generation: u32,
-    /// Second at which the record expires, counted from 2010; 0 for never.
+    /// The second at which the record expires, counted from 2010; 0 for never.
     pub(super) void_time: u32,
-    /// Bins, and results of operations: an operation that has none is there without a particle.
+    /// Bins and results of operations; an operation without a result is present without a particle.
     pub(super) bins: Vec<(String, Option<Particle>)>,
 }
 
@@ -171,8 +171,8 @@ impl Answer {
         Answer { code, generation: 0, void_time: 0, bins: Vec::new() }
     }
 
-    /// Appends the answer as a message. `index` goes where a request has its timeout: a batch row
-    /// says there which row it answers.
+    /// Appends the answer as a message. `index` is in the place of a request's timeout: in a batch, it is the
+    /// number of the row that is answered.
     pub(super) fn write_to(&self, out: &mut Vec<u8>, index: u32, fields: &[Field<'_>]) {
         self.header(out, 0, index, fields.len());
         for field in fields {

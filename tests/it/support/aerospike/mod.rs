@@ -1,6 +1,5 @@
-//! A stand-in for an Aerospike server, for tests: one node on the loopback interface, namespace
-//! `test`, which the client crate talks to as it would to Aerospike CE 8.1, and which fails on
-//! request.
+//! A stand-in for an Aerospike server, for tests: one node on the loopback interface, namespace `test`, which
+//! the client crate uses as it would use Aerospike CE 8.1, and which fails on request.
 //!
 //! ```ignore
 //! let server = StandIn::start().await;
@@ -10,23 +9,23 @@
 //! assert_eq!(server.records("events")[0].bins["n"].value, Value::Int(7));
 //! ```
 //!
-//! It has a thread of its own, so it serves child processes too while the test itself waits.
+//! It has a separate thread, so it also serves child processes while the test waits.
 //!
-//! It knows single puts, gets, deletes, touches and existence checks, batches of them, queries without an
-//! index, truncation, and the info requests of the client. A request that needs more (filter expressions,
-//! operations on lists and maps, functions, transactions) is answered with `UNSUPPORTED_FEATURE` (16);
-//! compressed messages end the connection. TLS and logins it knows as far as the client speaks them, where a
-//! [`Guard`] asks for them. Where it knowingly differs from a server:
-//! - Records do not expire: a TTL is kept and told, and that is all.
-//! - A truncation also takes what was written in the same millisecond, which a server spares.
+//! It supports single puts, gets, deletes, touches and existence checks, batches of them, queries without an
+//! index, truncation, and the info requests of the client. It answers a request that needs more (filter
+//! expressions, operations on lists and maps, functions, transactions) with `UNSUPPORTED_FEATURE` (16);
+//! compressed messages end the connection. It supports TLS and logins as far as the client uses them, if a
+//! [`Guard`] requires them. Known differences from a server:
+//! - Records do not expire: a TTL is only stored and returned.
+//! - A truncation also removes records written in the same millisecond, which a server keeps.
 //! - Without `respond_all_keys` a failed row stops no answers; a server stops them at the end of the 128 KiB
 //!   buffer that holds the row.
-//! - `Expiration::DontUpdate` holds for every row; a server forgets it for the rows that repeat one that made
-//!   a record.
+//! - `Expiration::DontUpdate` applies to every row; a server forgets it for the rows that repeat one that
+//!   created a record.
 //! - After a freeze every request is carried out; a server may drop those whose client has closed the
 //!   connection meanwhile.
 
-#![allow(dead_code, unused_imports, reason = "the stand-in can do more than the tests of today ask of it")]
+#![allow(dead_code, unused_imports, reason = "the stand-in has more features than the tests use")]
 
 mod batch;
 mod checks;
@@ -63,13 +62,13 @@ use self::{server::Shared, storage::Record};
 /// A record as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredRecord {
-    /// What the server addresses the record by.
+    /// The digest by which the server addresses the record.
     pub(crate) digest: [u8; 20],
-    /// The user key, where a write sent it.
+    /// The user key, if a write sent it.
     pub(crate) user_key: Option<Value>,
     /// The bins by name.
     pub(crate) bins: BTreeMap<String, Bin>,
-    /// How often the record has been written.
+    /// The number of writes to the record.
     pub(crate) generation: u32,
     /// Seconds until the record expires; `None` for never.
     pub(crate) ttl: Option<u32>,
@@ -78,18 +77,18 @@ pub(crate) struct StoredRecord {
 /// A stored value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bin {
-    /// As it came over the wire.
+    /// As received over the wire.
     pub(crate) raw: Particle,
     /// As a test reads it.
     pub(crate) value: Value,
 }
 
-/// The handle on a stand-in. Dropping it stops the server.
+/// The handle of a stand-in. Dropping it stops the server.
 pub(crate) struct StandIn {
     address: SocketAddr,
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
-    /// Bound and never listening: keeps the port from others while the server is stopped.
+    /// Bound but never listening: reserves the port while the server is stopped.
     _port: TcpSocket,
 }
 
@@ -99,7 +98,7 @@ impl StandIn {
         Self::guarded(Guard::default()).await
     }
 
-    /// The same, open to those only who bring along what `guard` wants.
+    /// The same, open only to clients that meet the requirements of `guard`.
     pub(crate) async fn guarded(guard: Guard) -> Self {
         let port = TcpSocket::new_v4().expect("a socket can be made");
         port.set_reuseaddr(true).expect("the option exists");
@@ -111,32 +110,33 @@ impl StandIn {
         StandIn { address, shared, running: Mutex::new(Some(running)), _port: port }
     }
 
-    /// Where it listens; the same after a restart.
+    /// The address where it listens; the same after a restart.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Tells clients that it is elsewhere: at a proxy, which cannot do that itself under TLS.
+    /// Advertises another address to clients: that of a proxy, which cannot replace the address under TLS
+    /// itself.
     pub(crate) fn tell_address(&self, address: SocketAddr) {
         self.shared.tell(address);
     }
 
-    /// Adds a rule behind those that are there.
+    /// Adds a rule after the existing ones.
     pub(crate) fn rule(&self, rule: Rule) {
         self.shared.state().rules.add(rule);
     }
 
-    /// Removes all rules. Requests that already hang go on hanging.
+    /// Removes all rules. Requests that already hang continue to hang.
     pub(crate) fn clear_rules(&self) {
         self.shared.state().rules.clear();
     }
 
-    /// Stops all answers, as SIGSTOP does: connections are taken and requests wait.
+    /// Stops all answers, as SIGSTOP does: connections are accepted and requests wait.
     pub(crate) fn freeze(&self) {
         self.shared.freeze(true);
     }
 
-    /// Ends a freeze. The requests that waited are carried out, wanted or not.
+    /// Ends a freeze. The waiting requests are carried out, even if their client is gone.
     pub(crate) fn thaw(&self) {
         self.shared.freeze(false);
     }
@@ -149,7 +149,7 @@ impl StandIn {
         }
     }
 
-    /// Starts the server again on its port, stopping it first where it runs; it is not frozen.
+    /// Starts the server again on its port, after stopping it if it runs; it is not frozen.
     pub(crate) fn restart(&self) {
         self.stop();
         self.thaw();
@@ -157,7 +157,8 @@ impl StandIn {
         *self.running.lock().expect("stopping does not panic") = Some(running);
     }
 
-    /// What an administrator says by `set-config:context=namespace;namespace=test;…`.
+    /// Changes a setting of the namespace, as an administrator does with
+    /// `set-config:context=namespace;namespace=test;…`.
     pub(crate) fn configure(&self, setting: &str) {
         let mut state = self.shared.state();
         let done = info::value(
@@ -168,7 +169,7 @@ impl StandIn {
         assert_eq!(done, "ok", "{setting}");
     }
 
-    /// Makes as many sets as there can be.
+    /// Creates the maximum number of sets.
     pub(crate) fn use_up_set_names(&self) {
         self.shared.state().storage.use_up_set_names();
     }
@@ -180,12 +181,12 @@ impl StandIn {
         of_set.map(|(digest, record)| StoredRecord::new(*digest, record)).collect()
     }
 
-    /// The write rows that have arrived, in order, whatever became of them.
+    /// The write rows that have arrived, in order, whatever their outcome.
     pub(crate) fn writes(&self) -> Vec<Write> {
         self.shared.state().log.writes().to_vec()
     }
 
-    /// How many write rows for this record have arrived.
+    /// The number of write rows for this record that have arrived.
     pub(crate) fn write_count(&self, digest: &[u8; 20]) -> usize {
         let state = self.shared.state();
         state.log.writes().iter().filter(|write| write.digest == *digest).count()
@@ -196,18 +197,18 @@ impl StandIn {
         self.shared.until_arrived(rows).await;
     }
 
-    /// The batches that have arrived, in order. A batch of one row is none: the client sends it as
-    /// a single command (`run_rows` in its `batch/batch_executor.rs`).
+    /// The batches that have arrived, in order. A batch of one row is not included: the client sends it as a
+    /// single command (`run_rows` in its `batch/batch_executor.rs`).
     pub(crate) fn batches(&self) -> Vec<BatchSize> {
         self.shared.state().log.batches().to_vec()
     }
 
-    /// What was asked for by info requests.
+    /// The names that info requests asked for.
     pub(crate) fn asked(&self) -> BTreeSet<String> {
         self.shared.state().asked.clone()
     }
 
-    /// How many connections there are and have been.
+    /// The number of connections, now and in total.
     pub(crate) fn connections(&self) -> Connections {
         self.shared.state().log.connections()
     }
@@ -240,7 +241,7 @@ struct Running {
 }
 
 impl Running {
-    /// Listens from here on; the receiver tells when the thread serves.
+    /// Starts to listen; the receiver reports when the thread serves.
     fn launch(address: SocketAddr, shared: &Arc<Shared>) -> (Self, oneshot::Receiver<()>) {
         let listener = TcpListener::bind(address).expect("the port is kept for the stand-in");
         listener.set_nonblocking(true).expect("the option exists");
@@ -262,7 +263,7 @@ impl Running {
     }
 
     fn stop(self) {
-        drop(self.stop); // Told by the sender's going.
+        drop(self.stop); // The thread sees that the sender is dropped.
         let served = self.thread.join().is_ok();
         assert!(served || thread::panicking(), "the stand-in's thread panicked");
     }

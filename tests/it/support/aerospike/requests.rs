@@ -1,4 +1,4 @@
-//! What a frame asks for, and what becomes of it under the rules.
+//! The operations that a frame requests, and the effect of the rules on them.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     wire::{Frame, Malformed, Reader, frame},
 };
 
-/// Everything behind one lock, never held while waiting.
+/// All state behind one lock, which is never held while waiting.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) storage: Storage,
@@ -24,17 +24,17 @@ pub(super) struct State {
     pub(super) asked: BTreeSet<String>,
 }
 
-/// What the connection is to do with an answer.
+/// What the connection does with an answer.
 pub(super) enum Reply {
     Send(Vec<u8>),
     SendThenClose(Vec<u8>),
     SendLate(Vec<u8>, Duration),
     Hang,
-    /// Freeze, and carry the request out afterwards.
+    /// Freeze, then carry the request out.
     Freeze,
 }
 
-/// A request, with the numbers that its write rows have among all write rows.
+/// A request, with the numbers of its write rows among all write rows.
 pub(super) struct Received {
     message: Message,
     numbers: Vec<Option<usize>>,
@@ -94,7 +94,7 @@ impl Received {
         Ok(Received { message, numbers })
     }
 
-    /// Does what is asked, or what the rules make of it.
+    /// Carries the request out, or does what the rules require.
     pub(super) fn carry_out(&self, state: &mut State, address: SocketAddr) -> Reply {
         match &self.message {
             Message::Info(names) => carry_out_info(names, state, address),
@@ -132,7 +132,7 @@ impl Received {
     }
 }
 
-/// Carries one row out and answers it, with its own fault if it has one.
+/// Carries one row out and answers it, with the row's fault if it has one.
 fn answer(subject: &Subject<'_>, state: &mut State) -> Answer {
     let Subject::Row(row, _) = subject else {
         unreachable!("only rows are answered one by one");
@@ -173,7 +173,7 @@ fn carry_out_info(names: &[u8], state: &mut State, address: SocketAddr) -> Reply
     unanswered(fault.as_ref(), || frame(frame_type::INFO, &body))
 }
 
-/// The reply to a request that stores nothing: whether it is carried out makes no difference.
+/// The reply to a request that stores nothing: it makes no difference whether it is carried out.
 fn unanswered(fault: Option<&Then>, reply: impl FnOnce() -> Vec<u8>) -> Reply {
     match fault {
         Some(Then::Hang | Then::StoreThenHang) => Reply::Hang,

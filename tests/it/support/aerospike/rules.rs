@@ -1,4 +1,4 @@
-//! Faults: what the stand-in does other than a server that is well.
+//! Faults: how the stand-in departs from a healthy server.
 
 use std::time::Duration;
 
@@ -32,12 +32,12 @@ pub(crate) enum When {
     Info,
 }
 
-/// What happens then. A request with several rows is one batch.
+/// What the rule does. A request with several rows is one batch.
 #[derive(Debug, Clone)]
 pub(crate) enum Then {
     /// The row is answered with this result code and not carried out.
     Answer(u8),
-    /// The row is carried out, and answered with this result code all the same.
+    /// The row is carried out, but answered with this result code.
     StoreThenAnswer(u8),
     /// The request is neither carried out nor answered; the connection stays open.
     Hang,
@@ -47,8 +47,8 @@ pub(crate) enum Then {
     CloseBeforeAnswer,
     /// The whole request is carried out; the connection is closed without an answer.
     StoreThenClose,
-    /// The rows before the matching one are carried out and answered, then the connection is
-    /// closed; that row and the rows behind it are not carried out.
+    /// The rows before the matching one are carried out and answered, then the connection is closed; that row
+    /// and the following rows are not carried out.
     CloseMidBatch,
     /// The request is carried out at once, and answered after this time.
     Delay(Duration),
@@ -57,21 +57,21 @@ pub(crate) enum Then {
 }
 
 impl Then {
-    /// Whether the fault is that of one row; the others are of the request that the row is in.
+    /// Returns whether the fault applies to one row; the other faults apply to the whole request.
     fn is_of_row(&self) -> bool {
         matches!(self, Then::Answer(_) | Then::StoreThenAnswer(_))
     }
 }
 
-/// One fault. Of several rules that match, the one made first applies; a fault of a row and a fault
-/// of its request are chosen apart, and may both apply.
+/// One fault. If several rules match, the oldest applies; a fault of a row and a fault of its request are
+/// selected separately, and both can apply.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     /// What it applies to.
     pub(crate) when: When,
-    /// What happens.
+    /// What it does.
     pub(crate) then: Then,
-    /// How often: rows for a fault of a row, requests for a fault of a request; `None` for always.
+    /// How often it applies: rows for a fault of a row, requests for a fault of a request; `None` for always.
     pub(crate) times: Option<usize>,
 }
 
@@ -87,11 +87,11 @@ impl Rule {
     }
 }
 
-/// What a rule is held against.
+/// What a rule is matched against.
 pub(super) enum Subject<'a> {
     Info,
     Query,
-    /// A row and, where it writes, its number among all write rows.
+    /// A row and, if it writes, its number among all write rows.
     Row(&'a Row, Option<usize>),
 }
 
@@ -125,7 +125,7 @@ fn writes(row: &Row, name: &str, value: &Value) -> bool {
     row.request.ops.iter().any(writes)
 }
 
-/// The rules in force, first made first.
+/// The active rules, oldest first.
 #[derive(Default)]
 pub(super) struct Rules(Vec<Rule>);
 
@@ -138,12 +138,12 @@ impl Rules {
         self.0.clear();
     }
 
-    /// The fault of a row, if it has one; counted as used.
+    /// Returns the fault of a row, if it has one, and counts it as used.
     pub(super) fn of_row(&mut self, subject: &Subject<'_>) -> Option<Then> {
         self.first(true, subject)
     }
 
-    /// The fault of a request that `subject` is in, if it has one; counted as used.
+    /// Returns the fault of a request that `subject` is in, if it has one, and counts it as used.
     pub(super) fn of_request(&mut self, subject: &Subject<'_>) -> Option<Then> {
         self.first(false, subject)
     }

@@ -15,14 +15,14 @@ use super::{
 /// Answers are sent in frames of about this size.
 const FRAME_SIZE: usize = 128 * 1024;
 
-/// A query as it came.
+/// A query as received.
 pub(super) struct Query {
     namespace: String,
     set: String,
-    /// Partitions asked for, each with the digest to go on behind.
+    /// The requested partitions, each with the digest to resume after.
     partitions: BTreeMap<u16, Option<Digest>>,
     max_records: usize,
-    /// Bins asked for; none of them named means all.
+    /// The requested bins; empty means all.
     bins: Vec<String>,
     without_bins: bool,
     /// The result code of a query that cannot be run.
@@ -30,7 +30,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Makes a query of a message that has neither a digest nor a batch.
+    /// Creates a query from a message that has neither a digest nor a batch.
     pub(super) fn new(header: &Header, fields: &[Field<'_>], ops: Vec<Op>) -> Result<Self, Malformed> {
         let mut query = Query {
             namespace: String::new(),
@@ -94,7 +94,7 @@ impl Query {
             .filter(|(digest, record)| self.wants(digest, record))
             .filter_map(|(digest, record)| Some((partition(digest), digest, self.answer(record)?, record)))
             .collect();
-        // The client resumes a partition behind the last digest it has seen.
+        // The client resumes a partition after the last digest that it has seen.
         found.sort_by_key(|&(pid, digest, ..)| (pid, digest));
 
         let (mut out, mut body) = (Vec::new(), Vec::new());
@@ -117,7 +117,7 @@ impl Query {
         of_set && after.is_some_and(|after| after.is_none_or(|after| *digest > after))
     }
 
-    /// `None` for a record that has none of the bins asked for.
+    /// `None` for a record that has none of the requested bins.
     fn answer(&self, record: &Record) -> Option<Answer> {
         let named = |name: &str| self.bins.is_empty() || self.bins.iter().any(|bin| bin == name);
         let bin = |(name, value): (&String, &Particle)| (name.clone(), Some(value.clone()));

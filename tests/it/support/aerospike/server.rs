@@ -1,4 +1,4 @@
-//! The listening half: connections, and one request after the other on each.
+//! The listener: connections, and one request after another on each.
 
 use std::{
     net::{SocketAddr, TcpListener as StdTcpListener},
@@ -17,14 +17,14 @@ use super::{
     wire::{Frame, Malformed, read_frame},
 };
 
-/// What connections and the test share.
+/// The state that connections and the test share.
 pub(super) struct Shared {
-    /// Where clients are told that it is.
+    /// The address that clients receive.
     address: Mutex<SocketAddr>,
     guard: Guard,
     state: Mutex<State>,
     frozen: watch::Sender<bool>,
-    /// How many write rows have arrived.
+    /// The number of write rows that have arrived.
     arrived: watch::Sender<usize>,
 }
 
@@ -75,7 +75,7 @@ impl Shared {
     }
 }
 
-/// Serves until `stop` comes (or its sender goes). All connections end with it.
+/// Serves until `stop` receives a message (or its sender is dropped). All connections end with it.
 pub(super) async fn run(
     listener: StdTcpListener,
     shared: Arc<Shared>,
@@ -83,7 +83,7 @@ pub(super) async fn run(
     stop: oneshot::Receiver<()>,
 ) {
     let listener = TcpListener::from_std(listener).expect("a listener is a listener");
-    ready.send(()).ok(); // Nobody waits for it on a restart.
+    ready.send(()).ok(); // On a restart there is no receiver.
     tokio::select! {
         () = accept(listener, shared) => {}
         _ = stop => {}
@@ -96,7 +96,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let _open = Open::new(&shared);
-            // An error is the client closing its connection, or sending what is no request.
+            // An error means that the client closed its connection, or sent bytes that are no request.
             let served = async {
                 socket.set_nodelay(true)?;
                 match shared.guard.acceptor() {
@@ -109,7 +109,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Counts a connection for as long as it is open.
+/// Counts a connection while it is open.
 struct Open<'a>(&'a Shared);
 
 impl<'a> Open<'a> {
@@ -161,7 +161,7 @@ async fn serve(mut socket: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
     }
 }
 
-/// Keeps a connection open and says nothing, until the client closes it.
+/// Keeps a connection open without an answer, until the client closes it.
 async fn until_closed(mut socket: impl AsyncRead + Unpin) -> io::Result<()> {
     while socket.read(&mut [0; 1024]).await? > 0 {}
     Ok(())

@@ -1,4 +1,4 @@
-//! The records, and what a request does to one.
+//! The records, and the effect of a request on one.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -9,15 +9,15 @@ use super::{
     value::{self, Particle},
 };
 
-/// The one namespace.
+/// The only namespace.
 pub(super) const NAMESPACE: &str = "test";
 
-/// `max-record-size` as the server has it by default.
+/// The server's default of `max-record-size`.
 pub(super) const MAX_RECORD_SIZE: usize = 1024 * 1024;
-/// The parts of a stored record that are always there: header and end mark.
+/// The fixed parts of a stored record: header and end mark.
 const RECORD_OVERHEAD: usize = 35 + 4;
 
-/// TTLs with a meaning of their own (`policy/expiration.rs`); up to ten years is a TTL in seconds.
+/// TTLs with a special meaning (`policy/expiration.rs`); up to ten years is a TTL in seconds.
 const TTL_DEFAULT: u32 = 0;
 const TTL_NEVER: u32 = u32::MAX;
 const TTL_KEEP: u32 = u32::MAX - 1;
@@ -26,14 +26,14 @@ const TTL_MAX: u32 = 10 * 365 * 24 * 60 * 60;
 /// Void times count from 2010-01-01 (`citrusleaf_epoch` in the client's `record.rs`).
 const EPOCH: u64 = 1_262_304_000;
 
-/// A record. One that has no bins does not exist.
+/// A record. A record without bins does not exist.
 #[derive(Clone, Default)]
 pub(super) struct Record {
     pub(super) set: String,
     pub(super) user_key: Option<Particle>,
     pub(super) bins: BTreeMap<String, Particle>,
     pub(super) generation: u32,
-    /// Second at which the record expires, counted from 2010; 0 for never.
+    /// The second at which the record expires, counted from 2010; 0 for never.
     pub(super) void_time: u32,
 }
 
@@ -47,7 +47,7 @@ impl Record {
         (self.void_time != 0).then(|| self.void_time.saturating_sub(now()))
     }
 
-    /// Bytes on the server's storage (its `storage/flat.c`).
+    /// Bytes in the server's storage (its `storage/flat.c`).
     fn stored_size(&self) -> usize {
         let set = if self.set.is_empty() { 0 } else { 1 + self.set.len() };
         let key = self.user_key.as_ref().map_or(0, |key| {
@@ -59,9 +59,8 @@ impl Record {
         RECORD_OVERHEAD + set + key + void_time + counter_size(self.bins.len()) + bins.sum::<usize>()
     }
 
-    /// Carries the operations out, one after the other, and gives the results that the answer
-    /// carries. A write has a result (an empty one) only where the request asks for one from every
-    /// operation, as batch rows do.
+    /// Carries the operations out, one after another, and returns the results for the answer. A write has a
+    /// result (an empty one) only if the request asks for one from every operation, as batch rows do.
     fn apply(&mut self, request: &Request) -> Vec<(String, Option<Particle>)> {
         let all_ops = request.has2(flag::INFO2_RESPOND_ALL_OPS);
         let mut results = Vec::new();
@@ -89,7 +88,7 @@ impl Record {
     }
 }
 
-/// Seven bits of a number go into a byte.
+/// Seven bits of a number are in each byte.
 fn counter_size(n: usize) -> usize {
     1 + usize::from(n >= 1 << 7) + usize::from(n >= 1 << 14) + usize::from(n >= 1 << 21)
 }
@@ -97,7 +96,7 @@ fn counter_size(n: usize) -> usize {
 /// `AS_SET_MAX_COUNT` in the server's `datamodel.h`.
 const MOST_SETS: usize = 4_095;
 
-/// What an administrator can change of the namespace (`set-config`), as far as writes depend on it.
+/// The settings of the namespace that an administrator can change (`set-config`) and that affect writes.
 pub(super) struct Configuration {
     pub(super) nsup_period: u32,
     pub(super) default_ttl: u32,
@@ -110,7 +109,7 @@ impl Default for Configuration {
     }
 }
 
-/// What an administrator can change of a set; 0 is no limit.
+/// The settings of a set that an administrator can change; 0 is no limit.
 #[derive(Default)]
 pub(super) struct SetConfiguration {
     pub(super) stop_writes_count: u64,
@@ -122,12 +121,12 @@ pub(super) struct SetConfiguration {
 pub(super) struct Storage {
     records: BTreeMap<Digest, Record>,
     pub(super) configuration: Configuration,
-    /// Every set that there ever was.
+    /// Every set that was ever created.
     pub(super) sets: BTreeMap<String, SetConfiguration>,
 }
 
 impl Storage {
-    /// Records of a set, and the bytes that they take.
+    /// The records of a set, and their size in bytes.
     pub(super) fn used(&self, set: &str) -> (u64, u64) {
         let sizes = self
             .records
@@ -137,13 +136,13 @@ impl Storage {
         sizes.fold((0, 0), |(objects, bytes), size| (objects + 1, bytes + size))
     }
 
-    /// Makes as many sets as there can be.
+    /// Creates the maximum number of sets.
     pub(super) fn use_up_set_names(&mut self) {
         let missing = MOST_SETS - self.sets.len();
         self.sets.extend((0..missing).map(|number| (format!("full-{number}"), SetConfiguration::default())));
     }
 
-    /// Whether a record may be written to its set (`set_set_from_msg` and `as_set_size_stop_writes`).
+    /// Returns whether a record may be written to its set (`set_set_from_msg` and `as_set_size_stop_writes`).
     fn check_set(&self, set: &str, is_new: bool) -> Result<(), u8> {
         let Some(&SetConfiguration { stop_writes_count: count, stop_writes_size: size }) = self.sets.get(set)
         else {
@@ -201,7 +200,7 @@ impl Storage {
 
     fn delete(&mut self, digest: &Digest, request: &Request) -> Result<Answer, Answer> {
         let record = self.records.get(digest).ok_or(Answer::code(result::NOT_FOUND))?;
-        // Refused deletes are answered without the record's generation, unlike refused writes.
+        // Answers to refused deletes have no generation of the record, unlike those to refused writes.
         checks::set(record, request).map_err(Answer::code)?;
         checks::generation(record.generation, request).map_err(Answer::code)?;
         checks::key(record, request).map_err(Answer::code)?;
@@ -234,7 +233,7 @@ impl Storage {
         let results = new.apply(request);
         checks::bins(&new).map_err(refuse)?;
         if new.bins.is_empty() {
-            // A record goes with its last bin; a replacement looks for none that could go.
+            // A record is deleted with its last bin; a replacement does not check for this.
             if old.is_none() || replaces(request) {
                 return Err(refuse(result::NOT_FOUND));
             }

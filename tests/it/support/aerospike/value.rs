@@ -1,4 +1,4 @@
-//! Values: as they came, and as something a test can read.
+//! Values: as received, and in a form that a test can read.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const BOOL: u8 = 17;
 const MAP: u8 = 19;
 const LIST: u8 = 20;
 
-/// A value as it came over the wire; reads give back exactly this.
+/// A value as received over the wire; reads return exactly this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Particle {
     /// The particle type.
@@ -24,7 +24,7 @@ pub(crate) struct Particle {
 }
 
 impl Particle {
-    /// The value in readable form; `Other` for types and encodings that have none here.
+    /// The value in readable form; `Other` for types and encodings without one.
     pub(crate) fn value(&self) -> Value {
         self.decode().unwrap_or_else(|Malformed| Value::Other(self.kind, self.bytes.clone()))
     }
@@ -43,9 +43,8 @@ impl Particle {
         })
     }
 
-    /// Bytes the value takes in a stored record, type included. From the server's
-    /// `particle_*.c`: integers shrink to 1, 2, 4 or 8 bytes behind a size byte, everything of
-    /// variable length has a 32-bit size.
+    /// The size of the value in a stored record, type included. From the server's `particle_*.c`: integers
+    /// shrink to 1, 2, 4 or 8 bytes after a size byte; everything of variable length has a 32-bit size.
     pub(super) fn stored_size(&self) -> usize {
         match (self.kind, self.value()) {
             (_, Value::Int(n)) => {
@@ -65,7 +64,7 @@ impl Particle {
 /// A value in readable form, close to JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
-    /// Nothing; inside lists and maps only, for a bin without a value does not exist.
+    /// Nothing; only inside lists and maps, because a bin without a value does not exist.
     Null,
     /// A boolean.
     Bool(bool),
@@ -126,7 +125,7 @@ fn unpack(from: &mut Reader<'_>) -> Result<Value, Malformed> {
 
 type Unpack = fn(&mut Reader<'_>, usize) -> Result<Value, Malformed>;
 
-/// Decodes a value that follows its length, which takes `width` bytes.
+/// Decodes a value after its length, which takes `width` bytes.
 fn sized(from: &mut Reader<'_>, width: usize, unpack: Unpack) -> Result<Value, Malformed> {
     let len = from.take(width)?.iter().fold(0, |len, &byte| len << 8 | usize::from(byte));
     unpack(from, len)
@@ -147,7 +146,7 @@ fn unpack_list(from: &mut Reader<'_>, len: usize) -> Result<Value, Malformed> {
 
 fn unpack_map(from: &mut Reader<'_>, len: usize) -> Result<Value, Malformed> {
     let len = if len > 0 && skip_order(from)? {
-        unpack(from)?; // the order stands as a key; its value is null
+        unpack(from)?; // the order is encoded as a key; its value is null
         len - 1
     } else {
         len
@@ -162,7 +161,7 @@ fn unpack_map(from: &mut Reader<'_>, len: usize) -> Result<Value, Malformed> {
     (0..len).map(|_| entry()).collect::<Result<_, _>>().map(Value::Map)
 }
 
-/// Steps over the extension value that says how a list or map is sorted, where there is one.
+/// Skips the extension value that describes the order of a list or map, if there is one.
 fn skip_order(from: &mut Reader<'_>) -> Result<bool, Malformed> {
     let len = match *from.0 {
         [0xc7, len, ..] => 3 + usize::from(len),

@@ -1,10 +1,10 @@
-//! The bytes on the connection: frames, and what is taken from them.
+//! The bytes on the connection: frames, and how they are parsed.
 //!
 //! Integers are big-endian, except the partition numbers of a query.
 
 use tokio::io::{self, AsyncRead, AsyncReadExt as _};
 
-/// The largest frame taken; the client itself stops at 120 MB (`MAX_BUFFER_SIZE`).
+/// The largest frame accepted; the client itself stops at 120 MB (`MAX_BUFFER_SIZE`).
 const MAX_FRAME: u64 = 128 * 1024 * 1024;
 /// Protocol version, first byte of every frame.
 const VERSION: u8 = 2;
@@ -15,11 +15,11 @@ pub(super) struct Frame {
     pub(super) body: Vec<u8>,
 }
 
-/// Bytes that are no message of this protocol. The connection they came on is closed.
+/// Bytes that are no message of this protocol. The connection is closed.
 #[derive(Debug)]
 pub(super) struct Malformed;
 
-/// Reads the next frame; an error also where the client has closed the connection.
+/// Reads the next frame; returns an error if the client has closed the connection.
 pub(super) async fn read_frame(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let prefix = socket.read_u64().await?;
     let size = prefix & 0x0000_FFFF_FFFF_FFFF;
@@ -32,7 +32,7 @@ pub(super) async fn read_frame(socket: &mut (impl AsyncRead + Unpin)) -> io::Res
     Ok(Frame { kind, body })
 }
 
-/// Puts the frame header in front of a body.
+/// Prepends the frame header to a body.
 pub(super) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let size = u64::try_from(body.len()).expect("usize fits u64");
     let mut out = Vec::with_capacity(body.len() + 8);
@@ -43,7 +43,7 @@ pub(super) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Takes big-endian values off the front of a slice.
+/// Takes big-endian values from the start of a slice.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
