@@ -1,5 +1,5 @@
-//! The Aerospike store under faults, and the program with it. Faults need the stand-in; what they show was
-//! checked against a real server where one can be made to fail that way.
+//! The Aerospike store under faults, alone and with the whole program. The faults need the stand-in; its
+//! behaviour was compared with a real server for every fault that a real server can be made to show.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -58,9 +58,10 @@ async fn connect(settings: &Settings) -> AerospikeStore {
     AerospikeStore::connect(settings).await.expect("the server answers")
 }
 
-/// Whatever the code, it is the row's own: its neighbours are stored, and it gets the verdict of the table.
+/// One failed row would otherwise fail its whole batch: whatever the code, its neighbours are stored, and it
+/// alone gets the answer of the table.
 #[tokio::test]
-async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
+async fn every_result_code_in_a_batch_affects_only_its_row() {
     let server = StandIn::start().await;
     let store = connect(&settings(&server)).await;
     let refused = [12, 13, 19, 26, 29, 160];
@@ -98,10 +99,10 @@ async fn every_result_code_in_the_middle_of_a_batch_hits_its_row_alone() {
     }
 }
 
-/// The client counts bins in 16 bits: of 70,000 it stored 4,464, called that a success, and the server took
-/// what followed for other records.
+/// The client counts bins in 16 bits: of 70,000 it stored 4,464 and reported success, and the server read the
+/// remaining bytes as other records.
 #[tokio::test]
-async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_stored() {
+async fn a_document_with_too_many_fields_is_refused_and_its_neighbours_are_stored() {
     let server = StandIn::start().await;
     let store = connect(&settings(&server)).await;
     for count in [32_766, 32_767, 65_535, 65_536, 70_000] {
@@ -123,7 +124,7 @@ async fn a_document_of_too_many_fields_is_refused_whole_and_its_neighbours_are_s
 
 /// A batch of one row is sent as a single command, whose errors fail the call and not the row.
 #[tokio::test]
-async fn every_result_code_means_the_same_for_a_record_alone() {
+async fn every_result_code_means_the_same_for_a_single_record() {
     let server = StandIn::start().await;
     let store = connect(&settings(&server)).await;
     for (code, expected) in [
@@ -148,7 +149,7 @@ async fn every_result_code_means_the_same_for_a_record_alone() {
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_in_the_middle_of_a_batch_leaves_the_rest_in_doubt_and_nothing_wrong() {
+async fn a_connection_that_ends_in_a_batch_leaves_the_rest_in_doubt() {
     for then in [Then::CloseMidBatch, Then::CloseBeforeAnswer, Then::StoreThenClose] {
         let server = StandIn::start().await;
         let store = connect(&settings(&server)).await;
@@ -160,14 +161,14 @@ async fn a_connection_that_ends_in_the_middle_of_a_batch_leaves_the_rest_in_doub
             results.iter().filter(|result| matches!(result, Err(Fault { blame: Blame::Outage, .. }))).count();
         let done = results.iter().filter(|result| **result == Ok(Put::Stored)).count();
         assert!(unavailable > 0 && unavailable + done == 10, "{shown}: {results:?}");
-        // The same records again, as a redelivery brings them.
+        // The same records again, as after a redelivery.
         assert!(put(&store, records(10)).await.iter().all(|result| *result == Ok(Put::Stored)), "{shown}");
         assert_eq!(server.records("s").len(), 10, "{shown}");
     }
 }
 
 #[tokio::test]
-async fn a_frozen_server_is_given_up_after_the_timeout_and_its_records_are_in_doubt() {
+async fn a_frozen_server_times_out_and_its_records_are_in_doubt() {
     let server = StandIn::start().await;
     let store = connect(&Settings { timeout: Duration::from_millis(200), ..settings(&server) }).await;
     server.freeze();
@@ -181,7 +182,7 @@ async fn a_frozen_server_is_given_up_after_the_timeout_and_its_records_are_in_do
 }
 
 #[tokio::test]
-async fn a_server_that_went_away_and_came_back_takes_records_again() {
+async fn a_server_that_restarts_accepts_records_again() {
     let server = StandIn::start().await;
     let store = connect(&Settings { timeout: Duration::from_millis(300), ..settings(&server) }).await;
     server.stop();
@@ -196,7 +197,7 @@ async fn a_server_that_went_away_and_came_back_takes_records_again() {
 }
 
 #[tokio::test]
-async fn create_only_leaves_what_is_there_alone_and_says_so() {
+async fn create_only_keeps_existing_records_and_reports_them_as_duplicates() {
     let server = StandIn::start().await;
     let store = connect(&Settings { exists: Exists::CreateOnly, ..settings(&server) }).await;
     assert_eq!(
@@ -253,9 +254,9 @@ async fn ttl_and_key_reach_the_server_as_configured() {
     );
 }
 
-/// In a batch with others, a record that can't be a record must not take them with it.
+/// A record that Aerospike cannot hold must not fail the other records of its batch.
 #[tokio::test]
-async fn a_record_at_fault_is_refused_alone_with_a_reason_for_people() {
+async fn an_invalid_record_is_refused_alone_with_a_readable_reason() {
     let server = StandIn::start().await;
     let store = connect(&settings(&server)).await;
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20));
@@ -289,7 +290,7 @@ async fn records_are_written_in_batches_of_a_bounded_size() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_not_there_and_a_server_that_is_not_there_are_told_apart() {
+async fn a_missing_namespace_and_an_unreachable_server_have_different_errors() {
     let server = StandIn::start().await;
     let wrong = Settings { namespace: "nonesuch".parse().expect("a name"), ..settings(&server) };
     let Err(StoreError::Setup { fault, .. }) = AerospikeStore::connect(&wrong).await else {
@@ -308,7 +309,7 @@ async fn a_namespace_that_is_not_there_and_a_server_that_is_not_there_are_told_a
 }
 
 #[tokio::test]
-async fn a_server_that_accepts_and_never_answers_ends_with_the_connect_timeout() {
+async fn a_server_that_accepts_but_never_answers_fails_after_the_connect_timeout() {
     let server = StandIn::start().await;
     server.freeze();
     let slow = Settings { connect_timeout: Duration::from_millis(500), ..settings(&server) };
@@ -329,7 +330,7 @@ fn scene(more: &str) -> (Nsqd, StandIn, Program) {
     (nsqd, server, program)
 }
 
-/// The same with an N that is not reached, so that a run tells what else ended it.
+/// The same with an N that is not reached, so that the report shows which other reason ended the run.
 fn roomy_scene(more: &str) -> (Nsqd, StandIn, Program) {
     let (nsqd, server, program) = scene(more);
     (nsqd, server, program.env("X_MSRV__NSQ__MAX_MESSAGES", "100"))
@@ -362,7 +363,7 @@ fn the_original_s_configuration_and_samples_work() {
 }
 
 #[test]
-fn a_store_that_is_down_takes_no_message_from_the_queue_and_exits_69() {
+fn with_the_store_down_a_run_takes_no_message_and_exits_69() {
     let (nsqd, server, program) = scene("connect-timeout: 500ms\n");
     nsqd.publish("testtopic", lines("valid.ndjson"));
     server.stop();
@@ -376,7 +377,7 @@ fn a_store_that_is_down_takes_no_message_from_the_queue_and_exits_69() {
 }
 
 #[test]
-fn a_set_up_that_is_wrong_at_the_server_requeues_all_and_exits_78() {
+fn a_wrong_setup_of_the_server_requeues_all_messages_and_exits_78() {
     let (nsqd, server, program) = scene("");
     nsqd.publish("testtopic", lines("valid.ndjson"));
     server.rule(Rule::always(When::Write, Then::Answer(81)));
@@ -392,7 +393,7 @@ fn a_set_up_that_is_wrong_at_the_server_requeues_all_and_exits_78() {
     assert!(program.letters().is_empty());
 }
 
-/// Runs, and holds that all ten messages are back at the queue without a delay, or with one, and that none
+/// Runs, and asserts that all ten messages are back in the queue, with or without a delay, and that none
 /// became a dead letter.
 #[track_caller]
 fn given_back(nsqd: &Nsqd, program: &Program, code: i32, stop_reason: &str, words: &str) {
@@ -409,9 +410,9 @@ fn given_back(nsqd: &Nsqd, program: &Program, code: i32, stop_reason: &str, word
     assert!(program.letters().is_empty(), "{}", ended.stderr);
 }
 
-/// Each record was refused by the code for a wrong parameter, became a dead letter, and the run ended with 0.
+/// Otherwise the code for a wrong parameter would make each record a dead letter, and the run would exit 0.
 #[test]
-fn a_namespace_without_room_for_another_set_gives_all_back_and_says_so() {
+fn a_namespace_with_too_many_sets_requeues_all_messages_and_is_reported() {
     let (nsqd, server, program) = roomy_scene("");
     nsqd.publish("testtopic", lines("valid.ndjson"));
     server.use_up_set_names();
@@ -422,9 +423,9 @@ fn a_namespace_without_room_for_another_set_gives_all_back_and_says_so() {
     assert!(check.stderr.contains("cannot create set `testset`"), "{}", check.stderr);
 }
 
-/// One message proves nothing by itself, but the server knows.
+/// One message alone cannot show whether the record or the store is at fault, but the server knows.
 #[test]
-fn one_message_alone_is_not_blamed_for_a_namespace_without_room_for_its_set() {
+fn a_single_message_is_not_blamed_for_a_namespace_with_too_many_sets() {
     let (nsqd, server, program) = scene("");
     nsqd.publish("testtopic", ["{}"]);
     server.use_up_set_names();
@@ -432,9 +433,10 @@ fn one_message_alone_is_not_blamed_for_a_namespace_without_room_for_its_set() {
     assert_eq!((ended.code, &ended.report()["requeued"]), (Some(78), &1.into()), "{}", ended.stderr);
 }
 
-/// It was taken for a wrong configuration, and an administrator was sent to look for one.
+/// Otherwise the program would report a full set as a wrong configuration, and an administrator would search
+/// for the fault there.
 #[test]
-fn a_full_set_is_an_outage_that_is_told_in_words_and_ends_by_itself() {
+fn a_full_set_is_reported_as_an_outage_that_ends_when_it_has_room() {
     for (limit, words) in [
         ("stop-writes-count=1", "set `testset` is full: 1 records, and stop-writes-count is 1"),
         ("stop-writes-size=1", " bytes, and stop-writes-size is 1"),
@@ -455,9 +457,9 @@ fn a_full_set_is_an_outage_that_is_told_in_words_and_ends_by_itself() {
     }
 }
 
-/// All of these came by one code, whose words are "operation not allowed at this time".
+/// One code covers all of these, and its text is only "operation not allowed at this time".
 #[test]
-fn a_namespace_that_refuses_what_is_configured_is_told_in_words_before_a_message_is_taken() {
+fn a_namespace_that_refuses_the_configuration_is_reported_before_a_message_is_taken() {
     let expires =
         "namespace `test` refuses records that expire (nsup-period is 0 and allow-ttl-without-nsup is false)";
     for (server_setting, ttl, words) in [
@@ -482,9 +484,10 @@ fn a_namespace_that_refuses_what_is_configured_is_told_in_words_before_a_message
     }
 }
 
-/// An administrator changes it while a run goes on: what was checked before the first message holds no more.
+/// An administrator can change the server during a run: what was checked before the first message is no
+/// longer true.
 #[test]
-fn a_namespace_that_begins_to_refuse_in_the_middle_of_a_run_gives_all_back_and_says_why() {
+fn a_namespace_that_starts_to_refuse_during_a_run_requeues_all_messages_with_the_reason() {
     let server = block_on(StandIn::start());
     let (ttl, never) = (Ttl::Seconds(NonZeroU32::MIN), Ttl::Never);
     for (setting, ttl, words) in [
@@ -501,9 +504,9 @@ fn a_namespace_that_begins_to_refuse_in_the_middle_of_a_run_gives_all_back_and_s
     }
 }
 
-/// A server that cannot be asked has not said that the record is at fault.
+/// If the server cannot be asked for the reason, the record must not be blamed.
 #[test]
-fn a_server_that_does_not_say_why_it_refuses_is_in_trouble() {
+fn a_refusal_without_a_known_reason_is_an_outage() {
     let server = block_on(StandIn::start());
     let results = block_on(async {
         let store = connect(&Settings { timeout: Duration::from_millis(500), ..settings(&server) }).await;
@@ -516,7 +519,7 @@ fn a_server_that_does_not_say_why_it_refuses_is_in_trouble() {
 }
 
 #[test]
-fn a_store_outage_in_the_middle_puts_off_what_it_hit_and_exits_75() {
+fn a_store_outage_during_a_run_requeues_the_affected_messages_and_exits_75() {
     let (nsqd, server, program) = scene("");
     nsqd.publish("testtopic", lines("valid.ndjson"));
     server.rule(Rule::once(When::BinInt("id", 7), Then::Answer(18)));
@@ -534,9 +537,9 @@ fn a_store_outage_in_the_middle_puts_off_what_it_hit_and_exits_75() {
     assert_eq!(server.records("testset").len(), 10);
 }
 
-/// TOUCH: nsqd would give the messages to others after a second.
+/// Without TOUCH nsqd would deliver the messages to another consumer after a second.
 #[test]
-fn a_slow_store_does_not_lose_its_messages_to_the_queue_s_timeout() {
+fn a_slow_store_does_not_exceed_the_message_timeout_of_the_queue() {
     let server = block_on(StandIn::start());
     let nsqd = Nsqd::impatient();
     let program = Program::new(&format!(
@@ -553,9 +556,9 @@ fn a_slow_store_does_not_lose_its_messages_to_the_queue_s_timeout() {
     assert_eq!((depths.waiting, depths.in_flight, depths.timed_out, depths.requeued), (0, 0, 0, 0));
 }
 
-/// `E_TOUCH_FAILED` stood in the log once for each message.
+/// Otherwise the log would contain `E_TOUCH_FAILED` once for each message.
 #[test]
-fn messages_that_have_timed_out_are_warned_of_once_a_run_and_not_once_each() {
+fn messages_that_timed_out_are_one_warning_a_run() {
     let server = block_on(StandIn::start());
     let nsqd = Nsqd::impatient();
     let program = Program::new(&format!(
@@ -579,7 +582,7 @@ fn messages_that_have_timed_out_are_warned_of_once_a_run_and_not_once_each() {
 }
 
 #[test]
-fn the_first_signal_drains_and_the_second_ends_at_once_with_its_number() {
+fn the_first_signal_finishes_what_is_under_way_and_the_second_exits_at_once() {
     let (nsqd, server, program) = scene("max-messages: 10\n");
     let program = program.env("X_MSRV__AEROSPIKE__TIMEOUT", "1h").env("X_MSRV__SHUTDOWN_TIMEOUT", "1h");
     nsqd.publish("testtopic", lines("valid.ndjson"));
@@ -587,14 +590,15 @@ fn the_first_signal_drains_and_the_second_ends_at_once_with_its_number() {
     let child = program.spawn(&["run"]);
     block_on(server.until_writes(1));
     signal(&child, "TERM");
-    // The first was taken when RDY 0 has reached nsqd; from then on the run waits for the store.
+    // The first signal has taken effect when RDY 0 has reached nsqd; from then on the run waits for the
+    // store.
     wait_until("nothing more is wanted", || nsqd.depths("testtopic").in_flight == 10);
     signal(&child, "TERM");
     assert_eq!(wait(child).code, Some(128 + 15));
 }
 
 #[test]
-fn a_hanging_store_is_given_up_within_the_shutdown_timeout() {
+fn a_run_gives_up_a_hanging_store_within_the_shutdown_timeout() {
     let (nsqd, server, program) = scene("");
     let program = program.env("X_MSRV__AEROSPIKE__TIMEOUT", "1h").env("X_MSRV__SHUTDOWN_TIMEOUT", "500ms");
     nsqd.publish("testtopic", lines("valid.ndjson"));
@@ -607,7 +611,8 @@ fn a_hanging_store_is_given_up_within_the_shutdown_timeout() {
     assert_eq!(nsqd.depths("testtopic").in_flight, 0);
 }
 
-/// A run that is told "empty" while it waits for the store must go on waiting for the store, and for signals.
+/// A run that sees an empty queue while it waits for the store must continue to wait for the store and for
+/// signals.
 #[test]
 fn an_nsqd_that_dies_while_its_messages_are_at_the_store_does_not_hang_the_run() {
     let server = block_on(StandIn::start());
@@ -634,7 +639,7 @@ fn an_nsqd_that_dies_while_its_messages_are_at_the_store_does_not_hang_the_run()
     );
 }
 
-/// What nsqd has not confirmed is not settled, whatever was written to the socket.
+/// A settlement that nsqd has not confirmed does not count, even if it was written to the socket.
 #[test]
 fn settlements_that_nsqd_does_not_confirm_are_reported_and_exit_75() {
     let (nsqd, server, program) = scene("");
@@ -653,10 +658,10 @@ fn settlements_that_nsqd_does_not_confirm_are_reported_and_exit_75() {
     );
 }
 
-/// A store that hangs takes its time at the end as well: a run of 3.1 s told that it had taken 1.1 s.
+/// Closing a store that hangs takes time too: without it a run of 3.1 s would report 1.1 s.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the program lives in real time")]
-fn a_run_takes_as_long_as_it_says_also_where_the_store_hangs() {
+fn the_reported_duration_is_right_when_the_store_hangs() {
     let (nsqd, server, program) = scene("");
     nsqd.publish("testtopic", lines("valid.ndjson"));
     server.rule(Rule::always(When::Write, Then::Hang));

@@ -1,4 +1,5 @@
-//! docs/bodies.md, row by row: what becomes of a body in each store, and what is said of one that is refused.
+//! Checks docs/bodies.md row by row: the result of each body in each store, and the reason given for a
+//! refused body.
 
 use std::{io::Write as _, num::NonZeroI64};
 
@@ -25,12 +26,12 @@ use crate::{
     support::{PATIENCE, aerospike::StandIn, block_on, project, put, real_aerospike},
 };
 
-/// A row of the page's tables: a body, in code or in words, and what becomes of it.
+/// A row of the page's tables: a body, as code or as text, and its results.
 struct Row {
     body: String,
     big_integers: BigIntegers,
     encoding: ContentEncoding,
-    /// The section `fields`, where there is one.
+    /// The section `fields`, if the row has one.
     fields: Option<String>,
     /// A key in the section of the store.
     own: Option<String>,
@@ -71,10 +72,10 @@ fn rows() -> Vec<Row> {
     rows.map(row).collect()
 }
 
-/// What stands in the cell of a store that has no key of this name.
+/// The cell of a store that has no key of this name.
 const NO_SUCH_KEY: &str = "no such key";
 
-/// What stands in a code span.
+/// The content of a code span.
 fn code(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`')
 }
@@ -85,7 +86,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().expect("a Vec takes it")
 }
 
-/// A body that is compressed, or compressed and changed.
+/// A body that is compressed, or compressed and altered.
 fn compressed(cell: &str) -> Vec<u8> {
     if let Some(cell) = cell.strip_suffix(" in two members") {
         let text = body(cell);
@@ -173,7 +174,7 @@ fn aerospike_settings(host: x_msrv_net::address::HostPort) -> aerospike::Setting
 }
 
 impl Row {
-    /// What the row's section or key means in front of a store, by the whole of the configuration.
+    /// The whole configuration that the row's section or key implies for a store.
     fn settings(&self, store: &str) -> Option<config::Settings> {
         let section = match self.own.as_deref() {
             None => format!("{store}, set: s}}"),
@@ -192,7 +193,8 @@ impl Row {
     }
 }
 
-/// What the store has under the key of this body, or why it, or the decoder, refuses it.
+/// Returns the record that the store has under the key of this body, or the reason why the store or the
+/// decoder refuses it.
 async fn stored(
     store: &dyn Store,
     row: &Row,
@@ -229,7 +231,8 @@ async fn stored(
     Ok(records.remove(0).fields)
 }
 
-/// As text, by which the two zeros are told apart; in the order of names, which a store may change.
+/// Compares as text, which distinguishes the two zeros, in the order of names, because a store may change the
+/// order.
 fn comparable(fields: &Fields) -> Vec<String> {
     fn sorted(fields: &Fields) -> Fields {
         let mut fields: Fields = fields.iter().map(|(name, value)| (name.clone(), inside(value))).collect();
@@ -246,12 +249,12 @@ fn comparable(fields: &Fields) -> Vec<String> {
     sorted(fields).iter().map(|field| format!("{field:?}")).collect()
 }
 
-/// Nothing where the row is right.
+/// Returns nothing if the row is right.
 fn fault(row: &Row, cell: &str, sent: &[u8], found: Result<Fields, Rejection>) -> Option<String> {
     let told = |rejection: &Rejection| format!("{}: {rejection}", rejection.reason());
     match (cell, found) {
         ("dead letter", Err(rejection)) => {
-            // The dots of the page stand for more of the same.
+            // The dots of the page mean more of the same.
             let (begin, end) = row.reason.split_once('…').unwrap_or((&row.reason, ""));
             let text = told(&rejection);
             let is_told = text.starts_with(begin)
@@ -262,7 +265,7 @@ fn fault(row: &Row, cell: &str, sent: &[u8], found: Result<Fields, Rejection>) -
         ("dead letter", Ok(_)) => Some(format!("{} is stored", row.body)),
         (_, Err(rejection)) => Some(format!("{} is a dead letter: {}", row.body, told(&rejection))),
         (cell, Ok(fields)) => {
-            // By a reader of our own, so that the decoder is not compared with itself.
+            // With a separate reader, so that the decoder is not compared with itself.
             let expected = if cell == "as sent" || cell == "its digits as text" {
                 sent
             } else {
@@ -294,9 +297,9 @@ fn value(node: grammar::Node) -> Value {
     }
 }
 
-/// A store of its own for each row, so that nothing of another is found.
+/// A new store for each row, so that no row finds a record of another.
 #[test]
-fn in_aerospike_a_body_becomes_what_the_page_says() {
+fn aerospike_stores_each_body_as_documented() {
     let fault = |row: &Row| {
         let sent = body(&row.body);
         let found = block_on(async {
@@ -312,7 +315,7 @@ fn in_aerospike_a_body_becomes_what_the_page_says() {
 }
 
 #[test]
-fn in_sqlite_a_body_becomes_what_the_page_says() {
+fn sqlite_stores_each_body_as_documented() {
     let fault = |row: &Row| {
         let sent = body(&row.body);
         let folder = TempDir::new().expect("a folder");

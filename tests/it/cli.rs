@@ -1,4 +1,4 @@
-//! What a user meets on the command line: help, configuration, and what is wrong with it.
+//! The command line as a user sees it: help, configuration, and faults in it.
 
 use serde_json::json;
 use x_msrv_net::address::HostPort;
@@ -44,7 +44,7 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
 }
 
 #[test]
-fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
+fn explain_says_what_a_result_means_and_what_to_do() {
     let program = Program::new("not a configuration");
     let ended = program.bare(&["explain", "75"]);
     assert!(
@@ -82,7 +82,7 @@ fn what_a_run_leaves_behind_is_explained_with_what_to_do() {
 }
 
 #[test]
-fn the_version_is_that_of_the_program_and_not_of_one_of_its_crates() {
+fn version_prints_the_version_of_the_program() {
     let program = Program::new(&format!("{GOOD}metrics: {{textfile: x.prom}}\n"));
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(program.bare(&["--version"]).stdout, format!("x-msrv {version}\n"));
@@ -92,7 +92,7 @@ fn the_version_is_that_of_the_program_and_not_of_one_of_its_crates() {
 }
 
 #[test]
-fn a_configuration_has_a_name_unless_there_is_a_file_of_that_name() {
+fn a_configuration_is_found_by_name_unless_a_file_has_that_name() {
     let program = Program::new(GOOD);
     std::fs::create_dir(program.path("folder")).expect("a folder");
     for arguments in [
@@ -132,7 +132,7 @@ fn a_wrong_command_line_is_exit_2() {
 }
 
 #[test]
-fn the_original_s_flag_and_no_command_are_a_run() {
+fn the_original_flag_without_a_command_is_a_run() {
     let program = Program::new(GOOD);
     for arguments in [
         &["-cfg", "x-msrv.yml"][..],
@@ -148,7 +148,7 @@ fn the_original_s_flag_and_no_command_are_a_run() {
 }
 
 #[test]
-fn yaml_toml_and_json_are_found_beside_each_other_by_name_or_content() {
+fn yaml_toml_and_json_are_recognized_by_name_or_content() {
     let toml = "max-messages = 7\n[embedded-queue]\npath = \"queue.db\"\n[sqlite]\npath = \"store.db\"\nset = \"s\"\n";
     let json = r#"{"max-messages": 7, "embedded-queue": {"path": "queue.db"}, "sqlite": {"path": "store.db", "set": "s"}}"#;
     let yaml = format!("{GOOD}max-messages: 7\n");
@@ -164,9 +164,9 @@ fn yaml_toml_and_json_are_found_beside_each_other_by_name_or_content() {
     }
 }
 
-/// The original's documented command, `-cfg=./etc/x-msrv-local`, found no configuration.
+/// The original's documented command, `-cfg=./etc/x-msrv-local`, would find no configuration.
 #[test]
-fn a_path_without_an_extension_finds_the_file_of_any_format() {
+fn a_path_without_an_extension_finds_a_file_of_any_format() {
     let program = Program::new("");
     std::fs::create_dir_all(program.path("etc/x-msrv-local")).expect("a folder of the same name");
     let wanted = |path: &str, from: &str| {
@@ -177,7 +177,7 @@ fn a_path_without_an_extension_finds_the_file_of_any_format() {
     let json = r#"{"embedded-queue": {"path": "json.db"}, "sqlite": {"path": "s.db", "set": "s"}}"#;
     let toml = "embedded-queue = {path = \"toml.db\"}\nsqlite = {path = \"s.db\", set = \"s\"}\n";
     let yaml = |name: &str| format!("embedded-queue: {{path: {name}.db}}\nsqlite: {{path: s.db, set: s}}\n");
-    // From the last in the order to the first; each wins over those before it.
+    // From the last in the order to the first; each takes precedence over those before it.
     for (format, text) in [("json", json), ("toml", toml), ("yaml", &yaml("yaml")), ("yml", &yaml("yml"))] {
         for name in ["x-msrv-local", "orders.v2"] {
             program.write(&format!("etc/{name}.{format}"), text);
@@ -205,7 +205,7 @@ fn a_path_without_an_extension_finds_the_file_of_any_format() {
         "{}",
         ended.stderr
     );
-    // What would be passed over from now on is not made.
+    // `init` creates no file that would be ignored from then on.
     let ended =
         program.bare(&["init", "-c", "etc/orders.v3.yml", "--queue", "embedded", "--store", "sqlite"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -214,7 +214,7 @@ fn a_path_without_an_extension_finds_the_file_of_any_format() {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_that_over_the_file() {
+fn flags_override_the_environment_which_overrides_the_file() {
     let program = Program::new(&format!("{GOOD}max-messages: 7\n"))
         .env("X_MSRV__MAX_MESSAGES", "8")
         .env("X_MSRV__SQLITE__SET", "t");
@@ -226,7 +226,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn quiet_and_verbose_say_less_and_more_than_the_configuration_wants() {
+fn quiet_and_verbose_override_the_log_level_of_the_configuration() {
     let nsqd = Nsqd::start();
     let program = Program::new(&format!("{}log: {{level: info}}\n", configuration(&nsqd.tcp)));
     let levels = |arguments: &[&str]| {
@@ -242,9 +242,9 @@ fn quiet_and_verbose_say_less_and_more_than_the_configuration_wants() {
     assert!(program.run(&["check", "-v"]).stdout.contains("log.level: debug\n"));
 }
 
-/// The original has N in the queue's section; whoever overrides it means that one.
+/// The original has N in the queue's section; an override of N must reach that key too.
 #[test]
-fn an_override_of_n_wins_wherever_the_file_has_it() {
+fn an_override_of_n_applies_wherever_the_file_sets_it() {
     let program =
         Program::new("embedded-queue: {path: queue.db, max-messages: 7}\nsqlite: {path: store.db, set: s}\n");
     assert!(program.run(&["check"]).stdout.starts_with("max-messages: 7\n"));
@@ -253,10 +253,10 @@ fn an_override_of_n_wins_wherever_the_file_has_it() {
     assert!(program.run(&["check"]).stdout.starts_with("max-messages: 6\n"));
 }
 
-/// One message: the file or variable, the key's path, what was found, what is allowed, and the nearest known
-/// key.
+/// One message must contain the file or variable, the key's path, the value found, the values allowed, and
+/// the nearest known key.
 #[test]
-fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
+fn a_wrong_configuration_is_exit_78_and_each_fault_is_reported() {
     let cases: [(&str, &[&str]); 27] = [
         ("", &["x-msrv.yml: no queue", "x-msrv.yml: no store"]),
         ("a: [", &["x-msrv.yml", "line"]),
@@ -330,7 +330,7 @@ fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
         };
         let ended = Program::new(&format!("{text}{rest}")).run(&["check"]);
         assert_eq!(ended.code, Some(78), "{text}: {} {}", ended.stdout, ended.stderr);
-        // Nothing at all is two faults, and without the right key another one is missing.
+        // An empty configuration has two faults, and without the right key another one is missing.
         let faults = if text.is_empty() || text.contains("adress") { 2 } else { 1 };
         assert_eq!(ended.stderr.trim_end().lines().count(), faults, "{text}: {}", ended.stderr);
         for word in expected {
@@ -340,7 +340,7 @@ fn a_wrong_configuration_is_exit_78_and_says_what_to_mend() {
 }
 
 #[test]
-fn a_wrong_value_is_traced_to_the_variable_or_flag_that_brought_it() {
+fn a_wrong_value_is_reported_with_the_variable_or_flag_that_set_it() {
     let program = Program::new(GOOD).env("X_MSRV__EMBEDDED_QUEUE__MAX_IN_FLIGHT", "many");
     let ended = program.run(&["check"]);
     assert_eq!(ended.code, Some(78));
@@ -372,7 +372,7 @@ fn a_wrong_value_is_traced_to_the_variable_or_flag_that_brought_it() {
 }
 
 #[test]
-fn a_missing_file_names_the_paths_that_were_looked_at() {
+fn a_missing_file_is_reported_with_the_paths_that_were_tried() {
     let ended = Program::new("").bare(&["check", "-c", "nonesuch.yml"]);
     assert_eq!(ended.code, Some(78));
     for name in ["nonesuch.yml", "nonesuch.yaml", "nonesuch.toml", "nonesuch.json"] {
@@ -396,7 +396,7 @@ fn configuration(nsqd: &HostPort) -> String {
 }
 
 #[test]
-fn check_connect_proves_that_both_answer_and_takes_no_message() {
+fn check_connect_tests_queue_and_store_and_takes_no_message() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", ["{}"]);
     let ended = Program::new(&configuration(&nsqd.tcp)).run(&["check", "--connect"]);
@@ -413,13 +413,14 @@ fn check_connect_proves_that_both_answer_and_takes_no_message() {
     assert_eq!(
         Program::new(&configuration(&unused_address())).run(&["check"]).code,
         Some(0),
-        "without --connect nobody is asked"
+        "without --connect no server is asked"
     );
 }
 
-/// The queue's fault was told, and nothing of the store and the dead letter that were down as well.
+/// Otherwise the command would stop at the queue's fault and not report that the store and the dead letter
+/// are down as well.
 #[test]
-fn check_connect_names_all_that_do_not_answer() {
+fn check_connect_names_every_server_that_does_not_answer() {
     let down = [(); 4].map(|()| unused_address());
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\naerospike: {{hosts: ['{}'], namespace: test, set: s}}\nconnect-timeout: 1s\n\
@@ -432,14 +433,14 @@ fn check_connect_names_all_that_do_not_answer() {
         "{}",
         ended.stderr
     );
-    // What only the configuration can mend decides.
+    // A fault that only the configuration can fix decides the exit code.
     let ended = program.env("X_MSRV__NSQ__TLS__CA_FILE", "nonesuch.pem").run(&["check", "--connect"]);
     assert!(ended.code == Some(78) && ended.stderr.contains(&down[1].to_string()), "{}", ended.stderr);
 }
 
-/// `send` and `dead` were the only commands that took no name.
+/// Otherwise `send` and `dead` would be the only commands that accept no name.
 #[test]
-fn send_and_dead_take_a_name_as_the_others_do_unless_it_is_a_file_s() {
+fn send_and_dead_accept_a_configuration_name_as_other_commands_do() {
     let program = Program::new(GOOD);
     for arguments in [
         &["send", "nonesuch"][..],
@@ -477,7 +478,7 @@ fn send_and_dead_take_a_name_as_the_others_do_unless_it_is_a_file_s() {
 
 /// The original's example names nsqlookupd's TCP port.
 #[test]
-fn lookupd_s_http_port_is_told_apart_from_its_tcp_port_and_from_nsqd() {
+fn an_address_that_is_not_the_http_port_of_nsqlookupd_is_recognized() {
     let (nsqd, lookupd) = (Nsqd::start(), Lookupd::start());
     let ask = |address: &HostPort| {
         let text = format!(
@@ -504,7 +505,7 @@ fn lookupd_s_http_port_is_told_apart_from_its_tcp_port_and_from_nsqd() {
 }
 
 #[test]
-fn nsqd_s_tcp_port_is_told_apart_from_its_http_port_and_from_nsqlookupd() {
+fn an_address_that_is_not_the_tcp_port_of_nsqd_is_recognized() {
     let (nsqd, lookupd) = (Nsqd::start(), Lookupd::start());
     for (address, words) in [
         (&nsqd.http, "this is an HTTP port"),
@@ -526,9 +527,10 @@ fn nsqd_s_tcp_port_is_told_apart_from_its_http_port_and_from_nsqlookupd() {
     assert!(ended.code == Some(69) && ended.stderr.contains("this is nsqlookupd's TCP port"), "{ended:?}");
 }
 
-/// Only that a host cannot be looked up was told, which is not in the configuration.
+/// Otherwise the error would name only a host that cannot be resolved, and that host is not in the
+/// configuration.
 #[test]
-fn a_broadcast_address_that_leads_nowhere_names_nsqd_s_option() {
+fn an_unreachable_broadcast_address_names_the_option_of_nsqd() {
     let lookupd = Lookupd::start();
     let nsqd = Nsqd::broadcasting(&format!("-lookupd-tcp-address={}", lookupd.tcp), "nsqd.invalid");
     nsqd.publish("t", ["{}"]);
@@ -549,7 +551,7 @@ fn a_broadcast_address_that_leads_nowhere_names_nsqd_s_option() {
 }
 
 #[test]
-fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
+fn send_reports_how_many_messages_nsqd_has_and_a_dead_nsqd_is_exit_69() {
     let nsqd = Nsqd::start();
     let program = Program::new(&configuration(&nsqd.tcp));
     assert_eq!(
@@ -563,7 +565,7 @@ fn send_to_nsqd_says_how_many_went_and_a_dead_nsqd_is_exit_69() {
 
 #[test]
 #[ignore = "only root can hide the system's socket: .ci/test"]
-fn without_a_syslog_socket_a_run_goes_on_and_logs_to_standard_error() {
+fn without_a_syslog_socket_a_run_continues_and_logs_to_standard_error() {
     let program = Program::new(&format!("{GOOD}log: {{target: syslog}}\n"));
     let without_socket = "mount -t tmpfs none /dev && exec \"$0\" -c x-msrv.yml";
     let ended = program
@@ -574,7 +576,7 @@ fn without_a_syslog_socket_a_run_goes_on_and_logs_to_standard_error() {
     }
 }
 
-/// The last one won in silence, also where it was a whole section.
+/// Otherwise the last value would win silently, even for a whole section.
 #[test]
 fn a_duplicate_field_is_refused_in_json_as_in_yaml_and_toml() {
     let rest = r#""sqlite": {"path": "s", "set": "s"}"#;
@@ -627,7 +629,7 @@ fn a_duplicate_field_is_refused_in_json_as_in_yaml_and_toml() {
     );
 }
 
-/// It was ignored in silence, and the file's value was in force.
+/// Otherwise the variable would be ignored silently, and the file's value would apply.
 #[test]
 fn a_variable_that_is_not_utf_8_is_refused_by_its_name() {
     let program = Program::new(GOOD);
@@ -651,7 +653,7 @@ fn a_variable_that_is_not_utf_8_is_refused_by_its_name() {
     );
 }
 
-/// A service `x-msrv` in a namespace of Kubernetes stopped every run there.
+/// A service named `x-msrv` in a Kubernetes namespace would otherwise stop every run there.
 #[test]
 fn variables_that_kubernetes_sets_for_a_service_are_ignored_and_near_misses_are_not() {
     let links = [
@@ -689,10 +691,10 @@ fn variables_that_kubernetes_sets_for_a_service_are_ignored_and_near_misses_are_
     }
 }
 
-/// `use from_str_multiple`, `budget breached`, `choice: …`, `expected map with a single key`, `expected
-/// unit`.
+/// Messages such as `use from_str_multiple`, `budget breached`, `choice: …`, `expected map with a single key`
+/// and `expected unit` help no user.
 #[test]
-fn no_error_is_in_the_words_of_a_library_for_programmers() {
+fn no_error_contains_the_internal_words_of_a_library() {
     let cases = [
         (
             "sqlite: {path: s, set: s, key: field}",
@@ -727,9 +729,9 @@ fn no_error_is_in_the_words_of_a_library_for_programmers() {
     }
 }
 
-/// A file's name looked like the next setting.
+/// Otherwise a file name with a line break would look like the next setting.
 #[test]
-fn a_setting_is_one_line_of_check_whatever_it_holds() {
+fn check_shows_each_setting_in_one_line_whatever_it_contains() {
     let program =
         Program::new("embedded-queue: {path: \"/q\\nlog.level: debug\"}\nsqlite: {path: /s, set: s}\n");
     let shown = program.run(&["check"]).stdout;
@@ -740,10 +742,10 @@ fn a_setting_is_one_line_of_check_whatever_it_holds() {
     );
 }
 
-/// `tls:` with all its keys commented out meant a connection in plain, an empty `schema:` that every message
-/// fits, and an empty `channel:` one that nsqd forgets.
+/// Otherwise `tls:` with all its keys commented out would mean an unencrypted connection, an empty `schema:`
+/// one that accepts every message, and an empty `channel:` one that nsqd deletes.
 #[test]
-fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
+fn a_key_without_a_value_is_refused_and_not_treated_as_absent() {
     let nsq = json!({"nsqd-tcp-address": ["h:1"], "topic": "t"});
     let aerospike = json!({"hosts": ["h:1"], "namespace": "test", "set": "s", "user": "u", "password": "p"});
     let whole = json!({"nsq": nsq, "aerospike": aerospike});
@@ -787,7 +789,7 @@ fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
         let mut tree = whole.clone();
         key.split('.').fold(&mut tree, |place, step| &mut place[step]).take();
         let program = Program::new("");
-        // The same in YAML, of which JSON is a part, with nothing in the place of `null`.
+        // The same in YAML, which includes JSON, with nothing in the place of `null`.
         for (name, text) in [("a.json", tree.to_string()), ("b.yml", tree.to_string().replace("null", ""))] {
             program.write(name, &text);
             let ended = program.bare(&["check", "-c", name]);
@@ -802,10 +804,10 @@ fn a_key_without_a_value_is_refused_and_not_taken_for_one_that_was_left_out() {
     }
     let chosen =
         "sqlite: {path: s, set: s, key: {message: }}\nembedded-queue: {path: q}\ndead-letter:\n  log:\n";
-    assert_eq!(Program::new(chosen).run(&["check"]).code, Some(0), "a choice needs nothing behind it");
+    assert_eq!(Program::new(chosen).run(&["check"]).code, Some(0), "a choice needs no value");
 }
 
-/// Who reads a log wants one line for one error; who sits in front of it wants to know what to do.
+/// A log reader needs one line for one error; a user at a terminal also needs to know what to do.
 #[test]
 fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
     let program = Program::new(&format!(
@@ -832,7 +834,7 @@ fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
 }
 
 #[test]
-fn a_variable_with_one_underscore_too_few_is_told_which_was_meant() {
+fn a_variable_with_too_few_underscores_is_reported_with_the_right_name() {
     let ended = Program::new(GOOD).env("X_MSRV__NSQ_TOPIC", "t").run(&["check"]);
     assert!(
         ended.code == Some(78) && ended.stderr.contains("did you mean `nsq.topic`, X_MSRV__NSQ__TOPIC?"),
@@ -841,9 +843,10 @@ fn a_variable_with_one_underscore_too_few_is_told_which_was_meant() {
     );
 }
 
-/// Two configurations of one folder had one history, and each the other's failures.
+/// Otherwise two configurations in one folder would share one history, and each would report the other's
+/// failures.
 #[test]
-fn configurations_that_lie_beside_each_other_have_a_history_each() {
+fn configurations_in_one_folder_have_separate_histories() {
     let program = Program::new(GOOD);
     program.write("other.yml", GOOD);
     let path = |name: &str| {

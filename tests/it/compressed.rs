@@ -1,4 +1,4 @@
-//! Bodies that are compressed with gzip, from nsqd into a store.
+//! Bodies compressed with gzip, from nsqd into a store.
 
 use std::io::Write as _;
 
@@ -33,9 +33,10 @@ fn publish(nsqd: &Nsqd, bodies: Vec<Vec<u8>>) {
     wait_until("the channel has all", || nsqd.channels_have_all("t"));
 }
 
-/// A publisher that compresses left nothing but dead letters, and their words did not say why.
+/// Messages of a publisher that compresses become dead letters; without a clear reason the user cannot know
+/// that a setting is missing.
 #[test]
-fn compressed_messages_are_dead_letters_that_say_so_until_the_configuration_takes_them() {
+fn compressed_messages_are_dead_letters_with_that_reason_unless_configured() {
     let (nsqd, mut program) = scene("");
     let (whole, mut broken) = (gzip(r#"{"id":1}"#), gzip(r#"{"id":2}"#));
     broken.pop();
@@ -68,9 +69,9 @@ fn compressed_messages_are_dead_letters_that_say_so_until_the_configuration_take
     assert_eq!(report["received-bytes"], whole.len() + broken.len() + 8, "what the queue has sent");
 }
 
-/// Keys of equal bodies differed from those of an earlier run whose configuration did not inflate.
+/// Otherwise equal bodies would have other keys than in an earlier run whose configuration did not inflate.
 #[test]
-fn a_body_s_hash_is_that_of_the_body_as_it_was_published() {
+fn the_hash_of_a_body_is_that_of_the_published_body() {
     let (nsqd, program) = scene(", key: body-hash");
     let program = program.env("X_MSRV__CONTENT_ENCODING", "gzip");
     let body = gzip("{}");
@@ -83,10 +84,10 @@ fn a_body_s_hash_is_that_of_the_body_as_it_was_published() {
     assert_eq!(keys, [hash.split(' ').next().expect("a hash")]);
 }
 
-/// A batch was bounded by the bytes of its bodies, and a document takes many times its text: these became 200
-/// MB at once.
+/// A limit on the bytes of bodies alone does not bound memory, because a document takes many times its text:
+/// these took 200 MB at once.
 #[test]
-fn small_bodies_of_large_documents_take_no_more_memory_than_large_bodies() {
+fn small_bodies_that_inflate_to_large_documents_take_no_more_memory_than_large_bodies() {
     let (nsqd, program) = scene("");
     let document = format!("{{\"list\":[{}0]}}", "0,".repeat(50_000));
     publish(&nsqd, vec![gzip(&document); 80]);

@@ -20,7 +20,7 @@ use crate::support::{
     program::Program,
 };
 
-/// What is said of each letter; `None` where nothing is.
+/// The answer for each dead letter; `None` if there is none.
 async fn verdicts(
     dead_letter: &mut dyn DeadLetter,
     letters: &[Letter],
@@ -30,12 +30,12 @@ async fn verdicts(
     verdicts.take()
 }
 
-/// Keeps letters, all of them.
+/// Writes dead letters; all must succeed.
 async fn keep(dead_letter: &mut dyn DeadLetter, letters: &[Letter]) {
     assert_eq!(verdicts(dead_letter, letters).await, vec![Some(Ok(Kept::Durably)); letters.len()]);
 }
 
-/// Tries to keep letters, and none of them is.
+/// Writes dead letters; all must fail.
 async fn keep_none(dead_letter: &mut dyn DeadLetter) {
     let verdicts = verdicts(dead_letter, &letters()).await;
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Some(Err(_)))), "{verdicts:?}");
@@ -64,7 +64,7 @@ fn read(path: &std::path::Path) -> Vec<Letter> {
 }
 
 #[test]
-fn memory_keeps_every_letter() {
+fn memory_keeps_every_dead_letter() {
     let mut memory = MemoryDeadLetter::default();
     block_on(keep(&mut memory, &letters()));
     assert_eq!(memory.letters(), letters());
@@ -72,7 +72,7 @@ fn memory_keeps_every_letter() {
 }
 
 #[test]
-fn a_file_keeps_every_letter_behind_those_that_were_there() {
+fn a_file_keeps_every_dead_letter_after_the_existing_ones() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/b/dead.ndjson");
     block_on(
@@ -99,7 +99,7 @@ fn a_file_keeps_every_letter_behind_those_that_were_there() {
 }
 
 #[test]
-fn a_file_and_its_folder_are_not_for_everybody() {
+fn a_file_and_its_folder_are_not_readable_for_all_users() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("a/dead.ndjson");
@@ -118,7 +118,7 @@ fn a_file_and_its_folder_are_not_for_everybody() {
 }
 
 #[test]
-fn a_file_that_has_grown_is_renamed_and_nothing_of_it_is_lost() {
+fn a_file_over_the_limit_is_renamed_and_keeps_its_content() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
     let mut file = FileDeadLetter::new(file::Settings {
@@ -137,7 +137,7 @@ fn a_file_that_has_grown_is_renamed_and_nothing_of_it_is_lost() {
 }
 
 #[test]
-fn a_line_that_somebody_left_half_written_does_not_spoil_the_next() {
+fn a_truncated_line_does_not_damage_the_next() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
     std::fs::write(&path, "{\"replayed\":fal").expect("written");
@@ -155,7 +155,7 @@ fn a_line_that_somebody_left_half_written_does_not_spoil_the_next() {
 }
 
 #[test]
-fn many_writers_of_one_file_never_mix_their_lines() {
+fn concurrent_writers_of_one_file_never_mix_their_lines() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
     std::thread::scope(|scope| {
@@ -178,7 +178,7 @@ fn many_writers_of_one_file_never_mix_their_lines() {
 }
 
 #[test]
-fn a_symlink_in_the_way_is_not_followed() {
+fn a_symlink_in_place_of_the_file_is_not_followed() {
     let folder = TempDir::new().expect("a folder");
     let (path, elsewhere) = (folder.path().join("dead.ndjson"), folder.path().join("elsewhere"));
     std::os::unix::fs::symlink(&elsewhere, &path).expect("a symlink");
@@ -190,7 +190,7 @@ fn a_symlink_in_the_way_is_not_followed() {
 }
 
 #[test]
-fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
+fn a_topic_keeps_every_dead_letter_and_an_unreachable_one_is_an_error() {
     let nsqd = Nsqd::start();
     let settings = nsq::Settings {
         nsqd: vec![unused_address(), nsqd.tcp.clone()],
@@ -206,7 +206,7 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
         keep(&mut topic, &letters()).await;
         keep(&mut topic, &letters()).await;
     });
-    // Letters are JSON objects, so that the program itself can drain them into a table.
+    // Dead letters are JSON objects, so the program can drain them into a table.
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: dead, channel: c, max-messages: 100}}\nsqlite: {{path: store.db, set: letters}}",
         nsqd.tcp
@@ -220,14 +220,14 @@ fn a_topic_keeps_every_letter_and_an_unreachable_one_says_so() {
     assert_eq!(bodies.iter().filter(|body| *body == "{a: 1}").count(), 2);
     let settings = nsq::Settings { nsqd: vec![unused_address()], ..settings };
     let mut unreachable = NsqDeadLetter::new(settings);
-    block_on(unreachable.probe()).expect_err("nobody listens");
+    block_on(unreachable.probe()).expect_err("no server listens there");
     block_on(keep_none(&mut unreachable));
 }
 
-/// Each refusal ends the connection, and each time the first nsqd of the list was waited for again: 14 times
-/// for one letter among a hundred.
+/// Each refusal ends the connection. Otherwise the program would wait for the first nsqd of the list after
+/// each: 14 times for one dead letter among a hundred.
 #[test]
-fn an_nsqd_that_hangs_is_waited_for_once_however_often_the_next_one_refuses() {
+fn a_hanging_nsqd_is_waited_for_once_however_often_the_next_refuses() {
     let hanging = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let nsqd = Nsqd::with(&["-max-msg-size=2000"]);
     let hung = hanging.local_addr().expect("an address").to_string().parse().expect("an address");
@@ -248,9 +248,9 @@ fn an_nsqd_that_hangs_is_waited_for_once_however_often_the_next_one_refuses() {
     assert_eq!(hanging.incoming().map_while(Result::ok).count(), 1);
 }
 
-/// A letter is larger than its message, so the largest messages make letters that nsqd does not take.
+/// A dead letter is larger than its message, so the largest messages make dead letters that nsqd refuses.
 #[test]
-fn letters_that_a_topic_refuses_take_no_others_with_them_and_go_to_the_file() {
+fn dead_letters_that_a_topic_refuses_are_written_to_the_file_alone() {
     let nsqd = Nsqd::start();
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");

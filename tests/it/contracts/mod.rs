@@ -1,4 +1,4 @@
-//! One suite for each trait, which every adapter passes, the ones in memory included.
+//! One suite for each trait, which every adapter passes, including the ones in memory.
 
 mod dead_letter;
 mod source;

@@ -1,4 +1,4 @@
-//! The sources under their contract.
+//! The sources run the contract suite.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -54,7 +54,7 @@ impl Queue for Embedded {
     }
 }
 
-/// nsqd with its statistics where they are looked for, or without them.
+/// nsqd with its statistics at the expected port, or without them.
 struct Nsq<const STATISTICS: bool> {
     server: Nsqd,
     settings: nsq::Settings,
@@ -65,7 +65,7 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
     const ATTEMPTS: Attempts = Attempts::Counted;
 
     async fn open(max_in_flight: u64, lease: Duration) -> Self {
-        // Starting a server and asking it blocks for a moment, and nothing else goes on in these tests.
+        // Starting a server and asking it blocks for a moment; no other task runs in these tests.
         let start = move || {
             let timeouts = ["msg", "max-msg"].map(|kind| format!("-{kind}-timeout={}s", lease.as_secs()));
             let options = [timeouts.each_ref().map(String::as_str), HOLDS_BACK].concat();

@@ -1,4 +1,4 @@
-//! The stores under their contract.
+//! The stores run the contract suite.
 
 use tempfile::TempDir;
 use x_msrv_aerospike::{self as aerospike, AerospikeStore, Exists, Ttl};
@@ -27,11 +27,10 @@ impl Database for Sqlite {
     }
 }
 
-/// A set of its own in the namespace `test` of a stand-in, or of a real server where the environment names
-/// one.
+/// A new set in the namespace `test` of a stand-in, or of the real server that the environment names.
 struct Aerospike {
     settings: aerospike::Settings,
-    /// Kept for as long as it is needed.
+    /// Kept alive as long as the store is needed.
     _stand_in: Option<StandIn>,
 }
 
@@ -75,7 +74,7 @@ impl Aerospike {
     }
 }
 
-/// A table of its own on a real server.
+/// A new table on a real server.
 struct PostgreSql(x_msrv_postgres::Settings);
 
 impl Database for PostgreSql {

@@ -1,5 +1,5 @@
-//! A message's body: decoding, the schema, fields that are chosen and named anew, and what Aerospike and
-//! SQLite make of it.
+//! A message's body: decoding, the schema, selected and renamed fields, and the records that Aerospike and
+//! SQLite store.
 
 use std::{io::Write as _, iter::zip, sync::Arc, time::SystemTime};
 
@@ -18,10 +18,10 @@ use x_msrv_core::{
 
 use super::grammar::{self, Node};
 
-/// Letters of the longest text that a person is shown.
+/// The longest text that a user sees, in characters.
 const LONGEST_DETAIL: usize = 600;
 
-/// A schema that asks of everything what schemas can ask.
+/// A schema that uses every feature of schemas.
 const SCHEMA: &str = r##"{
     "properties": {
         "id": {"type": ["integer", "string"], "minimum": -5, "exclusiveMaximum": 1e300, "multipleOf": 0.01},
@@ -36,9 +36,8 @@ const SCHEMA: &str = r##"{
     "if": {"required": ["kind"]}, "then": {"required": ["id"]}
 }"##;
 
-/// A body is stored just when the grammar says that it is an object that can be stored, and then as it was
-/// sent; otherwise the reason is the one that the grammar finds first, in words for a person that fit in a
-/// line.
+/// A body is stored exactly if the grammar says that it is an object that can be stored, and then as it was
+/// sent. Otherwise the reason is the first fault that the grammar finds, in readable words on one line.
 pub(crate) fn check(body: &[u8]) {
     DECODERS.with(|decoders| decoders.iter().for_each(|decoders| decoders.check(body)));
 }
@@ -47,18 +46,18 @@ thread_local! {
     static DECODERS: [Decoders; 2] = [BigIntegers::Reject, BigIntegers::Text].map(Decoders::new);
 }
 
-/// The ways to decode, with one choice about large integers.
+/// The decoders, with each choice for large integers.
 struct Decoders {
     big_integers: BigIntegers,
     plain: Decoder,
-    /// For bodies that are compressed.
+    /// For compressed bodies.
     inflating: Decoder,
     with_schema: Decoder,
     with_keys: [Decoder; 3],
     with_shapes: [Decoder; 4],
 }
 
-/// Rules of which each does something to a document of a few fields with short names.
+/// Rules, each of which changes a document of a few fields with short names.
 fn rules() -> [Rules; 4] {
     let path = |text: &str| text.parse().expect("a path");
     let selected = Rules {
@@ -171,7 +170,7 @@ impl Decoders {
     }
 }
 
-/// How a body begins that is compressed with gzip.
+/// The first bytes of a body compressed with gzip.
 const GZIP: &[u8] = b"\x1f\x8b";
 
 fn gzip(text: &[u8]) -> Vec<u8> {
@@ -181,8 +180,8 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 impl Decoders {
-    /// What is compressed is the same record; what is not is left as it is, and what only begins so is
-    /// refused in words.
+    /// A compressed body gives the same record, an uncompressed body is unchanged, and a body that only
+    /// starts like gzip is refused with a readable reason.
     fn check_compressed(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         let is_gzip = message.body.starts_with(GZIP);
         match record(&self.inflating, message) {
@@ -197,8 +196,8 @@ impl Decoders {
         }
     }
 
-    /// Whatever is left of a document is a record that both stores can hold, or that Aerospike refuses for a
-    /// name that nobody made longer.
+    /// The rest of a document is a record that both stores can hold, or that Aerospike refuses for a name
+    /// that no rule made longer.
     fn check_shapes(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         for decoder in &self.with_shapes {
             let shape = decoder.targets[0].shape.as_ref().expect("it has rules");
@@ -254,7 +253,7 @@ fn is(value: &Value, node: &Node) -> bool {
     }
 }
 
-/// SQLite keeps the document as JSON, Aerospike as bins, which have names and numbers of their own.
+/// SQLite keeps the document as JSON, Aerospike as bins, which have other names and numbers.
 fn comes_back_from_stores(record: &Record) {
     let text = serde_json::to_string(&Value::Map(record.fields.clone())).expect("JSON");
     let nodes = grammar::object(text.as_bytes(), true).expect("what is written is JSON");
@@ -268,7 +267,7 @@ fn comes_back_from_stores(record: &Record) {
                 record.fields.iter().filter(|(name, value)| name != "gid" && *value != Value::Null).cloned();
             let expected: Fields =
                 [("gid".to_owned(), Value::from(&record.key))].into_iter().chain(kept).collect();
-            // As text, which tells the two zeros apart.
+            // As text, which distinguishes the two zeros.
             assert_eq!(format!("{found:?}"), format!("{expected:?}"));
             assert!(expected.iter().all(|(name, _)| is_name(name)) && expected.len() <= 32_767);
         }
@@ -279,7 +278,7 @@ fn comes_back_from_stores(record: &Record) {
     }
 }
 
-/// The body is in the letter as a whole, and why it is there is told to a person.
+/// The dead letter contains the whole body and a readable reason.
 fn is_told_in_a_line(message: &Message, rejection: &Rejection) {
     is_a_line(&rejection.to_string());
     let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! Configuration files, in any format.
+//! Configuration files in any format.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use x_msrv::adapters;
 use x_msrv_config::{self as config, Overrides};
 use x_msrv_core::error_chain;
 
-/// Keys whose values are secrets, or where they are.
+/// Keys whose values are secrets, or the place of secrets.
 const SECRETS: [&str; 9] = [
     "nsq.auth-secret",
     "nsq.tls.certificate",
@@ -31,8 +31,8 @@ const LISTS: [&str; 6] = [
     "fields.exclude",
 ];
 
-/// Whatever its name says that a file is, it is understood, or refused in one line; what is shown of it does
-/// not depend on the secret in it; and what `check` shows means the same again.
+/// Whatever format its name claims, a file is loaded, or refused in one line. What is shown of it does not
+/// depend on the secret in it, and what `check` shows loads again with the same meaning.
 pub(crate) fn check(bytes: &[u8]) {
     FOLDER.with(|folder| {
         for name in ["x-msrv.yml", "x-msrv.toml", "x-msrv.json"] {
@@ -56,7 +56,7 @@ thread_local! {
     };
 }
 
-/// What a person sees of a configuration: settings and warnings, or what is wrong with it.
+/// The text that a user sees of a configuration: settings and warnings, or its faults.
 fn show(path: &Path, bytes: &[u8]) -> Result<String, String> {
     fs::write(path, bytes).expect("written");
     let one_line = |text: &str| assert!(!text.contains(char::is_control), "{text:?}");
@@ -82,17 +82,17 @@ fn overrides(environment: Vec<(String, String)>) -> Overrides {
     Overrides { environment, state_directory: Some("/state".into()), ..Overrides::default() }
 }
 
-/// The same file with another secret; none if there is none, or one that is no longer than the words that
-/// mean something, such as `false`.
+/// The same file with another secret; `None` if there is none, or if it is no longer than the words with a
+/// meaning, such as `false`.
 fn with_another_secret(bytes: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(['&', '*']))?; // an alias stands in several places
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(['&', '*']))?; // an alias is in several places
     let secret = secret(text)
         .filter(|secret| secret.len() > 5 && secret.bytes().all(|byte| byte.is_ascii_alphabetic()))?;
     (text.matches(&secret).count() == 1)
         .then(|| text.replace(&secret, &"x".repeat(secret.len())).into_bytes())
 }
 
-/// What stands at the secret's place; in a file that nobody understands, in its line.
+/// The text at the secret's place; in a file that cannot be parsed, its line.
 fn secret(text: &str) -> Option<String> {
     let trees = [
         serde_saphyr::from_str::<Value>(text).ok(),
@@ -118,14 +118,14 @@ fn secret(text: &str) -> Option<String> {
     trees.into_iter().flatten().find_map(of_tree)
 }
 
-/// The lines of `check` say with the environment what they say in the words of the file; but for names in
-/// quotes, which the environment has not.
+/// Sets the lines of `check` as environment variables, which have the same meaning as in the file, except for
+/// names in quotes, which the environment does not have.
 fn means_the_same_again(folder: &Path, shown: &str) {
     let in_quotes = |line: &str| line.contains(": \"") || line.contains(": [") && line.contains('"');
     if shown.lines().any(|line| in_quotes(line) || line.contains(".tls.key: (hidden)")) {
         return;
     }
-    // Where TLS takes its defaults from is told in words that are no values.
+    // The source of TLS defaults is shown in words that are no values.
     let in_values = |shown: &str| {
         shown
             .lines()
@@ -152,7 +152,7 @@ fn variable(line: &str) -> (String, String) {
         key if LISTS.contains(&key) => (key.to_owned(), bare("[", "]").to_owned()),
         key if SECRETS.contains(&key) => match value.split_once(' ') {
             Some((kind, place)) => (format!("{key}.{kind}"), place.to_owned()),
-            None => (key.to_owned(), value.to_owned()), // the word that it is hidden, as a secret
+            None => (key.to_owned(), value.to_owned()), // the placeholder for a hidden value, as a secret
         },
         "aerospike.key" | "sqlite.key" if value.starts_with("{field: ") => {
             (format!("{key}.field"), bare("{field: ", "}").to_owned())

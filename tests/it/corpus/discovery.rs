@@ -1,4 +1,4 @@
-//! What nsqlookupd says of nsqd, and nsqd's own statistics.
+//! The answers of nsqlookupd about nsqd, and nsqd's statistics.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,13 @@ use x_msrv_nsq::{
     source::lookup::{Lookup, Stats},
 };
 
-/// Answers that are understood say what stands in them, and depths that nobody can have add up to very many.
+/// A parsed answer has the values that it contains, and impossible depths add up to very many.
 pub(crate) fn check(bytes: &[u8]) {
     let channel: ChannelName = "c".parse().expect("a name");
     let producers = serde_json::from_slice::<Lookup>(bytes).map(Lookup::producers);
     let waiting = serde_json::from_slice::<Stats>(bytes)
         .map(|stats| stats.waiting(&channel, Some(SocketAddr::from(([127, 0, 0, 1], 50_000)))));
-    // What nobody looks at may be broken.
+    // Fields that are not used may be malformed.
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return };
     if let (Ok(producers), Some(told)) = (producers, answer["producers"].as_array()) {
         assert_eq!(producers.len(), told.len());
@@ -29,7 +29,7 @@ pub(crate) fn check(bytes: &[u8]) {
     }
     if let (Ok(waiting), Some(topics)) = (waiting, answer["topics"].as_array()) {
         let channels = || topics.iter().filter_map(|topic| topic["channels"].as_array()).flatten();
-        // serde takes `[3]` for `{"depth": 3}` as well; nobody writes that.
+        // serde accepts `[3]` for `{"depth": 3}` as well; no server sends that.
         if topics.iter().chain(channels()).all(Value::is_object) {
             let ours = || channels().filter(|other| other["channel_name"] == "c");
             let waiting_where = |is_wanted: fn(&&Value) -> bool| {

@@ -7,12 +7,11 @@ use x_msrv_nsq::client::wire::{Frame, FrameDecoder};
 /// Small, so that frames over the limit are easily made.
 const MAX_BODY: usize = 1 << 10;
 
-/// What a buffer may grow to: a frame of the limit, as often as a `BytesMut` doubles, and the least that it
-/// takes.
+/// The size that a buffer may have: a frame of the limit, as often as a `BytesMut` doubles, and its minimum.
 const MAX_BUFFER: usize = 2 * (MAX_BODY + 64) + 1_024;
 
-/// However the bytes are cut, the same frames and the same end come out; what came out is what went in; and a
-/// frame that is announced takes no more memory than is allowed.
+/// However the bytes are divided, the result is the same frames and the same end. The frames equal the input,
+/// and an announced frame takes no more memory than allowed.
 pub(crate) fn check(bytes: &[u8]) {
     let (frames, end) = decode(bytes, bytes.len());
     for piece in [1, 3, 61] {
@@ -22,7 +21,7 @@ pub(crate) fn check(bytes: &[u8]) {
         encode(frame, &mut out);
         out
     });
-    assert!(bytes.starts_with(&encoded), "frames that nobody sent");
+    assert!(bytes.starts_with(&encoded), "frames that were not sent");
     match end {
         End::Incomplete(rest) => {
             assert_eq!(encoded.len() + rest, bytes.len(), "bytes are lost");
@@ -39,7 +38,7 @@ pub(crate) fn check(bytes: &[u8]) {
 
 #[derive(Debug, Clone, PartialEq)]
 enum End {
-    /// This many bytes are not a frame yet.
+    /// This many bytes are no complete frame.
     Incomplete(usize),
     Fault(String),
 }

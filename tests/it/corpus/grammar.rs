@@ -1,5 +1,5 @@
-//! JSON by its grammar (RFC 8259) and nothing else, written to be compared with: slow, and keeping numbers as
-//! they are written.
+//! JSON by its grammar (RFC 8259) and nothing else, as a reference for comparison: slow, and numbers keep
+//! their text.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ pub(crate) enum Node {
     Map(Vec<(String, Node)>),
 }
 
-/// What is wrong with a text, by the word for it.
+/// The fault in a text, by the word for it.
 pub(crate) type Reason = &'static str;
 
-/// Reads a text that is one object.
+/// Parses a text that is one object.
 pub(crate) fn object(text: &[u8], big_integers_are_text: bool) -> Result<Vec<(String, Node)>, Reason> {
     let mut reader = Reader { text, at: 0, depth: 0, big_integers_are_text };
     let node = reader.value()?;
@@ -49,7 +49,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Steps over `word`, if it stands here.
+    /// Skips `word` if it is next.
     fn take(&mut self, word: &str) -> bool {
         let there = self.text[self.at..].starts_with(word.as_bytes());
         self.at += if there { word.len() } else { 0 };

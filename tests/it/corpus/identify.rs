@@ -1,5 +1,4 @@
-//! nsqd's side of the first words on a connection: the answer to IDENTIFY, and to AUTH where it asks for
-//! that.
+//! nsqd's side of the start of a connection: the answer to IDENTIFY, and to AUTH if it requires that.
 
 use std::time::Duration;
 
@@ -19,10 +18,10 @@ use x_msrv_nsq::client::{
 
 const MAX_BODY: usize = 1 << 16;
 
-/// Far above what loopback needs: whoever waits so long waits for something that never comes.
+/// Far more than loopback needs: a longer wait would never end.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// A peer that says `bytes`, whatever it is told, and hangs up.
+/// A peer that sends `bytes`, whatever it receives, and closes.
 pub(crate) fn check(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let opened = runtime.block_on(async {
@@ -49,7 +48,7 @@ pub(crate) fn check(bytes: &[u8]) {
             if answer.is_object() {
                 assert_eq!(answer["max_rdy_count"], limits.max_rdy_count.get());
                 assert_eq!(answer["msg_timeout"], limits.msg_timeout.get());
-                assert_ne!(answer["auth_required"], true, "there was no secret to tell");
+                assert_ne!(answer["auth_required"], true, "there was no secret to send");
             }
         }
         Err(text) => assert!(!text.contains(char::is_control), "{text:?}"),

@@ -1,6 +1,6 @@
-//! What has to hold for any bytes from outside. Each file here is one target: `check` is called with what a
-//! fuzzer makes up (`fuzz/`), and by the test below with every input of the committed corpus, which every
-//! fault that was ever found is part of.
+//! What must be true for any bytes from outside. Each file here is one target: a fuzzer calls `check` with
+//! generated input (`fuzz/`), and the tests below with every input of the committed corpus, which contains
+//! every fault ever found.
 
 mod body;
 mod configuration;
@@ -30,26 +30,26 @@ fn frames_come_out_as_they_went_in_however_they_are_cut() {
 }
 
 #[test]
-fn whatever_nsqd_answers_a_connection_is_made_only_by_its_own_words() {
+fn only_valid_answers_of_nsqd_make_a_connection() {
     every_input_of("identify", identify::check);
 }
 
 #[test]
-fn whatever_nsqlookupd_and_statistics_say_is_a_place_or_a_number() {
+fn any_answer_of_nsqlookupd_or_statistics_gives_addresses_and_numbers() {
     every_input_of("discovery", discovery::check);
 }
 
 #[test]
-fn whatever_a_body_holds_it_is_stored_as_it_was_sent_or_refused_for_a_reason_that_is_true() {
+fn any_body_is_stored_as_sent_or_refused_with_the_right_reason() {
     every_input_of("body", body::check);
 }
 
 #[test]
-fn whatever_stands_in_a_configuration_it_is_understood_or_refused_in_one_line_without_its_secrets() {
+fn any_configuration_is_loaded_or_refused_in_one_line_without_its_secrets() {
     every_input_of("configuration", configuration::check);
 }
 
 #[test]
-fn whatever_stands_in_a_file_of_dead_letters_each_letter_is_sent_once_and_nothing_else_is_touched() {
+fn any_file_of_dead_letters_is_replayed_once_each_and_otherwise_unchanged() {
     every_input_of("replay", replay::check);
 }

@@ -24,9 +24,9 @@ use x_msrv_letters::{
     letters::{self, open_to_mark},
 };
 
-/// As a body, the bytes come back from a letter. As a file, each letter in them is sent once, however often
-/// the queue fails in between, and is marked, where it stands or in a line that holds the same; nothing else
-/// is touched.
+/// As a body, a dead letter returns the bytes unchanged. As a file, each dead letter in the bytes is sent
+/// once, however often the queue fails in between, and is marked, in place or in an equivalent line; nothing
+/// else changes.
 pub(crate) fn check(bytes: &[u8]) {
     comes_back_from_a_letter(bytes);
     let folder = tempfile::tempdir_in(memory()).expect("a folder");
@@ -74,7 +74,7 @@ fn comes_back_from_a_letter(body: &[u8]) {
     assert_eq!(letter.body.to_bytes().as_deref(), Ok(body));
 }
 
-/// A folder that costs no disk, where there is one.
+/// A folder in memory, if there is one.
 fn memory() -> &'static Path {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory } else { Path::new("/tmp") }
@@ -82,8 +82,9 @@ fn memory() -> &'static Path {
 
 fn replay(path: &Path, queue: &Queue) -> Result<Replayed, String> {
     let not_replayed = Filter { replayed: Some(false), ..Filter::default() };
-    let file =
-        open_to_mark(path, |letter| not_replayed.matches(letter)).now_or_never().expect("nobody else has it");
+    let file = open_to_mark(path, |letter| not_replayed.matches(letter))
+        .now_or_never()
+        .expect("no other process holds it");
     let mut replayed = Replayed::default();
     let ended = replay::letters(
         &file.expect("opened"),
@@ -121,7 +122,7 @@ impl Publisher for Queue {
     }
 }
 
-/// What has to come of a file: lines that are JSON with all that belongs to a letter.
+/// The expected result of a file: lines that are JSON with all fields of a dead letter.
 #[derive(Default)]
 struct Expected {
     letters: usize,
@@ -130,11 +131,11 @@ struct Expected {
     after: Vec<After>,
 }
 
-/// What has to come of a line.
+/// The expected result of a line.
 enum After {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// A line with this in it.
+    /// A line that contains this.
     Json(Value),
 }
 
@@ -145,7 +146,7 @@ impl Expected {
             let mut same = line.to_vec();
             let json = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
             let letter = serde_json::from_slice::<Letter>(json).ok();
-            // Of a key that is there twice the last one counts, as other programs have it.
+            // Of a duplicate key the last one counts, as in other programs.
             let object = serde_json::from_slice::<Value>(json).unwrap_or_default();
             let letter = if line.starts_with(NOT_REPLAYED) || letter.is_none() {
                 letter
