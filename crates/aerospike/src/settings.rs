@@ -227,6 +227,8 @@ fn read_store(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Option
             Set::OfField(SetRule { field: field.clone(), allowed })
         }
     };
+    // Without a login it has no meaning, and is not told.
+    keys.auth_mode = keys.auth_mode.filter(|_| login.is_some());
     let hosts = hosts?;
     (keys.address, keys.hosts) = (None, Some(hosts.clone()));
     let settings = Settings {
