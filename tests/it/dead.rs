@@ -1,5 +1,4 @@
-//! Dead letters as an operator works with them: nothing that is looked at is lost, and nothing that is sent
-//! is sent twice.
+//! Dead letters as an operator uses them: reading loses none, and each is sent again only once.
 
 use std::{
     fs::Permissions,
@@ -18,7 +17,7 @@ use crate::support::{
 const EMBEDDED: &str =
     "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 100\n";
 
-/// A folder with four letters in it: two that are not JSON, one array, and one that is too large.
+/// A folder with four dead letters: two that are not JSON, one array, and one that is too large.
 fn with_letters() -> Program {
     let program = Program::new(&format!("{EMBEDDED}max-message-size: 50\n"));
     let long = format!("{{\"long\":\"{}\"}}", "x".repeat(100));
@@ -39,7 +38,7 @@ fn reasons(letters: &[Value]) -> Vec<&str> {
     letters.iter().map(|letter| letter["reason"].as_str().expect("a reason")).collect()
 }
 
-/// The words on standard error of a command that has to succeed.
+/// The standard error of a command that must succeed.
 #[track_caller]
 fn said(program: &Program, arguments: &[&str]) -> String {
     let ended = program.run(&[&["dead"], arguments].concat());
@@ -47,9 +46,10 @@ fn said(program: &Program, arguments: &[&str]) -> String {
     ended.stderr.trim_end().to_owned()
 }
 
-/// logrotate's names were passed over: letters were there, and no command told of them.
+/// Otherwise files renamed by logrotate would be ignored: they contain dead letters that no command would
+/// show.
 #[test]
-fn letters_that_logrotate_has_renamed_are_read_and_compressed_ones_are_named() {
+fn files_renamed_by_logrotate_are_read_and_compressed_ones_are_reported() {
     let program = with_letters();
     std::fs::rename(program.path("dead-letter.ndjson"), program.path("dead-letter.ndjson-20261128"))
         .expect("rotated");
@@ -74,7 +74,7 @@ fn letters_that_logrotate_has_renamed_are_read_and_compressed_ones_are_named() {
 }
 
 #[test]
-fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
+fn dead_letters_are_listed_by_reason_and_time_and_shown_by_id() {
     let program = with_letters();
     let all = listed(&program, &[]);
     assert_eq!(
@@ -128,13 +128,13 @@ fn letters_are_listed_by_reason_and_time_and_shown_by_their_id() {
     );
 }
 
-/// How another program writes a letter.
+/// Writes a dead letter as another program does.
 type Writes = fn(&Value) -> String;
 
-/// `jq`, an editor or another consumer wrote the file anew, and none of its lines was a dead letter any
-/// longer: a replay refused all of them.
+/// After `jq`, an editor or another consumer has rewritten the file, a replay would otherwise refuse all of
+/// its lines.
 #[test]
-fn letters_that_went_through_another_program_are_letters_and_each_is_sent_once() {
+fn dead_letters_rewritten_by_another_program_are_each_replayed_once() {
     let other_programs: [(&str, Writes); 6] = [
         ("jq -c .", |letter| letter.to_string()),
         ("jq -c 'del(.replayed)'", |letter| {
@@ -192,10 +192,10 @@ fn letters_that_went_through_another_program_are_letters_and_each_is_sent_once()
     }
 }
 
-/// While the lines were written anew a run could have appended to the old file, whose letters would have been
-/// lost with it.
+/// While a replay rewrites the file, a run could append to the old file, and its dead letters would be lost
+/// with it.
 #[test]
-fn no_letter_is_lost_where_runs_append_while_a_replay_makes_room_in_the_file() {
+fn no_dead_letter_is_lost_when_runs_append_while_a_replay_rewrites_the_file() {
     let program = with_letters();
     for round in 1..=5 {
         let lines: Vec<_> = program.letters().iter().map(Value::to_string).collect();
@@ -212,9 +212,9 @@ fn no_letter_is_lost_where_runs_append_while_a_replay_makes_room_in_the_file() {
     }
 }
 
-/// A consumer of the topic that publishes letters again does not write them as we do.
+/// A consumer of the topic that publishes dead letters again formats them in another way.
 #[test]
-fn a_letter_in_the_topic_may_be_written_by_another_program() {
+fn a_dead_letter_in_the_topic_may_be_written_by_another_program() {
     let nsqd = Nsqd::start();
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{0}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead}}}}\n\
@@ -228,9 +228,9 @@ fn a_letter_in_the_topic_may_be_written_by_another_program() {
     assert_eq!(program.drain(&[])["stored"], 1);
 }
 
-/// Whoever may write the file could rewrite an administrator's screen.
+/// Otherwise a user who can write to the file could rewrite an administrator's screen.
 #[test]
-fn what_letters_say_moves_no_cursor_and_makes_no_lines_of_its_own() {
+fn the_text_of_dead_letters_is_shown_without_control_characters() {
     let program = with_letters();
     let odd = r#""a\u001b[31m\u202eb\nc\u0007""#;
     let time = "2026-01-01T00:00:00.000Z";
@@ -246,7 +246,7 @@ fn what_letters_say_moves_no_cursor_and_makes_no_lines_of_its_own() {
 }
 
 #[test]
-fn a_replay_sends_what_is_meant_once_and_says_when() {
+fn a_replay_sends_the_selected_dead_letters_once_and_records_the_time() {
     let program = with_letters();
     let before = std::fs::read(program.path("dead-letter.ndjson")).expect("a file");
     let reason = ["--reason", "too-large"];
@@ -271,7 +271,7 @@ fn a_replay_sends_what_is_meant_once_and_says_when() {
 }
 
 #[test]
-fn a_replay_sends_again_what_was_sent_if_it_is_told_to() {
+fn a_replay_sends_dead_letters_again_only_on_request() {
     let program = with_letters();
     let replay = |more: &[&str]| said(&program, &[&["replay", "--reason", "too-large"], more].concat());
     assert_eq!(replay(&[]), "letters sent: 1, sent before: 0");
@@ -285,9 +285,9 @@ fn a_replay_sends_again_what_was_sent_if_it_is_told_to() {
     assert_eq!(program.drain(&[])["stored"], 3);
 }
 
-/// Two nsqd give the same ids, and so does an embedded queue that was made anew.
+/// Two nsqd assign the same ids, and so does an embedded queue that was created again.
 #[test]
-fn an_id_that_several_messages_have_is_no_reason_to_take_the_wrong_one() {
+fn an_ambiguous_id_is_refused_and_one_with_its_source_is_accepted() {
     let program = with_letters();
     let letter = |source: &str, body: &str| {
         format!(
@@ -338,7 +338,7 @@ fn an_id_that_several_messages_have_is_no_reason_to_take_the_wrong_one() {
 }
 
 #[test]
-fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
+fn a_purge_removes_the_selected_dead_letters_and_keeps_every_other_byte() {
     let program = with_letters();
     let path = program.path("dead-letter.ndjson");
     std::fs::OpenOptions::new()
@@ -361,7 +361,7 @@ fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
     let file =
         || path.metadata().map(|file| (file.permissions().mode() & 0o777, file.ino())).expect("a file");
     let replaced = file();
-    assert_eq!(replaced.0, 0o600, "nobody can read more than before");
+    assert_eq!(replaced.0, 0o600, "the file is no more readable than before");
     assert!(said(&program, &["purge", "--reason", "not-json"]).ends_with("letters removed: 0"));
     assert!(
         file() == replaced && !program.path("dead-letter.ndjson.new").exists(),
@@ -373,7 +373,7 @@ fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
         kept,
         "also what is no letter"
     );
-    // Without a word about which, nothing goes.
+    // Without a filter, nothing is removed.
     let ended = program.run(&["dead", "purge"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("--all"), "{}", ended.stderr);
     std::fs::write(&path, kept[..2].join("\n") + "\n").expect("written");
@@ -385,10 +385,10 @@ fn a_purge_removes_what_is_meant_and_keeps_every_other_byte() {
     assert_eq!(program.letters().len(), 1, "and made again");
 }
 
-/// A purge replaces the file: a run that had it open would write its letters into one that is gone, and
-/// finish their messages.
+/// A purge replaces the file. A run that still had the old file open would write its dead letters to a
+/// deleted file and acknowledge their messages.
 #[test]
-fn no_letter_of_a_run_is_lost_while_letters_are_purged() {
+fn no_dead_letter_of_a_run_is_lost_during_a_purge() {
     let program = with_letters();
     let count = 5_000;
     let lines: Vec<_> = (0..count).map(|number| format!("{{{number}")).collect();
@@ -398,7 +398,7 @@ fn no_letter_of_a_run_is_lost_while_letters_are_purged() {
     while run.try_wait().expect("a child").is_none() {
         let words = said(&program, &["purge", "--reason", "too-large"]);
         assert!(words.contains("letters removed: "), "{words}");
-        // So that there is something to remove the next time, and the file is replaced.
+        // Gives the next purge something to remove, so that it replaces the file.
         let letter = r#"{"replayed":false                     ,"time":"","source":"","id":"x","attempts":1,"reason":"too-large","detail":"","body":""}"#;
         let mut file = std::fs::OpenOptions::new()
             .append(true)
@@ -414,7 +414,7 @@ fn no_letter_of_a_run_is_lost_while_letters_are_purged() {
 }
 
 #[test]
-fn files_that_have_been_renamed_belong_to_it_the_oldest_first() {
+fn renamed_files_are_read_too_the_oldest_first() {
     let program = with_letters();
     program.write("x-msrv.yml", &format!("{EMBEDDED}dead-letter: {{file: {{max-size: 1}}}}\n"));
     program.run_with_input(&["send"], b"[1]\n");
@@ -430,10 +430,9 @@ fn files_that_have_been_renamed_belong_to_it_the_oldest_first() {
     assert!(!program.path("dead-letter.ndjson.1").exists() && !program.path("dead-letter.ndjson").exists());
 }
 
-/// nsqd shows a message only to whoever takes it.
-/// An administrator's purge of a file that is gone as a whole.
+/// Otherwise a gap, as after an administrator has deleted a file, would hide the older files.
 #[test]
-fn a_gap_in_the_numbers_hides_no_letter_and_is_not_filled() {
+fn a_gap_in_the_file_numbers_hides_no_dead_letter_and_is_not_filled() {
     let program = with_letters();
     program.write("x-msrv.yml", &format!("{EMBEDDED}dead-letter: {{file: {{max-size: 1}}}}\n"));
     let reject = |line: &str| {
@@ -459,15 +458,15 @@ fn a_gap_in_the_numbers_hides_no_letter_and_is_not_filled() {
     assert_eq!(listed(&program, &[]).len(), 1);
 }
 
-/// A folder that we may not look into is not one without letters.
+/// A folder that cannot be read is not the same as one without dead letters.
 #[test]
-fn letters_that_we_may_not_see_are_not_told_to_be_none() {
+fn dead_letters_without_permission_to_read_are_an_error_and_not_zero() {
     let program = with_letters();
     let letters = program.path("letters");
     std::fs::create_dir(&letters).expect("a folder");
     std::fs::rename(program.path("dead-letter.ndjson"), letters.join("dead-letter.ndjson")).expect("moved");
     let is_root = letters.metadata().expect("a folder").uid() == 0;
-    // Root may look into every folder, so somebody else has to try.
+    // Root can read every folder, so another user must try.
     std::fs::set_permissions(&letters, Permissions::from_mode(if is_root { 0o700 } else { 0 }))
         .expect("ours");
     std::fs::set_permissions(program.path("."), Permissions::from_mode(0o755)).expect("ours");
@@ -479,7 +478,7 @@ fn letters_that_we_may_not_see_are_not_told_to_be_none() {
         ),
     );
     let configuration = program.path("x-msrv.yml").display().to_string();
-    // The program itself may stand where nobody else can reach it, below root's own folder for instance.
+    // The program may be in a folder that other users cannot read, such as root's home.
     let copy = program.path("x-msrv").display().to_string();
     std::fs::copy(crate::support::program::program(), &copy).expect("copied");
     let as_nobody = |words: &[&str]| {
@@ -502,10 +501,10 @@ fn letters_that_we_may_not_see_are_not_told_to_be_none() {
     assert_eq!(listed(&program, &[]).len(), 4);
 }
 
-/// The service writes to the file that root has purged.
+/// The service must still be able to write to the file after root has purged it.
 #[test]
 #[ignore = "only root can give files away: .ci/test"]
-fn a_purge_by_root_leaves_the_file_to_whom_it_belonged() {
+fn a_purge_by_root_keeps_the_owner_of_the_file() {
     let program = with_letters();
     let path = program.path("dead-letter.ndjson");
     std::os::unix::fs::chown(&path, Some(65_534), Some(65_533)).expect("root may");
@@ -515,9 +514,9 @@ fn a_purge_by_root_leaves_the_file_to_whom_it_belonged() {
     assert_eq!((file.uid(), file.gid(), file.permissions().mode() & 0o777), (65_534, 65_533, 0o640));
 }
 
-/// nsqd gives no more than it lets be in flight while others are held.
+/// nsqd delivers no more than it allows in flight while others are held.
 #[test]
-fn a_topic_with_more_letters_than_can_be_in_flight_is_not_told_to_be_seen_whole() {
+fn a_topic_with_more_dead_letters_than_fit_in_flight_is_reported_as_partly_read() {
     const NOT_ALL: &str = "; more wait in the topic than are looked at in one go";
     let nsqd = Nsqd::with(&["-max-rdy-count=20"]);
     let program = Program::new(&format!(
@@ -546,7 +545,7 @@ fn a_topic_with_more_letters_than_can_be_in_flight_is_not_told_to_be_seen_whole(
 }
 
 #[test]
-fn letters_in_a_topic_are_listed_without_being_taken_and_replayed_or_purged_by_reason() {
+fn dead_letters_in_a_topic_are_listed_without_being_consumed_and_replayed_or_purged_by_reason() {
     for nsqd in [Nsqd::start(), Nsqd::with_statistics_beside(&[])] {
         let configuration = format!(
             "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, max-messages: 100}}\nsqlite: {{path: store.db, set: s}}\n\
@@ -584,7 +583,7 @@ fn letters_in_a_topic_are_listed_without_being_taken_and_replayed_or_purged_by_r
 }
 
 #[test]
-fn a_queue_that_does_not_take_a_replay_leaves_every_letter_where_it_is() {
+fn a_replay_that_the_queue_refuses_changes_no_dead_letter() {
     let (letters, queue) = (Nsqd::start(), Nsqd::with(&["-max-msg-size=60"]));
     let nsq = format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\n", queue.tcp);
     let rest = format!(
@@ -600,13 +599,13 @@ fn a_queue_that_does_not_take_a_replay_leaves_every_letter_where_it_is() {
     letters.publish("dead", [letter(&"long".repeat(40)), letter(&"longer".repeat(40))]);
     let ended = program.run(&["dead", "replay"]);
     assert_eq!(ended.code, Some(65), "{}", ended.stderr);
-    // nsqd does not count everything at one moment.
+    // nsqd's counts are not taken at the same moment.
     wait_until("both letters wait", || {
         (letters.depths("dead").waiting, letters.depths("dead").in_flight) == (2, 0)
     });
 }
 
-/// One rejected message a run, into a file of its own.
+/// Runs once with one rejected message, each into a separate file.
 fn each_run_a_file(limits: &str) -> Program {
     let program = Program::new(&format!("{EMBEDDED}dead-letter: {{file: {{max-size: 1{limits}}}}}\n"));
     program.run_with_input(&["send"], b"[1]\n[2]\n[3]\n[4]\n[5]\n");
@@ -625,10 +624,10 @@ fn files(program: &Program) -> Vec<String> {
     names
 }
 
-/// Nobody deletes letters whom nobody has told to; and whoever is told says how many of them nobody has sent
-/// again.
+/// Dead letters must not be deleted without a configured limit, and each deletion must be logged with the
+/// number of those that were never replayed.
 #[test]
-fn letters_are_deleted_only_where_the_configuration_has_a_limit_and_never_in_silence() {
+fn dead_letters_are_deleted_only_by_a_configured_limit_and_each_deletion_is_logged() {
     let run = |program: &Program| {
         let ended = program.run(&["run", "--max-messages", "1"]);
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -652,10 +651,9 @@ fn letters_are_deleted_only_where_the_configuration_has_a_limit_and_never_in_sil
     assert_eq!(few.letters().len(), 1, "the file that is written is left alone");
 }
 
-/// A replay that has sent letters marks them in their files: one that was deleted meanwhile would not be
-/// there to be marked.
+/// A replay marks the sent dead letters in their files: one that was deleted meanwhile could not be marked.
 #[test]
-fn no_letter_is_deleted_while_letters_are_replayed() {
+fn no_dead_letter_is_deleted_during_a_replay() {
     let program = each_run_a_file(", max-files: 1");
     let folder = std::fs::File::open(program.path("")).expect("a folder");
     folder.lock().expect("locked, as by a replay");
@@ -668,9 +666,9 @@ fn no_letter_is_deleted_while_letters_are_replayed() {
     assert_eq!(files(&program), ["dead-letter.ndjson", "dead-letter.ndjson.4"]);
 }
 
-/// Letters that are to be gone after some time were kept until so many came that the file was renamed.
+/// Otherwise dead letters over the age limit would remain until the file is large enough to be renamed.
 #[test]
-fn letters_over_the_age_are_deleted_by_a_run_that_rejects_nothing() {
+fn dead_letters_over_the_age_limit_are_deleted_by_a_run_without_rejections() {
     let program = Program::new(&format!("{EMBEDDED}dead-letter: {{file: {{max-age: 1h}}}}\n"));
     program.run_with_input(&["send"], b"[]\n");
     program.drain(&[]);
@@ -695,10 +693,10 @@ fn letters_over_the_age_are_deleted_by_a_run_that_rejects_nothing() {
     assert_eq!(files(&program), [""; 0]);
 }
 
-/// `dead replay` of one configuration sent the letters of the other to the wrong queue, for both kept them in
-/// one file.
+/// Otherwise both configurations would share one file, and `dead replay` of one would send the other's dead
+/// letters to the wrong queue.
 #[test]
-fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
+fn configurations_in_one_folder_have_separate_dead_letters() {
     let program = Program::new("");
     let configuration = |name: &str| {
         format!("embedded-queue: {{path: {name}-queue.db}}\nsqlite: {{path: store.db, set: {name}}}\n")
@@ -719,7 +717,7 @@ fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
     let source = |file: &str| program.letters_in(file)[0]["source"].as_str().expect("a source").to_owned();
     assert_ne!(source("a-dead-letter.ndjson"), source("b-dead-letter.ndjson"));
     assert!(!program.path("dead-letter.ndjson").exists());
-    // As they were until 0.1.0: in one file. Who moves them there by hand has the same.
+    // As until 0.1.0: in one file. An administrator who moves them there by hand has the same.
     let both: Vec<_> = ["a", "b"]
         .map(|name| std::fs::read(program.path(&format!("{name}-dead-letter.ndjson"))).expect("letters"))
         .concat();
@@ -746,14 +744,14 @@ fn letters_of_two_configurations_in_one_folder_are_each_one_s_own() {
         "a file that is named is meant as a whole: {}",
         named.stdout
     );
-    // The file is that of x-msrv.yml, and may have letters of its neighbours.
+    // The file belongs to x-msrv.yml, and may contain dead letters of its neighbours.
     program.write("x-msrv.yml", &configuration("x"));
     assert!(of("x-msrv", &["dead", "replay", "--all"]).stderr.contains("letters sent: 0"));
 }
 
-/// "letters: 0" was all, whether there had ever been a file or not.
+/// Otherwise the output would be "letters: 0", whether the file exists or not.
 #[test]
-fn a_file_of_letters_that_is_not_there_is_told() {
+fn a_missing_dead_letter_file_is_reported() {
     let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n");
     let ended = program.run(&["dead", "list"]);
     assert!(

@@ -1,4 +1,4 @@
-//! The embedded queue and store: the program on a bare machine.
+//! The embedded queue and store: the program on a machine without servers.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -31,10 +31,10 @@ fn the_samples_are_sent_drained_in_bounded_runs_and_shown() {
     assert_eq!(program.letters().len(), 3);
 }
 
-/// A mistyped path was created and found empty by each run, exit 0, without a word, while messages waited in
-/// the other file.
+/// Otherwise each run would create a queue at a mistyped path, find it empty, and exit 0 without a message,
+/// while messages wait in the other file.
 #[test]
-fn a_run_that_creates_the_queue_says_so_once_and_check_beforehand() {
+fn a_run_reports_once_that_it_created_the_queue_and_check_reports_it_in_advance() {
     let program = Program::new(CONFIGURATION);
     let checked = program.run(&["check", "--connect"]);
     assert!(
@@ -52,19 +52,19 @@ fn a_run_that_creates_the_queue_says_so_once_and_check_beforehand() {
     assert!(!created(published.run(&["run"])), "what was sent has made the file");
 }
 
-/// The key stood in the line twice, which is a fault by our own rules.
+/// Otherwise the line would contain the key twice, which our own rules forbid.
 #[test]
-fn a_key_that_the_document_itself_holds_is_shown_once() {
+fn a_key_that_the_document_contains_is_shown_once() {
     let program = Program::new(&CONFIGURATION.replace("set: orders", "set: orders, key: {field: /gid}"));
     program.run_with_input(&["send"], b"{\"gid\":7,\"a\":1}\n");
     program.drain(&[]);
     assert_eq!(program.run(&["records"]).stdout, "{\"gid\":7,\"a\":1}\n");
 }
 
-/// Two machines from one image have one queue, which gave the same ids to different messages on both: in one
-/// store each wrote over the other's records.
+/// Two machines from one image have the same queue, which assigns the same ids to different messages. In one
+/// store each would overwrite the other's records.
 #[test]
-fn messages_that_a_queue_and_its_copy_give_one_id_are_two_records() {
+fn messages_with_one_id_from_a_queue_and_its_copy_are_two_records() {
     let mut program = Program::new(CONFIGURATION);
     program.run_with_input(&["send"], b"{\"n\":0}\n");
     program.drain(&[]);
@@ -80,9 +80,9 @@ fn messages_that_a_queue_and_its_copy_give_one_id_are_two_records() {
     assert_eq!(rows, [Some(0), Some(1), Some(2)]);
 }
 
-/// It lacks the column for the time, and messages that wait in it must not be stuck.
+/// Its table lacks the column for the time, but the messages in it must be drained.
 #[test]
-fn a_queue_that_keeps_no_times_is_drained_and_keeps_them_from_then_on() {
+fn a_queue_without_times_is_drained_and_stores_them_from_then_on() {
     let program = Program::new(CONFIGURATION);
     let queue = rusqlite::Connection::open(program.path("queue.db")).expect("a file");
     let tables = "CREATE TABLE queue (id TEXT NOT NULL) STRICT; INSERT INTO queue VALUES ('0a'); \
@@ -102,7 +102,7 @@ fn a_queue_that_keeps_no_times_is_drained_and_keeps_them_from_then_on() {
 }
 
 #[test]
-fn documents_can_be_asked_for_with_the_functions_of_the_sqlite3_shell() {
+fn documents_can_be_queried_with_the_functions_of_the_sqlite3_shell() {
     let program = Program::new(CONFIGURATION);
     program.run_with_input(&["send"], b"{\"id\":1,\"ext\":[{\"a\":2}]}\n{\"id\":2}\n");
     program.drain(&[]);
@@ -177,7 +177,7 @@ fn replayed_letters_are_sent_once() {
 }
 
 #[test]
-fn replay_refuses_what_holds_no_letters_and_sends_the_rest_past_a_broken_line() {
+fn replay_refuses_files_without_dead_letters_and_continues_after_a_malformed_line() {
     let program = Program::new(CONFIGURATION);
     program.write("notes.txt", "these are\nno letters\n");
     let ended = program.run(&["dead", "replay", "notes.txt"]);
@@ -198,7 +198,7 @@ fn replay_refuses_what_holds_no_letters_and_sends_the_rest_past_a_broken_line() 
 }
 
 #[test]
-fn with_dead_letter_log_a_rejected_message_is_a_warning_and_gone() {
+fn with_dead_letter_log_a_rejected_message_is_logged_and_acknowledged() {
     let program = Program::new(&format!("{CONFIGURATION}dead-letter: log\n"));
     program.run_with_input(&["send"], b"{a\n{}\n");
     let ended = program.run(&["run", "--report", "json"]);
@@ -227,7 +227,7 @@ fn a_dead_letter_that_cannot_be_written_requeues_and_exits_75() {
         "{}",
         ended.stderr
     );
-    // A warning for each of many batches filled the journal.
+    // A warning for each of many batches would fill the journal.
     program.run_with_input(&["send"], "{a\n".repeat(1_999).as_bytes());
     let ended = program.run(&["run", "--report", "json", "--max-messages", "2000"]);
     assert!(ended.report()["requeued"].as_u64() >= Some(1_999), "{}", ended.stdout);
@@ -235,7 +235,7 @@ fn a_dead_letter_that_cannot_be_written_requeues_and_exits_75() {
 }
 
 #[test]
-fn kill_9_at_any_moment_loses_and_doubles_nothing() {
+fn kill_9_at_any_moment_loses_and_duplicates_nothing() {
     const COUNT: u64 = 20_000;
     let program = Program::new(CONFIGURATION).env("X_MSRV__EMBEDDED_QUEUE__LEASE_TIMEOUT", "500ms");
     program.run_with_input(&["send"], numbered(COUNT).as_bytes());
@@ -263,10 +263,10 @@ fn kill_9_at_any_moment_loses_and_doubles_nothing() {
     assert_eq!((program.rows("orders").len() as u64, numbers), (COUNT, (0..COUNT).collect()));
 }
 
-/// Queue and store are files, which never keep anybody waiting: the run did not look up before it had reached
-/// N.
+/// Queue and store are files, which never wait. Otherwise the run would not check for signals before it had
+/// reached N.
 #[test]
-fn sigterm_in_the_middle_is_seen_and_leaves_nothing_leased() {
+fn sigterm_during_a_run_ends_it_and_leaves_no_lease() {
     let program = Program::new(CONFIGURATION);
     program.run_with_input(&["send"], numbered(60_000).as_bytes());
     let child = program.spawn(&["run", "--max-messages", "60000", "--timeout", "1m", "--report", "json"]);
@@ -278,9 +278,9 @@ fn sigterm_in_the_middle_is_seen_and_leaves_nothing_leased() {
     assert_eq!(queued(&program, "true"), 60_000 - ended.report()["stored"].as_i64().expect("a count"));
 }
 
-/// So did the timeout pass unseen, and what was rejected took as long.
+/// For the same reason the timeout would pass unseen, in the run and while it rejects messages.
 #[test]
-fn the_timeout_ends_a_run_between_two_files_as_well() {
+fn the_timeout_ends_a_run_with_embedded_queue_and_store() {
     for line in ["{}\n", "{a\n"] {
         let program = Program::new(&format!("{CONFIGURATION}log: {{level: error}}\n"));
         program.run_with_input(&["send"], line.repeat(60_000).as_bytes());
@@ -291,9 +291,9 @@ fn the_timeout_ends_a_run_between_two_files_as_well() {
     }
 }
 
-/// All that waited was rejected first, batch after batch, whatever the signal said.
+/// Otherwise all waiting messages would be rejected first, batch after batch, in spite of the signal.
 #[test]
-fn sigterm_while_a_topic_for_dead_letters_hangs_ends_after_the_batch_at_hand() {
+fn sigterm_ends_a_run_after_the_current_batch_while_the_dead_letter_topic_hangs() {
     let hanging = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let program = Program::new(&format!(
         "embedded-queue: {{path: queue.db, max-messages: 2000}}\nsqlite: {{path: store.db, set: s}}\nconnect-timeout: 2s\nlog: {{level: error}}\n\
@@ -324,12 +324,12 @@ fn queued(program: &Program, condition: &str) -> i64 {
     queue.query_row(&sql, [], |row| row.get(0)).expect("a count")
 }
 
-/// A table of that name in the way is a set-up fault: it must not cost a single message an attempt.
+/// A table of that name with another shape is a setup fault: it must not cost any message an attempt.
 #[test]
 fn a_table_of_another_shape_is_exit_78_before_a_message_is_taken() {
     let program = Program::new(CONFIGURATION);
     let store = rusqlite::Connection::open(program.path("store.db")).expect("a store");
-    store.execute_batch("CREATE TABLE orders (id INTEGER)").expect("a table of somebody else's");
+    store.execute_batch("CREATE TABLE orders (id INTEGER)").expect("a table of another application");
     program.run_with_input(&["send"], b"{}\n");
     let ended = program.run(&[]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
@@ -343,7 +343,7 @@ fn a_table_of_another_shape_is_exit_78_before_a_message_is_taken() {
     );
 }
 
-/// `check --connect` found it in order, and the run could not read it.
+/// Otherwise `check --connect` would accept a queue that a run cannot read.
 #[test]
 fn a_queue_that_lacks_a_column_is_exit_78_for_every_command() {
     let program = Program::new(CONFIGURATION);
@@ -357,9 +357,9 @@ fn a_queue_that_lacks_a_column_is_exit_78_for_every_command() {
     }
 }
 
-/// With a name that was mistyped it made a database of that name.
+/// Otherwise a mistyped name would create a database of that name.
 #[test]
-fn records_shows_what_is_there_and_creates_nothing() {
+fn records_shows_existing_records_and_creates_nothing() {
     let program = Program::new(CONFIGURATION);
     let ended = program.run(&["records"]);
     assert!(
@@ -383,7 +383,7 @@ fn records_shows_what_is_there_and_creates_nothing() {
     assert_eq!(store.query_row(tables, [], |row| row.get::<_, i64>(0)).expect("a count"), 1);
 }
 
-/// What we may not look at, or not open, is not the same as what is not there.
+/// A store that cannot be opened is not the same as one that does not exist.
 #[test]
 fn records_of_a_store_that_cannot_be_opened_is_exit_78() {
     let program = Program::new(CONFIGURATION);
@@ -398,7 +398,7 @@ fn records_of_a_store_that_cannot_be_opened_is_exit_78() {
     }
 }
 
-/// Who may write to the folder could have had root write over a file elsewhere.
+/// Otherwise a user who can write to the folder could make root overwrite a file elsewhere.
 #[test]
 fn replay_does_not_follow_a_symlink() {
     let program = Program::new(CONFIGURATION);
@@ -414,7 +414,7 @@ fn replay_does_not_follow_a_symlink() {
     assert!(program.letters_in("elsewhere").iter().all(|letter| letter["replayed"] == false));
 }
 
-/// An administrator checks as root; files made then would be closed to the service's own user.
+/// An administrator checks as root; the service's user could not open files created then.
 #[test]
 fn check_connect_creates_no_file() {
     let program = Program::new(CONFIGURATION);
@@ -423,9 +423,9 @@ fn check_connect_creates_no_file() {
     assert!(!program.path("queue.db").exists() && !program.path("store.db").exists());
 }
 
-/// Of two processes that made a new file at the same moment one failed: "database is locked".
+/// Of two processes that created a new file at the same moment, one failed with "database is locked".
 #[test]
-fn all_processes_that_open_a_new_file_at_once_get_it() {
+fn processes_that_create_one_file_at_the_same_time_all_succeed() {
     let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n");
     for _ in 0..100 {
         let children: Vec<_> = (0..6).map(|_| program.spawn(&["run"])).collect();
@@ -440,7 +440,7 @@ fn all_processes_that_open_a_new_file_at_once_get_it() {
 }
 
 #[test]
-fn a_dry_run_says_what_a_run_would_do_and_takes_nothing() {
+fn a_dry_run_reports_what_a_run_would_do_and_takes_no_message() {
     let program = Program::new(CONFIGURATION);
     let dry_run = |arguments: &[&str]| program.run(&[&["run", "--dry-run"], arguments].concat());
     let ended = dry_run(&[]);
@@ -474,9 +474,9 @@ fn a_dry_run_says_what_a_run_would_do_and_takes_nothing() {
     );
 }
 
-/// `records --limit 1000000` took a gigabyte of memory: all of them were read before the first was shown.
+/// `records --limit 1000000` took a gigabyte of memory when it read all records before it showed the first.
 #[test]
-fn however_many_records_are_shown_memory_does_not_grow_with_them() {
+fn memory_does_not_grow_with_the_number_of_records_shown() {
     let program = Program::new(CONFIGURATION);
     program.drain(&[]);
     let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
@@ -498,10 +498,9 @@ fn however_many_records_are_shown_memory_does_not_grow_with_them() {
     assert!((1 << 20..64 << 20).contains(&memory), "{} MiB", memory >> 20);
 }
 
-/// A set that nobody has written to and a mistyped one looked the same, and both like a command that had done
-/// nothing.
+/// Otherwise a set without records, a mistyped one and a command that did nothing would look the same.
 #[test]
-fn a_set_without_records_is_told() {
+fn a_set_without_records_is_reported() {
     let program = Program::new(CONFIGURATION);
     program.drain(&[]);
     let ended = program.run(&["records"]);

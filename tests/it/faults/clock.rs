@@ -1,4 +1,4 @@
-//! The clock jumps: in the middle of a run, and between runs. The program is given its time by libfaketime.
+//! The clock jumps during a run and between runs. libfaketime supplies the program's time.
 
 use std::path::PathBuf;
 
@@ -13,15 +13,15 @@ use crate::support::{
     wait_until,
 };
 
-/// Where Debian has it: in a folder that is named for the machine's architecture.
+/// Debian installs it in a folder named after the machine's architecture.
 fn library() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").expect("a folder").map_while(Result::ok);
     let mut candidates = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
     candidates.find(|path| path.exists()).expect("test/prerequisites installs libfaketime")
 }
 
-/// The program's time of day is that of the machine and what the file `clock` says, such as `+1d`, at every
-/// look at it.
+/// The program's time of day is that of the machine plus the offset in the file `clock`, such as `+1d`, read
+/// at each query.
 fn with_a_clock(program: &mut Program) {
     let clock = program.write("clock", "+0");
     program.set("LD_PRELOAD", &library().display().to_string());
@@ -31,8 +31,8 @@ fn with_a_clock(program: &mut Program) {
 }
 
 #[test]
-fn a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing() {
-    Schedule::each("clock::a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing", 4, |schedule, rng| {
+fn a_clock_that_jumps_during_a_run_loses_nothing() {
+    Schedule::each("clock::a_clock_that_jumps_during_a_run_loses_nothing", 4, |schedule, rng| {
         let mut scene = Scene::aerospike(schedule, "");
         with_a_clock(&mut scene.program);
         for _ in 0..3 {
@@ -58,10 +58,10 @@ fn a_clock_that_jumps_in_the_middle_of_a_run_costs_nothing() {
     });
 }
 
-/// Leases and delays of the embedded queue are kept in the time of day. One that was made when the clock was
-/// wrong would hold its message back until that day comes.
+/// The embedded queue stores leases and delays as times of day. A lease made while the clock was wrong would
+/// otherwise hold its message back until that day.
 #[test]
-fn messages_of_the_embedded_queue_do_not_wait_for_a_day_that_a_wrong_clock_has_named() {
+fn messages_of_the_embedded_queue_do_not_wait_for_a_time_from_a_wrong_clock() {
     for jump in ["+1d", "+400d", "-1d"] {
         let mut program = Program::new(
             "embedded-queue: {path: queue.db, lease-timeout: 300ms}\nsqlite: {path: store.db, set: s}\nmax-messages: 50\n",
@@ -70,7 +70,7 @@ fn messages_of_the_embedded_queue_do_not_wait_for_a_day_that_a_wrong_clock_has_n
         let lines = (0..50).map(|number| format!("{{\"n\":{number}}}\n")).collect::<Vec<_>>().concat();
         assert_eq!(program.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
         program.write("clock", jump);
-        // The store is busy, so that the run stands there with its messages leased.
+        // The store is busy, so the run waits there with its messages leased.
         let store = rusqlite::Connection::open(program.path("store.db")).expect("the store");
         store
             .execute_batch("CREATE TABLE s (gid ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT; PRAGMA journal_mode = wal")

@@ -1,5 +1,5 @@
-//! Disks that are full or can't be written. They are small ones in memory, and only root can make them;
-//! `test/faults` runs these tests then.
+//! Disks that are full or read-only. The tests use small disks in memory, which only root can mount;
+//! `test/faults` then runs these tests.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::program::Program;
 
-/// A small file system that ends with the handle.
+/// A small file system that is unmounted when its handle is dropped.
 pub(super) struct Disk(PathBuf);
 
 impl Disk {
@@ -42,70 +42,62 @@ impl Drop for Disk {
     }
 }
 
-/// What can't be kept is not finished; the message waits until the disk has room again.
+/// A message whose dead letter cannot be written is not acknowledged; it waits until the disk has room again.
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
-fn a_disk_that_is_full_or_read_only_for_dead_letters_loses_none() {
-    Schedule::each(
-        "files::a_disk_that_is_full_or_read_only_for_dead_letters_loses_none",
-        1,
-        |schedule, _| {
-            let mut scene = Scene::in_files(schedule, ["store.db", "disk/dead-letter.ndjson"], "");
-            let disk = Disk::new(&scene.program.path("disk"), "8k");
-            scene.publish(16 * N);
-            let mut full = 0;
-            for _ in 0..16 {
-                full += u32::from(scene.run().code == Some(75));
-            }
-            assert!(full > 0, "64 letters fill two pages");
-            scene.injected();
-            disk.remount("size=1m");
-            scene.run();
-            disk.remount("ro");
-            scene.injected();
-            scene.publish(N);
-            assert_eq!(scene.run().code, Some(75));
-            disk.remount("rw");
-            scene.check();
-        },
-    );
+fn a_full_or_read_only_disk_for_dead_letters_loses_none() {
+    Schedule::each("files::a_full_or_read_only_disk_for_dead_letters_loses_none", 1, |schedule, _| {
+        let mut scene = Scene::in_files(schedule, ["store.db", "disk/dead-letter.ndjson"], "");
+        let disk = Disk::new(&scene.program.path("disk"), "8k");
+        scene.publish(16 * N);
+        let mut full = 0;
+        for _ in 0..16 {
+            full += u32::from(scene.run().code == Some(75));
+        }
+        assert!(full > 0, "64 letters fill two pages");
+        scene.injected();
+        disk.remount("size=1m");
+        scene.run();
+        disk.remount("ro");
+        scene.injected();
+        scene.publish(N);
+        assert_eq!(scene.run().code, Some(75));
+        disk.remount("rw");
+        scene.check();
+    });
 }
 
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
-fn a_disk_that_is_full_or_read_only_for_the_store_loses_nothing() {
-    Schedule::each(
-        "files::a_disk_that_is_full_or_read_only_for_the_store_loses_nothing",
-        1,
-        |schedule, _| {
-            let mut scene = Scene::in_files(schedule, ["disk/store.db", "dead-letter.ndjson"], "");
-            let disk = Disk::new(&scene.program.path("disk"), "128k");
-            scene.publish(20 * N);
-            let mut full = 0;
-            for _ in 0..12 {
-                full += u32::from(scene.run().code == Some(75));
-            }
-            assert!(full > 0, "20 kB for every 97th message fill it");
-            scene.injected();
-            disk.remount("size=64m");
-            scene.drain();
-            // A store that can't be written is found before the first message is taken.
-            disk.remount("ro");
-            scene.injected();
-            scene.publish(N);
-            let ended = scene.program.run(&["run", "--report", "json"]);
-            assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""), "{}", ended.stderr);
-            assert_eq!(scene.nsqd.depths("t").waiting, N);
-            disk.remount("rw");
-            scene.check();
-        },
-    );
+fn a_full_or_read_only_disk_for_the_store_loses_nothing() {
+    Schedule::each("files::a_full_or_read_only_disk_for_the_store_loses_nothing", 1, |schedule, _| {
+        let mut scene = Scene::in_files(schedule, ["disk/store.db", "dead-letter.ndjson"], "");
+        let disk = Disk::new(&scene.program.path("disk"), "128k");
+        scene.publish(20 * N);
+        let mut full = 0;
+        for _ in 0..12 {
+            full += u32::from(scene.run().code == Some(75));
+        }
+        assert!(full > 0, "20 kB for every 97th message fill it");
+        scene.injected();
+        disk.remount("size=64m");
+        scene.drain();
+        // A store that cannot be written is found before the first message is taken.
+        disk.remount("ro");
+        scene.injected();
+        scene.publish(N);
+        let ended = scene.program.run(&["run", "--report", "json"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""), "{}", ended.stderr);
+        assert_eq!(scene.nsqd.depths("t").waiting, N);
+        disk.remount("rw");
+        scene.check();
+    });
 }
 
-/// Where it has no room for its shared memory, SQLite says that the disk fails, and no more.
+/// If there is no room for its shared memory, SQLite reports only that the disk fails.
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
-fn a_disk_that_is_full_before_the_store_is_opened_is_told_as_that() {
+fn a_full_disk_before_the_store_is_opened_is_reported_as_full() {
     let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: disk/store.db, set: s}\n");
     let disk = Disk::new(&program.path("disk"), "64k");
     program.drain(&[]);
@@ -121,10 +113,10 @@ fn a_disk_that_is_full_before_the_store_is_opened_is_told_as_that() {
     assert_eq!(program.drain(&[])["stored"], 1);
 }
 
-/// A full disk refuses new messages, and those that are there can still be drained once it has room.
+/// A full disk refuses new messages; existing ones can still be drained once it has room.
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
-fn a_disk_that_is_full_for_the_embedded_queue_loses_nothing_that_was_taken() {
+fn a_full_disk_for_the_embedded_queue_loses_no_accepted_message() {
     let program = Program::new(
         "embedded-queue: {path: disk/queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 1000\n",
     );
@@ -146,8 +138,8 @@ fn a_disk_that_is_full_for_the_embedded_queue_loses_nothing_that_was_taken() {
         "{}",
         refused.stderr
     );
-    // To take a message is to write that it is taken, which a full disk may have no room for. Either way
-    // nothing is lost.
+    // To take a message is to write its lease, for which a full disk may have no room. In both cases nothing
+    // is lost.
     let full = program.run(&["run", "--report", "json"]);
     assert!(matches!(full.code, Some(0 | 69 | 75)), "{full:?}");
     disk.remount("size=16m");

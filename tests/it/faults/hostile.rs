@@ -1,5 +1,5 @@
-//! Whoever answers in nsqd's or Aerospike's place wants to hurt. A run may fail then, in order, in its time,
-//! and within its memory.
+//! A hostile peer in the place of nsqd or Aerospike. A run may fail then, but with an orderly exit, in its
+//! time and within its memory.
 
 use std::{
     io::{self, Read as _, Write},
@@ -12,11 +12,11 @@ use crate::support::program::{Ended, Program, Scale, wait};
 const MAX_IN_FLIGHT: u64 = 10;
 const MAX_MESSAGE_SIZE: u64 = 1 << 20;
 
-/// What a run may take beside the messages that are in flight: one frame of 16 MiB, as it is read and as a
-/// dead letter of escapes, and a batch of documents that are nothing but brackets.
+/// The memory that a run may use beside the messages in flight: one frame of 16 MiB, as received and as an
+/// escaped dead letter, and a batch of documents that consist only of brackets.
 const CONSTANT: u64 = 256 << 20;
 
-/// Longer than timeout, shutdown timeout and the bounds of settling and closing together.
+/// Longer than timeout, shutdown timeout and the limits of settling and closing together.
 const LONGEST: Duration = Duration::from_secs(10);
 
 fn frame(kind: u32, data: &[u8]) -> Vec<u8> {
@@ -35,7 +35,7 @@ fn identified(limits: &str) -> Vec<u8> {
 
 const LIMITS: &str = r#"{"max_rdy_count":2500,"msg_timeout":60000}"#;
 
-/// A peer that says `limits` to IDENTIFY and OK to SUB, and then does as it likes.
+/// A peer that answers `limits` to IDENTIFY and OK to SUB, and then behaves as the test defines.
 fn peer(limits: Vec<u8>, then: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> String {
     peer_that_says([limits, frame(0, b"OK")], then)
 }
@@ -52,13 +52,13 @@ fn peer_that_says(
             let ([limits, ok], then) = (answers.clone(), then.clone());
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
-                // IDENTIFY, then SUB: each comes in one piece.
+                // IDENTIFY, then SUB: each is one write.
                 let said = stream
                     .read(&mut buffer)
                     .and_then(|_| stream.write_all(&limits))
                     .and_then(|()| stream.read(&mut buffer));
                 let said = said.and_then(|_| stream.write_all(&ok));
-                said.and_then(|()| then(stream)).ok() // whoever had enough hangs up
+                said.and_then(|()| then(stream)).ok() // the peer may have closed already
             });
         }
     });
@@ -73,7 +73,7 @@ fn program(nsqd: &str) -> Program {
     ))
 }
 
-/// A run that has to end by one of these codes; brings its memory as well.
+/// Runs; the run must end with one of these codes. Returns its memory as well.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
 fn survives(what: &str, program: &Program, codes: &[i32]) -> (Ended, u64) {
@@ -104,7 +104,7 @@ fn repeat(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
     }
 }
 
-/// The same, and what the program says is read.
+/// The same, and returns the output of the program.
 fn repeat_and_read(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
     move |stream| {
         let mut reader = stream.try_clone()?;
@@ -114,7 +114,7 @@ fn repeat_and_read(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn sizes_that_no_frame_has_end_the_connection_before_memory_is_taken() {
+fn impossible_frame_sizes_end_the_connection_before_memory_is_allocated() {
     for size in [-1_i32, i32::MIN, i32::MAX, 0, 3, 1 << 30] {
         let announced = size.to_be_bytes().to_vec();
         let greeting = [&announced[..], &[0; 4]].concat();
@@ -144,16 +144,16 @@ fn frames_of_unknown_types_end_the_connection() {
     }
 }
 
-/// An nsqd that was about to end refused SUB, and the run blamed the configuration.
+/// Otherwise an nsqd that refuses SUB because it is shutting down would count as a wrong configuration.
 #[test]
-fn an_nsqd_that_cannot_do_what_it_is_asked_for_is_no_fault_of_the_configuration() {
+fn an_nsqd_that_cannot_subscribe_is_not_blamed_on_the_configuration() {
     let nsqd = peer_that_says([identified(LIMITS), frame(1, b"E_SUB_FAILED SUB failed exiting")], |_| Ok(()));
     let (ended, _) = survives("E_SUB_FAILED", &program(&nsqd), &[69]);
     assert!(ended.stderr.contains("SUB failed exiting"), "{}", ended.stderr);
 }
 
 #[test]
-fn limits_that_make_no_sense_do_not_stop_or_break_a_run() {
+fn impossible_limits_from_nsqd_do_not_stop_or_break_a_run() {
     for limits in [
         r#"{"max_rdy_count":4294967295,"msg_timeout":18446744073709551615}"#,
         r#"{"max_rdy_count":1,"msg_timeout":1}"#,
@@ -204,9 +204,9 @@ fn endless_heartbeats_and_answers_take_neither_time_nor_memory() {
     assert!(memory < 64 << 20, "{} MiB", memory >> 20);
 }
 
-/// Over what it was asked for: given back, and not kept.
+/// More messages than requested are returned to the queue and not kept.
 #[test]
-fn endless_messages_take_no_more_memory_than_what_may_be_in_flight() {
+fn endless_messages_take_no_more_memory_than_the_limit_in_flight() {
     let large = usize::try_from(MAX_MESSAGE_SIZE).expect("small") - 100;
     let brackets = format!("{{\"a\":[{}[]]}}", "[],".repeat(large / 3 - 10));
     let fields = (0..large / 12).map(|number| format!("\"{number:06}\":0")).collect::<Vec<_>>().join(",");
@@ -234,10 +234,10 @@ fn endless_messages_take_no_more_memory_than_what_may_be_in_flight() {
     }
 }
 
-/// What was refused for who we are was halved letter by letter, with a connection and a question to the
-/// authentication server for each.
+/// Otherwise a refusal that is about our credentials would be bisected dead letter by dead letter, with a
+/// connection and a request to the authentication server for each.
 #[test]
-fn a_topic_for_dead_letters_that_takes_nothing_from_us_is_asked_once() {
+fn a_dead_letter_topic_that_refuses_our_login_is_tried_once() {
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let theirs = asked.clone();
     let refusal = frame(1, b"E_UNAUTHORIZED AUTH failed for MPUB on \"dead\"");
@@ -254,9 +254,9 @@ fn a_topic_for_dead_letters_that_takes_nothing_from_us_is_asked_once() {
     assert_eq!((program.letters().len(), asked.load(std::sync::atomic::Ordering::SeqCst)), (1_000, 1));
 }
 
-/// One byte at a time: the run's own time counts, not the peer's.
+/// One byte at a time: the run's own time limit counts, not the peer's pace.
 #[test]
-fn a_peer_that_drips_is_not_waited_for() {
+fn a_peer_that_sends_one_byte_at_a_time_does_not_delay_a_run() {
     let drip = |bytes: Vec<u8>| {
         move |mut stream: TcpStream| {
             for byte in bytes.iter().cycle() {
@@ -276,9 +276,9 @@ fn a_peer_that_drips_is_not_waited_for() {
     survives("no answer", &program(&never), &[69]);
 }
 
-/// The client of Aerospike is not ours; it has to keep to the same.
+/// The Aerospike client is not our code; it must stay within the same limits.
 #[test]
-fn aerospike_s_answers_are_bounded_as_well() {
+fn answers_of_aerospike_are_bounded_as_well() {
     for header in
         [[2_u8, 1, 0, 255, 255, 255, 255, 255], [2, 3, 255, 255, 255, 255, 255, 255], [0; 8], [255; 8]]
     {
@@ -287,7 +287,7 @@ fn aerospike_s_answers_are_bounded_as_well() {
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 std::thread::spawn(move || {
-                    drop(stream.read(&mut [0; 4096])); // whatever it says
+                    drop(stream.read(&mut [0; 4096])); // any request
                     while stream.write_all(&header).is_ok() {}
                 });
             }
@@ -299,7 +299,7 @@ fn aerospike_s_answers_are_bounded_as_well() {
             nsqd.tcp,
             address.port()
         ));
-        // Some of it reads like what a server says to whom it does not know.
+        // Some of these bytes look like a server's answer to an unknown client.
         let (_, memory) = survives(&format!("{header:?} from Aerospike"), &program, &[69, 78]);
         assert!(memory < 64 << 20, "{} MiB", memory >> 20);
     }

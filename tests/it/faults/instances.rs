@@ -1,4 +1,4 @@
-//! Several instances on one channel, as they are where a timer's run is still going on another host.
+//! Several instances on one channel, as when a timer's run is still active on another host.
 
 use std::{process::Child, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::support::{
     wait_until,
 };
 
-/// So many runs at once; some of them are killed or told to stop.
+/// Starts this many runs at the same time; some of them are killed or stopped.
 fn together(scene: &mut Scene<'_>, instances: usize, rng: &mut Rng) {
     let children: Vec<Child> = (0..instances).map(|_| scene.spawn()).collect();
     for mut child in children {
@@ -48,21 +48,21 @@ fn instances(name: &'static str, count: usize) {
 }
 
 #[test]
-fn two_instances_on_one_channel_lose_and_double_nothing() {
-    instances("instances::two_instances_on_one_channel_lose_and_double_nothing", 2);
+fn two_instances_on_one_channel_lose_and_duplicate_nothing() {
+    instances("instances::two_instances_on_one_channel_lose_and_duplicate_nothing", 2);
 }
 
 #[test]
-fn four_instances_on_one_channel_lose_and_double_nothing() {
-    instances("instances::four_instances_on_one_channel_lose_and_double_nothing", 4);
+fn four_instances_on_one_channel_lose_and_duplicate_nothing() {
+    instances("instances::four_instances_on_one_channel_lose_and_duplicate_nothing", 4);
 }
 
-/// A run that stands still for longer than nsqd waits: its messages go to another one, and are stored by
-/// both, as the same records.
+/// A run frozen for longer than nsqd's message timeout: its messages are delivered to another run, and both
+/// store them as the same records.
 #[test]
-fn messages_that_time_out_before_the_store_has_answered_are_stored_once() {
+fn messages_that_time_out_before_the_store_answers_are_stored_once() {
     Schedule::each(
-        "instances::messages_that_time_out_before_the_store_has_answered_are_stored_once",
+        "instances::messages_that_time_out_before_the_store_answers_are_stored_once",
         2,
         |schedule, rng| {
             let mut scene = Scene::stand_in(schedule, "");

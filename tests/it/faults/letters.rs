@@ -1,4 +1,4 @@
-//! Letters in a topic whose connection breaks while a command works with them.
+//! Dead letters in a topic whose connection breaks while a command uses them.
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::support::{
 
 const LETTERS: u64 = 60;
 
-/// What is in flight when a connection breaks comes again after a second, and what is touched does not.
+/// Messages in flight on a broken connection are delivered again after a second; touched ones are not.
 const PATIENT: [&str; 2] = ["-msg-timeout=1s", "-max-msg-timeout=1m"];
 
 fn letter(number: u64) -> String {
@@ -67,15 +67,16 @@ impl Letters {
 fn break_somewhere(rng: &mut Rng) -> Fault {
     let (way, bytes) = if rng.bool() { (Way::ToServer, 4_300) } else { (Way::ToClient, 11_000) };
     let what = if rng.u8(0..4) == 0 { What::HalfClose } else { What::Cut };
-    // The first connection is that to the statistics, which are not there.
+    // The first connection is the one to the statistics, which are not available.
     Fault { connection: 1, way, after: rng.u64(0..bytes), what }
 }
 
-/// What was said to be all, was; what was said to be gone, is.
+/// A command must not report a partial list as complete, or a dead letter as purged that is still in the
+/// topic.
 #[test]
-fn a_topic_that_breaks_off_is_not_taken_for_one_that_was_seen_whole() {
+fn a_list_from_a_broken_connection_is_not_reported_as_complete() {
     Schedule::each(
-        "letters::a_topic_that_breaks_off_is_not_taken_for_one_that_was_seen_whole",
+        "letters::a_list_from_a_broken_connection_is_not_reported_as_complete",
         1,
         |schedule, rng| {
             let letters = Letters::new(schedule);

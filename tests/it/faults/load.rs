@@ -1,4 +1,4 @@
-//! Many messages, many runs, and a fault every few of them.
+//! Many messages in many runs, with a fault every few runs.
 
 use std::{
     process::Child,
@@ -15,23 +15,23 @@ use super::{
 };
 use crate::support::program::{Scale, Weight, ended};
 
-/// Messages that are published in one go.
+/// Number of messages that are published together.
 const AT_ONCE: u64 = 50_000;
 
-/// A run may have this much resident, whatever it is given.
+/// The maximum resident memory of a run, whatever its load.
 const MOST_MEMORY: u64 = 40 << 20;
 
-/// And so many files and connections open: some twenty as a rule, and more where connections break faster
-/// than they end.
+/// The maximum number of open files and connections: usually about twenty, and more when connections break
+/// faster than they close.
 const MOST_DESCRIPTORS: usize = 128;
 
-/// nsqd loses some one message at one of many stops; there are a dozen of them in a chapter.
+/// nsqd rarely loses a message when it is stopped; a chapter stops it about a dozen times.
 const MOST_LOST_BY_NSQD: u64 = 20;
 
-/// Published and checked together; what a test keeps of a message is more than the message.
+/// Published and checked together: the test keeps more memory for a message than the message has.
 const CHAPTER: u64 = 500_000;
 
-/// What the load came to.
+/// The result of the load.
 #[derive(Default)]
 struct Figures {
     published: u64,
@@ -41,7 +41,7 @@ struct Figures {
     lost_by_nsqd: usize,
 }
 
-/// Something goes wrong in the run that was just started, or is about to be.
+/// A fault during the run that was just started, or before the next one.
 fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> Child {
     let kinds = if matches!(scene.database, Database::StandIn(..)) { 5 } else { 4 };
     let kind = rng.u8(0..kinds);
@@ -71,7 +71,7 @@ fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> Child {
 }
 
 impl Figures {
-    /// Adds so many messages, or fewer where there is no time for more.
+    /// Publishes this many messages, or fewer if the time is up.
     fn chapter(&mut self, scene: &mut Scene<'_>, messages: u64, until: Option<Instant>, rng: &mut Rng) {
         #[expect(clippy::disallowed_methods, reason = "the time that is measured")]
         let started = Instant::now();
@@ -85,7 +85,7 @@ impl Figures {
                 let faulty = rng.u8(0..4) == 0;
                 let child = if faulty { fault(scene, rng) } else { scene.spawn() };
                 let scale = Scale::under(&child);
-                // Its output is read meanwhile: a run that rejects many messages has much to say.
+                // Its output is read meanwhile: a run that rejects many messages prints much.
                 let ended = ended(child.wait_with_output().expect("the run ends"));
                 scene.look_at(&ended, if faulty { Told::Killed } else { Told::Nothing });
                 self.runs.push(scale.read());
@@ -122,7 +122,7 @@ fn load(name: &'static str, messages: u64, n: u64, minutes: Option<u64>) {
         let (first, second) = runs.split_at(runs.len() / 2);
         println!(
             "{published} messages in {} runs of at most {n}, {} faults, {:.0} s; most memory of a run {:.1} MiB in the first half, {:.1} MiB in the second; \
-             most descriptors {descriptors}; of its own, nsqd lost {lost_by_nsqd} when it was stopped",
+             most descriptors {descriptors}; nsqd itself lost {lost_by_nsqd} when it was stopped",
             runs.len(),
             schedule.injected.count(),
             elapsed.as_secs_f64(),
@@ -144,7 +144,7 @@ fn many_messages_through_many_runs_with_faults_among_them() {
     load("load::many_messages_through_many_runs_with_faults_among_them", 100_000, 4_000, None);
 }
 
-/// As long as `X_MSRV_SOAK_MINUTES` says.
+/// Runs as long as `X_MSRV_SOAK_MINUTES` says.
 #[test]
 #[ignore = "takes minutes: make soak"]
 fn a_million_messages_and_more() {

@@ -1,4 +1,4 @@
-//! nsqlookupd lies, or what answers in its place.
+//! nsqlookupd, or a server in its place, gives wrong answers.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -16,11 +16,11 @@ use crate::support::nsqd::unused_address;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
     None,
-    /// A node that is there no more, beside the one that is.
+    /// A node that no longer exists, beside the real one.
     DeadNode,
-    /// Only that one.
+    /// Only the node that no longer exists.
     OnlyDeadNodes,
-    /// nsqd's HTTP port in the place of its TCP port.
+    /// nsqd's HTTP port instead of its TCP port.
     WrongPort,
     NoNodes,
     Garbage,
@@ -29,12 +29,12 @@ enum Lie {
     Redirect,
     /// Longer than the connect timeout.
     Slow,
-    /// Less than announced.
+    /// Fewer bytes than announced.
     CutShort,
-    /// More than anybody should read.
+    /// More bytes than should be read.
     Endless,
     Closes,
-    /// The node is there, and its statistics are not.
+    /// The node exists, but not its statistics.
     NoStatistics,
 }
 
@@ -99,8 +99,8 @@ fn answer(mut stream: TcpStream, lie: Lie, tcp: &HostPort, http: &HostPort) -> s
 }
 
 #[test]
-fn whatever_nsqlookupd_says_nothing_is_lost() {
-    Schedule::each("lookup::whatever_nsqlookupd_says_nothing_is_lost", 1, |schedule, rng| {
+fn no_answer_of_nsqlookupd_loses_a_message() {
+    Schedule::each("lookup::no_answer_of_nsqlookupd_loses_a_message", 1, |schedule, rng| {
         let lie = Arc::new(Mutex::new(Lie::None));
         let told = lie.clone();
         let lookupd = move |nsqd: &crate::support::nsqd::Nsqd, queue: &super::proxy::Proxy| {
@@ -110,7 +110,7 @@ fn whatever_nsqlookupd_says_nothing_is_lost() {
             std::thread::spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
                     let lie = *told.lock().expect("no panic");
-                    answer(stream, lie, &tcp, &http).ok(); // whoever had enough hangs up
+                    answer(stream, lie, &tcp, &http).ok(); // the peer may have closed already
                 }
             });
             address
@@ -124,7 +124,7 @@ fn whatever_nsqlookupd_says_nothing_is_lost() {
             let stored = ended.code == Some(0) && !ended.stdout.contains("\"received\":0");
             let finds_it = matches!(this, Lie::DeadNode | Lie::NoStatistics);
             assert_eq!(stored, finds_it, "{this:?}: {} {}", ended.stdout, ended.stderr);
-            // No node is no error: nobody has published to the topic yet. Anything else is.
+            // No node is no error: no message was published to the topic yet. Anything else is.
             let expected = if finds_it || this == Lie::NoNodes { 0 } else { 69 };
             assert_eq!(ended.code, Some(expected), "{this:?}: {}", ended.stderr);
         }

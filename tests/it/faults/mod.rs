@@ -58,22 +58,22 @@ fn setting(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
-/// By how much the environment wants more than the short suite does.
+/// The factor by which the environment increases the number of schedules.
 fn factor() -> u64 {
     setting("X_MSRV_FAULT_FACTOR").unwrap_or(1)
 }
 
-/// A schedule that is under way. If it fails, it says how to repeat it.
+/// A schedule in progress. If it fails, it prints how to repeat it.
 struct Schedule {
     name: &'static str,
     seed: u64,
     injected: Injected,
-    /// Those of scenes that ended well.
+    /// The counts of scenes that ended well.
     logged: Cell<u64>,
 }
 
 impl Schedule {
-    /// Runs `schedule` once for each of `short` seeds, or as the environment says.
+    /// Runs `schedule` once for each of `short` seeds, or as the environment specifies.
     #[track_caller]
     fn each(name: &'static str, short: u64, schedule: impl Fn(&Self, &mut Rng)) {
         let seeds = match setting("X_MSRV_FAULT_SEED") {
@@ -86,7 +86,7 @@ impl Schedule {
         }
     }
 
-    /// A scene ended well, after so many messages and runs were looked at.
+    /// Records that a scene ended well, after this many messages and runs.
     fn passed(&self, messages: usize, runs: usize) {
         let faults = self.injected.count() - self.logged.replace(self.injected.count());
         let line = format!("{} {} {faults} {messages} {runs}\n", self.name, self.seed);
@@ -112,9 +112,9 @@ impl Drop for Schedule {
     }
 }
 
-/// The totals of the table were added up by hand, and were those of another run than its rows.
+/// Totals added up by hand would not match the rows of the table.
 #[test]
-fn the_table_of_what_was_tried_adds_up_and_names_every_schedule() {
+fn the_table_of_schedules_adds_up_and_names_every_schedule() {
     let page = include_str!("../../../docs/reliability.md");
     let rows: Vec<Vec<&str>> = page
         .lines()

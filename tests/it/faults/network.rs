@@ -11,7 +11,7 @@ use super::{
 };
 use crate::support::program::wait;
 
-/// `what` happens at every byte of connections on which `passed` went by, in both directions.
+/// Plans `what` at every byte of connections on which `passed` bytes went by, in both directions.
 fn at_every_byte<'a>(
     scene: &mut Scene<'a>,
     proxy: impl for<'s> Fn(&'s Scene<'a>) -> &'s Proxy,
@@ -28,16 +28,16 @@ fn at_every_byte<'a>(
     }
 }
 
-/// What a run of an empty queue says and hears: the handshakes, and no more.
+/// Measures the bytes of a run of an empty queue: only the handshakes.
 fn handshakes(scene: &mut Scene<'_>, proxy: impl Fn(&Scene<'_>) -> Vec<Passed>) -> Vec<Passed> {
     scene.clean_run();
     proxy(scene)
 }
 
 #[test]
-fn a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing() {
+fn a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_loses_nothing() {
     Schedule::each(
-        "network::a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing",
+        "network::a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_loses_nothing",
         1,
         |schedule, _| {
             let mut scene = Scene::sqlite(schedule, "");
@@ -49,12 +49,12 @@ fn a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_costs_nothing
     );
 }
 
-/// nsqd answers the first part of a command with an error that sounds as if we were wrong; exit code 78 would
-/// send somebody to the configuration.
+/// nsqd answers a truncated command with an error that looks like our fault; exit code 78 would make an
+/// administrator search the configuration.
 #[test]
-fn a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration() {
+fn a_command_that_reaches_nsqd_truncated_is_not_blamed_on_the_configuration() {
     Schedule::each(
-        "network::a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration",
+        "network::a_command_that_reaches_nsqd_truncated_is_not_blamed_on_the_configuration",
         1,
         |schedule, _| {
             let mut scene = Scene::sqlite(schedule, "");
@@ -69,9 +69,9 @@ fn a_command_that_reaches_nsqd_in_part_is_no_fault_of_the_configuration() {
 }
 
 #[test]
-fn a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_nothing() {
+fn a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_loses_nothing() {
     Schedule::each(
-        "network::a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_costs_nothing",
+        "network::a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_loses_nothing",
         1,
         |schedule, _| {
             let mut scene = Scene::aerospike(schedule, "");
@@ -92,7 +92,7 @@ pub(super) fn any_fault(rng: &mut Rng) -> Fault {
         5 => What::HalfClose,
         _ => What::BlackHole,
     };
-    // Most of what can go wrong does so early: in handshakes and in the first batches.
+    // Most faults have an effect early: in handshakes and in the first batches.
     let after = 1 << rng.u32(0..14);
     Fault {
         connection: rng.usize(0..3),
@@ -102,11 +102,11 @@ pub(super) fn any_fault(rng: &mut Rng) -> Fault {
     }
 }
 
-/// Whatever a network does to a run but altering bytes, which TCP's checksum is against: the runs after it
-/// make up for it.
+/// Any fault of a network except altered bytes, which TCP's checksum detects: the runs after it recover
+/// everything.
 #[test]
-fn any_faults_of_the_network_lose_and_double_nothing() {
-    Schedule::each("network::any_faults_of_the_network_lose_and_double_nothing", 60, |schedule, rng| {
+fn any_faults_of_the_network_lose_and_duplicate_nothing() {
+    Schedule::each("network::any_faults_of_the_network_lose_and_duplicate_nothing", 60, |schedule, rng| {
         let mut scene = match rng.u8(0..4) {
             0 => Scene::sqlite(schedule, ""),
             _ => Scene::aerospike(schedule, ""),
@@ -134,48 +134,40 @@ fn any_corruption(rng: &mut Rng) -> Fault {
     }
 }
 
-/// What TCP's checksum lets through is found out under TLS: the connection ends, and nothing was stored or
-/// finished that was not meant. In front of the handshake it can do no more than keep a run from its work.
+/// TLS detects altered bytes that TCP's checksum misses: the connection ends, and no wrong message was stored
+/// or acknowledged. Before the handshake, altered bytes can only prevent a run.
 #[test]
-fn bytes_that_are_altered_on_their_way_do_no_harm_under_tls() {
-    Schedule::each(
-        "network::bytes_that_are_altered_on_their_way_do_no_harm_under_tls",
-        15,
-        |schedule, rng| {
-            let mut scene = Scene::encrypted(schedule, "");
-            for _ in 0..3 {
-                scene.publish(rng.u64(1..150));
-                scene.queue.plan(vec![any_corruption(rng)]);
-                scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
-                let ended = wait(scene.spawn());
-                scene.look_at(&ended, Told::Misled);
-            }
-            scene.check();
-        },
-    );
-}
-
-/// In plain, an altered body is stored altered, and an altered id finishes another message: nothing of ours
-/// could know. But no run breaks of it.
-#[test]
-fn bytes_that_are_altered_on_their_way_in_plain_end_a_run_in_order() {
-    Schedule::each(
-        "network::bytes_that_are_altered_on_their_way_in_plain_end_a_run_in_order",
-        30,
-        |schedule, rng| {
-            let mut scene = Scene::aerospike(schedule, "");
-            scene.publish(100);
+fn altered_bytes_do_no_harm_under_tls() {
+    Schedule::each("network::altered_bytes_do_no_harm_under_tls", 15, |schedule, rng| {
+        let mut scene = Scene::encrypted(schedule, "");
+        for _ in 0..3 {
+            scene.publish(rng.u64(1..150));
             scene.queue.plan(vec![any_corruption(rng)]);
             scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
-            let ended = scene.program.run(&["run", "--report", "json"]);
-            assert!(
-                matches!(ended.code, Some(0 | 69 | 75 | 78)),
-                "exit code {:?}: {} {}",
-                ended.code,
-                ended.stdout,
-                ended.stderr
-            );
-            schedule.passed(0, 1);
-        },
-    );
+            let ended = wait(scene.spawn());
+            scene.look_at(&ended, Told::Misled);
+        }
+        scene.check();
+    });
+}
+
+/// Without TLS an altered body is stored altered, and an altered id acknowledges another message: the program
+/// cannot detect either. But no run may crash or hang.
+#[test]
+fn altered_bytes_without_tls_end_a_run_in_order() {
+    Schedule::each("network::altered_bytes_without_tls_end_a_run_in_order", 30, |schedule, rng| {
+        let mut scene = Scene::aerospike(schedule, "");
+        scene.publish(100);
+        scene.queue.plan(vec![any_corruption(rng)]);
+        scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
+        let ended = scene.program.run(&["run", "--report", "json"]);
+        assert!(
+            matches!(ended.code, Some(0 | 69 | 75 | 78)),
+            "exit code {:?}: {} {}",
+            ended.code,
+            ended.stdout,
+            ended.stderr
+        );
+        schedule.passed(0, 1);
+    });
 }

@@ -1,4 +1,4 @@
-//! nsqd ends, comes back, or stands still.
+//! nsqd stops, restarts or freezes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::support::{PATIENCE, program::wait};
 
-/// A run that is stopped at a byte of its exchange with nsqd, and what happens to nsqd then.
+/// A run that is stopped at a byte of its exchange with nsqd, and the fault of nsqd at that point.
 fn in_the_middle(scene: &mut Scene<'_>, after: u64, way: Way, happens: impl FnOnce(&mut Scene<'_>)) {
     let (gate, reached) = Gate::new();
     scene.queue.plan(vec![Fault { connection: 0, way, after, what: What::Hold(gate.clone()) }]);
@@ -22,62 +22,54 @@ fn in_the_middle(scene: &mut Scene<'_>, after: u64, way: Way, happens: impl FnOn
     scene.look_at(&ended, super::scene::Told::Nothing);
 }
 
-/// Where in the stream a run of N is in the middle of its messages, whichever way.
+/// A position in the stream at which a run of N is in the middle of its messages, in either direction.
 fn anywhere(rng: &mut fastrand::Rng) -> (u64, Way) {
     if rng.bool() { (rng.u64(0..400), Way::ToServer) } else { (rng.u64(0..4_000), Way::ToClient) }
 }
 
 #[test]
-fn an_nsqd_that_is_restarted_in_the_middle_of_a_run_costs_nothing() {
-    Schedule::each(
-        "nsqd::an_nsqd_that_is_restarted_in_the_middle_of_a_run_costs_nothing",
-        12,
-        |schedule, rng| {
-            let mut scene = Scene::aerospike(schedule, "");
-            for _ in 0..2 {
-                scene.publish(N + rng.u64(0..100));
-                let (after, way) = anywhere(rng);
-                in_the_middle(&mut scene, after, way, |scene| {
-                    scene.nsqd.stop();
-                    scene.nsqd.restart();
-                });
-            }
-            scene.check();
-        },
-    );
-}
-
-/// nsqd itself loses what it has in memory when it is killed, and that is what is in flight where everything
-/// else is on its disk. Nothing more may be missing: whatever was finished is stored.
-#[test]
-fn an_nsqd_that_is_killed_takes_no_more_with_it_than_what_was_in_flight() {
-    Schedule::each(
-        "nsqd::an_nsqd_that_is_killed_takes_no_more_with_it_than_what_was_in_flight",
-        8,
-        |schedule, rng| {
-            let mut scene = Scene::with_nsqd(schedule, &["-mem-queue-size=0", "-sync-every=1"], "");
-            scene.publish(100 + rng.u64(0..100));
+fn an_nsqd_that_restarts_during_a_run_loses_nothing() {
+    Schedule::each("nsqd::an_nsqd_that_restarts_during_a_run_loses_nothing", 12, |schedule, rng| {
+        let mut scene = Scene::aerospike(schedule, "");
+        for _ in 0..2 {
+            scene.publish(N + rng.u64(0..100));
             let (after, way) = anywhere(rng);
             in_the_middle(&mut scene, after, way, |scene| {
-                scene.nsqd.kill();
+                scene.nsqd.stop();
                 scene.nsqd.restart();
             });
-            scene.check_where_nsqd_ended(N);
-        },
-    );
+        }
+        scene.check();
+    });
 }
 
-/// Frozen, nsqd neither answers nor closes. The run has to end by itself.
+/// An nsqd that is killed loses the messages in its memory, which are those in flight if the rest is on disk.
+/// Nothing more may be missing: every acknowledged message is stored.
 #[test]
-fn a_run_ends_in_its_own_time_while_nsqd_stands_still() {
-    Schedule::each("nsqd::a_run_ends_in_its_own_time_while_nsqd_stands_still", 4, |schedule, rng| {
+fn an_nsqd_that_is_killed_loses_only_messages_in_flight() {
+    Schedule::each("nsqd::an_nsqd_that_is_killed_loses_only_messages_in_flight", 8, |schedule, rng| {
+        let mut scene = Scene::with_nsqd(schedule, &["-mem-queue-size=0", "-sync-every=1"], "");
+        scene.publish(100 + rng.u64(0..100));
+        let (after, way) = anywhere(rng);
+        in_the_middle(&mut scene, after, way, |scene| {
+            scene.nsqd.kill();
+            scene.nsqd.restart();
+        });
+        scene.check_where_nsqd_ended(N);
+    });
+}
+
+/// A frozen nsqd neither answers nor closes. The run must end by itself.
+#[test]
+fn a_run_ends_within_its_limits_while_nsqd_is_frozen() {
+    Schedule::each("nsqd::a_run_ends_within_its_limits_while_nsqd_is_frozen", 4, |schedule, rng| {
         let mut scene = Scene::aerospike(schedule, "");
         scene.publish(100);
         let (after, way) = anywhere(rng);
         in_the_middle(&mut scene, after, way, |scene| scene.nsqd.freeze());
         if factor() > 1 {
-            // Longer than nsqd's heartbeats: when it goes on, it ends the connection of a client that did not
-            // answer two of them.
+            // Longer than nsqd's heartbeats: when it resumes, it closes the connection of a client that did
+            // not answer two of them.
             #[expect(clippy::disallowed_methods, reason = "the time that passes is the fault")]
             std::thread::sleep(Duration::from_secs(65));
         }

@@ -1,4 +1,4 @@
-//! PostgreSQL is in trouble, or the way to it is: a real server, killed, frozen, full, and behind a proxy.
+//! PostgreSQL, or the path to it, fails: a real server, killed, frozen, full, and behind a proxy.
 
 use super::{
     Schedule,
@@ -13,9 +13,9 @@ const TABLE: &str = "CREATE TABLE SCHEMA.t (gid text PRIMARY KEY, document jsonb
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn any_faults_on_the_way_to_postgresql_lose_and_double_nothing() {
+fn any_faults_on_the_path_to_postgresql_lose_and_duplicate_nothing() {
     Schedule::each(
-        "postgres::any_faults_on_the_way_to_postgresql_lose_and_double_nothing",
+        "postgres::any_faults_on_the_path_to_postgresql_lose_and_duplicate_nothing",
         20,
         |schedule, rng| {
             let keys = if rng.bool() { "" } else { ", exists: create-only" };
@@ -24,7 +24,8 @@ fn any_faults_on_the_way_to_postgresql_lose_and_double_nothing() {
                 scene.publish(rng.u64(1..150));
                 let faults: Vec<_> =
                     (0..rng.usize(1..3)).map(|_| Fault { connection: 0, ..any_fault(rng) }).collect();
-                // A login that reaches the server in part is a wrong password to it, and it can still say so.
+                // A login that reaches the server truncated is a wrong password to it, and it can still
+                // answer.
                 let is_half =
                     |fault: &Fault| matches!(fault.what, What::HalfClose) && fault.way == Way::ToServer;
                 let told = if faults.iter().any(is_half) { Told::Misled } else { Told::Nothing };
@@ -37,12 +38,13 @@ fn any_faults_on_the_way_to_postgresql_lose_and_double_nothing() {
     );
 }
 
-/// The client sees an error and the rows are there: to call them refused, or to write others, would be wrong.
+/// The client sees an error but the rows are stored: reporting them as refused, or writing others, would be
+/// wrong.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn an_answer_that_is_lost_after_the_commit_is_in_doubt_and_stored_once() {
+fn an_answer_lost_after_the_commit_is_in_doubt_and_stored_once() {
     Schedule::each(
-        "postgres::an_answer_that_is_lost_after_the_commit_is_in_doubt_and_stored_once",
+        "postgres::an_answer_lost_after_the_commit_is_in_doubt_and_stored_once",
         2,
         |schedule, _| {
             for keys in ["", ", exists: create-only", ", exists: update"] {
@@ -50,7 +52,7 @@ fn an_answer_that_is_lost_after_the_commit_is_in_doubt_and_stored_once() {
                 scene.clean_run();
                 let passed = scene.store_proxy().expect("a proxy").passed();
                 scene.publish(N);
-                // The first byte that the server would say after what it says to a run without messages.
+                // The first byte that the server sends beyond those of a run without messages.
                 let after = passed[0].to_client;
                 let cut = Fault { connection: 0, way: Way::ToClient, after, what: What::Cut };
                 scene.store_proxy().expect("a proxy").plan(vec![cut]);
@@ -69,13 +71,13 @@ fn an_answer_that_is_lost_after_the_commit_is_in_doubt_and_stored_once() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_postgresql_that_is_killed_or_frozen_in_the_middle_of_a_run_costs_nothing() {
+fn a_postgresql_that_is_killed_or_frozen_during_a_run_loses_nothing() {
     Schedule::each(
-        "postgres::a_postgresql_that_is_killed_or_frozen_in_the_middle_of_a_run_costs_nothing",
+        "postgres::a_postgresql_that_is_killed_or_frozen_during_a_run_loses_nothing",
         6,
         |schedule, rng| {
             let own = Some(Postgres::with(&[]));
-            // Each row takes a moment, so that there is a middle.
+            // Each row takes a moment, so that a batch can be interrupted.
             let slow = format!(
                 "{TABLE}; CREATE FUNCTION SCHEMA.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                  PERFORM pg_sleep(0.0005); RETURN NEW; END $$; \
@@ -112,12 +114,12 @@ fn a_postgresql_that_is_killed_or_frozen_in_the_middle_of_a_run_costs_nothing() 
     );
 }
 
-/// No row is at fault, whatever the server calls it (53100): messages wait until there is room.
+/// No row is at fault, whatever code the server reports (53100): messages wait until there is room.
 #[test]
 #[cfg_attr(have_postgres, ignore = "only root can mount a small disk: test/faults")]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_disk_that_is_full_for_postgresql_loses_nothing() {
-    Schedule::each("postgres::a_disk_that_is_full_for_postgresql_loses_nothing", 1, |schedule, _| {
+fn a_full_disk_of_postgresql_loses_nothing() {
+    Schedule::each("postgres::a_full_disk_of_postgresql_loses_nothing", 1, |schedule, _| {
         let own = Postgres::with(&[]);
         let place = own.folder().join("disk");
         let disk = Disk::new(&place, "512k,mode=777");

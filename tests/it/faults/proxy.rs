@@ -1,4 +1,4 @@
-//! A TCP proxy that does to a connection what networks do: at a byte that the test chooses.
+//! A TCP proxy that injects the faults of networks, at a byte that the test chooses.
 
 use std::{
     collections::BTreeSet,
@@ -21,38 +21,38 @@ use x_msrv_net::address::HostPort;
 
 use super::{Injected, witness::Witness};
 
-/// Which way the bytes go.
+/// The direction of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     ToServer,
     ToClient,
 }
 
-/// What happens to them.
+/// The fault that happens to the bytes.
 #[derive(Debug, Clone)]
 pub(super) enum What {
-    /// They wait once for this long.
+    /// They are delayed once by this time.
     Delay(Duration),
-    /// From here on, this many at a time, with this long between.
+    /// From here on, this many at a time, with this pause between.
     Throttle(usize, Duration),
     /// From here on, this many in each segment.
     Split(usize),
     /// Both ends see the connection reset.
     Cut,
-    /// This way ends in order, the other one goes on.
+    /// This direction ends in order; the other one continues.
     HalfClose,
-    /// From here on they vanish, and nobody is told.
+    /// From here on they are dropped without any notice.
     BlackHole,
     /// These bits of one byte are flipped.
     Corrupt(u8),
-    /// The test is told, and they wait until it lets them go.
+    /// The test is notified, and they wait until it releases them.
     Hold(Arc<Gate>),
 }
 
 /// One fault, at one byte of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
-    /// Of those that were made since the plan was, counted from 0.
+    /// The number of the connection, counted from 0 since the plan was made.
     pub(super) connection: usize,
     pub(super) way: Way,
     /// Bytes that pass before it.
@@ -60,17 +60,17 @@ pub(super) struct Fault {
     pub(super) what: What,
 }
 
-/// What a path does to every connection for as long as it stands.
+/// A permanent property of the path, for every connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Habit {
-    /// A small segment waits until the one before it is acknowledged (RFC 896), which the other side does up
-    /// to 40 ms late (RFC 1122 section 4.2.3.2).
+    /// A small segment waits until the previous one is acknowledged (RFC 896), which the other side delays by
+    /// up to 40 ms (RFC 1122 section 4.2.3.2).
     pub(super) holds_small_segments: bool,
-    /// Whatever is read at once waits for a time up to this one, zero included, before it is passed on.
+    /// Each read is delayed by a time up to this one, zero included, before it is passed on.
     pub(super) jitter: Duration,
 }
 
-/// Where bytes wait for the test.
+/// The point at which bytes wait for the test.
 #[derive(Debug)]
 pub(super) struct Gate {
     reached: mpsc::Sender<()>,
@@ -103,10 +103,9 @@ struct Plan {
 
 struct Shared {
     upstream: SocketAddr,
-    /// What the server calls itself to its clients, and what they are to read in its place; both of one
-    /// length.
+    /// The address that the server advertises to its clients, and its replacement; both of the same length.
     name: Option<(Vec<u8>, Vec<u8>)>,
-    /// Numbers of the messages that were finished, where the server is an nsqd.
+    /// Numbers of the acknowledged messages, if the server is an nsqd.
     finished: Option<Mutex<BTreeSet<u64>>>,
     plan: Mutex<Plan>,
     habit: Mutex<Habit>,
@@ -119,7 +118,7 @@ impl Shared {
     }
 }
 
-/// The proxy; it and its connections end with the handle.
+/// The proxy; it and its connections end when the handle is dropped.
 pub(super) struct Proxy {
     pub(super) address: HostPort,
     shared: Arc<Shared>,
@@ -133,16 +132,16 @@ impl Proxy {
         Self::serve(listener, upstream, false, None, injected)
     }
 
-    /// In front of an nsqd without TLS: it knows what is finished.
+    /// In front of an nsqd without TLS: it records which messages are acknowledged.
     pub(super) fn before_nsqd(upstream: &HostPort, injected: &Injected) -> Self {
         let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         Self::serve(listener, upstream, false, Some(Mutex::default()), injected)
     }
 
-    /// In front of a server that tells its clients its own address, as Aerospike does: they are told the
-    /// proxy's.
+    /// In front of a server that advertises its own address, as Aerospike does: clients receive the proxy's
+    /// address instead.
     pub(super) fn with_its_name(upstream: &HostPort, injected: &Injected) -> Self {
-        // The answer's length stands in front of it, so the port has to have as many digits.
+        // The answer is preceded by its length, so both ports must have the same number of digits.
         let candidates = if upstream.port < 10_000 { 1_025..10_000 } else { 10_000..60_000 };
         let mut candidates = candidates.cycle().skip(usize::from(fastrand::u16(0..9_000)));
         let listener = candidates
@@ -196,22 +195,23 @@ impl Proxy {
         }
     }
 
-    /// Replaces the plan. Connections that are there keep what had begun, and count no more.
+    /// Replaces the plan. Existing connections keep the faults that have started, and are not counted any
+    /// more.
     pub(super) fn plan(&self, faults: Vec<Fault>) {
         *self.shared.plan() = Plan { faults, connections: Vec::new() };
     }
 
-    /// The path has this habit from now on, whatever is planned.
+    /// Gives the path this property from now on, whatever the plan is.
     pub(super) fn always(&self, habit: Habit) {
         *self.shared.habit.lock().expect("no panic while it was locked") = habit;
     }
 
-    /// Numbers of the messages that runs have finished.
+    /// Numbers of the messages that runs have acknowledged.
     pub(super) fn finished(&self) -> BTreeSet<u64> {
         self.shared
             .finished
             .as_ref()
-            .expect("it stands before an nsqd")
+            .expect("it is in front of an nsqd")
             .lock()
             .expect("no panic while they were locked")
             .clone()
@@ -253,7 +253,7 @@ async fn accept(listener: StdTcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// A connection was cut, or broke by itself.
+/// A connection was cut, or broke on its own.
 struct Broken;
 
 impl From<std::io::Error> for Broken {
@@ -307,10 +307,10 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
     }
 }
 
-/// One way of one connection.
+/// One direction of one connection.
 struct Pump<'a, H, F> {
     way: Way,
-    /// Those of this way; the next one is the last.
+    /// The faults of this direction; the next one is last.
     faults: Vec<Fault>,
     heard: &'a H,
     passed: &'a F,
@@ -320,7 +320,7 @@ struct Pump<'a, H, F> {
     piece: usize,
     /// After each write.
     pause: Duration,
-    /// Before what is read at once.
+    /// The delay before each read.
     jitter: Duration,
     swallow: bool,
 }
@@ -358,7 +358,7 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
             {
                 bytes[at..at + after.len()].copy_from_slice(after);
             }
-            // A fault behind the last byte happens when the next one comes, or the end.
+            // A fault after the last byte happens when the next byte arrives, or at the end.
             while let Some(fault) =
                 self.faults.pop_if(|fault| length == 0 || fault.after < self.offset + bytes.len() as u64)
             {
@@ -384,7 +384,7 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
                         }
                     }
                     What::Hold(gate) => {
-                        gate.reached.send(()).ok(); // nobody listens any more where the run ended first
+                        gate.reached.send(()).ok(); // no receiver if the run has ended
                         let mut open = gate.open.subscribe();
                         open.wait_for(|open| *open).await.expect("the sender is in the gate");
                     }

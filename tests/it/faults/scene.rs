@@ -1,5 +1,5 @@
-//! A queue, a store and the program between them, with a proxy on each side; and the oracle that knows what
-//! has to come out.
+//! A queue, a store and the program between them, with a proxy on each side; and the oracle that knows the
+//! correct result.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,34 +26,35 @@ use crate::support::{
 /// N of every run, unless a scene says otherwise.
 pub(super) const N: u64 = 40;
 
-/// How long the oracle drains: messages whose run was killed come again after nsqd's message timeout.
+/// The time for which the oracle drains: messages of a killed run are delivered again after nsqd's message
+/// timeout.
 const DRAIN_BOUND: Duration = Duration::from_secs(60);
 
-/// Runs in a row that may settle nothing while messages wait, before the queue counts as one that is never
-/// drained.
+/// The number of consecutive runs that may settle nothing while messages wait, before the queue counts as
+/// stuck.
 const FRUITLESS_RUNS: u32 = 5;
 
-/// An nsqd that does not let tests wait: what is unsettled comes again after a second, what is put off
-/// earlier.
+/// Options of an nsqd that shortens waits: unsettled messages are delivered again after a second, requeued
+/// ones earlier.
 pub(super) const HASTY: [&str; 3] = ["-msg-timeout=1s", "-max-msg-timeout=1s", "-max-req-timeout=200ms"];
 
-/// Where the embedded store and dead letters are, unless a scene says otherwise.
+/// The default files of the embedded store and the dead letters.
 const FILES: [&str; 2] = ["store.db", "dead-letter.ndjson"];
 
-/// Where records go.
+/// The store of the records.
 pub(super) enum Database {
     StandIn(StandIn, Proxy),
     Real(HostPort, String, Proxy),
-    /// A schema of a server that is its own, or of the one that tests share.
+    /// A schema of a private server, or of the one that tests share.
     Postgres(Option<Postgres>, String, Proxy),
     Sqlite,
 }
 
-/// What was published.
+/// The published messages.
 #[derive(Default)]
 struct Ledger {
     valid: BTreeSet<u64>,
-    /// Bodies that belong into the dead letter.
+    /// Bodies whose messages become dead letters.
     invalid: BTreeSet<String>,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Scene<'a> {
     runs: usize,
 }
 
-/// A body whose text depends on its number, and that now and then is large.
+/// A body whose text depends on its number, and that is sometimes large.
 fn text(number: u64) -> String {
     let length = if number.is_multiple_of(97) { 20_000 } else { number * 7_919 % 211 };
     (0..length).map(|at| char::from(b'a' + u8::try_from((number + at) % 26).expect("a letter"))).collect()
@@ -83,18 +84,18 @@ fn body(number: u64) -> String {
     format!(r#"{{"n":{number},"text":"{}"}}"#, text(number))
 }
 
-/// What a run may be told to end with.
+/// The exit codes that a run may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     Nothing,
     /// It was killed, or may have been.
     Killed,
-    /// What it said was altered, and what it heard: nsqd may have refused what nobody asked for.
+    /// The bytes in both directions were altered: nsqd may have refused what was never requested.
     Misled,
 }
 
 impl<'a> Scene<'a> {
-    /// nsqd, and Aerospike: the real one where the environment names one.
+    /// nsqd and Aerospike: the real one if the environment names one.
     pub(super) fn aerospike(schedule: &'a Schedule, more: &str) -> Self {
         match real_aerospike() {
             None => Self::stand_in(schedule, more),
@@ -110,7 +111,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// nsqd, and the stand-in whatever the environment names: for faults that only it can have.
+    /// nsqd and the stand-in, whatever the environment names: for faults that only the stand-in can produce.
     pub(super) fn stand_in(schedule: &'a Schedule, more: &str) -> Self {
         let server = block_on(StandIn::start());
         let address = HostPort { host: server.address().ip().to_string(), port: server.address().port() };
@@ -120,7 +121,7 @@ impl<'a> Scene<'a> {
         Self::new(schedule, Database::StandIn(server, proxy), &section, more)
     }
 
-    /// nsqd, and PostgreSQL with these keys in its section.
+    /// nsqd and PostgreSQL, with these keys in its section.
     pub(super) fn postgres(
         schedule: &'a Schedule,
         own: Option<Postgres>,
@@ -142,26 +143,26 @@ impl<'a> Scene<'a> {
         Self::new(schedule, Database::Postgres(own, schema, proxy), &section, more)
     }
 
-    /// The server of such a scene, which is its own.
+    /// The private server of such a scene.
     pub(super) fn postgres_server(&mut self) -> &mut Postgres {
         match &mut self.database {
             Database::Postgres(Some(server), ..) => server,
-            _ => panic!("this scene has a PostgreSQL of its own"),
+            _ => panic!("this scene has a private PostgreSQL"),
         }
     }
 
-    /// nsqd, and the embedded store.
+    /// nsqd and the embedded store.
     pub(super) fn sqlite(schedule: &'a Schedule, more: &str) -> Self {
         Self::new(schedule, Database::Sqlite, &sqlite(FILES), more)
     }
 
-    /// nsqd, and the embedded store; it and dead letters are in these files.
+    /// nsqd and the embedded store; the store and the dead letters are in these files.
     pub(super) fn in_files(schedule: &'a Schedule, files: [&'static str; 2], more: &str) -> Self {
         let scene = Self::new(schedule, Database::Sqlite, &sqlite(files), more);
         Self { files, ..scene }
     }
 
-    /// nsqd with options of its own, and the embedded store.
+    /// nsqd with other options, and the embedded store.
     pub(super) fn with_nsqd(schedule: &'a Schedule, options: &[&str], more: &str) -> Self {
         let nsqd = Nsqd::with(&[&HASTY[..], options].concat());
         let queue = Proxy::before_nsqd(&nsqd.tcp, &schedule.injected);
@@ -192,7 +193,7 @@ impl<'a> Scene<'a> {
         scene
     }
 
-    /// nsqd that is found by asking somebody, and the embedded store.
+    /// nsqd found through nsqlookupd, and the embedded store.
     pub(super) fn found_by(
         schedule: &'a Schedule,
         lookupd: impl FnOnce(&Nsqd, &Proxy) -> HostPort,
@@ -239,7 +240,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// A fault that no proxy makes.
+    /// A fault that no proxy causes.
     pub(super) fn injected(&self) {
         self.schedule.injected.one();
     }
@@ -268,7 +269,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The store will not take this message: it belongs into the dead letter.
+    /// Makes the store refuse this message, so that it becomes a dead letter.
     pub(super) fn will_be_refused(&mut self, number: u64) {
         assert!(self.ledger.valid.remove(&number));
         self.ledger.invalid.insert(body(number));
@@ -279,7 +280,7 @@ impl<'a> Scene<'a> {
         self.ledger.valid.iter().copied().collect()
     }
 
-    /// Publishes so many messages; one of ten is no JSON.
+    /// Publishes this many messages; one in ten is no JSON.
     pub(super) fn publish(&mut self, messages: u64) {
         let from = self.published;
         self.published += messages;
@@ -301,7 +302,7 @@ impl<'a> Scene<'a> {
         self.program.spawn(&["run", "--report", "json"])
     }
 
-    /// A run to its end, looked at.
+    /// Runs to completion and checks the result.
     #[track_caller]
     pub(super) fn run(&mut self) -> Ended {
         let ended = self.program.run(&["run", "--report", "json"]);
@@ -309,8 +310,8 @@ impl<'a> Scene<'a> {
         ended
     }
 
-    /// A run without faults that ends as it should, and how long it took. A scene's bounds are short, and a
-    /// busy machine may not keep them: nothing is lost then, and another run goes on.
+    /// Runs without faults, with the expected exit, and returns the time that it took. A scene's limits are
+    /// short, and a busy machine may exceed them: nothing is lost then, and another run continues.
     #[track_caller]
     #[expect(clippy::disallowed_methods, reason = "child processes live in real time")]
     pub(super) fn clean_run(&mut self) -> Duration {
@@ -328,13 +329,13 @@ impl<'a> Scene<'a> {
         panic!("no clean run in {TRIES}: {ends:?}");
     }
 
-    /// Connections are as they are, from now on.
+    /// Removes all faults: connections work from now on.
     pub(super) fn no_faults(&self) {
         self.queue.plan(Vec::new());
         self.store_proxy().inspect(|proxy| proxy.plan(Vec::new()));
     }
 
-    /// Whether a run's end agrees with itself: its counters add up, and its exit code says what happened.
+    /// Checks that a run's result is consistent: its counters add up, and its exit code matches them.
     #[track_caller]
     pub(super) fn look_at(&mut self, ended: &Ended, told: Told) {
         self.runs += 1;
@@ -357,7 +358,7 @@ impl<'a> Scene<'a> {
             _ if count("deferred") + count("unconfirmed") > 0 => 75,
             _ => 0,
         };
-        // What was given back was there, and the run had room for it: the queue was not empty.
+        // Returned messages were available, and the run had room for them: the queue was not empty.
         let contradicts_itself =
             report["stop-reason"] == "queue-empty" && expected == 0 && count("requeued") > 0;
         assert!(!contradicts_itself, "messages were given back to an empty queue: {report} {stderr}");
@@ -365,7 +366,7 @@ impl<'a> Scene<'a> {
         assert!(killed || *code == Some(expected), "exit code {code:?}, not {expected}: {report} {stderr}");
     }
 
-    /// Drains what is left, and compares everything with what was published.
+    /// Drains the rest, and compares everything with the published messages.
     #[track_caller]
     pub(super) fn check(mut self) {
         self.drain();
@@ -377,8 +378,8 @@ impl<'a> Scene<'a> {
         self.schedule.passed(self.ledger.valid.len() + self.ledger.invalid.len(), self.runs);
     }
 
-    /// The same where nsqd ended: it loses messages of its own, `most` of them at most, and none of those may
-    /// be one that a run has finished. Brings how many those are.
+    /// The same for an nsqd that stopped: it loses up to `most` messages itself, none of which may be one
+    /// that a run has acknowledged. Returns their number.
     #[track_caller]
     pub(super) fn check_where_nsqd_ended(mut self, most: u64) -> usize {
         self.drain();
@@ -388,8 +389,8 @@ impl<'a> Scene<'a> {
         let (ours, its): (Vec<_>, Vec<_>) =
             lost.into_iter().chain(of_letters).partition(|number| finished.contains(number));
         assert!(ours.is_empty(), "finished, and nowhere: {ours:?}; lost by nsqd: {its:?}");
-        // The queue is drained, so all others were finished. A witness who has not seen that would find us
-        // innocent of anything.
+        // The queue is drained, so all other messages were acknowledged. A witness that has not seen this
+        // would prove nothing.
         let unfinished: Vec<_> = (0..self.published).filter(|number| !finished.contains(number)).collect();
         assert!(
             unfinished.len() as u64 <= most,
@@ -399,8 +400,8 @@ impl<'a> Scene<'a> {
         its.len()
     }
 
-    /// Runs without faults until nothing is left. The queue does become empty: as long as messages wait, runs
-    /// settle some.
+    /// Runs without faults until nothing is left. The queue must become empty: as long as messages wait, runs
+    /// must settle some.
     #[track_caller]
     #[expect(clippy::disallowed_methods, reason = "servers and child processes live in real time")]
     pub(super) fn drain(&mut self) {
@@ -424,15 +425,16 @@ impl<'a> Scene<'a> {
             let said = format!("{} {}", ended.stdout, ended.stderr);
             assert!(
                 Instant::now() < until,
-                "not drained: {waiting} wait, {in_flight} in flight, {deferred} put off; {said}"
+                "not drained: {waiting} wait, {in_flight} in flight, {deferred} deferred; {said}"
             );
-            // What is put off comes within a second; to ask all the time would only cost the machine.
+            // A requeued message is delivered within a second; polling without a pause would only load the
+            // machine.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Store and dead letter against the ledger: nothing is there twice, or without having been published.
-    /// Brings what is missing.
+    /// Compares store and dead letters with the ledger: no duplicates, and nothing that was not published.
+    /// Returns the missing ones.
     #[track_caller]
     fn compare(&self) -> (Vec<u64>, Vec<String>) {
         let mut stored: BTreeMap<u64, usize> = BTreeMap::new();
@@ -455,7 +457,7 @@ impl<'a> Scene<'a> {
         (lost, self.ledger.invalid.difference(&kept).cloned().collect())
     }
 
-    /// How many documents there are in the store.
+    /// The number of documents in the store.
     pub(super) fn stored_now(&self) -> usize {
         self.stored().len()
     }

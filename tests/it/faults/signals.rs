@@ -1,4 +1,4 @@
-//! The program is killed, or told to stop, at any moment.
+//! The program is killed or stopped at any moment.
 
 use std::{
     process::Child,
@@ -19,11 +19,11 @@ use crate::support::{
     wait_until,
 };
 
-/// The longest that settling and closing may take after the shutdown timeout: one bound of a second each, and
-/// the machine's own time.
+/// The longest time for settling and closing after the shutdown timeout: one second each, plus the machine's
+/// delay.
 const CLOSING: Duration = Duration::from_secs(4);
 
-/// How a clean run went: what there is to choose a moment from.
+/// The course of a clean run, from which the moments are chosen.
 struct Moments {
     queue: Vec<Passed>,
     store: Vec<Passed>,
@@ -39,8 +39,8 @@ impl Moments {
         }
     }
 
-    /// Starts a run and brings it back at the chosen moment: at a byte of a connection, which waits for the
-    /// gate, or after a time.
+    /// Starts a run and returns it at the chosen moment: at a byte of a connection, which waits at the gate,
+    /// or after a time.
     fn reach(&self, scene: &Scene<'_>, rng: &mut Rng) -> (Child, Option<Arc<Gate>>) {
         let sides = [(&self.queue, Some(&scene.queue)), (&self.store, scene.store_proxy())];
         let (passed, proxy) = sides[rng.usize(0..2)];
@@ -64,7 +64,7 @@ impl Moments {
             what: What::Hold(gate.clone()),
         }]);
         let mut child = scene.spawn();
-        // A run that takes another course may never get to that byte.
+        // A run that takes another course may never reach that byte.
         while reached.recv_timeout(Duration::from_millis(5)) == Err(mpsc::RecvTimeoutError::Timeout) {
             if child.try_wait().expect("a child").is_some() {
                 break;
@@ -87,11 +87,11 @@ fn kill_at_random_moments(scene: &mut Scene<'_>, kills: u64, rng: &mut Rng) {
     }
 }
 
-/// What was in flight comes again after nsqd's message timeout, and hits the same records.
+/// Messages in flight are delivered again after nsqd's message timeout, and overwrite the same records.
 #[test]
-fn a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
+fn a_run_that_is_killed_at_any_moment_loses_and_duplicates_nothing() {
     Schedule::each(
-        "signals::a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing",
+        "signals::a_run_that_is_killed_at_any_moment_loses_and_duplicates_nothing",
         1,
         |schedule, rng| {
             let mut scene = Scene::aerospike(schedule, "");
@@ -104,12 +104,12 @@ fn a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
     );
 }
 
-/// The first signal: what is under way is finished, the rest given back, and nothing is left to nsqd's
-/// timeout.
+/// The first signal: messages under way are finished, the rest is released, and none is left to nsqd's
+/// message timeout.
 #[test]
-fn a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight() {
+fn a_run_that_is_stopped_at_any_moment_ends_in_time_with_nothing_in_flight() {
     Schedule::each(
-        "signals::a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_flight",
+        "signals::a_run_that_is_stopped_at_any_moment_ends_in_time_with_nothing_in_flight",
         1,
         |schedule, rng| {
             let mut scene = Scene::aerospike(schedule, "");
@@ -120,7 +120,7 @@ fn a_run_that_is_told_to_stop_at_any_moment_ends_in_time_and_leaves_nothing_in_f
                 let (child, gate) = moments.reach(&scene, rng);
                 stop(&mut scene, child, || gate.iter().for_each(|gate| gate.open()));
             }
-            // The network stands still from that moment on.
+            // The network is frozen from that moment on.
             for _ in 0..10 {
                 scene.publish(rng.u64(0..60));
                 let (child, gate) = moments.reach(&scene, rng);
@@ -141,8 +141,8 @@ fn stop(scene: &mut Scene<'_>, mut child: Child, then: impl FnOnce()) {
     let ended = wait(child);
     let elapsed = started.elapsed();
     assert!(elapsed < Duration::from_secs(1) + CLOSING, "it took {elapsed:?} to stop: {}", ended.stderr);
-    // Before its handler is there, the signal ends the program as it ends every other; nothing was taken
-    // then.
+    // Before its handler is installed, the signal ends the program with the default action; no message was
+    // taken yet.
     let early = ended.code.is_none() && ended.stdout.is_empty() && ended.stderr.is_empty();
     scene.look_at(&ended, if early { Told::Killed } else { Told::Nothing });
     if ended.code == Some(0) || early {
@@ -150,12 +150,11 @@ fn stop(scene: &mut Scene<'_>, mut child: Child, then: impl FnOnce()) {
     }
 }
 
-/// A run that dies when everything is stored and nothing is finished costs one more write of the same
-/// records, and nothing else.
+/// A run that dies after storing and before acknowledging causes only one more write of the same records.
 #[test]
-fn a_run_that_dies_between_storing_and_finishing_costs_a_rewrite_of_the_same_records() {
+fn a_run_that_dies_between_store_and_acknowledgement_only_rewrites_the_same_records() {
     Schedule::each(
-        "signals::a_run_that_dies_between_storing_and_finishing_costs_a_rewrite_of_the_same_records",
+        "signals::a_run_that_dies_between_store_and_acknowledgement_only_rewrites_the_same_records",
         2,
         |schedule, rng| {
             let mut scene = Scene::stand_in(schedule, "");

@@ -1,4 +1,4 @@
-//! Aerospike is in trouble. Its stand-in can be told how; the codes are those that the store's table knows.
+//! Aerospike fails. The stand-in can simulate each error; the codes are those of the store's table.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::support::{
     program::wait,
 };
 
-/// The store is in trouble.
+/// The store fails.
 const REQUEUE: [u8; 11] = [1, 7, 8, 9, 11, 14, 18, 32, 83, 120, 152];
 /// The record is at fault.
 const REFUSE: [u8; 6] = [12, 13, 19, 26, 29, 160];
-/// The record or the store is at fault, and the server knows of no fault of its own.
+/// The record or the store is at fault, and the server reports no fault of its own.
 const SUSPECT: [u8; 2] = [4, 21];
-/// The set-up is wrong.
+/// The setup is wrong.
 const STOP: [u8; 21] = [10, 16, 20, 25, 51, 52, 53, 54, 55, 56, 60, 61, 62, 63, 64, 65, 66, 80, 81, 82, 150];
 
-/// A message of those that are there.
+/// One of the existing messages.
 fn any_message(scene: &Scene<'_>, rng: &mut Rng) -> u64 {
     rng.choice(scene.valid()).expect("some are valid")
 }
@@ -32,8 +32,8 @@ fn of(number: u64) -> When {
 }
 
 #[test]
-fn every_code_that_says_later_puts_off_and_exits_75() {
-    Schedule::each("store::every_code_that_says_later_puts_off_and_exits_75", 1, |schedule, rng| {
+fn every_code_for_an_outage_requeues_and_exits_75() {
+    Schedule::each("store::every_code_for_an_outage_requeues_and_exits_75", 1, |schedule, rng| {
         let mut scene = Scene::stand_in(schedule, "");
         for code in REQUEUE {
             for times in [Some(1), None] {
@@ -52,9 +52,9 @@ fn every_code_that_says_later_puts_off_and_exits_75() {
 }
 
 #[test]
-fn every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone() {
+fn every_code_that_blames_the_record_makes_only_that_message_a_dead_letter() {
     Schedule::each(
-        "store::every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone",
+        "store::every_code_that_blames_the_record_makes_only_that_message_a_dead_letter",
         1,
         |schedule, _| {
             let mut scene = Scene::stand_in(schedule, "");
@@ -72,11 +72,11 @@ fn every_code_that_blames_the_record_makes_a_dead_letter_of_that_message_alone()
     );
 }
 
-/// Alone it may be put off first, in whichever batch it comes.
+/// A message alone may be requeued first, in any batch.
 #[test]
-fn every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alone_in_the_end() {
+fn every_code_that_may_blame_the_record_makes_only_that_message_a_dead_letter_in_the_end() {
     Schedule::each(
-        "store::every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alone_in_the_end",
+        "store::every_code_that_may_blame_the_record_makes_only_that_message_a_dead_letter_in_the_end",
         1,
         |schedule, _| {
             let mut scene = Scene::stand_in(schedule, "max-attempts: 2\n");
@@ -93,11 +93,12 @@ fn every_code_that_may_blame_the_record_makes_a_dead_letter_of_that_message_alon
     );
 }
 
-/// Nothing that is refused alike by a store that has taken nothing is a dead letter, however often it comes.
+/// If a store that has accepted nothing refuses all records with one code, none becomes a dead letter,
+/// however often it is delivered.
 #[test]
-fn every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all() {
+fn every_code_that_may_blame_the_record_blames_the_store_if_all_records_fail() {
     Schedule::each(
-        "store::every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all",
+        "store::every_code_that_may_blame_the_record_blames_the_store_if_all_records_fail",
         1,
         |schedule, _| {
             let mut scene = Scene::stand_in(schedule, "max-messages: 100\n");
@@ -118,9 +119,9 @@ fn every_code_that_may_blame_the_record_is_the_store_s_where_it_hits_all() {
 }
 
 #[test]
-fn every_code_that_blames_the_set_up_gives_all_back_and_exits_78() {
+fn every_code_that_blames_the_setup_requeues_all_and_exits_78() {
     Schedule::each(
-        "store::every_code_that_blames_the_set_up_gives_all_back_and_exits_78",
+        "store::every_code_that_blames_the_setup_requeues_all_and_exits_78",
         1,
         |schedule, rng| {
             let mut scene = Scene::stand_in(schedule, "");
@@ -146,10 +147,10 @@ fn every_code_that_blames_the_set_up_gives_all_back_and_exits_78() {
     );
 }
 
-/// Some rows fail, some are stored and said to have failed, and a message may be hit by several faults.
+/// Some rows fail, some are stored but reported as failed, and several faults may affect one message.
 #[test]
-fn batches_that_fail_in_part_store_every_message_once() {
-    Schedule::each("store::batches_that_fail_in_part_store_every_message_once", 10, |schedule, rng| {
+fn partly_failed_batches_store_every_message_once() {
+    Schedule::each("store::partly_failed_batches_store_every_message_once", 10, |schedule, rng| {
         let mut scene = Scene::stand_in(schedule, "max-messages: 150\nmax-attempts: 0\n");
         for _ in 0..2 {
             scene.publish(150);
@@ -168,58 +169,50 @@ fn batches_that_fail_in_part_store_every_message_once() {
 }
 
 #[test]
-fn writes_that_landed_without_an_answer_are_written_again_as_the_same_records() {
-    Schedule::each(
-        "store::writes_that_landed_without_an_answer_are_written_again_as_the_same_records",
-        9,
-        |schedule, rng| {
-            let thens = [
-                Then::StoreThenHang,
-                Then::StoreThenClose,
-                Then::StoreThenAnswer(9),
-                Then::CloseMidBatch,
-                Then::CloseBeforeAnswer,
-                Then::Hang,
-                Then::Delay(Duration::from_millis(700)), // later than the store's timeout
-            ];
-            let mut scene = Scene::stand_in(schedule, "max-messages: 150\n");
-            scene.publish(150);
-            let then = rng.choice(thens).expect("some");
-            let number = any_message(&scene, rng);
-            scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
-            scene.injected();
-            scene.run();
-            scene.stand_in_server().clear_rules();
-            scene.check();
-        },
-    );
+fn writes_without_an_answer_are_repeated_as_the_same_records() {
+    Schedule::each("store::writes_without_an_answer_are_repeated_as_the_same_records", 9, |schedule, rng| {
+        let thens = [
+            Then::StoreThenHang,
+            Then::StoreThenClose,
+            Then::StoreThenAnswer(9),
+            Then::CloseMidBatch,
+            Then::CloseBeforeAnswer,
+            Then::Hang,
+            Then::Delay(Duration::from_millis(700)), // later than the store's timeout
+        ];
+        let mut scene = Scene::stand_in(schedule, "max-messages: 150\n");
+        scene.publish(150);
+        let then = rng.choice(thens).expect("some");
+        let number = any_message(&scene, rng);
+        scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
+        scene.injected();
+        scene.run();
+        scene.stand_in_server().clear_rules();
+        scene.check();
+    });
 }
 
 #[test]
-fn a_store_that_freezes_or_goes_away_in_the_middle_of_a_run_costs_nothing() {
-    Schedule::each(
-        "store::a_store_that_freezes_or_goes_away_in_the_middle_of_a_run_costs_nothing",
-        8,
-        |schedule, rng| {
-            let mut scene = Scene::stand_in(schedule, "max-messages: 300\n");
-            scene.publish(300);
-            let child = scene.spawn();
-            crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..200)));
-            scene.injected();
-            let frozen = rng.bool();
-            if frozen {
-                scene.stand_in_server().freeze();
-            } else {
-                scene.stand_in_server().stop();
-            }
-            let ended = wait(child);
-            scene.look_at(&ended, Told::Nothing);
-            if frozen {
-                scene.stand_in_server().thaw();
-            } else {
-                scene.stand_in_server().restart();
-            }
-            scene.check();
-        },
-    );
+fn a_store_that_freezes_or_stops_during_a_run_loses_nothing() {
+    Schedule::each("store::a_store_that_freezes_or_stops_during_a_run_loses_nothing", 8, |schedule, rng| {
+        let mut scene = Scene::stand_in(schedule, "max-messages: 300\n");
+        scene.publish(300);
+        let child = scene.spawn();
+        crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..200)));
+        scene.injected();
+        let frozen = rng.bool();
+        if frozen {
+            scene.stand_in_server().freeze();
+        } else {
+            scene.stand_in_server().stop();
+        }
+        let ended = wait(child);
+        scene.look_at(&ended, Told::Nothing);
+        if frozen {
+            scene.stand_in_server().thaw();
+        } else {
+            scene.stand_in_server().restart();
+        }
+        scene.check();
+    });
 }

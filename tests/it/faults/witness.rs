@@ -1,5 +1,5 @@
-//! What passes between a run and nsqd, understood: which of the scene's messages were finished. What an nsqd
-//! that was stopped or killed has lost is told from what we have lost by this alone.
+//! Decodes the bytes between a run and nsqd to record which of the scene's messages were acknowledged. Only
+//! this distinguishes the losses of a stopped or killed nsqd from losses of the program.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,7 @@ pub(super) struct Witness {
     decoder: FrameDecoder,
     from_server: BytesMut,
     from_client: BytesMut,
-    /// What was delivered and is not finished yet.
+    /// Delivered messages that are not acknowledged yet.
     delivered: HashMap<[u8; 16], u64>,
     begun: bool,
 }
@@ -53,7 +53,7 @@ impl Witness {
         }
     }
 
-    /// Adds the numbers of the messages that these bytes finish.
+    /// Adds the numbers of the messages that these bytes acknowledge.
     pub(super) fn says_client(&mut self, bytes: &[u8], finished: &mut BTreeSet<u64>) {
         self.from_client.extend_from_slice(bytes);
         if !self.begun && self.from_client.starts_with(MAGIC) {
