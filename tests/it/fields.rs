@@ -1,5 +1,5 @@
-//! The section `fields`: which fields of a message are stored, and under which names, from the configuration
-//! to what `records` shows.
+//! The section `fields`: which fields of a message are stored and under which names, from the configuration
+//! to the output of `records`.
 
 use std::time::SystemTime;
 
@@ -16,7 +16,7 @@ use crate::support::{
 
 const EMBEDDED: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n";
 
-/// A section with every key of its own.
+/// A section with every one of its keys.
 const FIELDS: &str = "fields:
   include: [id, customer]
   exclude: [/customer/card]
@@ -29,7 +29,7 @@ const FIELDS: &str = "fields:
 
 const ORDER: &str = r#"{"id":7,"debug":true,"noise":[1],"customer":{"name":"Ada","card":"4111","address":{"city":"London"}}}"#;
 
-/// What `records` shows, without keys.
+/// The output of `records`, without keys.
 fn shown(program: &Program) -> Vec<Value> {
     let records = program.run(&["records"]);
     assert_eq!(records.code, Some(0), "{}", records.stderr);
@@ -42,7 +42,7 @@ fn shown(program: &Program) -> Vec<Value> {
 }
 
 #[test]
-fn a_section_with_every_key_makes_the_record_that_it_describes() {
+fn a_section_with_every_key_gives_the_described_record() {
     let program = Program::new(&format!("{EMBEDDED}{FIELDS}"));
     let before = now();
     program.run_with_input(&["send"], ORDER.as_bytes());
@@ -58,7 +58,7 @@ fn a_section_with_every_key_makes_the_record_that_it_describes() {
     assert_eq!(records, [record], "the embedded queue has no topic, and SQLite takes long names");
 }
 
-/// nsqd into a store at `host`, under a name of its own there.
+/// From nsqd into a store at `host`, in a separate set.
 fn scene(host: &HostPort, fields: &str) -> (Nsqd, Program) {
     let nsqd = Nsqd::start();
     let set = format!("fields-{:016x}", std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ()));
@@ -81,7 +81,7 @@ fn now() -> i64 {
 }
 
 #[test]
-fn from_nsqd_the_record_has_the_topic_and_when_the_message_was_published_and_long_names_are_bins() {
+fn metadata_from_nsqd_is_stored_and_long_names_are_shortened_to_bins() {
     let stand_in = block_on(StandIn::start());
     let (nsqd, program) = scene(&server(&stand_in), FIELDS);
     let before = now();
@@ -99,9 +99,9 @@ fn from_nsqd_the_record_has_the_topic_and_when_the_message_was_published_and_lon
     assert_eq!(records, [record]);
 }
 
-/// It is the message's age, and not that of its last delivery.
+/// The age is that of the message, and not of its last delivery.
 #[test]
-fn a_message_that_comes_again_is_as_old_as_before_and_has_one_attempt_more() {
+fn a_redelivered_message_keeps_its_time_and_has_one_more_attempt() {
     let stand_in = block_on(StandIn::start());
     let address = stand_in.address().to_string().parse().expect("an address");
     let (nsqd, program) = scene(&address, "fields: {metadata: {at: timestamp, tries: attempts}}\n");
@@ -118,7 +118,7 @@ fn a_message_that_comes_again_is_as_old_as_before_and_has_one_attempt_more() {
 }
 
 #[test]
-fn what_two_fields_would_be_called_is_a_dead_letter_with_its_body_as_it_was_published() {
+fn two_fields_with_one_name_are_a_dead_letter_with_the_published_body() {
     let program =
         Program::new(&format!("{EMBEDDED}fields: {{include: [a, b], flatten: _, rename: {{b: a_b}}}}\n"));
     let body = r#"{"a":{"b":1},"b":2,"c":3}"#;
@@ -138,7 +138,7 @@ fn what_two_fields_would_be_called_is_a_dead_letter_with_its_body_as_it_was_publ
 }
 
 #[test]
-fn a_message_of_which_no_field_is_left_is_a_record_with_its_key() {
+fn a_message_without_remaining_fields_is_a_record_with_its_key() {
     let fields = "fields: {include: [id]}\n";
     let program = Program::new(&format!("{EMBEDDED}{fields}"));
     program.run_with_input(&["send"], b"{\"a\":1}\n");
@@ -151,10 +151,10 @@ fn a_message_of_which_no_field_is_left_is_a_record_with_its_key() {
     assert_eq!(shown(&program), [json!({})]);
 }
 
-/// Otherwise a field that is not to be stored could not be the key, and one that is renamed would silently be
-/// another key.
+/// Otherwise a field that is not stored could not be the key, and a renamed field would silently give another
+/// key.
 #[test]
-fn the_key_is_of_the_message_as_it_was_published() {
+fn the_key_is_taken_from_the_published_message() {
     let program = Program::new(&format!(
         "{}fields: {{rename: {{id: number}}, exclude: [/order/id]}}\n",
         EMBEDDED.replace("set: s", "set: s, key: {field: /order/id}")
@@ -171,10 +171,9 @@ fn check(fields: &str, store: &str) -> Ended {
 const SQLITE: &str = "sqlite: {path: s, set: s}";
 const AEROSPIKE: &str = "aerospike: {hosts: ['h:3000'], namespace: test, set: s}";
 
-/// Every message would have been a dead letter, or a rule would have done nothing, and nobody would have been
-/// told.
+/// Otherwise every message would become a dead letter, or a rule would silently have no effect.
 #[test]
-fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
+fn a_fault_in_the_section_is_exit_78_with_the_path_of_the_key() {
     let long = "a-name-of-16-byt";
     let table: [(&str, &str, &str); 27] = [
         (SQLITE, "", "fields: has no value: give it one, or leave the key out"),
@@ -273,7 +272,7 @@ fn what_is_wrong_with_the_section_is_exit_78_with_the_path_of_the_key() {
 }
 
 #[test]
-fn check_shows_the_section_as_it_can_be_written() {
+fn check_shows_the_section_in_a_form_that_loads() {
     let section = "{exclude: [a, /b/c, 'd, e'], flatten: ., rename: {/: none, x: 'y z'}, constant: {a: 7, b: '7', c: 7.0, d: true}, metadata: {t: topic}}";
     let lines = |ended: &Ended| {
         ended.stdout.lines().filter(|line| line.starts_with("fields.")).map(str::to_owned).collect::<Vec<_>>()
@@ -295,17 +294,13 @@ fn check_shows_the_section_as_it_can_be_written() {
     );
     let again: Vec<_> = shown.iter().map(|line| line.trim_start_matches("fields.")).collect();
     assert_eq!(lines(&check(&format!("\n  {}", again.join("\n  ")), SQLITE)), shown);
-    assert_eq!(
-        lines(&Program::new(EMBEDDED).run(&["check"])),
-        [""; 0],
-        "who has no section is not told of one"
-    );
+    assert_eq!(lines(&Program::new(EMBEDDED).run(&["check"])), [""; 0], "without a section none is shown");
     let hashed = check("{constant: {customer-address-line-1: 1}, on-long-name: hash}", AEROSPIKE);
     assert!(hashed.stdout.contains(r#"fields.constant: {"custom~42301b79":1}"#), "{}", hashed.stdout);
 }
 
 #[test]
-fn the_environment_sets_lists_with_commas_single_names_and_whole_tables_as_json() {
+fn the_environment_sets_lists_single_names_and_whole_tables() {
     let program = Program::new(&format!("{EMBEDDED}fields: {{constant: {{old: 1}}}}\n"))
         .env("X_MSRV__FIELDS__INCLUDE", "id, /c/name")
         .env("X_MSRV__FIELDS__RENAME", r#"{"ID":"i","id":"Id"}"#)
@@ -346,7 +341,7 @@ fn the_environment_sets_lists_with_commas_single_names_and_whole_tables_as_json(
     }
 }
 
-/// The formats mean the same here as well.
+/// The formats must have the same meaning here as well.
 #[test]
 fn the_section_can_be_written_in_toml_and_json() {
     let toml = "[embedded-queue]\npath = \"queue.db\"\n[sqlite]\npath = \"store.db\"\nset = \"s\"\n[fields]\ninclude = [\"a\"]\n[fields.rename]\na = \"b\"\n";

@@ -1,4 +1,4 @@
-//! Aerospike behind TLS and logins. The stand-in asks for them as a server of the enterprise edition does; a
+//! Aerospike with TLS and logins. The stand-in requires them as a server of the enterprise edition does; the
 //! community edition has neither.
 
 use std::{
@@ -18,9 +18,9 @@ fn guarded(guard: Guard) -> StandIn {
     block_on(StandIn::guarded(guard))
 }
 
-/// An embedded queue into the stand-in; `more` are keys of the store's section. A login costs some hundred
-/// milliseconds of the processor's time on purpose, and more without an optimizer, so a run gets more time
-/// than by default.
+/// From an embedded queue into the stand-in; `more` contains keys of the store's section. A login takes some
+/// hundred milliseconds of processor time by design, and more in a debug build, so a run gets a longer
+/// timeout than the default.
 fn program(server: &StandIn, more: &str) -> Program {
     let program = Program::new(&format!(
         "embedded-queue: {{path: queue.db}}\nconnect-timeout: 5s\ntimeout: 30s\naerospike: {{hosts: ['{}'], namespace: test, set: s{more}}}\n",
@@ -34,8 +34,8 @@ fn trusting(authority: &Authority) -> String {
     format!(", tls: {{ca-file: '{}'}}", authority.file.display())
 }
 
-/// A round trip: what is sent is stored, and read again, and nobody learns the password, or what is as good
-/// as it: its hash.
+/// A round trip: the messages are stored and read back, and no output contains the password or its hash,
+/// which is just as secret.
 #[track_caller]
 fn works(server: &StandIn, program: &Program) {
     let before = server.records("s").len();
@@ -59,8 +59,8 @@ fn tells_no_password(ended: &[Ended]) {
     }
 }
 
-/// Every command that speaks to the store ends with this code and these words, soon; nothing is taken, and
-/// nothing is written.
+/// Every command that connects to the store fails with this exit code and text within a short time, takes no
+/// message and writes nothing.
 #[track_caller]
 fn refused(server: &StandIn, program: &Program, code: i32, words: &[&str]) {
     let before = server.records("s").len();
@@ -95,15 +95,15 @@ fn records_are_written_and_read_over_tls() {
 }
 
 #[test]
-fn tls_1_2_will_do() {
+fn tls_1_2_is_accepted() {
     let authority = Authority::new();
     let server = guarded(Guard::default().tls_1_2(&authority.server(&["127.0.0.1"])));
     works(&server, &program(&server, &trusting(&authority)));
 }
 
-/// The client bounds no handshake.
+/// The client has no timeout for handshakes.
 #[test]
-fn a_port_that_says_nothing_ends_with_the_connect_timeout() {
+fn a_silent_port_fails_after_the_connect_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = guarded(Guard::default());
     let program = program(&server, ", tls: true")
@@ -112,7 +112,7 @@ fn a_port_that_says_nothing_ends_with_the_connect_timeout() {
 }
 
 #[test]
-fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
+fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
     let authority = Authority::new();
     let server = guarded(Guard::default().tls(&authority.server(&["127.0.0.1"]), Some(&authority)));
     let with = |Pair { certificate, key }: Pair| {
@@ -134,7 +134,7 @@ fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
 }
 
 #[test]
-fn a_certificate_that_does_not_pass_is_exit_69_unless_nobody_verifies_it() {
+fn an_invalid_certificate_is_exit_69_unless_verification_is_off() {
     let (authority, other) = (Authority::new(), Authority::new());
     for (pair, words) in [
         (other.server(&["127.0.0.1"]), "it was not signed by the trusted authority of that name"),
@@ -156,7 +156,7 @@ fn a_certificate_that_does_not_pass_is_exit_69_unless_nobody_verifies_it() {
 }
 
 #[test]
-fn the_name_to_expect_can_be_another_than_the_host_s() {
+fn the_expected_name_can_differ_from_the_host() {
     let authority = Authority::new();
     let server = guarded(Guard::default().tls(&authority.server(&["store.example"]), None));
     let named = format!(", tls: {{ca-file: '{}', server-name: store.example}}", authority.file.display());
@@ -164,7 +164,7 @@ fn the_name_to_expect_can_be_another_than_the_host_s() {
 }
 
 #[test]
-fn tls_at_a_plain_port_and_none_at_one_of_tls_is_said() {
+fn tls_on_one_side_only_is_reported() {
     let authority = Authority::new();
     let plain = guarded(Guard::default());
     refused(
@@ -183,7 +183,7 @@ fn tls_at_a_plain_port_and_none_at_one_of_tls_is_said() {
 }
 
 #[test]
-fn what_tls_needs_and_cannot_be_had_is_exit_78_and_says_which() {
+fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
     let server = guarded(Guard::default());
     refused(
         &server,
@@ -218,7 +218,7 @@ fn a_password_is_taken_from_a_credential_a_file_the_configuration_and_the_enviro
 }
 
 #[test]
-fn a_login_that_is_wrong_or_missing_or_not_wanted_is_exit_78_and_says_so() {
+fn a_wrong_missing_or_unexpected_login_is_exit_78_and_reported() {
     let server = guarded(Guard::default().login());
     refused(
         &server,
@@ -245,7 +245,7 @@ fn a_login_that_is_wrong_or_missing_or_not_wanted_is_exit_78_and_says_so() {
 }
 
 #[test]
-fn a_login_goes_over_tls_and_a_password_of_a_directory_over_nothing_else() {
+fn a_login_uses_tls_and_the_password_of_a_directory_requires_it() {
     let authority = Authority::new();
     let server = guarded(Guard::default().tls(&authority.server(&["127.0.0.1"]), None).login());
     let password = login(&format!("'{PASSWORD}'"));
@@ -266,7 +266,7 @@ fn a_login_goes_over_tls_and_a_password_of_a_directory_over_nothing_else() {
 }
 
 #[test]
-fn a_password_that_everybody_can_read_is_a_warning() {
+fn a_password_file_readable_for_all_users_is_a_warning() {
     let server = guarded(Guard::default());
     for (password, words) in [
         ("{file: aerospike.secret}", "/aerospike.secret: aerospike.password is a secret, and everybody"),

@@ -1,5 +1,5 @@
-//! What runs leave behind for people: the history and the metrics. Nothing that is wrong with them may cost a
-//! run its messages, or its time.
+//! The records that runs leave for people: the history and the metrics. No fault in them may cost a run its
+//! messages or its time.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ fn with(more: &str) -> Program {
     Program::new(&format!("{EMBEDDED}{more}"))
 }
 
-/// Stop reason, exit code, messages stored and error of each run in the history.
+/// Stop reason, exit code, number of stored messages and error of each run in the history.
 fn runs(program: &Program) -> Vec<(String, i64, i64, Option<String>)> {
     let history = Connection::open(program.path("history.db")).expect("a history");
     let mut statement = history
@@ -42,7 +42,7 @@ fn send(program: &Program, count: usize) {
     assert_eq!(program.run_with_input(&["send"], lines.join("\n").as_bytes()).code, Some(0));
 }
 
-/// The metrics in the file by name and labels. `promtool` has to like it.
+/// The metrics in the file by name and labels. `promtool` must accept the file.
 #[track_caller]
 fn metrics(program: &Program) -> BTreeMap<String, f64> {
     let text = std::fs::read_to_string(program.path("x.prom")).expect("the metrics");
@@ -67,7 +67,7 @@ fn metrics(program: &Program) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn each_run_is_a_row_those_that_fail_as_well() {
+fn each_run_is_a_row_of_the_history_including_failed_ones() {
     let program = with("");
     send(&program, 12);
     program.drain(&[]);
@@ -95,10 +95,9 @@ fn each_run_is_a_row_those_that_fail_as_well() {
     assert_eq!(runs.len(), 5);
 }
 
-/// A run that waited for its history would be as slow as whoever reads it, and one that failed for it would
-/// stop the queue.
+/// Otherwise a run would be as slow as a reader of its history, or stop the queue because its history fails.
 #[test]
-fn a_history_that_cannot_be_written_is_a_warning_and_the_run_goes_on() {
+fn a_history_that_cannot_be_written_is_a_warning_and_the_run_continues() {
     let is_a_run = |ended: &Ended, program: &Program| {
         assert_eq!((ended.code, ended.report()["stored"].as_u64()), (Some(0), Some(3)), "{}", ended.stderr);
         assert!(
@@ -125,7 +124,7 @@ fn a_history_that_cannot_be_written_is_a_warning_and_the_run_goes_on() {
     program.drain(&[]);
     send(&program, 3);
     let other = Connection::open(program.path("history.db")).expect("the history");
-    other.execute_batch("BEGIN IMMEDIATE").expect("nobody else is there");
+    other.execute_batch("BEGIN IMMEDIATE").expect("no other process locks it");
     let ended = run(&program);
     is_a_run(&ended, &program);
     drop(other);
@@ -133,9 +132,9 @@ fn a_history_that_cannot_be_written_is_a_warning_and_the_run_goes_on() {
     assert_eq!(runs(&program).len(), 2, "the one that was left out is left out");
 }
 
-/// With the disk for dead letters full, all that was known later was "75" and `deferred`.
+/// Otherwise a full disk for dead letters would appear in the history only as "75" and `deferred`.
 #[test]
-fn the_first_cause_of_a_run_that_did_not_do_all_is_in_the_history_in_words() {
+fn the_history_has_the_first_error_of_an_incomplete_run() {
     let program = with("dead-letter: {file: {path: folder}}\n");
     std::fs::create_dir(program.path("folder")).expect("a folder in its place");
     assert_eq!(program.run_with_input(&["send"], b"[]\n[]\n{}\n").code, Some(0));
@@ -163,7 +162,7 @@ fn the_first_cause_of_a_run_that_did_not_do_all_is_in_the_history_in_words() {
 }
 
 #[test]
-fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
+fn metrics_add_up_over_runs_and_are_readable_for_all_users() {
     let program = with("metrics: {textfile: x.prom}\nperiod: 30s\n");
     send(&program, 12);
     program.run_with_input(&["send"], b"{a\n[]\n");
@@ -208,7 +207,7 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     assert_eq!(
         (last("x_msrv_last_run_success"), last("x_msrv_last_run_exit_code")),
         (0.0, 78.0),
-        "a run that fails tells it as well"
+        "a failed run reports it as well"
     );
     assert_eq!(
         (
@@ -227,10 +226,10 @@ fn metrics_add_up_over_runs_and_are_readable_for_everybody() {
     );
 }
 
-/// After a power failure the totals lack the last runs; a counter that goes back to anything but 0 is counted
-/// twice.
+/// After a power failure the totals lack the last runs; Prometheus counts a counter twice that decreases to
+/// anything but 0.
 #[test]
-fn counters_begin_anew_with_the_machine() {
+fn counters_restart_at_zero_after_a_reboot() {
     let program = with("metrics: {textfile: x.prom}\n");
     let stored = |count| {
         send(&program, count);
@@ -259,7 +258,7 @@ fn metrics_that_cannot_be_written_are_a_warning() {
 }
 
 #[test]
-fn a_history_that_is_not_wanted_leaves_no_file() {
+fn a_disabled_history_leaves_no_file() {
     let program = with("history: false\n");
     program.drain(&[]);
     assert!(!program.path("history.db").exists());
@@ -277,9 +276,9 @@ fn a_history_that_is_not_wanted_leaves_no_file() {
     }
 }
 
-/// nsqd tells by its statistics, which are asked beside what a run does anyway.
+/// nsqd reports the depth in its statistics, which are read in parallel with the run.
 #[test]
-fn the_depth_of_the_queue_is_known_where_nsqd_has_its_statistics_beside() {
+fn the_depth_of_the_queue_is_known_if_nsqd_serves_statistics_on_the_next_port() {
     let nsqd = Nsqd::with_statistics_beside(&[]);
     let address = &nsqd.tcp;
     let program = Program::new(&format!(
@@ -295,10 +294,10 @@ fn the_depth_of_the_queue_is_known_where_nsqd_has_its_statistics_beside() {
     assert_eq!(depths(), (Some(10), Some(0)), "empty is empty, and needs no question");
 }
 
-/// The run after an outage found nothing to take and said that nothing was left, while everything waited for
-/// its time.
+/// Otherwise the run after an outage would take nothing and report that nothing is left, while all messages
+/// wait for their retry.
 #[test]
-fn what_is_put_off_is_left() {
+fn requeued_messages_count_as_left() {
     let nsqd = Nsqd::with_statistics_beside(&[]);
     nsqd.make_channel("t", "c");
     let address = &nsqd.tcp;
@@ -313,7 +312,7 @@ fn what_is_put_off_is_left() {
     assert_eq!(metrics(&program).get("x_msrv_last_run_queue_depth_after{pipeline=\"x-msrv\"}"), Some(&5.0));
     let status = program.run(&["status"]);
     assert!(status.code == Some(0) && status.stdout.contains("5 messages left"), "{}", status.stdout);
-    // What the run itself puts off is left as well.
+    // Messages that the run itself requeues are left as well.
     nsqd.publish("t", (5..8).map(|number| format!("{{\"n\":{number}}}")));
     let store = Connection::open(program.path("store.db")).expect("the store");
     store.execute_batch("BEGIN IMMEDIATE").expect("the lock");
@@ -321,7 +320,7 @@ fn what_is_put_off_is_left() {
     assert_eq!((ended.code, depths(&ended.report())), (Some(75), (Some(8), Some(8))), "{}", ended.stderr);
 }
 
-/// The service runs with the mask 0027.
+/// The service runs with the umask 0027.
 #[test]
 fn the_history_is_for_the_service_and_its_group_only() {
     let program = with("");
@@ -336,7 +335,7 @@ fn the_history_is_for_the_service_and_its_group_only() {
 }
 
 #[test]
-fn status_says_how_it_is_in_its_first_line_and_its_exit_code() {
+fn status_has_the_state_in_its_first_line_and_exit_code() {
     let program = with("");
     let first_line = |program: &Program, arguments: &[&str]| {
         let ended = program.run(&[&["status"], arguments].concat());
@@ -406,9 +405,9 @@ fn status_for_programs_is_one_json_object() {
     assert_eq!(status["problems"], serde_json::json!([]));
 }
 
-/// The last run was told as one of the last hour, whenever it was.
+/// Otherwise the last run would count as one of the last hour, whenever it was.
 #[test]
-fn status_tells_a_run_of_five_hours_ago_as_the_last_and_none_of_the_last_hour() {
+fn status_shows_a_run_of_five_hours_ago_as_the_last_and_none_in_the_last_hour() {
     let program = with("");
     send(&program, 10);
     program.drain(&[]);
@@ -430,9 +429,9 @@ fn status_tells_a_run_of_five_hours_ago_as_the_last_and_none_of_the_last_hour() 
     );
 }
 
-/// For a monitoring plugin 2 is critical, and whatever keeps it from knowing is 3.
+/// For a monitoring plugin 2 is critical, and every reason why the state is unknown is 3.
 #[test]
-fn whatever_is_wrong_with_the_question_is_unknown_for_status_only() {
+fn every_failure_of_status_is_exit_3_and_other_commands_keep_their_codes() {
     let program = with("history: false\n");
     assert_eq!((program.run(&["status"]).code, program.run(&["history"]).code), (Some(3), Some(78)));
     assert_eq!(
@@ -502,7 +501,7 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     assert_eq!((sum(2), sum(3), sum(4), sum(5)), (4, 0, 25, 25), "runs, failed, received, stored: {table}");
 }
 
-/// Escape codes in a file, or for a user who asked for none, would be noise.
+/// Escape codes in a file, or for a user who disabled them, would be noise.
 #[test]
 fn status_has_colours_on_a_terminal_only_and_none_with_no_color() {
     let mut program = with("");

@@ -1,4 +1,4 @@
-//! The first configuration of somebody who has never seen one.
+//! Creates a first configuration, as a new user does.
 
 use std::{
     io::Write as _,
@@ -10,7 +10,7 @@ use crate::support::{
     program::{Program, program},
 };
 
-/// What `check` shows of a configuration, line by line.
+/// The lines that `check` shows of a configuration.
 #[track_caller]
 fn in_force(scene: &Program, path: &str) -> Vec<String> {
     let ended = scene.bare(&["check", "-c", path]);
@@ -25,7 +25,7 @@ fn has(lines: &[String], wanted: &[&str]) {
     }
 }
 
-/// What is in the folder, hidden files as well, but for what a configuration brings about.
+/// The files in the folder, hidden ones included, except those that a configuration creates.
 fn names(scene: &Program) -> Vec<String> {
     let names =
         std::fs::read_dir(scene.path("")).expect("a folder").map(|file| file.expect("a file").file_name());
@@ -36,7 +36,7 @@ fn names(scene: &Program) -> Vec<String> {
 }
 
 #[test]
-fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
+fn with_all_options_init_writes_every_kind_of_queue_and_store_without_questions() {
     let (scene, nsqd) = (Program::new(""), Nsqd::start());
     let ended = scene.bare(&[
         "init",
@@ -97,7 +97,7 @@ fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
         "sqlite",
     ]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(std::fs::read_to_string(scene.path("b.new.yml")).expect("it is somebody's"), "# mine\n");
+    assert_eq!(std::fs::read_to_string(scene.path("b.new.yml")).expect("it is another user's"), "# mine\n");
     let address = format!("nsq.nsqd-tcp-address: [{}]", nsqd.tcp);
     has(
         &in_force(&scene, "b.yml"),
@@ -109,7 +109,7 @@ fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
             "sqlite.set: orders",
         ],
     );
-    // What does not answer is told, and the file is there to be looked at.
+    // A server that does not answer is reported, and the file is kept for inspection.
     let ended = scene.bare(&[
         "init",
         "-c",
@@ -128,9 +128,9 @@ fn by_options_nothing_is_asked_and_every_kind_of_queue_and_store_is_written() {
     );
 }
 
-/// Whoever said `--namespace prod` found records in a file, and was not told.
+/// Otherwise `--namespace prod` without the store's name would silently create a store in a file.
 #[test]
-fn what_is_said_of_another_kind_or_can_t_be_guessed_is_refused() {
+fn options_of_another_kind_and_missing_values_are_refused() {
     let scene = Program::new("");
     let (longest, a_table_of_sqlite_s) = ("t".repeat(64), "sqlite_a");
     let embedded = ["--queue", "embedded", "--store", "sqlite"];
@@ -171,7 +171,7 @@ fn what_is_said_of_another_kind_or_can_t_be_guessed_is_refused() {
 }
 
 #[test]
-fn every_key_of_the_shipped_configuration_stands_in_it_with_its_comment() {
+fn every_key_of_the_shipped_configuration_is_written_with_its_comment() {
     let scene = Program::new("");
     scene.bare(&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"]);
     let written = std::fs::read_to_string(scene.path("a.yml")).expect("text");
@@ -184,7 +184,7 @@ fn every_key_of_the_shipped_configuration_stands_in_it_with_its_comment() {
 }
 
 #[test]
-fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
+fn an_existing_file_is_overwritten_only_with_force_and_backed_up() {
     let scene = Program::new("");
     scene.write("a.toml", "# mine\n");
     let init = |more: &[&str]| {
@@ -206,7 +206,7 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
     let ended = scene.bare(&["init", "-c", "c.yml", "--queue", "embedded", "--store", "sqlite"]);
     assert!(
         ended.code == Some(0) && !scene.path("c.yml.old").exists(),
-        "nobody has changed what was shipped: {}",
+        "the shipped file is unchanged: {}",
         ended.stderr
     );
     std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("d.yml")).expect("copied");
@@ -231,7 +231,7 @@ fn what_is_there_is_replaced_only_when_asked_for_and_kept() {
 }
 
 #[test]
-fn on_a_terminal_a_wrong_answer_is_told_and_asked_for_again() {
+fn on_a_terminal_a_wrong_answer_is_reported_and_the_question_repeated() {
     let (scene, nsqd) = (Program::new(""), Nsqd::start());
     let answers = format!("kafka\nnsq\n\nlocalhost\n{}\n\nt#\nt\n\nsqlite\n\n0\n5\nsoon\n1m\n", nsqd.tcp);
     let command = format!("{} init -c a.yml", program());

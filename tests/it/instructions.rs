@@ -1,5 +1,5 @@
-//! How many instructions a run takes. Seconds on a shared machine say little; instructions are the same each
-//! time, to a few in a thousand.
+//! The number of instructions that a run takes. Seconds on a shared machine mean little; instructions are
+//! repeatable to a few in a thousand.
 
 use crate::support::{
     aerospike::StandIn,
@@ -9,14 +9,14 @@ use crate::support::{
     project,
 };
 
-/// What a message may take, in percent of what it took when `benches/instructions` was written.
+/// The maximum that a message may take, in percent of the value in `benches/instructions`.
 const MOST: u64 = 110;
 
-/// From nsqd into Aerospike's stand-in, by the program that `X_MSRV_TEST_PROGRAM` names, which has to be a
-/// release build.
+/// From nsqd into the stand-in for Aerospike, with the program that `X_MSRV_TEST_PROGRAM` names, which must
+/// be a release build.
 #[test]
 #[ignore = "it is about the release build, and needs valgrind: test/instructions runs it"]
-fn a_message_takes_no_more_instructions_than_it_did() {
+fn a_message_takes_no_more_instructions_than_recorded() {
     const MESSAGES: u64 = 20_000;
     let nsqd = Nsqd::with(&["-mem-queue-size=100000"]);
     let server = block_on(StandIn::start());
@@ -49,6 +49,6 @@ fn a_message_takes_no_more_instructions_than_it_did() {
     println!("{each} instructions a message, {before} when benches/instructions was written");
     assert!(
         each * 100 <= before * MOST,
-        "{each} instructions a message, {before} before: mend it, or write the new figure and its reason"
+        "{each} instructions a message, {before} before: fix it, or record the new figure with its reason"
     );
 }

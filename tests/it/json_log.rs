@@ -1,4 +1,4 @@
-//! `log.format: json`, for what collects the standard error of containers and cron jobs.
+//! `log.format: json`, for collectors of the standard error of containers and cron jobs.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::support::program::{Ended, Program};
 const CONFIGURATION: &str =
     "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nlog: {format: json, level: debug}\n";
 
-/// Each line on standard error, which has to be an object with a time, a level and a message.
+/// Returns the lines on standard error; each must be an object with a time, a level and a message.
 #[track_caller]
 fn lines(ended: &Ended) -> Vec<Value> {
     let line = |line: &str| -> Value {
@@ -31,9 +31,9 @@ fn lines(ended: &Ended) -> Vec<Value> {
     ended.stderr.lines().map(line).collect()
 }
 
-/// One line that was no JSON made the collector give up on those around it.
+/// One line that is no JSON would make a collector drop the lines around it.
 #[test]
-fn every_line_is_an_object_whatever_a_command_has_to_tell() {
+fn every_line_on_standard_error_is_an_object() {
     let program = Program::new(CONFIGURATION);
     let sent = lines(&program.run_with_input(&["send"], b"{}\n{a\n[\"\xe2\x80\xae\\n\"]\n"));
     assert_eq!(sent.last().expect("a line")["message"], "messages sent: 3");
@@ -66,7 +66,7 @@ fn every_line_is_an_object_whatever_a_command_has_to_tell() {
 }
 
 #[test]
-fn it_is_for_standard_error_and_the_configuration_says_so() {
+fn the_json_format_is_for_standard_error_only() {
     let program = Program::new(&CONFIGURATION.replace("format: json", "format: json, target: syslog"));
     let ended = program.run(&["check"]);
     assert!(

@@ -1,4 +1,5 @@
-//! The program against the real nsqd, into SQLite: what a run takes, what it leaves, and what faults cost.
+//! The program with the real nsqd, into SQLite: which messages a run takes, which it leaves, and the effect
+//! of faults.
 
 use std::{
     collections::BTreeSet,
@@ -24,9 +25,9 @@ fn bodies(numbers: std::ops::Range<u64>) -> impl Iterator<Item = String> {
     numbers.map(|number| format!("{{\"n\":{number},\"text\":\"{}\"}}", "x".repeat(100)))
 }
 
-/// A configuration that drains the topic `t` of these nsqd into the table `s` of `store.db`. Most of these
-/// tests are not about how soon a queue counts as empty, and machines that run tests are busy, so it takes
-/// its time.
+/// A configuration that drains the topic `t` of these nsqd into the table `s` of `store.db`. The machines
+/// that run the tests are busy, and most of these tests are not about how soon a queue counts as empty, so
+/// the idle timeout is long.
 fn program(nsqd: &[&Nsqd], more: &str) -> Program {
     let addresses: Vec<_> = nsqd.iter().map(|nsqd| format!("'{}'", nsqd.tcp)).collect();
     Program::new(&format!(
@@ -35,7 +36,7 @@ fn program(nsqd: &[&Nsqd], more: &str) -> Program {
     ))
 }
 
-/// The numbers of the documents that are stored; each has to be there once.
+/// The numbers of the stored documents; each must be unique.
 #[track_caller]
 fn stored(program: &Program) -> BTreeSet<u64> {
     let rows = program.rows("s");
@@ -47,9 +48,10 @@ fn stored(program: &Program) -> BTreeSet<u64> {
 
 const NOTHING_LEFT: Depths = Depths { waiting: 0, in_flight: 0, deferred: 0, requeued: 0, timed_out: 0 };
 
-/// Over N, the original burned attempts and let messages wait for 90 s; after five rounds they were lost.
+/// Over N, the original cost each message attempts and a delay of 90 s; after five rounds the messages were
+/// lost.
 #[test]
-fn exactly_n_are_stored_and_the_rest_is_left_as_it_was() {
+fn exactly_n_messages_are_stored_and_the_rest_is_untouched() {
     for n in [1_u64, 9, 10, 250, 10_000] {
         for max_in_flight in [n.div_ceil(3), n, n + 7, 2 * n] {
             let nsqd = Nsqd::start();
@@ -69,7 +71,7 @@ fn exactly_n_are_stored_and_the_rest_is_left_as_it_was() {
 }
 
 #[test]
-fn runs_of_n_drain_a_queue_completely_and_each_message_once() {
+fn runs_of_n_drain_a_queue_completely_and_store_each_message_once() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..1_003));
     let program = program(&[&nsqd], ", max-in-flight: 30, max-messages: 100");
@@ -82,7 +84,7 @@ fn runs_of_n_drain_a_queue_completely_and_each_message_once() {
 
 /// The original always waited for its full timeout.
 #[test]
-fn an_empty_topic_is_known_to_be_empty_at_once() {
+fn an_empty_topic_ends_a_run_at_once() {
     let nsqd = Nsqd::start();
     let program = program(&[&nsqd], "");
     let report = program.drain(&["--idle-timeout", "10ms"]);
@@ -90,10 +92,10 @@ fn an_empty_topic_is_known_to_be_empty_at_once() {
     assert_no_wait(&report);
 }
 
-/// nsqd holds back what is less than it may send, a quarter of a second by default, and each run waited for
-/// it.
+/// nsqd holds a delivery smaller than its buffer back, by default for a quarter of a second, and each run
+/// would wait for it.
 #[test]
-fn fewer_than_n_are_all_taken_without_the_wait_for_nsqd_s_buffer() {
+fn fewer_than_n_messages_are_taken_without_waiting_for_the_buffer_of_nsqd() {
     let nsqd = Nsqd::with(&HOLDS_BACK);
     nsqd.publish("t", bodies(0..9));
     let report = program(&[&nsqd], "").drain(&["--idle-timeout", "10ms"]);
@@ -101,7 +103,8 @@ fn fewer_than_n_are_all_taken_without_the_wait_for_nsqd_s_buffer() {
     assert_no_wait(&report);
 }
 
-/// By silence alone, a backlog on nsqd's disk was taken for an empty queue where nsqd paused to read it.
+/// Judged by silence alone, a backlog on nsqd's disk would count as an empty queue when nsqd pauses to read
+/// it.
 #[test]
 fn a_backlog_on_the_disk_is_drained_to_its_end() {
     const COUNT: u64 = 30_000;
@@ -116,9 +119,9 @@ fn a_backlog_on_the_disk_is_drained_to_its_end() {
     assert_eq!(nsqd.depths("t"), NOTHING_LEFT);
 }
 
-/// A pause that somebody forgot looked like a queue that was drained.
+/// Otherwise a forgotten pause would look like a drained queue.
 #[test]
-fn what_is_paused_is_left_where_it_is_and_told_and_not_waited_for() {
+fn a_paused_topic_or_channel_is_reported_and_not_waited_for() {
     for (place, name) in [("channel", "topic=t&channel=c"), ("topic", "topic=t")] {
         let nsqd = [(); 2].map(|()| Nsqd::with_statistics_beside(&[]));
         for nsqd in &nsqd {
@@ -165,7 +168,7 @@ fn what_is_paused_is_left_where_it_is_and_told_and_not_waited_for() {
 }
 
 #[test]
-fn a_port_beside_nsqd_that_does_not_answer_holds_nobody_up() {
+fn statistics_that_do_not_answer_do_not_delay_a_run() {
     let [tcp, beside] = ports_side_by_side();
     let (nsqd, silent) =
         (Nsqd::on_ports(&[], [tcp, 0]), TcpListener::bind(("127.0.0.1", beside)).expect("a port"));
@@ -176,10 +179,10 @@ fn a_port_beside_nsqd_that_does_not_answer_holds_nobody_up() {
     assert_no_wait(&report);
 }
 
-/// As a firewall does that lets nsqd's own port through only. Each run waited for statistics until they were
-/// late, before it asked for a message.
+/// As with a firewall that passes only nsqd's own port: otherwise each run would wait for the statistics
+/// until their timeout before it asks for a message.
 #[test]
-fn a_port_beside_nsqd_whose_packets_are_dropped_holds_nobody_up() {
+fn statistics_whose_packets_are_dropped_do_not_delay_a_run() {
     let [tcp, beside] = ports_side_by_side();
     let nsqd = Nsqd::on_ports(&[], [tcp, 0]);
     nsqd.publish("t", bodies(0..9));
@@ -187,7 +190,7 @@ fn a_port_beside_nsqd_whose_packets_are_dropped_holds_nobody_up() {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], beside).into()).expect("a port");
         let listener = socket.listen(1).expect("it listens");
-        // Where nobody takes connections, Linux drops what is beyond the backlog.
+        // If the server accepts no connections, Linux drops those beyond the backlog.
         let mut waiting = Vec::new();
         while let Ok(stream) =
             timeout(Duration::from_millis(100), TcpStream::connect(listener.local_addr().expect("bound")))
@@ -212,10 +215,10 @@ fn a_port_beside_nsqd_whose_packets_are_dropped_holds_nobody_up() {
 }
 
 #[test]
-fn statistics_of_another_nsqd_on_the_port_beside_are_not_believed() {
+fn statistics_of_another_nsqd_on_the_next_port_are_ignored() {
     let [tcp, beside] = ports_side_by_side();
     let (nsqd, other) = (Nsqd::on_ports(&[], [tcp, 0]), Nsqd::on_ports(&[], [0, beside]));
-    // With the same topic and channel, so that nothing but the connection tells them apart.
+    // With the same topic and channel, so that only the connection distinguishes them.
     other.post("/topic/create?topic=t");
     other.post("/channel/create?topic=t&channel=c");
     nsqd.publish("t", bodies(0..9));
@@ -244,8 +247,8 @@ fn with_n_smaller_than_the_number_of_nsqd_no_nsqd_is_starved() {
     }
     let program = program(&[&nsqd[0], &nsqd[1], &nsqd[2]], ", max-messages: 1");
     let mut runs = 0;
-    // Who is asked first differs from run to run. All of a third missing after 30 runs has a chance of 1 in
-    // 60,000.
+    // The order of the nsqd differs from run to run. The probability that all of a third are missing after 30
+    // runs is 1 in 60,000.
     while runs < 30 && nsqd.iter().any(|nsqd| nsqd.depths("t").waiting == 30) {
         assert_eq!(program.drain(&[])["stored"], 1);
         runs += 1;
@@ -253,7 +256,7 @@ fn with_n_smaller_than_the_number_of_nsqd_no_nsqd_is_starved() {
     assert!(nsqd.iter().all(|nsqd| nsqd.depths("t").waiting < 30), "after {runs} runs");
 }
 
-/// A message id is unique on its own nsqd only: two on one host, with the default node id, give the same ids.
+/// A message id is unique only on its own nsqd: two on one host with the default node id assign the same ids.
 #[test]
 fn two_nsqd_of_one_host_store_all_of_their_messages() {
     const EACH: u64 = 50_000;
@@ -279,7 +282,7 @@ fn two_nsqd_of_one_host_store_all_of_their_messages() {
 }
 
 #[test]
-fn lookupd_finds_the_nsqd_and_one_that_was_killed_is_a_warning() {
+fn nsqlookupd_finds_the_nsqd_and_a_killed_one_is_a_warning() {
     let lookupd = Lookupd::start();
     let mut nsqd = [lookupd.nsqd(), lookupd.nsqd()];
     for (index, nsqd) in (0..).zip(&nsqd) {
@@ -301,12 +304,12 @@ fn lookupd_finds_the_nsqd_and_one_that_was_killed_is_a_warning() {
 }
 
 #[test]
-fn n_is_shared_out_by_depth_where_lookupd_tells_it() {
+fn n_is_distributed_by_depth_if_nsqlookupd_reports_it() {
     let lookupd = Lookupd::start();
     let nsqd = [lookupd.nsqd(), lookupd.nsqd()];
     for (nsqd, count) in nsqd.iter().zip([90, 10]) {
-        // Not a channel that the run itself makes: it would get its messages from the topic just when they
-        // are counted.
+        // The channel must exist before the run: a channel that the run creates gets its messages from the
+        // topic while they are counted.
         nsqd.make_channel("t", "c");
         nsqd.publish("t", bodies(0..count));
         wait_until("the channel has them", || {
@@ -327,7 +330,7 @@ fn n_is_shared_out_by_depth_where_lookupd_tells_it() {
 }
 
 #[test]
-fn a_topic_that_nobody_has_yet_is_empty_and_no_error() {
+fn a_topic_that_does_not_exist_yet_is_empty_and_no_error() {
     let lookupd = Lookupd::start();
     let program = Program::new(&format!(
         "nsq: {{lookupd-http-address: ['{}'], topic: unheard-of, channel: c}}\nsqlite: {{path: store.db, set: s}}\n",
@@ -354,14 +357,14 @@ fn one_dead_nsqd_in_the_list_is_a_warning() {
         assert_eq!(
             (report.get("depth-before"), report.get("depth-after")),
             (None, None),
-            "nobody knows what the dead one holds"
+            "the depth of the dead one is unknown"
         );
     }
 }
 
-/// The queue was known to be empty before that, and what the lost one holds counted as nothing.
+/// Otherwise the run would know that the queue is empty, and count the messages of the lost nsqd as none.
 #[test]
-fn where_an_nsqd_was_lost_nobody_knows_what_is_left() {
+fn after_the_loss_of_an_nsqd_the_number_of_messages_left_is_unknown() {
     let mut nsqd = [(); 2].map(|()| Nsqd::with_statistics_beside(&[]));
     for nsqd in &nsqd {
         nsqd.make_channel("t", "c");
@@ -401,7 +404,7 @@ fn no_nsqd_at_all_is_exit_69_within_the_connect_timeout() {
 }
 
 #[test]
-fn of_several_nsqlookupd_that_are_dead_each_is_told_once() {
+fn each_dead_nsqlookupd_is_reported_once() {
     for count in [1, 3] {
         let addresses: Vec<_> = (0..count).map(|_| format!("'{}'", unused_address())).collect();
         let addresses = addresses.join(", ");
@@ -414,9 +417,9 @@ fn of_several_nsqlookupd_that_are_dead_each_is_told_once() {
     }
 }
 
-/// Stored and not finished, or neither: whatever the moment, the redelivery hits the same record.
+/// Stored but not acknowledged, or neither: at whatever moment, the redelivery overwrites the same record.
 #[test]
-fn kill_9_in_the_middle_of_batches_ends_with_each_message_stored_once() {
+fn kill_9_during_batches_ends_with_each_message_stored_once() {
     const COUNT: u64 = 20_000;
     let nsqd = Nsqd::impatient();
     nsqd.publish("t", bodies(0..COUNT));
@@ -436,7 +439,7 @@ fn kill_9_in_the_middle_of_batches_ends_with_each_message_stored_once() {
 }
 
 #[test]
-fn sigterm_in_the_middle_drains_and_leaves_nothing_in_flight() {
+fn sigterm_during_a_run_finishes_and_leaves_nothing_in_flight() {
     const COUNT: u64 = 100_000;
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..COUNT));
@@ -451,8 +454,7 @@ fn sigterm_in_the_middle_drains_and_leaves_nothing_in_flight() {
     assert_eq!((report["stop-reason"].as_str(), report["stored"].as_u64()), (Some("signal"), Some(stored)));
     let depths = nsqd.depths("t");
     assert_eq!((depths.in_flight, depths.deferred), (0, 0));
-    // nsqd may still be moving messages from the topic to the channel, and those under way are in neither
-    // count.
+    // nsqd may still move messages from the topic to the channel; messages under way are in neither count.
     wait_until("the rest waits", || nsqd.depths("t").waiting == COUNT - stored);
 }
 
@@ -479,10 +481,10 @@ fn consumers(nsqd: &Nsqd) -> usize {
     stats["topics"][0]["channels"][0]["clients"].as_array().map_or(0, Vec::len)
 }
 
-/// nsqd sends a heartbeat every 30 s, and ends connections from which it hears nothing for 60 s. Neither can
-/// be set lower from outside, so this test takes its time.
+/// nsqd sends a heartbeat every 30 s, and closes connections that are silent for 60 s. Neither can be
+/// shortened from outside, so this test is slow.
 #[test]
-fn heartbeats_keep_a_run_alive_that_has_nothing_to_say() {
+fn heartbeats_keep_an_idle_run_connected() {
     let nsqd = Nsqd::start();
     let program = program(&[&nsqd], ", max-messages: 1");
     let child = program.spawn(&["run", "--idle-timeout", "1h", "--timeout", "2h"]);
@@ -499,7 +501,7 @@ fn heartbeats_keep_a_run_alive_that_has_nothing_to_say() {
 }
 
 #[test]
-fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
+fn an_nsqd_that_restarts_loses_and_duplicates_nothing() {
     const COUNT: u64 = 30_000;
     let mut nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..COUNT));
@@ -513,7 +515,8 @@ fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
     assert_eq!(first["stop-reason"], "queue-closed");
     nsqd.restart();
     let again = program.drain(&[]);
-    // Everything that was settled counted as unconfirmed, so that nobody could tell a hiccup from a calamity.
+    // Otherwise every settled message would count as unconfirmed, and a short interruption would look like a
+    // serious fault.
     let count = |report: &serde_json::Value, key: &str| report[key].as_u64().expect("a number");
     let stored = stored(&program);
     let came_again = count(&first, "received") + count(&again, "received") - stored.len() as u64;
@@ -522,7 +525,7 @@ fn nsqd_that_is_stopped_and_started_again_loses_and_doubles_nothing() {
         came_again <= count(&first, "unconfirmed") + count(&first, "requeued"),
         "{came_again} came again: {first} {again}"
     );
-    // nsqd that is stopped loses one of its own now and then (`faults` tells those from ours).
+    // An nsqd that is stopped sometimes loses a message itself (`faults` distinguishes those from ours).
     assert!(
         stored.len() as u64 + 1 >= COUNT && stored.iter().all(|number| *number < COUNT),
         "{}",
@@ -559,7 +562,7 @@ fn messages_that_nsqd_refuses_are_exit_65() {
         let input = format!("{{}}\n{}\n", "x".repeat(size));
         let ended = program.run_with_input(&["send"], input.as_bytes());
         assert!(ended.code == Some(65) && ended.stderr.contains(words), "{ended:?}");
-        // The first line goes by itself where the second one is not there yet.
+        // The first line is sent alone if the second one has not arrived yet.
         let told = [
             "messages sent: 0, then it failed at lines 1 to 2: ",
             "messages sent: 1, then it failed at line 2: ",
@@ -568,10 +571,10 @@ fn messages_that_nsqd_refuses_are_exit_65() {
     }
 }
 
-/// nsqd does not read what is too large, and closes; all that was told then was that the rest could not be
-/// sent, and the run did not try again.
+/// nsqd closes without reading a message that is too large. Otherwise the program would report only that it
+/// could not send the rest, and not retry.
 #[test]
-fn what_nsqd_refuses_before_it_has_read_it_is_told_in_its_own_words() {
+fn a_message_that_nsqd_refuses_unread_is_reported_with_the_reason_of_nsqd() {
     let nsqd = Nsqd::start();
     let identity =
         Identity { section: "nsq", msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
@@ -596,10 +599,10 @@ fn what_nsqd_refuses_before_it_has_read_it_is_told_in_its_own_words() {
     }
 }
 
-/// The channel was ephemeral: of 1,000 messages a run of N = 10 stored ten, and the other 990 were gone with
-/// it.
+/// With an ephemeral channel, a run of N = 10 stored ten of 1,000 messages, and the other 990 were deleted
+/// with the channel.
 #[test]
-fn without_a_channel_what_a_run_does_not_take_is_there_for_the_next() {
+fn without_a_configured_channel_the_remaining_messages_are_kept_for_the_next_run() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..25));
     let text = format!(
@@ -615,12 +618,12 @@ fn without_a_channel_what_a_run_does_not_take_is_there_for_the_next() {
     program.write("orders.yml", &text);
     assert!(
         program.bare(&["check", "-c", "orders.yml"]).stdout.contains("nsq.channel: x-msrv-orders\n"),
-        "one of its own"
+        "a separate one"
     );
 }
 
 #[test]
-fn what_an_ephemeral_name_costs_is_told_by_check_status_and_run() {
+fn the_risk_of_an_ephemeral_name_is_reported_by_check_status_and_run() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..3));
     let program = program(&[&nsqd], "");
@@ -649,9 +652,10 @@ fn what_an_ephemeral_name_costs_is_told_by_check_status_and_run() {
     }
 }
 
-/// With static addresses it was created, and drained for ever, exit 0, status ok.
+/// Otherwise a run with static addresses would create the mistyped topic and drain it for ever with exit 0
+/// and status ok.
 #[test]
-fn a_topic_with_a_mistyped_name_is_told_by_check_by_the_run_that_creates_it_and_by_status() {
+fn a_mistyped_topic_is_reported_by_check_status_and_the_run_that_creates_it() {
     let nsqd = Nsqd::with_statistics_beside(&[]);
     nsqd.publish("orders", bodies(0..3));
     let program = program(&[&nsqd], "").env("X_MSRV__NSQ__TOPIC", "odrers");
@@ -682,9 +686,9 @@ fn a_topic_with_a_mistyped_name_is_told_by_check_by_the_run_that_creates_it_and_
     assert!(!said(&["check", "--connect"]).contains(" WARN "));
 }
 
-/// What was published before has gone to the other channels, and comes to nobody else.
+/// Messages published earlier are only in the other channels.
 #[test]
-fn a_channel_that_is_created_beside_others_is_told_once() {
+fn a_new_channel_beside_others_is_reported_once() {
     let nsqd = Nsqd::with_statistics_beside(&[]);
     nsqd.make_channel("t", "archive");
     nsqd.publish("t", bodies(0..3));
@@ -699,9 +703,9 @@ fn a_channel_that_is_created_beside_others_is_told_once() {
     assert!(!program.run(&[]).stderr.contains(" WARN "));
 }
 
-/// What is published while a run listens on a quiet queue is taken within the run.
+/// Messages published while a run listens on a quiet queue are taken in that run.
 #[test]
-fn two_runs_at_once_on_one_channel_share_it_without_doubling() {
+fn two_concurrent_runs_on_one_channel_share_it_without_duplicates() {
     const COUNT: u64 = 20_000;
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..COUNT));
@@ -715,9 +719,9 @@ fn two_runs_at_once_on_one_channel_share_it_without_doubling() {
     assert_eq!((depths.waiting, depths.in_flight), (0, 0));
 }
 
-/// nsqd shows a message only to whoever takes it, and that would cost it an attempt.
+/// nsqd shows a message only to a consumer that takes it, which would cost it an attempt.
 #[test]
-fn a_dry_run_of_nsq_says_that_it_cannot_look_and_makes_no_channel() {
+fn a_dry_run_with_nsq_reports_only_the_depth_and_creates_no_channel() {
     let nsqd = Nsqd::with_statistics_beside(&[]);
     nsqd.publish("t", bodies(0..7));
     let program = program(&[&nsqd], "");
@@ -734,9 +738,9 @@ fn a_dry_run_of_nsq_says_that_it_cannot_look_and_makes_no_channel() {
     assert_eq!(down.run(&["run", "--dry-run"]).code, Some(69));
 }
 
-/// Who starts a long run by hand sees nothing of it for seconds, and in a log such lines would be noise.
+/// A user who starts a long run by hand needs progress; in a log such lines would be noise.
 #[test]
-fn a_run_of_more_than_a_second_shows_how_far_it_is_on_a_terminal_only() {
+fn a_run_longer_than_a_second_shows_its_progress_on_a_terminal_only() {
     let nsqd = Nsqd::with_statistics_beside(&[]);
     nsqd.publish("t", bodies(0..7));
     let mut program = program(&[&nsqd], "");

@@ -1,5 +1,5 @@
-//! Several nsqd behind one name, which have one node id: a default id is a hash of the host's name modulo
-//! 1,024, and containers are copies of each other.
+//! Several nsqd behind one host name with one node id: a default id is a hash of the host name modulo 1,024,
+//! and containers are copies of each other.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -11,11 +11,12 @@ use x_msrv_net::address::HostPort;
 
 use crate::support::{nsqd::Nsqd, program::Program};
 
-/// Messages that each nsqd is sent. Ids are made of the millisecond and a count in it, so that many are equal
-/// where two are sent as many at once.
+/// Number of messages published to each nsqd. Ids consist of the millisecond and a counter within it, so many
+/// are equal when two nsqd receive as many at the same time.
 const MESSAGES: u64 = 2_000;
 
-/// One address that stands for several servers: who connects reaches the one that it stands for just then.
+/// One address in front of several servers: each connection reaches the server that the address represents at
+/// that moment.
 struct OneName {
     address: HostPort,
     stands_for: Arc<Mutex<HostPort>>,
@@ -36,7 +37,7 @@ impl OneName {
                     let (mut from, mut to) =
                         (from.try_clone().expect("a handle"), to.try_clone().expect("a handle"));
                     thread::spawn(move || {
-                        // An error is the end of a connection, as its end is.
+                        // An error ends the connection, as a regular close does.
                         drop(std::io::copy(&mut from, &mut to));
                         drop(to.shutdown(std::net::Shutdown::Write));
                     });
@@ -56,10 +57,10 @@ fn count(program: &Program, sql: &str) -> u64 {
     connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count").cast_unsigned()
 }
 
-/// A topic and an id made the key, and a record of one nsqd was written over that of another: both messages
-/// were finished, and one was nowhere.
+/// With a key of topic and id only, the record of one nsqd would overwrite that of another: both messages
+/// would be acknowledged, and one lost.
 #[test]
-fn messages_that_two_nsqd_behind_one_name_give_one_id_are_two_records() {
+fn messages_with_one_id_from_two_nsqd_behind_one_name_are_two_records() {
     let both = [Nsqd::with(&["-node-id=7"]), Nsqd::with(&["-node-id=7"])];
     let name = OneName::of(&both[0]);
     let program = Program::new(&format!(

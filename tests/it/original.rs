@@ -1,5 +1,5 @@
-//! The faults of the program that this one grew from: each was measured there, and has its test here. Those
-//! that need a fault in the store or several servers stand in `nsq` and `aerospike`.
+//! The faults of the original program: each was measured there and has its test here. Those that need a fault
+//! in the store or several servers are in `nsq` and `aerospike`.
 
 use crate::support::{
     aerospike::{Rule, StandIn, Then, When},
@@ -17,8 +17,8 @@ fn program(nsqd: &Nsqd, max_messages: u64, max_in_flight: u64) -> Program {
     ))
 }
 
-/// N = 2, 50 in flight, 50 messages: the original stored 10 and lost 40, for each message over N burned an
-/// attempt and waited 90 s.
+/// With N = 2, 50 in flight and 50 messages, the original stored 10 and lost 40, because each message over N
+/// cost an attempt and a delay of 90 s.
 #[test]
 fn messages_over_n_cost_no_attempt_and_are_all_stored_in_the_end() {
     let nsqd = Nsqd::start();
@@ -36,7 +36,7 @@ fn messages_over_n_cost_no_attempt_and_are_all_stored_in_the_end() {
     assert_eq!(program.rows("s").len(), 50);
 }
 
-/// The original's key came from the clock: a redelivered message was stored twice, two messages of one
+/// The original's key came from the clock: a redelivered message was stored twice, and two messages of one
 /// nanosecond were one record.
 #[test]
 fn a_redelivered_message_is_one_record_and_equal_messages_are_two() {
@@ -47,7 +47,7 @@ fn a_redelivered_message_is_one_record_and_equal_messages_are_two() {
         nsqd.tcp,
         server.address()
     ));
-    // Stored; and, as the run is killed before it hears of it, delivered again.
+    // It is stored, and delivered again because the run is killed before it receives the answer.
     server.rule(Rule::once(When::Write, Then::StoreThenHang));
     let mut child = program.spawn(&["run", "--timeout", "20s"]);
     wait_until("both are stored", || server.records("s").len() == 2);
@@ -61,10 +61,10 @@ fn a_redelivered_message_is_one_record_and_equal_messages_are_two() {
     );
 }
 
-/// The original logged invalid JSON and dropped it, as it dropped arrays, numbers and strings; `null` became
+/// The original logged invalid JSON and dropped it, and likewise arrays, numbers and strings; `null` became
 /// an empty record.
 #[test]
-fn what_is_no_json_object_is_kept_as_a_dead_letter() {
+fn a_body_that_is_no_json_object_is_a_dead_letter() {
     let nsqd = Nsqd::start();
     let bodies = ["{a: 1}", "[1]", "7", "\"text\"", "null", "true", "{\"a\":1}"];
     nsqd.publish("t", bodies);
@@ -83,10 +83,10 @@ fn what_is_no_json_object_is_kept_as_a_dead_letter() {
     assert_eq!(program.rows("s").len(), 1);
 }
 
-/// One field name longer than 15 bytes made the original's consumer back off for 2 s, and the message die
-/// after five tries.
+/// One field name longer than 15 bytes made the original's consumer back off for 2 s, and the message was
+/// dropped after five attempts.
 #[test]
-fn a_field_name_that_aerospike_cannot_take_is_a_dead_letter_and_delays_nobody() {
+fn a_field_name_too_long_for_aerospike_is_a_dead_letter_and_delays_no_other_message() {
     let (nsqd, server) = (Nsqd::start(), block_on(StandIn::start()));
     nsqd.publish("t", ["{\"a\":1}", "{\"a_name_of_16_byt\":1}", "{\"a\":2}"]);
     let program = Program::new(&format!(
@@ -108,7 +108,7 @@ fn a_field_name_that_aerospike_cannot_take_is_a_dead_letter_and_delays_nobody() 
     );
 }
 
-/// The original made every number a float.
+/// The original stored every number as a float.
 #[test]
 fn integers_above_2_to_the_53_keep_every_digit() {
     let nsqd = Nsqd::start();
@@ -124,8 +124,7 @@ fn integers_above_2_to_the_53_keep_every_digit() {
     assert!(detail.contains("field /n") && detail.contains("64 bits"), "{detail}");
 }
 
-/// `-cfg=./etc/x-msrv-local`, the command of the original's documentation: the name of the file has no
-/// extension there.
+/// The original's documentation has the command `-cfg=./etc/x-msrv-local`, a file name without an extension.
 #[test]
 fn the_original_s_documented_command_finds_its_configuration() {
     let nsqd = Nsqd::start();

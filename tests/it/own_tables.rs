@@ -1,4 +1,4 @@
-//! A database that its user has made, with tables, indexes and triggers that x-msrv knows nothing of.
+//! A database that the user created, with tables, indexes and triggers that x-msrv does not know.
 
 use std::process::Command;
 
@@ -7,10 +7,10 @@ use crate::support::program::Program;
 const CONFIGURATION: &str =
     "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: t, key: {field: /id}}\n";
 
-/// What our store creates where there is no table of that name.
+/// The table that our store creates if there is none of that name.
 const OURS: &str = "CREATE TABLE t (gid ANY PRIMARY KEY NOT NULL, document TEXT NOT NULL) STRICT;";
 
-/// A database made by the `sqlite3` shell, and a queue with these messages.
+/// A database created by the `sqlite3` shell, and a queue with these messages.
 fn prepared(sql: &str, messages: &[u8]) -> Program {
     let program = Program::new(CONFIGURATION);
     shell(&program, sql);
@@ -18,7 +18,7 @@ fn prepared(sql: &str, messages: &[u8]) -> Program {
     program
 }
 
-/// What the `sqlite3` shell answers.
+/// The output of the `sqlite3` shell.
 #[track_caller]
 fn shell(program: &Program, sql: &str) -> String {
     let shell = Command::new("sqlite3").arg("-bail").arg(program.path("store.db")).arg(sql).output();
@@ -27,9 +27,9 @@ fn shell(program: &Program, sql: &str) -> String {
     String::from_utf8(shell.stdout).expect("UTF-8")
 }
 
-/// The second message took the place of the first in its row, and was not there itself.
+/// Otherwise the second message would replace the first one's row without being stored itself.
 #[test]
-fn a_record_that_a_unique_index_of_the_user_s_refuses_changes_no_row_of_another() {
+fn a_record_refused_by_a_unique_index_changes_no_other_row() {
     let messages = b"{\"id\":1,\"a\":1}\n{\"id\":2,\"a\":1}\n{\"id\":3,\"a\":2}\n";
     let program = prepared(&format!("{OURS} CREATE UNIQUE INDEX i ON t (document ->> 'a')"), messages);
     let report = program.drain(&[]);
@@ -49,15 +49,15 @@ fn a_record_that_a_unique_index_of_the_user_s_refuses_changes_no_row_of_another(
         detail,
         "refused by the store: the table has a rule against it: UNIQUE constraint failed: index 'i'"
     );
-    // A message that comes again still hits its own row.
+    // A redelivered message still updates its own row.
     program.run_with_input(&["send"], b"{\"id\":3,\"a\":3}\n");
     assert_eq!(program.drain(&[])["stored"], 1);
     assert_eq!(shell(&program, "SELECT gid, document ->> 'a' FROM t ORDER BY gid"), "1|1\n3|3\n");
 }
 
-/// Each of these lost a message in silence, deleted another's row, or stopped the pipeline.
+/// Each of these rules lost a message silently, deleted another row, or stopped the pipeline.
 #[test]
-fn whatever_rule_a_table_has_only_the_record_that_breaks_it_is_refused() {
+fn only_the_record_that_violates_a_rule_of_the_table_is_refused() {
     let table = |columns: &str| format!("CREATE TABLE t ({columns});");
     let trigger = |when: &str, action: &str| {
         format!(
@@ -118,10 +118,10 @@ fn whatever_rule_a_table_has_only_the_record_that_breaks_it_is_refused() {
     }
 }
 
-/// A trigger that lets nothing through, while somebody works on the table for instance, cost every message
-/// its place in the queue.
+/// Otherwise a trigger that refuses everything, for instance during maintenance, would make every message a
+/// dead letter.
 #[test]
-fn a_rule_that_lets_no_record_through_is_the_table_s_fault_and_costs_no_message() {
+fn a_rule_that_refuses_every_record_costs_no_message() {
     let closed = |action: &str| {
         format!("{OURS} CREATE TRIGGER closed BEFORE INSERT ON t BEGIN SELECT RAISE({action}); END")
     };
@@ -142,9 +142,9 @@ fn a_rule_that_lets_no_record_through_is_the_table_s_fault_and_costs_no_message(
     }
 }
 
-/// With a collation that takes `a` for `A` the record of one message was written over that of another.
+/// With a collation for which `a` equals `A`, one message's record would overwrite another's.
 #[test]
-fn a_key_that_a_collation_takes_for_another_s_changes_no_row_of_that() {
+fn a_key_equal_to_another_by_collation_changes_no_row() {
     let program = prepared(
         "CREATE TABLE t (gid TEXT PRIMARY KEY COLLATE NOCASE, document)",
         b"{\"id\":\"a\"}\n{\"id\":\"A\"}\n",
@@ -158,10 +158,10 @@ fn a_key_that_a_collation_takes_for_another_s_changes_no_row_of_that() {
     assert_eq!(shell(&program, "SELECT gid, document FROM t"), "a|{\"id\":\"a\"}\n");
 }
 
-/// An expression in a trigger that cannot take one message's value stopped the whole pipeline, as a table of
+/// Otherwise an expression in a trigger that fails for one value would stop the whole pipeline, as a table of
 /// another shape does.
 #[test]
-fn a_value_that_a_trigger_cannot_take_is_tried_again_and_holds_up_nobody_else() {
+fn a_value_that_fails_in_a_trigger_is_retried_and_blocks_no_other_message() {
     let trigger = "CREATE TABLE parts (n); CREATE TRIGGER r AFTER INSERT ON t BEGIN \
         INSERT INTO parts SELECT count(*) FROM json_each(new.document ->> 'text'); END";
     let program = prepared(
@@ -181,9 +181,9 @@ fn a_value_that_a_trigger_cannot_take_is_tried_again_and_holds_up_nobody_else() 
     assert!(spent.letters()[0]["detail"].as_str().is_some_and(|detail| detail.contains("malformed JSON")));
 }
 
-/// Every message would have become a dead letter, one run after the other.
+/// Otherwise every message would become a dead letter in one run after another.
 #[test]
-fn a_table_that_can_take_no_record_at_all_is_exit_78_and_says_why() {
+fn a_table_that_can_store_no_record_is_exit_78_with_the_reason() {
     let faults = [
         (
             "gid PRIMARY KEY, document, at TEXT NOT NULL",
@@ -204,10 +204,10 @@ fn a_table_that_can_take_no_record_at_all_is_exit_78_and_says_why() {
     assert_eq!(program.drain(&[])["stored"], 1);
 }
 
-/// Each message became a dead letter, and the run ended with 0. Whether a rule is one that no record can keep
-/// to shows on the first records only.
+/// Otherwise each message would become a dead letter and the run would exit 0. Only the first records show
+/// whether a rule can never be met.
 #[test]
-fn a_rule_that_no_record_can_keep_to_gives_all_back_and_is_exit_78() {
+fn a_rule_that_no_record_can_meet_requeues_all_and_is_exit_78() {
     let faults = [
         ("CREATE TABLE t (gid PRIMARY KEY, document CHECK (document IS NULL))", "CHECK constraint failed"),
         ("CREATE TRIGGER r BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'closed'); END", "closed"),
@@ -223,10 +223,10 @@ fn a_rule_that_no_record_can_keep_to_gives_all_back_and_is_exit_78() {
     }
 }
 
-/// An index on a field, as the README asks for one, was exit 78 at every run: the program's SQLite had no
+/// An index on a field, as the README recommends, was exit 78 in every run when the program's SQLite had no
 /// JSON functions.
 #[test]
-fn indexes_and_triggers_may_use_whatever_the_sqlite3_shell_has() {
+fn indexes_and_triggers_may_use_every_function_of_the_sqlite3_shell() {
     let own = [
         "CREATE INDEX i ON t (document ->> '$.a')",
         "CREATE INDEX j ON t (json_extract(document, '$.b')) WHERE json_type(document, '$.b') IS NOT NULL",
@@ -257,9 +257,9 @@ fn indexes_and_triggers_may_use_whatever_the_sqlite3_shell_has() {
     assert_eq!(checked, "ok");
 }
 
-/// `send` said that the message was sent, and the queue did not have it.
+/// Otherwise `send` would report the message as sent although it is not in the queue.
 #[test]
-fn a_message_that_a_rule_of_the_queue_s_table_refuses_is_exit_65() {
+fn a_message_refused_by_a_rule_of_the_queue_table_is_exit_65() {
     let rules = [
         ("CREATE UNIQUE INDEX once ON messages (body)", "UNIQUE constraint failed: messages.body", 2),
         (

@@ -1,4 +1,4 @@
-//! What ships beside the program agrees with it and with itself; the packages are tried by `make e2e`.
+//! The files shipped with the program agree with it and with each other; `make e2e` tests the packages.
 
 use std::{fs, process::Command};
 
@@ -10,9 +10,9 @@ fn text(path: &str) -> String {
     fs::read_to_string(project().join(path)).expect("it is shipped")
 }
 
-/// A hardening that one of two nearly equal units lacks goes unnoticed.
+/// Otherwise a hardening option that is missing in one of two nearly equal units would go unnoticed.
 #[test]
-fn the_units_of_an_instance_differ_in_its_name_only() {
+fn the_template_units_differ_from_the_plain_ones_in_the_name_only() {
     for kind in ["service", "timer"] {
         let template = text(&format!("systemd/x-msrv@.{kind}"));
         let instance = template
@@ -24,9 +24,9 @@ fn the_units_of_an_instance_differ_in_its_name_only() {
     }
 }
 
-/// A run within its own time must not be killed.
+/// Otherwise systemd could kill a run that is within its own time limits.
 #[test]
-fn the_service_allows_more_time_than_a_run_takes_by_default_and_is_not_enabled_itself() {
+fn the_service_allows_more_time_than_a_default_run_and_is_not_enabled_itself() {
     let service = text("systemd/x-msrv.service");
     assert!(!service.contains("[Install]"), "the timer is what is enabled");
     assert!(service.contains("\nStartLimitIntervalSec=0\n"), "a short interval would reach a limit");
@@ -54,9 +54,9 @@ fn the_packages_have_the_version_of_the_program() {
     );
 }
 
-/// What `--dry-run` of a command does was told of a run only.
+/// The man page once described `--dry-run` for `run` only, although other commands have it.
 #[test]
-fn every_option_of_a_command_stands_in_its_section_of_the_man_page() {
+fn every_option_of_a_command_is_in_its_section_of_the_man_page() {
     let page = text("man/x-msrv.1");
     let usages: Vec<_> = page
         .split(".SY \"x\\-msrv ")
@@ -79,9 +79,9 @@ fn every_option_of_a_command_stands_in_its_section_of_the_man_page() {
     }
 }
 
-/// A crate that needs a newer Rust than we state is noticed by whoever has only that.
+/// Only a user with the stated Rust version would notice a crate that needs a newer one.
 #[test]
-fn no_crate_needs_a_newer_rust_than_we_state() {
+fn no_crate_needs_a_newer_rust_than_stated() {
     let arguments =
         ["metadata", "--locked", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"];
     let output =

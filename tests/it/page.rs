@@ -1,4 +1,4 @@
-//! The report page in a real browser, as `test/page` opens it.
+//! The report page in a real browser, opened by `test/page`.
 
 use std::{
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink},
@@ -17,7 +17,7 @@ use crate::support::{
 const EMBEDDED: &str =
     "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\nmax-messages: 10\n";
 
-/// What a browser sees of the page. Whatever it complains of, and whatever a reader would, is a fault.
+/// The page as a browser sees it. Any complaint of the browser, and any visible defect, is a fault.
 #[track_caller]
 fn look(page: &Path, arguments: &[&str]) -> Value {
     let mut command = Command::new(project().join("test/page"));
@@ -43,7 +43,7 @@ fn write_page(program: &Program, arguments: &[&str]) -> std::path::PathBuf {
     program.path("page.html")
 }
 
-/// The figures by their names, and what else the page tells, as a browser has it.
+/// The figures by name, and the other contents of the page, as a browser has them.
 const TOLD: &str = "(() => {
     const text = selector => document.querySelector(selector)?.textContent ?? null;
     const rows = selector => [...document.querySelectorAll(selector + ' tbody tr')].map(row => [...row.cells].map(cell => cell.textContent));
@@ -61,7 +61,7 @@ const TOLD: &str = "(() => {
 })()";
 
 #[test]
-fn a_browser_shows_what_the_runs_did_with_and_without_script_in_light_and_dark_on_desktop_and_phone() {
+fn a_browser_shows_the_runs_with_and_without_script_in_light_and_dark_on_desktop_and_phone() {
     let path = "\"'&amp;<script>alert(1)</script>.db".replace('/', "");
     let program = Program::new(&format!(
         "embedded-queue: {{path: {path:?}}}\nsqlite: {{path: store.db, set: s}}\nmax-messages: 10\n"
@@ -77,7 +77,7 @@ fn a_browser_shows_what_the_runs_did_with_and_without_script_in_light_and_dark_o
     program.write("x-msrv.yml", &format!("{configuration}schema: nonesuch.json\n"));
     assert_eq!(program.run(&[]).code, Some(78));
     program.write("x-msrv.yml", &configuration);
-    // As if the timer had started them: on a machine that is busy they may come at any time.
+    // As if the timer had started them: on a busy machine they may start at any time.
     let history = Connection::open(program.path("history.db")).expect("the history");
     assert_eq!(
         history.execute("UPDATE runs SET started_at = started_at - (6 - id) * 10000", []).expect("rows"),
@@ -139,9 +139,9 @@ fn a_browser_shows_what_the_runs_did_with_and_without_script_in_light_and_dark_o
     look(&page, &["--width", "320"]);
 }
 
-/// A finger or a pointer is not all that people have.
+/// Some users have neither a touch screen nor a pointer.
 #[test]
-fn the_values_of_a_chart_can_be_read_by_keys() {
+fn the_values_of_a_chart_can_be_read_with_the_keyboard() {
     let program = Program::new(EMBEDDED);
     program.run_with_input(&["send"], b"{\"a\":1}\n[]\n");
     (0..2).for_each(|_| drop(program.drain(&[])));
@@ -167,9 +167,9 @@ fn the_values_of_a_chart_can_be_read_by_keys() {
     assert_eq!(seen["value"][3], json!(null));
 }
 
-/// Labels would lie upon each other, and the page be wider than the window.
+/// Otherwise labels would overlap, and the page would be wider than the window.
 #[test]
-fn many_runs_fit_on_a_phone_whatever_the_time_that_they_took() {
+fn many_runs_fit_on_a_phone_whatever_their_duration() {
     let program = Program::new(EMBEDDED);
     program.drain(&[]);
     // A backlog that grows to millions, unknown depths, failures, runs of minutes.
@@ -199,7 +199,7 @@ fn many_runs_fit_on_a_phone_whatever_the_time_that_they_took() {
 }
 
 #[test]
-fn a_history_without_runs_is_a_page_that_says_so() {
+fn a_history_without_runs_is_a_page_that_reports_it() {
     let program = Program::new(EMBEDDED);
     let told = &look(&write_page(&program, &["--since", "2h"]), &["--eval", TOLD])["value"];
     assert_eq!(
@@ -209,10 +209,9 @@ fn a_history_without_runs_is_a_page_that_says_so() {
     assert!(told["settings"].as_str().expect("text").contains("max-messages: 10"));
 }
 
-/// Whoever opens the page while it is written would see half of it, and what can't be written would take the
-/// old one with it.
+/// Otherwise a reader could see a half-written page, and a failed write would destroy the old one.
 #[test]
-fn the_page_takes_the_place_of_the_old_one_as_a_whole_or_not_at_all() {
+fn the_page_replaces_the_old_one_completely_or_not_at_all() {
     let program = Program::new(EMBEDDED);
     program.write("page.html", "old");
     let before = program.path("page.html").metadata().expect("a file").ino();
@@ -243,9 +242,9 @@ fn the_page_takes_the_place_of_the_old_one_as_a_whole_or_not_at_all() {
     );
 }
 
-/// As root, `--html /dev/stdout` would put a file in the place of the device.
+/// Otherwise, as root, `--html /dev/stdout` would replace the device with a file.
 #[test]
-fn what_is_no_file_is_written_to_and_not_replaced() {
+fn a_target_that_is_no_regular_file_is_written_to_and_not_replaced() {
     let program = Program::new(EMBEDDED);
     let pipe = program.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("every system has it").success());

@@ -1,5 +1,5 @@
-//! Keys of several fields, and what a field of the message tells Aerospike: the set, and how long the record
-//! lives. From the configuration to the server.
+//! Keys of several fields, and the set and lifetime of a record in Aerospike taken from fields of the
+//! message: from the configuration to the server.
 
 use serde_json::{Value, json};
 use x_msrv_net::address::HostPort;
@@ -12,12 +12,12 @@ use crate::support::{
     real_aerospike, wait_until,
 };
 
-/// nsqd into the stand-in, or into the server at `host`, in sets of its own.
+/// From nsqd into the stand-in, or into the server at `host`, in separate sets.
 struct Scene {
     nsqd: Nsqd,
     stand_in: StandIn,
     program: Program,
-    /// What the names of the sets begin with.
+    /// The prefix of the sets' names.
     sets: String,
 }
 
@@ -58,9 +58,9 @@ fn ids(records: &Ended) -> Vec<i64> {
     ids
 }
 
-/// Fields that are not stored tell as well: it is the message as it was published that does.
+/// Fields that are not stored count as well: the published message decides.
 #[test]
-fn each_record_goes_to_the_set_that_its_message_names_and_a_message_that_names_none_is_a_dead_letter() {
+fn each_record_is_stored_in_the_set_named_by_its_message_and_a_message_without_one_is_a_dead_letter() {
     let scene = Scene::new(real_aerospike(), "");
     let message = |id: u32, kind: &str| json!({"id": id, "meta": {"type": kind}});
     scene.publish(&[
@@ -82,14 +82,14 @@ fn each_record_goes_to_the_set_that_its_message_names_and_a_message_that_names_n
     if real_aerospike().is_none() {
         assert_eq!((scene.stored("a").len(), scene.stored("b").len()), (2, 1));
     }
-    // A message that comes again hits the same record in the same set.
+    // A redelivered message updates the same record in the same set.
     scene.publish(&[message(1, "a")]);
     assert_eq!(scene.program.drain(&[])["stored"], 1);
     assert_eq!(ids(&scene.program.run(&["records"])), [1, 2, 3]);
 }
 
 #[test]
-fn each_record_lives_as_long_as_its_message_says_or_the_message_is_a_dead_letter() {
+fn each_record_has_the_ttl_of_its_message_or_the_message_is_a_dead_letter() {
     for (ttl, stored, rejected) in [("{field: /ttl}", 1, 4), ("{field: /ttl, default: never}", 3, 2)] {
         let scene = Scene::new(None, &format!("ttl: {ttl}"));
         let message = |id: u32, ttl: Value| json!({"id": id, "ttl": ttl, "meta": {"type": "a"}});
@@ -114,7 +114,7 @@ fn each_record_lives_as_long_as_its_message_says_or_the_message_is_a_dead_letter
 }
 
 #[test]
-fn a_sample_shows_its_set_and_for_how_long_it_would_live() {
+fn a_sample_shows_its_set_and_ttl() {
     let scene = Scene::new(None, "ttl: {field: /ttl, default: never}");
     let sample = format!("{{\"id\":1,\"ttl\":60,\"meta\":{{\"type\":\"{}a\"}}}}\n", scene.sets);
     let tried = scene.program.run_with_input(&["try", "--json"], sample.as_bytes());
@@ -127,9 +127,9 @@ fn a_sample_shows_its_set_and_for_how_long_it_would_live() {
     assert_eq!(shown, format!("line 1, set {}a, TTL 60 s: {{\"gid\":1,\"id\":1}}\n", scene.sets));
 }
 
-/// A set that is full must not hold up messages for another.
+/// A full set must not block messages for another.
 #[test]
-fn a_full_set_puts_off_its_own_messages_and_no_others() {
+fn a_full_set_requeues_only_its_own_messages() {
     let scene = Scene::new(None, "");
     let message = |id: u32, kind: &str| json!({"id": id, "meta": {"type": kind}});
     scene.publish(&[message(1, "a"), message(2, "b")]);
@@ -151,9 +151,9 @@ fn a_full_set_puts_off_its_own_messages_and_no_others() {
     assert_eq!(scene.program.drain(&[])["stored"], 2);
 }
 
-/// Sets that are there take records, whether there is room for another one or not.
+/// Existing sets accept records, even if there is no room for another set.
 #[test]
-fn a_set_that_cannot_be_made_is_the_set_up_s_fault_and_costs_no_message() {
+fn a_set_that_cannot_be_created_is_a_setup_fault_and_costs_no_message() {
     let scene = Scene::new(None, "");
     let message = |id: u32, kind: &str| json!({"id": id, "meta": {"type": kind}});
     scene.publish(&[message(1, "a")]);
@@ -173,9 +173,9 @@ fn a_set_that_cannot_be_made_is_the_set_up_s_fault_and_costs_no_message() {
     );
 }
 
-/// Joined by a colon or a slash both would be one record, and one message would be nowhere.
+/// Joined by a colon or a slash, two keys would be one record, and one message would be lost.
 #[test]
-fn a_key_of_several_fields_keeps_apart_what_joined_text_would_merge() {
+fn a_key_of_several_fields_distinguishes_values_that_joined_text_would_merge() {
     let program = Program::new(
         "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s, key: {fields: [/tenant, /id]}}\n",
     );
@@ -201,7 +201,7 @@ fn check(aerospike: &str) -> Ended {
 }
 
 #[test]
-fn what_fields_tell_is_shown_as_it_can_be_written() {
+fn keys_taken_from_fields_are_shown_in_a_form_that_loads() {
     let shown = check(
         "set: {field: /a, allowed: [x, y]}, ttl: {field: /t}, key: {fields: [/a, /b]}, use-alternate-addresses: true",
     );
@@ -221,7 +221,7 @@ fn what_fields_tell_is_shown_as_it_can_be_written() {
 }
 
 #[test]
-fn what_no_message_could_tell_is_a_fault_of_the_configuration() {
+fn keys_that_no_message_could_supply_are_a_fault_of_the_configuration() {
     let faults = [
         ("set: {field: type, allowed: [a]}", "aerospike.set.field", "`type` is not a JSON pointer"),
         ("set: {field: /type}", "aerospike.set", "allowed"),
@@ -252,9 +252,10 @@ fn what_no_message_could_tell_is_a_fault_of_the_configuration() {
     }
 }
 
-/// Nodes of a cluster behind NAT tell addresses that nobody outside can reach, and others that can be.
+/// Nodes of a cluster behind NAT advertise addresses that are unreachable from outside, and alternate
+/// addresses that are reachable.
 #[test]
-fn nodes_are_asked_for_their_alternate_addresses_where_that_is_configured() {
+fn nodes_are_asked_for_their_alternate_addresses_if_configured() {
     for (configured, kind) in [(true, "alt"), (false, "std")] {
         let scene = Scene::new(None, &format!("use-alternate-addresses: {configured}"));
         let ended = scene.program.run(&["check", "--connect"]);

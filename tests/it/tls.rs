@@ -233,7 +233,7 @@ fn certificate_and_key_are_taken_from_credentials_and_from_the_environment() {
 }
 
 #[test]
-fn what_tls_needs_and_cannot_be_had_is_exit_78_and_says_which() {
+fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[]);
     let (client, other) = (authority.client(), authority.server(&["x"]));

@@ -1,5 +1,5 @@
-//! The generator: a tree of an administrator's files in, a tree of drop-ins out. Each folder of `fixtures` is
-//! one case: `root` is what it reads, `expected` what it writes, and `expected/warnings` what it says.
+//! The generator: input is a tree of an administrator's files, output is a tree of drop-ins. Each folder of
+//! `fixtures` is one case: `root` is the input, `expected` the output, and `expected/warnings` the warnings.
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +53,7 @@ fn each_tree_of_files_becomes_the_expected_drop_ins_and_warnings() {
     }
 }
 
-/// The program by the generator's name, as systemd calls it.
+/// Runs the program under the generator's name, as systemd does.
 fn call(root: &Path, arguments: &[&Path]) -> std::process::Output {
     let folder = TempDir::new().expect("a folder");
     let name = folder.path().join("x-msrv-generator");
@@ -67,7 +67,7 @@ fn call(root: &Path, arguments: &[&Path]) -> std::process::Output {
 }
 
 #[test]
-fn by_its_name_the_program_is_the_generator_and_a_bad_file_does_not_make_it_fail() {
+fn the_program_under_the_generator_name_does_not_fail_on_a_bad_file() {
     let (root, output) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let folder = root.path().join("etc/x-msrv");
     fs::create_dir_all(&folder).expect("a folder");
@@ -87,7 +87,7 @@ fn by_its_name_the_program_is_the_generator_and_a_bad_file_does_not_make_it_fail
 }
 
 #[test]
-fn without_the_arguments_of_a_generator_it_writes_nothing() {
+fn without_its_arguments_the_generator_writes_nothing() {
     let root = TempDir::new().expect("a folder");
     assert_eq!(call(root.path(), &[]).status.code(), Some(2));
     assert_eq!(call(root.path(), &[root.path(); 4]).status.code(), Some(2));
@@ -95,7 +95,7 @@ fn without_the_arguments_of_a_generator_it_writes_nothing() {
 }
 
 #[test]
-fn a_symlink_in_the_place_of_a_drop_in_is_replaced_and_not_followed() {
+fn a_symlink_in_place_of_a_drop_in_is_replaced_and_not_followed() {
     let (root, output) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     fs::create_dir_all(root.path().join("etc/x-msrv")).expect("a folder");
     fs::write(

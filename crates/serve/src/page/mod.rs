@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_without_runs_is_a_page_that_says_so() {
+    fn a_history_without_runs_is_a_page_that_reports_it() {
         let html = page(&[], "x-msrv", "max-messages: 10");
         assert!(
             html.contains("No run began in the last 1 d.")
