@@ -73,7 +73,7 @@ impl Scene {
         .await
     }
 
-    /// A run with these in the place of the scene's own.
+    /// A run with these parts instead of the scene's own.
     async fn run_with(
         &self,
         source: Box<dyn Source>,
@@ -117,7 +117,7 @@ fn assert_counts(report: &RunReport, expected: [u64; 5]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n_messages_are_stored_and_the_rest_is_not_touched() {
+async fn n_messages_are_stored_and_the_rest_is_untouched() {
     for (max_messages, published) in [(1, 5), (10, 10), (10, 11), (250, 1_000)] {
         let mut scene = Scene::with(max_messages, published);
         let report = scene.run().await;
@@ -138,7 +138,7 @@ async fn an_empty_queue_ends_the_run_after_the_idle_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_cannot_be_stored_go_to_the_dead_letter_and_are_finished() {
+async fn messages_that_cannot_be_stored_are_dead_letters_and_acknowledged() {
     let mut scene = Scene::new(10, 100);
     for body in ["{}", "not JSON", "[1]", "{\"a\":1,\"a\":2}"] {
         scene.queue.push(body.as_bytes());
@@ -153,7 +153,7 @@ async fn messages_that_cannot_be_stored_go_to_the_dead_letter_and_are_finished()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_cannot_be_written_keeps_the_message_at_the_queue() {
+async fn a_dead_letter_that_cannot_be_written_keeps_the_message_in_the_queue() {
     let mut scene = Scene::with(10, 2);
     scene.queue.push(b"not JSON");
     scene.dead_letter = MemoryDeadLetter::broken();
@@ -178,7 +178,7 @@ async fn a_store_outage_requeues_with_a_delay_and_exits_75() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_fails_too_often_for_unknown_reasons_goes_to_the_dead_letter() {
+async fn a_message_that_fails_too_often_for_unknown_reasons_is_a_dead_letter() {
     let mut scene = Scene::with(10, 1);
     for attempt in 1..=5 {
         assert!(scene.dead_letter.letters().is_empty(), "attempt {attempt}");
@@ -195,16 +195,16 @@ async fn a_message_that_fails_too_often_for_unknown_reasons_goes_to_the_dead_let
     assert!(scene.queue.is_empty());
 }
 
-/// A namespace that had no room for another set refused every record by a code that blames records: all of
-/// them became dead letters, and the run ended with 0.
+/// A namespace without room for another set refused every record with a code that blames records: all of them
+/// became dead letters, and the run exited 0.
 #[tokio::test(start_paused = true)]
-async fn records_that_all_fail_alike_before_any_was_stored_are_given_back_and_none_is_a_dead_letter() {
+async fn records_that_all_fail_alike_before_any_is_stored_are_requeued() {
     for (error, stop_reason, exit) in [
         (Fault::new(Blame::Suspect, "code 4"), StopReason::StoreSetup, Exit::Configuration),
         (Fault::new(Blame::Unknown, "code 99"), StopReason::StoreUnavailable, Exit::TemporaryFailure),
     ] {
         let mut scene = Scene::with(100, 10);
-        // However often they have come.
+        // However often they are delivered.
         for _ in 0..7 {
             (1..=10).for_each(|number| scene.store.fail_once(key(number), error.clone()));
             let report = scene.run().await;
@@ -217,10 +217,9 @@ async fn records_that_all_fail_alike_before_any_was_stored_are_given_back_and_no
     }
 }
 
-/// One poison message must not stall the pipeline for ever.
+/// One poison message must not stop the pipeline for ever.
 #[tokio::test(start_paused = true)]
-async fn one_record_that_is_refused_while_others_are_stored_is_a_dead_letter_at_once_and_alone_after_its_attempts()
- {
+async fn a_refused_record_is_a_dead_letter_at_once_among_others_and_after_its_attempts_alone() {
     let suspect = || Fault::new(Blame::Suspect, "code 4");
     let mut scene = Scene::with(10, 10);
     scene.store.fail_once(key(7), suspect());
@@ -250,10 +249,10 @@ async fn a_message_outlives_any_number_of_outages() {
     assert!(scene.dead_letter.letters().is_empty());
 }
 
-/// A queue may be known to be empty while the store has the last messages, and what becomes of them is worth
-/// more to know.
+/// The queue may be known to be empty while the store still has the last messages; an outage then is the more
+/// important stop reason.
 #[tokio::test(start_paused = true)]
-async fn an_outage_that_shows_on_the_last_messages_of_a_queue_is_told() {
+async fn an_outage_on_the_last_messages_of_a_queue_is_reported() {
     let mut scene = Scene::with(100, 5);
     scene.store = scene.store.slow(Duration::from_millis(200));
     for number in 1..=5 {
@@ -264,9 +263,9 @@ async fn an_outage_that_shows_on_the_last_messages_of_a_queue_is_told() {
     assert_counts(&report, [5, 0, 0, 0, 5]);
 }
 
-/// A run that goes on taking messages into a store that takes none costs each of them a delivery and a delay.
+/// A run that keeps taking messages for a store that accepts none costs each of them a delivery and a delay.
 #[tokio::test(start_paused = true)]
-async fn a_batch_of_which_nothing_is_stored_ends_the_run() {
+async fn a_batch_without_a_stored_record_ends_the_run() {
     let mut scene = Scene::new(10_000, 100);
     scene.publish(5_000);
     for number in 1..=5_000 {
@@ -278,9 +277,9 @@ async fn a_batch_of_which_nothing_is_stored_ends_the_run() {
     assert_eq!(scene.queue.in_flight(), 0);
 }
 
-/// Runs that are killed cost attempts, but say nothing against the message.
+/// Killed runs cost attempts, but that says nothing against the message.
 #[tokio::test(start_paused = true)]
-async fn a_valid_message_is_stored_however_often_it_was_delivered_in_vain() {
+async fn a_valid_message_is_stored_after_any_number_of_deliveries() {
     let mut scene = Scene::with(10, 1);
     for _ in 0..20 {
         let killed = tokio::time::timeout(Duration::from_millis(5), async {
@@ -297,7 +296,7 @@ async fn a_valid_message_is_stored_however_often_it_was_delivered_in_vain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_store_refuses_goes_to_the_dead_letter_with_its_words() {
+async fn what_the_store_refuses_is_a_dead_letter_with_its_reason() {
     let mut scene = Scene::with(10, 2);
     scene.store.fail_once(key(1), Fault::new(Blame::Record, "record too big"));
     let report = scene.run().await;
@@ -306,7 +305,7 @@ async fn what_the_store_refuses_goes_to_the_dead_letter_with_its_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_set_up_stops_the_run_costs_no_attempt_more_and_exits_78() {
+async fn a_wrong_setup_stops_the_run_without_further_attempts_and_exits_78() {
     let mut scene = Scene::with(1_000, 1_000);
     for number in 1..=100 {
         scene.store.fail_once(key(number), Fault::new(Blame::Setup, "no such namespace"));
@@ -318,10 +317,10 @@ async fn a_wrong_set_up_stops_the_run_costs_no_attempt_more_and_exits_78() {
     assert_eq!((scene.queue.depth(), scene.queue.in_flight()), (1_000, 0), "all of it waits, with no delay");
 }
 
-/// A record that the store already has would be counted as stored a second time, or its message would come
-/// again for ever.
+/// Otherwise an existing record would be counted as stored a second time, or its message would be delivered
+/// for ever.
 #[tokio::test(start_paused = true)]
-async fn what_is_stored_already_is_finished_and_counted_as_duplicate() {
+async fn an_existing_record_is_acknowledged_and_counted_as_duplicate() {
     let mut scene = Scene::with(10, 3);
     scene.store = MemoryStore::create_only().slow(Duration::from_secs(1));
     let killed = tokio::time::timeout(Duration::from_millis(500), scene.run()).await;
@@ -336,7 +335,7 @@ async fn what_is_stored_already_is_finished_and_counted_as_duplicate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_stops_taking_and_what_is_under_way_is_finished() {
+async fn at_the_deadline_a_run_takes_no_more_and_finishes_what_is_under_way() {
     let mut scene = Scene::new(1_000_000, 10);
     scene.publish(10_000);
     scene.store = scene.store.slow(Duration::from_millis(100));
@@ -353,7 +352,7 @@ async fn the_deadline_stops_taking_and_what_is_under_way_is_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signal_drains_and_requeues_what_was_not_started() {
+async fn a_signal_finishes_what_is_under_way_and_requeues_the_rest() {
     let mut scene = Scene::new(10_000, 5_000);
     scene.publish(5_000);
     scene.store = scene.store.slow(Duration::from_secs(1));
@@ -367,7 +366,7 @@ async fn a_signal_drains_and_requeues_what_was_not_started() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_is_given_up_after_the_shutdown_timeout() {
+async fn a_run_gives_up_a_hanging_store_after_the_shutdown_timeout() {
     let mut scene = Scene::new(100, 10); // a full window: the queue is known not to be empty
     scene.publish(20);
     scene.store = scene.store.slow(Duration::from_secs(3_600));
@@ -379,7 +378,7 @@ async fn a_store_that_hangs_is_given_up_after_the_shutdown_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_store_keeps_its_messages_by_touching_them() {
+async fn messages_of_a_slow_store_are_touched_in_time() {
     let mut scene = Scene::with(10, 10);
     scene.limits.timeout = LEASE * 10;
     scene.store = scene.store.slow(LEASE * 3);
@@ -390,7 +389,7 @@ async fn a_slow_store_keeps_its_messages_by_touching_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_goes_away_ends_the_run_with_69() {
+async fn a_lost_queue_ends_the_run_with_69() {
     let mut scene = Scene::new(100, 3);
     scene.publish(10);
     let queue = scene.queue.clone();
@@ -405,16 +404,16 @@ async fn a_queue_that_goes_away_ends_the_run_with_69() {
     assert!(report.counters.add_up());
 }
 
-/// An adapter with a fault that the traits do not rule out.
+/// An adapter with a fault that the traits do not prevent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Planted {
-    /// The store answers for all records of a batch but the first.
+    /// The store answers for all records of a batch except the first.
     DropsAnAnswer,
-    /// The store keeps one answer, and is done.
+    /// The store never gives one of the answers, but returns.
     KeepsAnAnswer,
 }
 
-/// A store that writes every record, with a fault in what it says.
+/// A store that writes every record, with a fault in its answers.
 struct FaultyStore {
     store: MemoryStore,
     fault: Planted,
@@ -444,10 +443,9 @@ impl Store for FaultyStore {
     }
 }
 
-/// A store that answered for fewer records than it was given made messages vanish, in a release build without
-/// a word.
+/// Messages for which a store gave no answer would otherwise disappear, in a release build without a message.
 #[tokio::test(start_paused = true)]
-async fn a_record_that_the_store_does_not_answer_for_is_in_doubt_and_comes_again() {
+async fn a_record_without_an_answer_is_in_doubt_and_delivered_again() {
     for fault in [Planted::DropsAnAnswer, Planted::KeepsAnAnswer] {
         let mut scene = Scene::with(10, 3);
         let faulty = FaultyStore { store: scene.store.clone(), fault, kept: RefCell::default() };
@@ -467,7 +465,7 @@ async fn a_record_that_the_store_does_not_answer_for_is_in_doubt_and_comes_again
     }
 }
 
-/// Keeps all letters but the first, and says nothing of that one.
+/// Writes all dead letters except the first, and gives no answer for that one.
 struct FaultyDeadLetter(MemoryDeadLetter);
 
 impl DeadLetter for FaultyDeadLetter {
@@ -482,7 +480,7 @@ impl DeadLetter for FaultyDeadLetter {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_whose_dead_letter_is_not_answered_for_stays_at_the_queue() {
+async fn a_message_whose_dead_letter_has_no_answer_stays_in_the_queue() {
     let scene = Scene::new(10, 100);
     scene.queue.push(b"no JSON");
     scene.queue.push(b"no JSON either");
@@ -496,7 +494,7 @@ async fn a_message_whose_dead_letter_is_not_answered_for_stays_at_the_queue() {
     assert_eq!(scene.dead_letter.letters().iter().map(bodies).collect::<Vec<_>>(), [b"no JSON either"]);
 }
 
-/// A source that drops the first delivery of each batch, after it has arrived.
+/// A source that drops the first delivery of each batch after its arrival.
 struct LosingSource(MemorySource);
 
 impl Source for LosingSource {
@@ -541,17 +539,17 @@ impl Consumer for LosingConsumer {
     }
 }
 
-/// `received` was counted together with what became of the messages, so that no sum of a report could be
-/// wrong, whatever was lost before.
+/// If `received` were counted together with the outcomes, the sums of a report would always be right,
+/// whatever was lost before.
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_lost_between_its_arrival_and_its_outcome_is_a_bug_that_exits_70() {
+async fn a_message_without_an_outcome_is_a_bug_and_exits_70() {
     let scene = Scene::with(3, 3);
     let source = Box::new(LosingSource(scene.queue.source()));
     let report =
         scene.run_with(source, &scene.store, &mut scene.dead_letter.clone(), std::future::pending()).await;
     assert_counts(&report, [3, 2, 0, 0, 0]);
     assert_eq!(report.exit(), Exit::Software);
-    let fault = report.fault.expect("it is told");
+    let fault = report.fault.expect("it is reported");
     assert!(fault.contains("3 messages were received, and 2 are accounted for"), "{fault}");
     assert_eq!((scene.queue.len(), scene.queue.in_flight()), (1, 1), "the queue still has it");
 }

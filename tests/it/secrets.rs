@@ -1,4 +1,4 @@
-//! Secrets, tried at the one who wants one: a real nsqd that asks an authentication server.
+//! Secrets, tested with a real nsqd that asks an authentication server.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -13,11 +13,11 @@ use crate::support::{
 
 pub(crate) const SECRET: &str = "hunter2";
 
-/// Who knows this may use the topic `other` and nothing else.
+/// A client with this secret may only use the topic `other`.
 const GUEST: &str = "guest";
 
-/// What nsqd asks (<https://nsq.io/components/nsqd.html#auth>): who knows the secret may do everything. It
-/// ends with the tests.
+/// The server that nsqd asks (<https://nsq.io/components/nsqd.html#auth>): a client with the secret may do
+/// everything. It ends with the tests.
 pub(crate) fn authentication_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
@@ -67,8 +67,8 @@ fn program(nsqd: &Nsqd, secret: &str) -> Program {
     program
 }
 
-/// A valid and an invalid message go in; the first has to be stored, the second to be in the topic for dead
-/// letters.
+/// Publishes a valid and an invalid message; the first must be stored, the second must be in the dead-letter
+/// topic.
 fn works(nsqd: &Nsqd, program: &Program) {
     let sent = program.run_with_input(&["send"], b"{\"a\": 1}\nnot json\n");
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
@@ -118,7 +118,7 @@ fn fails(ended: &Ended, words: &[&str]) {
 }
 
 #[test]
-fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
+fn a_missing_unreadable_or_wrong_secret_is_exit_78_and_named() {
     let nsqd = nsqd();
     fails(&program(&nsqd, "").run(&[]), &["wants authentication", "no `nsq.auth-secret` is configured"]);
     fails(
@@ -129,7 +129,8 @@ fn a_secret_that_is_missing_out_of_reach_or_wrong_is_exit_78_and_says_which() {
     fails(&credential.run(&[]), &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY"]);
 }
 
-/// It was 78, as if the configuration were wrong. nsqd says the same of a server that answers 403.
+/// An outage of the server must not count as a wrong configuration. nsqd gives the same answer if the server
+/// replies 403.
 #[test]
 fn an_authentication_server_that_is_down_or_does_not_know_the_secret_is_exit_69() {
     let down = Nsqd::with(&[&format!("-auth-http-address={}", unused_address())]);
@@ -144,17 +145,17 @@ fn an_authentication_server_that_is_down_or_does_not_know_the_secret_is_exit_69(
     }
 }
 
-/// It was exit code 65, as if the message were at fault.
+/// Otherwise the exit code would be 65, as if the message were at fault.
 #[test]
-fn one_who_may_not_publish_to_the_topic_is_exit_78() {
+fn a_login_without_permission_to_publish_is_exit_78() {
     let nsqd = nsqd();
     let sent = program(&nsqd, ", auth-secret: guest").run_with_input(&["send"], b"{}\n");
     fails(&sent, &["messages sent: 0, then it failed at line 1", "E_UNAUTHORIZED"]);
 }
 
-/// Dead letters of an embedded queue could not be sent to an nsqd that wants a secret.
+/// Otherwise dead letters of an embedded queue could not be sent to an nsqd that requires a secret.
 #[test]
-fn the_topic_for_dead_letters_may_have_a_secret_of_its_own() {
+fn the_dead_letter_topic_may_have_a_separate_secret() {
     let nsqd = nsqd();
     let program = |secret: &str| {
         let program = Program::new(&format!(
@@ -185,9 +186,9 @@ fn the_topic_for_dead_letters_may_have_a_secret_of_its_own() {
     assert!(open.run(&["check"]).stderr.contains("dead-letter.nsq.auth-secret is a secret"));
 }
 
-/// The parsers like to show the line that is wrong; `systemctl status` would show it to everybody.
+/// Parsers quote the faulty line; `systemctl status` would show it to every user.
 #[test]
-fn a_configuration_that_cannot_be_read_does_not_give_away_the_secret_in_it() {
+fn the_error_for_a_malformed_configuration_does_not_show_its_secret() {
     for (name, text) in [
         ("a.toml", "[nsq]\nauth-secret = \"hunter2\ntopic = 't'\n"),
         ("a.toml", "[nsq]\nauth-secret = hunter2\n"),
@@ -204,9 +205,9 @@ fn a_configuration_that_cannot_be_read_does_not_give_away_the_secret_in_it() {
     }
 }
 
-/// Whoever may log in to the machine could read it.
+/// Otherwise every user of the machine could read it.
 #[test]
-fn a_secret_in_a_file_that_everybody_can_read_is_a_warning() {
+fn a_secret_in_a_file_readable_for_all_users_is_a_warning() {
     let nsqd = nsqd();
     let program = program(&nsqd, ", auth-secret: hunter2");
     assert!(!program.run(&["check"]).stderr.contains("WARN"));

@@ -1,5 +1,5 @@
-//! Servers of the queue that stay away. Each run drains the others and ends well, so who looks at one run
-//! alone does not see it.
+//! Servers of the queue that are missing for a long time. Each run drains the others and succeeds, so a
+//! single run does not show it.
 
 use serde_json::Value;
 
@@ -43,10 +43,10 @@ fn depths(report: &Value) -> (Option<u64>, Option<u64>) {
     (report["depth-before"].as_u64(), report["depth-after"].as_u64())
 }
 
-/// "Nothing left", depth 0, exit 0 and ok, while 900 messages waited in an nsqd that nsqlookupd no longer
-/// listed.
+/// Otherwise the report would be "nothing left", depth 0, exit 0 and ok, while 900 messages wait in an nsqd
+/// that nsqlookupd no longer lists.
 #[test]
-fn messages_in_an_nsqd_that_nsqlookupd_lists_no_more_do_not_count_as_none() {
+fn messages_in_an_nsqd_that_nsqlookupd_no_longer_lists_are_unknown_and_not_zero() {
     for way in ["it is stopped", "its topic is a tombstone"] {
         let lookupd = Lookupd::start();
         let mut nsqd = lookupd.nsqd();
@@ -92,9 +92,9 @@ fn messages_in_an_nsqd_that_nsqlookupd_lists_no_more_do_not_count_as_none() {
     }
 }
 
-/// The topic was never there: that is no reason to warn.
+/// The topic never existed: that is no reason for a warning.
 #[test]
-fn a_topic_that_was_never_known_is_missed_by_nobody() {
+fn a_topic_that_never_existed_is_no_missing_server() {
     let lookupd = Lookupd::start();
     let program = program(&format!("lookupd-http-address: ['{}']", lookupd.http));
     assert_eq!(depths(&run(&program)), (None, None));
@@ -103,7 +103,7 @@ fn a_topic_that_was_never_known_is_missed_by_nobody() {
 
 /// Only the other nsqlookupd may know an nsqd with messages.
 #[test]
-fn where_an_nsqlookupd_does_not_answer_nobody_knows_how_much_waits() {
+fn with_an_unreachable_nsqlookupd_the_depth_is_unknown() {
     let lookupd = Lookupd::start();
     let nsqd = lookupd.nsqd();
     nsqd.make_channel("t", "c");
@@ -116,9 +116,9 @@ fn where_an_nsqlookupd_does_not_answer_nobody_knows_how_much_waits() {
     is(&program, 1, "1 of 3 queue servers not reached");
 }
 
-/// 2,000 messages were stuck in one of two nsqd for weeks, and each run and `status` said that all was well.
+/// 2,000 messages were stuck in one of two nsqd for weeks, while each run and `status` reported ok.
 #[test]
-fn an_nsqd_that_stays_away_is_a_warning_a_metric_and_in_time_critical() {
+fn a_missing_nsqd_is_a_warning_a_metric_and_later_critical() {
     let mut nsqd = [(); 2].map(|()| Nsqd::with_statistics_beside(&[]));
     nsqd[0].publish("t", ["{}"]);
     let program = program(&format!("nsqd-tcp-address: ['{}', '{}']", nsqd[0].tcp, nsqd[1].tcp));
@@ -154,7 +154,7 @@ fn an_nsqd_that_stays_away_is_a_warning_a_metric_and_in_time_critical() {
 }
 
 #[test]
-fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebody_says_so() {
+fn a_removed_server_is_forgotten_by_configuration_or_command() {
     let lookupd = Lookupd::start();
     let mut nsqd = [lookupd.nsqd(), lookupd.nsqd()];
     for nsqd in &nsqd {
@@ -184,7 +184,7 @@ fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebod
     );
     run(&program);
     is(&program, 0, "ok");
-    // Where the configuration names them all, it tells which there are.
+    // A configuration that names all servers defines which exist.
     program.set("X_MSRV__NSQ__TOPIC", "another");
     nsqd[0].make_channel("another", "c");
     lookupd.wait_for("another", 1);
@@ -205,15 +205,15 @@ fn a_server_that_is_gone_for_good_is_forgotten_when_the_configuration_or_somebod
     is(&program, 0, "ok");
 }
 
-/// A queue whose file somebody removed was a new one in which nothing waits.
+/// A queue whose file was removed would otherwise be a new, empty one.
 #[test]
-fn an_embedded_queue_that_is_gone_is_missed() {
+fn a_removed_embedded_queue_is_reported_as_missing() {
     let program = Program::new("embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n");
     assert_eq!(program.run_with_input(&["send"], b"{}\n{}\n").code, Some(0));
     run(&program);
     is(&program, 0, "1 message left");
     for name in ["queue.db", "queue.db-wal", "queue.db-shm"] {
-        std::fs::remove_file(program.path(name)).unwrap_or_default(); // the last to close it takes two of them along
+        std::fs::remove_file(program.path(name)).unwrap_or_default(); // the last connection that closes removes two of them
     }
     run(&program);
     is(&program, 1, "1 of 2 queue servers not reached, messages may be waiting there: the embedded queue-");

@@ -1,4 +1,4 @@
-//! TLS to a real nsqd, with certificates of the tests' own.
+//! TLS to a real nsqd, with certificates from the tests' authority.
 
 use std::{
     io::{Read as _, Write as _},
@@ -27,14 +27,14 @@ use crate::{
     },
 };
 
-/// An nsqd with this certificate that takes no command without TLS; its HTTP stays in plain.
+/// An nsqd with this certificate that accepts no command without TLS; its HTTP port stays unencrypted.
 fn nsqd(pair: &Pair, options: &[&str]) -> Nsqd {
     let certificate = format!("-tls-cert={}", pair.certificate.display());
     let key = format!("-tls-key={}", pair.key.display());
     Nsqd::with(&[&[&*certificate, &*key, "-tls-required=tcp-https"], options].concat())
 }
 
-/// nsqd into SQLite, dead letters into a topic; `tls` is what stands behind `nsq.tls`.
+/// From nsqd into SQLite, dead letters into a topic; `tls` is the value of `nsq.tls`.
 fn program(nsqd: &HostPort, tls: &str) -> Program {
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{nsqd}'], topic: t, channel: c, tls: {tls}, max-messages: 10000}}\nsqlite: {{path: store.db, set: s}}\n\
@@ -65,7 +65,7 @@ fn send(program: &Program, lines: impl IntoIterator<Item = String>) {
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
 }
 
-/// Sending, receiving, the dead letter and the check: a valid and an invalid message go in.
+/// Sending, receiving, the dead letter and the check: publishes a valid and an invalid message.
 #[track_caller]
 fn works(nsqd: &Nsqd, program: &Program) {
     send(program, ["{\"a\": 1}", "not json"].map(str::to_owned));
@@ -82,8 +82,8 @@ fn works(nsqd: &Nsqd, program: &Program) {
     assert_eq!(check.code, Some(0), "{}", check.stderr);
 }
 
-/// Every command that speaks to nsqd ends with this code and these words, soon, and nsqd has not been told
-/// anything.
+/// Every command that connects to nsqd fails with this exit code and text within a short time, and sends no
+/// command to nsqd.
 #[track_caller]
 fn refused(program: &Program, code: i32, words: &[&str]) {
     let check = |ended: &Ended| {
@@ -101,7 +101,7 @@ fn refused(program: &Program, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn everything_that_speaks_to_nsqd_does_so_over_tls() {
+fn every_connection_to_nsqd_uses_tls() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-min-version=tls1.3"]);
     let program = program(&nsqd.tcp, &trusting(&authority));
@@ -112,9 +112,9 @@ fn everything_that_speaks_to_nsqd_does_so_over_tls() {
     assert_eq!((replay.code, nsqd.depths("t").waiting), (Some(0), 1), "{}", replay.stderr);
 }
 
-/// `true` trusts what the system trusts; the variable is OpenSSL's own for another place of it.
+/// `true` trusts the system's authorities; the variable is OpenSSL's own for another location of them.
 #[test]
-fn the_system_s_authorities_are_trusted_where_none_are_named() {
+fn the_authorities_of_the_system_are_trusted_by_default() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[]);
     let system = |file: &str| program(&nsqd.tcp, "true").env("SSL_CERT_FILE", file).env("SSL_CERT_DIR", "");
@@ -123,9 +123,9 @@ fn the_system_s_authorities_are_trusted_where_none_are_named() {
 }
 
 #[test]
-fn a_certificate_that_another_authority_signed_or_nobody_is_refused_and_nothing_is_received() {
+fn a_certificate_of_another_authority_or_self_signed_is_refused_and_nothing_is_received() {
     let (authority, other) = (Authority::new(), Authority::new());
-    // Both authorities bear the same name.
+    // Both authorities have the same name.
     let signed_by_other =
         (other.server(&["127.0.0.1"]), "it was not signed by the trusted authority of that name");
     let self_signed = (authority.self_signed(), "it comes from an authority that is not trusted");
@@ -143,7 +143,7 @@ fn a_certificate_that_another_authority_signed_or_nobody_is_refused_and_nothing_
 }
 
 #[test]
-fn a_certificate_of_another_name_is_refused_unless_that_name_is_expected() {
+fn a_certificate_with_another_name_is_refused_unless_that_name_is_expected() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["queue.example"]), &[]);
     refused(
@@ -159,7 +159,7 @@ fn a_certificate_of_another_name_is_refused_unless_that_name_is_expected() {
 }
 
 #[test]
-fn a_certificate_that_expired_is_refused() {
+fn an_expired_certificate_is_refused() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.expired(), &[]);
     refused(
@@ -169,9 +169,9 @@ fn a_certificate_that_expired_is_refused() {
     );
 }
 
-/// Somebody who has to get through now, and forgets it later, is reminded by each run.
+/// A user who turns verification off in an emergency and forgets it is reminded by each run.
 #[test]
-fn a_certificate_that_is_not_verified_works_and_is_a_warning_at_each_run() {
+fn an_unverified_certificate_works_with_a_warning_at_each_run() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.expired(), &[]);
     let program = program(&nsqd.tcp, "{insecure-skip-verify: true}");
@@ -187,7 +187,7 @@ fn a_certificate_that_is_not_verified_works_and_is_a_warning_at_each_run() {
 }
 
 #[test]
-fn a_client_certificate_is_shown_to_an_nsqd_that_asks_for_one() {
+fn a_client_certificate_is_sent_to_an_nsqd_that_requires_one() {
     let authority = Authority::new();
     let ca = format!("-tls-root-ca-file={}", authority.file.display());
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-client-auth-policy=require-verify", &ca]);
@@ -272,7 +272,7 @@ fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
 }
 
 #[test]
-fn one_side_that_wants_tls_and_one_that_does_not_is_exit_78_and_never_plain() {
+fn tls_on_one_side_only_is_exit_78_and_never_unencrypted() {
     let plain = Nsqd::start();
     refused(
         &program(&plain.tcp, "true"),
@@ -303,9 +303,9 @@ fn one_that_answers(bytes: Vec<u8>) -> HostPort {
     address
 }
 
-/// Whoever is on the way could have put it there, to be read as if it had come under encryption.
+/// An attacker on the network path could have inserted the bytes, to be read as if they had been encrypted.
 #[test]
-fn what_is_sent_in_plain_before_the_handshake_ends_the_connection() {
+fn unencrypted_bytes_before_the_handshake_end_the_connection() {
     let answer = br#"{"max_rdy_count":2500,"msg_timeout":60000,"tls_v1":true}"#;
     let frame =
         [&u32::try_from(answer.len() + 4).expect("short").to_be_bytes()[..], &[0; 4], answer].concat();
@@ -315,10 +315,10 @@ fn what_is_sent_in_plain_before_the_handshake_ends_the_connection() {
     refused(&silent, 69, &["no answer in time"]);
 }
 
-/// AUTH in plain would show the secret to everybody on the way; nsqd that demands TLS would refuse it as
-/// well.
+/// AUTH without TLS would show the secret to everyone on the network path; an nsqd that requires TLS would
+/// refuse it as well.
 #[test]
-fn the_secret_is_sent_over_tls_only() {
+fn the_secret_is_sent_only_over_tls() {
     let authority = Authority::new();
     let authentication = format!("-auth-http-address={}", authentication_server());
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[&authentication]);
@@ -328,9 +328,9 @@ fn the_secret_is_sent_over_tls_only() {
     assert!(debug.code == Some(0) && !debug.stderr.contains(SECRET), "{debug:?}");
 }
 
-/// The topic for dead letters has the queue's TLS where it has none of its own, and may stand elsewhere.
+/// The dead-letter topic uses the queue's TLS settings unless it has its own, and may be on another nsqd.
 #[test]
-fn dead_letters_may_have_tls_of_their_own() {
+fn dead_letters_may_have_separate_tls_settings() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[]);
     let plain = Nsqd::start();
@@ -353,7 +353,7 @@ fn dead_letters_may_have_tls_of_their_own() {
         let check = program(embedded, tls).run(&["check", "--connect"]);
         assert!(check.code == Some(78) && check.stderr.contains(words), "{check:?}");
     }
-    // `false` is an answer as well.
+    // `false` is a setting as well.
     let encrypted = format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c, tls: {}}}\nidle-timeout: 300ms",
         nsqd.tcp,
@@ -376,9 +376,9 @@ fn works_with_letters_at(nsqd: &Nsqd, program: &Program, letters: u64) {
     assert_eq!(check.code, Some(0), "{}", check.stderr);
 }
 
-/// Its HTTP is closed to us as well; what silence says has to do.
+/// Its HTTP port is not reachable for us either, so only silence can show that the queue is empty.
 #[test]
-fn an_nsqd_that_nsqlookupd_names_and_that_answers_no_statistics_is_drained_nevertheless() {
+fn an_nsqd_from_nsqlookupd_without_statistics_is_drained_nevertheless() {
     let authority = Authority::new();
     let lookupd = Lookupd::start();
     let pair = authority.server(&["127.0.0.1"]);
@@ -402,7 +402,7 @@ fn an_nsqd_that_nsqlookupd_names_and_that_answers_no_statistics_is_drained_never
     assert_eq!((&report["stored"], &report["stop-reason"]), (&2.into(), &"queue-empty".into()), "{report}");
 }
 
-/// What is requeued and what is finished reach nsqd alike, over many records of TLS and several runs.
+/// Both requeued and acknowledged messages must reach nsqd, over many TLS records and several runs.
 #[test]
 fn thousands_of_messages_are_stored_once_each_some_after_a_requeue() {
     const COUNT: usize = 5_000;
@@ -422,7 +422,7 @@ fn thousands_of_messages_are_stored_once_each_some_after_a_requeue() {
     wait_until("all is stored", || {
         let ended = program.run(&["run", "--report", "json"]);
         let report = ended.report();
-        // What nsqd had taken from its queue just when it was told to stop is given back as well, and that is
+        // Messages that nsqd had just taken from its queue when it was stopped are requeued as well, which is
         // no failure.
         assert_eq!(
             (ended.code == Some(75), &report["unconfirmed"]),
@@ -441,9 +441,9 @@ fn thousands_of_messages_are_stored_once_each_some_after_a_requeue() {
     assert_eq!((depths.waiting, depths.in_flight, depths.deferred, depths.timed_out), (0, 0, 0, 0));
 }
 
-/// Larger than a record of TLS, than its buffers and than the socket's.
+/// Larger than a TLS record, its buffers and the socket's buffer.
 #[test]
-fn bodies_of_a_mebibyte_come_through() {
+fn bodies_of_a_mebibyte_are_received() {
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-max-msg-size=1048576"]);
     let program = program(&nsqd.tcp, &trusting(&authority));
@@ -458,8 +458,8 @@ fn bodies_of_a_mebibyte_come_through() {
     );
 }
 
-/// A relay to `target` that cuts the first connection on which this many bytes came from there, and lets all
-/// others be.
+/// A relay to `target` that cuts the first connection after this many bytes from there, and leaves all
+/// others.
 fn relay_that_cuts(target: &HostPort, after: u64) -> HostPort {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string().parse().expect("an address");
@@ -488,10 +488,9 @@ fn relay_that_cuts(target: &HostPort, after: u64) -> HostPort {
     address
 }
 
-/// In the middle of a record of TLS, what came before it still counts, and what was not confirmed comes
-/// again.
+/// If a TLS record is cut, the data before it still counts, and unconfirmed messages are delivered again.
 #[test]
-fn a_connection_that_is_cut_in_the_middle_loses_nothing() {
+fn a_connection_cut_during_a_run_loses_nothing() {
     const COUNT: usize = 500;
     let authority = Authority::new();
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-msg-timeout=1s", "-max-msg-timeout=1s"]);
@@ -518,7 +517,7 @@ fn a_connection_that_is_cut_in_the_middle_loses_nothing() {
 }
 
 #[test]
-fn a_key_in_a_file_that_everybody_can_read_is_a_warning() {
+fn a_key_in_a_file_readable_for_all_users_is_a_warning() {
     let authority = Authority::new();
     let client = authority.client();
     let program =

@@ -1,10 +1,10 @@
-//! `x-msrv try`: what would become of sample messages, with neither queue nor store.
+//! `x-msrv try`: the result for sample messages, without queue and store.
 
 use serde_json::{Value, json};
 
 use crate::support::program::{Ended, Program};
 
-/// Bodies of every kind, one a line.
+/// Bodies of every kind, one per line.
 const SAMPLES: &[u8] = b"{\"id\":1,\"customer\":{\"name\":\"Ada\"},\"debug\":true}\n\n{\"id\":2,\"n\":9223372036854775808}\r\n[]\n{a\n\xff\n\
     {\"id\":3,\"id\":3}\n{\"n\":1}\n{\"id\":4,\"gid\":5}\n{\"id\":\"text\",\"f\":1.50}\n{\"id\":5,\"text\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}\n";
 
@@ -15,9 +15,9 @@ fn lines(ended: &Ended) -> Vec<Value> {
     ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// A sample that was tried and a message that was sent could have come to different ends.
+/// Otherwise a tested sample and a sent message could have different results.
 #[test]
-fn what_is_shown_of_a_sample_is_what_a_run_makes_of_the_message() {
+fn try_shows_the_result_that_a_run_gives() {
     let program = Program::new(CONFIGURATION);
     program.write("schema.json", r#"{"properties":{"n":{"type":"integer"},"f":{"maximum":2}}}"#);
     std::fs::write(program.path("samples"), SAMPLES).expect("written");
@@ -55,7 +55,7 @@ fn what_is_shown_of_a_sample_is_what_a_run_makes_of_the_message() {
 }
 
 #[test]
-fn a_sample_needs_neither_nsqd_nor_aerospike_and_keeps_to_the_store_s_own_limits() {
+fn try_needs_no_server_and_checks_the_limits_of_the_store() {
     let program = Program::new(
         "nsq: {nsqd-tcp-address: ['127.0.0.1:1'], topic: orders, channel: c}\naerospike: {hosts: ['127.0.0.1:1'], namespace: n, set: s}\n\
          fields: {metadata: {at: timestamp, tries: attempts, from: topic, by: source}}\n",
@@ -63,7 +63,10 @@ fn a_sample_needs_neither_nsqd_nor_aerospike_and_keeps_to_the_store_s_own_limits
     let ended = program.run_with_input(&["try", "--json"], b"{\"id\":1}\n{\"customer-address-line-1\":1}\n");
     assert_eq!(ended.code, Some(65), "{ended:?}");
     let tried = lines(&ended);
-    assert_eq!(tried[0]["key"], "orders@<nsqd>/<id>/<time>", "what only the queue can tell is named as such");
+    assert_eq!(
+        tried[0]["key"], "orders@<nsqd>/<id>/<time>",
+        "parts that only the queue knows are placeholders"
+    );
     let record = &tried[0]["record"];
     assert_eq!(
         (&record["id"], &record["tries"], &record["from"], &record["by"]),
@@ -86,7 +89,7 @@ fn a_sample_needs_neither_nsqd_nor_aerospike_and_keeps_to_the_store_s_own_limits
 }
 
 #[test]
-fn the_exit_code_tells_whether_all_would_be_stored_and_whether_they_could_be_looked_at() {
+fn the_exit_code_shows_whether_all_samples_were_read_and_would_be_stored() {
     let program = Program::new("embedded-queue: {path: q}\nsqlite: {path: s, set: s}\n");
     let all = program.run_with_input(&["try", "-"], b"{}\n{\"a\":1}\n");
     assert_eq!(
@@ -102,9 +105,9 @@ fn the_exit_code_tells_whether_all_would_be_stored_and_whether_they_could_be_loo
     assert_eq!(wrong.code, Some(78), "{wrong:?}");
 }
 
-/// `tail -f | x-msrv try` showed nothing before its buffer was full.
+/// `tail -f | x-msrv try` would otherwise show nothing until its buffer is full.
 #[test]
-fn each_line_is_shown_as_soon_as_it_is_there() {
+fn each_line_is_shown_as_soon_as_it_arrives() {
     use std::io::{BufRead as _, BufReader, Write as _};
     let program = Program::new("embedded-queue: {path: q}\nsqlite: {path: s, set: s}\n");
     let mut child = program.spawn_with_input(&["try"]);

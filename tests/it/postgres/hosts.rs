@@ -1,4 +1,4 @@
-//! Which server it is: several of them, TLS, and whom we believe.
+//! Selection of the server: several hosts, TLS, and verification of certificates.
 
 use std::{fs, os::unix::fs::chown, path::Path, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::support::{
     postgres::Postgres,
 };
 
-/// One that is not there and one that takes connections and says nothing must not keep us from the third.
+/// A dead host and one that accepts connections without an answer must not prevent the use of the third.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn the_first_host_that_answers_is_used_within_the_connect_timeout() {
@@ -41,17 +41,18 @@ fn the_first_host_that_answers_is_used_within_the_connect_timeout() {
     });
 }
 
-/// A file that the server reads: nobody's where it runs as nobody, and closed to others, as it wants keys.
+/// A file that the server reads: owned by the user nobody if the server runs as that user, and closed to
+/// others, as the server requires for keys.
 fn for_the_server(server: &Path, from: &Path, name: &str) -> String {
     let path = server.join(name);
     fs::copy(from, &path).expect("copied");
     fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("permissions");
-    // Not permitted where we are not root, and then it is ours as the server is.
+    // Fails unless we are root; then the file and the server have the same owner already.
     chown(&path, Some(65_534), Some(65_534)).ok();
     path.display().to_string()
 }
 
-/// Makes a server speak TLS, and only that.
+/// Makes a server accept only TLS connections.
 async fn encrypt(server: &Postgres, pair: &Pair, authority: &Authority, method: &str) {
     let file = |from: &Path, name| for_the_server(server.folder(), from, name);
     let hba = server.folder().join("hba.new");
@@ -70,7 +71,7 @@ async fn encrypt(server: &Postgres, pair: &Pair, authority: &Authority, method: 
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn tls_is_verified_and_what_is_wrong_with_it_is_told() {
+fn tls_is_verified_and_each_fault_of_it_is_reported() {
     block_on(async {
         let authority = Authority::new();
         let mut server = Postgres::with(&[]);
@@ -111,7 +112,7 @@ fn tls_is_verified_and_what_is_wrong_with_it_is_told() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_certificate_of_ours_is_a_login_without_a_password() {
+fn a_client_certificate_is_a_login_without_a_password() {
     block_on(async {
         let authority = Authority::new();
         let mut server = Postgres::with(&[]);

@@ -1,5 +1,5 @@
-//! The PostgreSQL store on a real server: what each of its errors means, what a table has to be like, and what
-//! is written.
+//! The PostgreSQL store on a real server: the meaning of each of its errors, the requirements on a table, and
+//! the rows written.
 
 mod hosts;
 mod program;
@@ -30,7 +30,7 @@ fn record(key: &str, document: &str) -> Record {
     }
 }
 
-/// Columns by name and type; each has the field of its name.
+/// Columns by name and type; each stores the field of its name.
 fn columns(key: &str, fields: &[(&str, &str)]) -> Columns {
     let column = |(name, data_type): &(&str, &str)| Column {
         name: name.parse().expect("a name"),
@@ -44,7 +44,7 @@ async fn connect(settings: &Settings) -> Box<dyn Store> {
     Box::new(PostgresStore::connect(settings).await.unwrap_or_else(|error| panic!("{}", chain(&error))))
 }
 
-/// What somebody is told who cannot connect.
+/// The error of a failed connection.
 async fn refusal(settings: &Settings) -> StoreError {
     PostgresStore::connect(settings).await.err().expect("this cannot work")
 }

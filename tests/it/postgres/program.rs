@@ -1,4 +1,4 @@
-//! The program itself between a real nsqd and a real PostgreSQL.
+//! The program between a real nsqd and a real PostgreSQL.
 
 use crate::support::{
     block_on,
@@ -7,7 +7,7 @@ use crate::support::{
     program::Program,
 };
 
-/// A configuration that drains the topic `t` into a table that is named after the schema.
+/// A configuration that drains the topic `t` into a table named after the schema.
 fn program(nsqd: &Nsqd, server: &Postgres, schema: &str, more: &str) -> Program {
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\n\
@@ -21,7 +21,7 @@ fn program(nsqd: &Nsqd, server: &Postgres, schema: &str, more: &str) -> Program 
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn what_nsqd_has_is_in_the_table_and_what_cannot_be_is_a_dead_letter() {
+fn messages_from_nsqd_are_rows_and_invalid_ones_are_dead_letters() {
     let (nsqd, server) = (Nsqd::start(), Postgres::shared());
     let (schema, _) = block_on(server.table());
     let program = program(&nsqd, server, &schema, "");
@@ -53,7 +53,7 @@ fn what_nsqd_has_is_in_the_table_and_what_cannot_be_is_a_dead_letter() {
     assert!(shown.stdout.starts_with(r#"{"gid":"t@"#), "{}", shown.stdout);
 }
 
-/// A table that an application has: no column is ours.
+/// A table of an application: it has no column of ours.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn fields_go_to_the_columns_of_a_table_that_exists() {
@@ -87,10 +87,10 @@ fn fields_go_to_the_columns_of_a_table_that_exists() {
     assert!(detail.contains("22007") && !detail.contains("no date"), "{detail}");
 }
 
-/// A run that took messages before it found out would give them back, with an attempt spent.
+/// A run that took messages before it detected the fault would requeue them, with an attempt spent.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_store_that_cannot_be_used_is_told_before_a_message_is_taken() {
+fn an_unusable_store_is_reported_before_a_message_is_taken() {
     let (nsqd, server) = (Nsqd::start(), Postgres::shared());
     let (schema, _) = block_on(server.schema());
     let program = program(&nsqd, server, &schema, "");
@@ -110,7 +110,8 @@ fn a_store_that_cannot_be_used_is_told_before_a_message_is_taken() {
     let ended = program.run(&["records"]);
     assert!(ended.stderr.contains(&format!("table {schema}.t in the database postgres")), "{}", ended.stderr);
     let said = program.run(&["run"]).stderr;
-    let statement = said.split(create).nth(1).and_then(|rest| rest.lines().next()).expect("it is told");
+    let statement =
+        said.split(create).nth(1).and_then(|rest| rest.lines().next()).expect("the statement is shown");
     block_on(server.sql(&format!("{create}{statement}")));
     program.write("password", "wrong");
     let ended = program.run(&["run"]);
@@ -124,13 +125,13 @@ fn a_store_that_cannot_be_used_is_told_before_a_message_is_taken() {
     program.write("x-msrv.yml", &elsewhere);
     let ended = program.run(&["run"]);
     assert!(ended.code == Some(69) && ended.stderr.contains("cannot reach PostgreSQL"), "{}", ended.stderr);
-    untouched("nobody there");
+    untouched("no server there");
     program.write("x-msrv.yml", &configuration);
     assert_eq!(program.run(&["run"]).code, Some(0));
 }
 
 #[test]
-fn what_is_wrong_with_columns_is_told_all_at_once() {
+fn all_faults_of_columns_are_reported_at_once() {
     let section = |more: &str| {
         let program = Program::new(&format!(
             "embedded-queue: {{path: q.db}}\npostgres: {{hosts: ['h:1'], database: d, user: u, table: t{more}}}\n"
@@ -171,7 +172,7 @@ fn what_is_wrong_with_columns_is_told_all_at_once() {
     assert!(stdout.contains("postgres.columns: {"), "{stdout}");
 }
 
-/// What `init` writes has to be what `check` and a run take.
+/// The configuration that `init` writes must be accepted by `check` and by a run.
 #[test]
 fn init_writes_a_configuration_for_postgresql() {
     let program = Program::new("");
@@ -193,7 +194,7 @@ fn init_writes_a_configuration_for_postgresql() {
         "--user",
         "me",
     ]);
-    // It is written, and then tried.
+    // The file is written first, and then tested.
     assert!(ended.code == Some(69) && ended.stderr.contains("cannot reach PostgreSQL"), "{}", ended.stderr);
     let shown = program.bare(&["check", "-c", "a.yml"]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);

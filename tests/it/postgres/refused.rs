@@ -1,4 +1,4 @@
-//! One row is at fault: it alone is refused, and what came with it is stored.
+//! One row is at fault: only that row is refused, and the other rows of its batch are stored.
 
 use x_msrv_core::{
     fault::{Blame, Fault},
@@ -9,7 +9,7 @@ use x_msrv_postgres::Columns;
 use super::{columns, connect, put, record};
 use crate::support::{block_on, postgres::Postgres};
 
-/// A table, the columns that fields go to, a document that it does not take, and the code of that.
+/// A table, its mapped columns, a document that it refuses, and the code of the refusal.
 struct Case {
     code: &'static str,
     table: &'static str,
@@ -26,10 +26,11 @@ fn of_type(code: &'static str, data_type: &'static str, table: &'static str, bad
     case(code, table, Some(columns("gid", &[("v", data_type)])), bad)
 }
 
-/// Without isolating it, one bad row made its 999 neighbours wait for ever, or go to the dead letter with it.
+/// Without isolation, one bad row would make its 999 neighbours wait for ever, or become dead letters with
+/// it.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_row_that_the_server_refuses_is_refused_alone_whatever_its_code() {
+fn a_row_that_the_server_refuses_is_refused_alone_with_any_code() {
     let cases = [
         of_type("22003", "integer", "gid text PRIMARY KEY, v integer", r#"{"v":99999999999}"#),
         of_type("22001", "varchar", "gid text PRIMARY KEY, v varchar(3)", r#"{"v":"secret"}"#),
@@ -52,7 +53,7 @@ fn a_row_that_the_server_refuses_is_refused_alone_whatever_its_code() {
             None,
             r#"{"secret":1}"#,
         ),
-        // Looked at when the transaction ends, and not with the row.
+        // Checked at the end of the transaction, and not with the row.
         of_type(
             "23503",
             "text",
@@ -89,7 +90,10 @@ fn a_row_that_the_server_refuses_is_refused_alone_whatever_its_code() {
                         ),
                     ) => {
                         assert!(text.contains(code), "{code}: {text}");
-                        assert!(!text.contains("secret"), "{code}: a part of the record is told: {text}");
+                        assert!(
+                            !text.contains("secret"),
+                            "{code}: the error shows a part of the record: {text}"
+                        );
                     }
                     (13, other) => panic!("{code}: {other:?}"),
                     (_, result) => assert_eq!(*result, Ok(Put::Stored), "{code}: {place}"),
@@ -97,7 +101,7 @@ fn a_row_that_the_server_refuses_is_refused_alone_whatever_its_code() {
             }
             let rows = server.sql(&format!("SELECT gid FROM {schema}.t")).await;
             assert_eq!(rows.len(), 20, "{code}");
-            // The connection goes on: no transaction is left open.
+            // The connection remains usable: no transaction is left open.
             let fresh = good(30);
             assert_eq!(put(&*store, vec![fresh]).await, [Ok(Put::Stored)], "{code}");
             assert_eq!(server.sql(&format!("SELECT gid FROM {schema}.t")).await.len(), 21, "{code}");
@@ -118,7 +122,7 @@ fn a_row_with_nul_is_refused_without_asking_the_server() {
     });
 }
 
-/// An index takes keys of some 2,700 bytes that cannot be compressed.
+/// An index accepts incompressible keys of up to about 2,700 bytes.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_key_that_is_too_long_for_the_index_is_refused_alone() {
@@ -135,10 +139,10 @@ fn a_key_that_is_too_long_for_the_index_is_refused_alone() {
     });
 }
 
-/// The words of an exception are the trigger's, which may have put anything into them.
+/// The text of an exception comes from the trigger, which may have included any data.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_row_that_a_trigger_refuses_is_refused_alone_and_not_shown() {
+fn a_row_that_a_trigger_refuses_is_refused_alone_and_its_data_is_not_shown() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = server.table().await;
@@ -157,7 +161,7 @@ fn a_row_that_a_trigger_refuses_is_refused_alone_and_not_shown() {
     });
 }
 
-/// The server reports success, and no row is there: an acknowledged message would be lost.
+/// The server reports success but stores no row: an acknowledged message would be lost.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_row_that_a_trigger_ignores_does_not_count_as_stored() {

@@ -1,4 +1,5 @@
-//! Nothing can be written as it is configured: told before a message is taken, with what would help.
+//! Setup faults, with which nothing can be written: they are reported before a message is taken, with a
+//! statement that fixes them.
 
 use x_msrv_core::{
     fault::{Blame, Fault},
@@ -10,7 +11,7 @@ use x_msrv_postgres::{Exists, PostgresStore, Settings};
 use super::{chain, columns, connect, put, record, refusal};
 use crate::support::{block_on, postgres::Postgres};
 
-/// The same as somebody else.
+/// The same with another login.
 pub(super) fn login(user: &str, password: &str) -> impl Fn(Settings) -> Settings {
     move |settings| Settings {
         user: user.to_owned(),
@@ -29,15 +30,15 @@ fn assert_setup(error: &StoreError, words: &[&str]) -> String {
     text
 }
 
-/// The statement that somebody is told to run.
+/// The statement that the error recommends.
 fn told_statement(text: &str) -> &str {
     text.rsplit_once(": ").expect("a statement").1
 }
 
-/// Who is told "no such table" has to find out by himself what it is to be like.
+/// A user who sees only "no such table" would have to find out the required columns alone.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_missing_table_is_told_with_a_statement_that_makes_one() {
+fn a_missing_table_is_reported_with_a_statement_that_creates_it() {
     block_on(async {
         let server = Postgres::shared();
         let with_columns =
@@ -61,7 +62,7 @@ fn a_missing_table_is_told_with_a_statement_that_makes_one() {
 /// `ON CONFLICT` finds no row without one (42P10), and the same message twice would be two rows.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_key_that_is_not_unique_is_told_with_a_statement_that_makes_it_so() {
+fn a_key_without_a_unique_index_is_reported_with_a_statement_that_creates_it() {
     block_on(async {
         let server = Postgres::shared();
         let others = [
@@ -86,7 +87,7 @@ fn a_key_that_is_not_unique_is_told_with_a_statement_that_makes_it_so() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_table_of_another_shape_is_told_before_a_message_is_taken() {
+fn a_table_of_another_shape_is_reported_before_a_message_is_taken() {
     block_on(async {
         let server = Postgres::shared();
         let document = None;
@@ -135,7 +136,7 @@ fn a_table_of_another_shape_is_told_before_a_message_is_taken() {
             server.sql(&format!("CREATE TABLE {schema}.t ({table})")).await;
             assert_setup(&refusal(&Settings { columns, ..settings }).await, &words);
         }
-        // What fills itself, and other spellings of a type, are no fault.
+        // Columns that fill themselves, and other spellings of a type, are no fault.
         let (schema, settings) = server.schema().await;
         server
             .sql(&format!(
@@ -152,7 +153,7 @@ fn a_table_of_another_shape_is_told_before_a_message_is_taken() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn who_may_not_write_is_told_so_before_a_message_is_taken() {
+fn missing_privileges_are_reported_before_a_message_is_taken() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = server.table().await;
@@ -164,7 +165,7 @@ fn who_may_not_write_is_told_so_before_a_message_is_taken() {
         assert_setup(&refusal(&mine).await, &["permission denied for table t", "42501"]);
         server.sql(&format!("GRANT SELECT, INSERT ON {schema}.t TO {user}")).await;
         assert_setup(&refusal(&mine).await, &["permission denied for table t", "42501"]);
-        // Rows that are there are left alone.
+        // Existing rows are not changed.
         connect(&Settings { exists: Exists::CreateOnly, ..mine.clone() }).await;
         server.sql(&format!("GRANT UPDATE ON {schema}.t TO {user}")).await;
         connect(&mine).await;
@@ -173,7 +174,7 @@ fn who_may_not_write_is_told_so_before_a_message_is_taken() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_refused_login_is_the_configurations_fault() {
+fn a_refused_login_is_a_fault_of_the_configuration() {
     block_on(async {
         let (_, settings) = Postgres::shared().table().await;
         let wrong = login("postgres", "wrong")(settings.clone());
@@ -190,10 +191,11 @@ fn a_refused_login_is_the_configurations_fault() {
     });
 }
 
-/// Each message would be blamed for it, or all of them for ever taken and given back.
+/// Otherwise each message would be blamed for the change, or all messages would be taken and requeued for
+/// ever.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn what_is_changed_under_a_run_ends_it_as_a_fault_of_the_setup() {
+fn a_change_of_the_table_during_a_run_ends_it_as_a_setup_fault() {
     block_on(async {
         let server = Postgres::shared();
         let cases = [

@@ -1,4 +1,4 @@
-//! The server is in trouble: nothing is blamed on a record, and what is said to be stored is stored.
+//! The server fails: no record is blamed, and every record reported as stored is stored.
 
 use std::time::Duration;
 
@@ -83,10 +83,10 @@ fn a_statement_that_waits_for_a_lock_says_that_it_was_a_lock() {
     });
 }
 
-/// The one whose wait began first is the first to look for a deadlock, and is ended.
+/// The session that started to wait first checks for a deadlock first, and is the one that is ended.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_deadlock_with_somebody_else_costs_nothing_but_time() {
+fn a_deadlock_with_another_session_only_costs_time() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = server.table().await;
@@ -106,7 +106,7 @@ fn a_deadlock_with_somebody_else_costs_nothing_but_time() {
     });
 }
 
-/// Two runs with the same messages, in whatever order these come, lock the same rows.
+/// Two runs with the same messages lock the same rows, whatever the order of the messages.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn two_stores_with_the_same_records_in_opposite_orders_do_not_deadlock() {
@@ -126,7 +126,7 @@ fn two_stores_with_the_same_records_in_opposite_orders_do_not_deadlock() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_connection_that_is_ended_in_the_middle_of_a_statement_tells_why() {
+fn a_connection_that_the_server_ends_during_a_statement_has_the_reason() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = slow_table(server).await;
@@ -156,10 +156,10 @@ fn no_room_for_another_connection_is_an_outage() {
     });
 }
 
-/// A limit of the server's that one statement with many rows exceeds, and with fewer does not (53400).
+/// A limit of the server that one statement with many rows exceeds, and one with fewer rows does not (53400).
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_limit_of_the_servers_makes_batches_smaller_and_is_an_outage_for_one_row() {
+fn a_limit_of_the_server_halves_batches_and_is_an_outage_for_one_row() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = server.table().await;
@@ -182,10 +182,10 @@ fn a_limit_of_the_servers_makes_batches_smaller_and_is_an_outage_for_one_row() {
     });
 }
 
-/// After a failover the old primary still answers. Its refusal must not become a dead letter, nor exit 78.
+/// After a failover the old primary still answers. Its refusal must not cause a dead letter or exit 78.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_server_that_takes_no_writes_is_passed_over_and_is_an_outage_in_the_middle() {
+fn a_read_only_server_is_skipped_and_is_an_outage_during_a_run() {
     block_on(async {
         let read_only = Postgres::with(&["-c", "default_transaction_read_only=on"]);
         let server = Postgres::with(&[]);
@@ -213,10 +213,11 @@ fn a_server_that_takes_no_writes_is_passed_over_and_is_an_outage_in_the_middle()
     });
 }
 
-/// A server whose machine hangs does not end our statements: without a bound of our own the run would.
+/// A server on a frozen machine does not end our statements: without a limit of our own the run would wait
+/// for ever.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_server_that_freezes_is_given_up_and_nothing_is_sent_behind_it() {
+fn a_frozen_server_times_out_and_nothing_more_is_sent_to_it() {
     block_on(async {
         let server = Postgres::with(&[]);
         let (schema, settings) = server.table().await;
@@ -232,7 +233,7 @@ fn a_server_that_freezes_is_given_up_and_nothing_is_sent_behind_it() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_server_that_is_not_there_is_an_outage() {
+fn an_unreachable_server_is_an_outage() {
     block_on(async {
         let (_, settings) = Postgres::shared().table().await;
         let nobody: HostPort = crate::support::nsqd::unused_address();

@@ -1,4 +1,4 @@
-//! What is written: whole documents and mapped fields, by each `exists`, and what comes back.
+//! The written rows: whole documents and mapped fields, with each `exists`, and the records read back.
 
 use x_msrv_core::{
     record::{Key, Value},
@@ -12,10 +12,10 @@ use crate::support::{block_on, postgres::Postgres, records};
 const STORED: Result<Put, x_msrv_core::fault::Fault> = Ok(Put::Stored);
 const DUPLICATE: Result<Put, x_msrv_core::fault::Fault> = Ok(Put::Duplicate);
 
-/// With one key twice the server refuses the whole statement (21000).
+/// With a duplicate key the server refuses the whole statement (21000).
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn one_key_several_times_in_a_batch_is_what_exists_makes_of_it() {
+fn duplicate_keys_in_a_batch_follow_exists() {
     block_on(async {
         let server = Postgres::shared();
         let cases = [
@@ -39,10 +39,10 @@ fn one_key_several_times_in_a_batch_is_what_exists_makes_of_it() {
     });
 }
 
-/// The row that replaces the others is refused: the one before it is then the one that counts.
+/// If the row that replaces the others is refused, the previous row with the key counts.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_row_is_not_stored_by_one_of_its_key_that_was_refused() {
+fn a_refused_row_does_not_count_as_stored_by_another_row_with_its_key() {
     block_on(async {
         let server = Postgres::shared();
         for exists in [Exists::Replace, Exists::CreateOnly, Exists::Update] {
@@ -55,9 +55,9 @@ fn a_row_is_not_stored_by_one_of_its_key_that_was_refused() {
             let results = put(&*store, vec![bad.clone(), good, bad, record("y", "{}")]).await;
             let are_stored: Vec<_> = results.iter().map(Result::is_ok).collect();
             let expected = match exists {
-                // The last one was there already as far as anybody can see.
+                // The last one already existed as far as other sessions can see.
                 Exists::CreateOnly => [false, true, true, true],
-                // The good one has taken the place of the first.
+                // The valid row has replaced the first.
                 Exists::Replace => [true, true, false, true],
                 Exists::Update => [false, true, false, true],
             };
@@ -70,7 +70,7 @@ fn a_row_is_not_stored_by_one_of_its_key_that_was_refused() {
 
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_row_that_exists_is_what_exists_makes_of_it() {
+fn existing_rows_follow_exists() {
     block_on(async {
         let server = Postgres::shared();
         let cases = [
@@ -99,10 +99,10 @@ fn a_row_that_exists_is_what_exists_makes_of_it() {
     });
 }
 
-/// A table that exists has names and types of its own.
+/// An existing table has any names and types.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn fields_go_to_columns_of_any_name_and_type_and_come_back() {
+fn fields_are_written_to_columns_of_any_name_and_type_and_read_back() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = server.schema().await;
@@ -164,7 +164,7 @@ fn fields_go_to_columns_of_any_name_and_type_and_come_back() {
 /// Two spellings of one value are one key for the server, and two for us.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn keys_that_the_columns_type_takes_for_one_are_all_written() {
+fn keys_that_are_equal_in_the_type_of_the_column_are_all_written() {
     block_on(async {
         let server = Postgres::shared();
         for exists in [Exists::Replace, Exists::CreateOnly] {
@@ -187,10 +187,10 @@ fn keys_that_the_columns_type_takes_for_one_are_all_written() {
     });
 }
 
-/// A batch that is written behind another must not end in the transaction in which that one is divided.
+/// A batch written during another must not end in the transaction in which that one is divided.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn batches_under_way_at_once_do_not_meet_in_one_transaction() {
+fn concurrent_batches_do_not_share_a_transaction() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = server.schema().await;
@@ -211,10 +211,10 @@ fn batches_under_way_at_once_do_not_meet_in_one_transaction() {
     });
 }
 
-/// What is written into a transaction that nobody ends is acknowledged, and lost.
+/// A row written into a transaction that is never committed would be acknowledged, and lost.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn nothing_is_stored_over_a_connection_whose_transaction_was_left_open() {
+fn no_row_is_stored_over_a_connection_with_an_open_transaction() {
     block_on(async {
         let server = Postgres::shared();
         let (schema, settings) = server.schema().await;

@@ -45,7 +45,7 @@ async fn a_batch_writes_every_row_with_the_key_and_without() {
     assert_eq!((records.len(), records.iter().filter(with_key).count()), (600, 300));
 }
 
-/// Rows that ask the same of different records are sent as digests only, behind the first.
+/// Rows that request the same operation on different records are sent only as digests, after the first.
 #[tokio::test]
 async fn rows_that_repeat_each_other_are_all_carried_out() {
     let fixture = Fixture::new("repeat").await;
@@ -68,7 +68,7 @@ async fn rows_that_repeat_each_other_are_all_carried_out() {
 }
 
 #[tokio::test]
-async fn a_batch_reads_what_is_there_and_says_what_is_not() {
+async fn a_batch_reads_existing_records_and_reports_missing_ones() {
     let fixture = Fixture::new("batch_read").await;
     fixture.put(&fixture.key(1), &[as_bin!("a", 1), as_bin!("b", 2)]).await;
     let mut rows = [
@@ -85,7 +85,7 @@ async fn a_batch_reads_what_is_there_and_says_what_is_not() {
 }
 
 #[tokio::test]
-async fn a_row_that_fails_leaves_the_others_alone() {
+async fn a_failed_row_does_not_affect_the_others() {
     let fixture = Fixture::new("row_errors").await;
     fixture.put(&fixture.key("there"), &[as_bin!("a", 1)]).await;
     let update = BatchWritePolicy::default();
@@ -122,7 +122,7 @@ async fn a_row_that_fails_leaves_the_others_alone() {
     assert_eq!((there.generation, there.bins.len(), &there.bins["b"]), (2, 1, &Value::Int(3)));
 }
 
-/// The client sends a lone row as a single command; the outcome looks the same.
+/// The client sends a single row as a single command; the outcome looks the same.
 #[tokio::test]
 async fn a_batch_of_one_row_reports_in_the_row_too() {
     let fixture = Fixture::new("one_row").await;

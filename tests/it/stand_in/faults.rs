@@ -1,4 +1,4 @@
-//! Faults of the stand-in, and what the client makes of each.
+//! Faults of the stand-in, and how the client reports each.
 
 use std::{process::Command, time::Duration};
 
@@ -31,7 +31,7 @@ fn rows(count: i64) -> Vec<BatchOperation> {
     (1..=count).map(row).collect()
 }
 
-/// A policy whose patience ends soon, but not before a busy machine has sent the request.
+/// A policy with a short timeout that still lets a busy machine send the request.
 fn impatient() -> BatchPolicy {
     let mut policy = batch_policy();
     policy.base_policy.total_timeout = 1000;
@@ -58,7 +58,7 @@ async fn batch_fails(client: &Client, policy: &BatchPolicy, rows: &mut [BatchOpe
 }
 
 #[tokio::test]
-async fn records_are_seen_as_they_are_stored() {
+async fn a_test_sees_records_as_stored() {
     let (server, client) = server_and_client().await;
     let policy = BatchWritePolicy { send_key: true, ..BatchWritePolicy::default() };
     let list = aerospike::Value::List(vec![1.into(), "two".into(), aerospike::Value::Nil]);
@@ -113,7 +113,7 @@ async fn a_row_may_be_answered_with_any_code_and_stored_or_not() {
 }
 
 #[tokio::test]
-async fn a_rule_applies_as_often_as_it_says() {
+async fn a_rule_applies_the_given_number_of_times() {
     let (server, client) = server_and_client().await;
     server.rule(Rule { when: When::Write, then: Then::Answer(18), times: Some(3) });
     server.rule(Rule::once(When::NthWrite(6), Then::Answer(14)));
@@ -148,10 +148,10 @@ async fn single_commands_and_queries_fail_by_the_same_rules() {
     assert_eq!(code(failed), ResultCode::UnsupportedFeature);
 }
 
-/// A lone row goes out as a single command, where the client gives a passing error to the call, in doubt, and
-/// the code to the row.
+/// A single row is sent as a single command; the client then gives a transient error to the call, in doubt,
+/// and the code to the row.
 #[tokio::test]
-async fn a_passing_error_fails_the_call_only_where_the_row_is_alone() {
+async fn a_transient_error_fails_the_call_only_for_a_single_row() {
     for count in [1, 2] {
         let (server, client) = server_and_client().await;
         server.rule(Rule::always(When::Key("1".into()), Then::Answer(18)));
@@ -165,7 +165,7 @@ async fn a_passing_error_fails_the_call_only_where_the_row_is_alone() {
     }
 }
 
-/// The client repeats a request whose connection closed; the second finds what the first has left.
+/// The client repeats a request whose connection closed; the second one finds the result of the first.
 #[tokio::test]
 async fn a_repeated_request_arrives_twice() {
     let (server, client) = server_and_client().await;
@@ -181,7 +181,7 @@ async fn a_repeated_request_arrives_twice() {
 }
 
 #[tokio::test]
-async fn a_batch_that_hangs_is_a_timeout_in_doubt_whether_stored_or_not() {
+async fn a_hanging_batch_is_a_timeout_in_doubt_whether_stored_or_not() {
     for (then, expected) in [(Then::Hang, vec![]), (Then::StoreThenHang, vec![1, 2, 3])] {
         let (server, client) = server_and_client().await;
         server.rule(Rule::once(When::Key("2".into()), then));
@@ -206,10 +206,10 @@ async fn a_batch_whose_connection_closes_is_in_doubt_whether_stored_or_not() {
         server.rule(Rule::once(When::Write, then));
         let mut rows = rows(2);
         let error = batch_fails(&client, &batch_policy(), &mut rows).await;
-        // The only try failed, which counts as a timeout; the connection is its cause.
+        // The only attempt failed, which counts as a timeout; the connection is its cause.
         assert!(matches!(error.kind(), ErrorKind::Timeout), "{error:?}");
         assert!(error.matches_client(&[ClientResultCode::MaxRetriesExceeded]), "{error:?}");
-        let cause = error.cause().expect("the cause is told");
+        let cause = error.cause().expect("the error has a cause");
         assert!(matches!(cause.kind(), ErrorKind::Connection), "{error:?}");
         assert_eq!((codes(&rows), in_doubt(&rows)), (vec![TIMEOUT; 2], vec![true; 2]));
         assert_eq!(stored(&server), expected);
@@ -228,7 +228,7 @@ async fn rows_answered_before_the_connection_closes_keep_their_answers() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_late_still_counts() {
+async fn a_late_answer_still_counts() {
     let (server, client) = server_and_client().await;
     let delay = Duration::from_millis(200);
     server.rule(Rule::once(When::Write, Then::Delay(delay)));
@@ -240,7 +240,7 @@ async fn an_answer_that_is_late_still_counts() {
 }
 
 #[tokio::test]
-async fn a_frozen_server_answers_nobody_and_goes_on_when_thawed() {
+async fn a_frozen_server_gives_no_answer_and_continues_when_thawed() {
     let (server, client) = server_and_client().await;
     server.rule(Rule::once(When::Write, Then::Freeze));
     let mut rows = rows(2);
@@ -261,7 +261,7 @@ async fn a_frozen_server_answers_nobody_and_goes_on_when_thawed() {
 }
 
 #[tokio::test]
-async fn a_freeze_from_outside_holds_what_arrives() {
+async fn a_freeze_from_outside_holds_new_requests() {
     let (server, client) = server_and_client().await;
     server.freeze();
     let mut rows = rows(2);
@@ -276,7 +276,7 @@ async fn a_freeze_from_outside_holds_what_arrives() {
     assert_eq!(stored(&server), [1, 2]);
 }
 
-/// The client waits for a connection until its patience ends, and knows that nothing was sent.
+/// The client waits for a connection until its timeout, and knows that nothing was sent.
 #[tokio::test]
 async fn a_stopped_server_refuses_and_a_restarted_one_has_its_records() {
     let (server, client) = server_and_client().await;
@@ -299,10 +299,10 @@ async fn a_stopped_server_refuses_and_a_restarted_one_has_its_records() {
     assert!(server.records("set").iter().all(|record| record.generation == 2));
 }
 
-/// Once the client has given the node up, it has nowhere to send a batch to. It then keeps the rows,
-/// so whoever wants to try again needs rows of their own.
+/// Once the client has removed the node, it has no target for a batch. It then keeps the rows, so a retry
+/// needs new rows.
 #[tokio::test]
-async fn a_client_finds_its_server_again_but_not_the_rows_it_could_not_route() {
+async fn a_client_reconnects_but_keeps_the_rows_that_it_could_not_route() {
     let server = StandIn::start().await;
     let policy = ClientPolicy { tend_interval: TEND_INTERVAL_MIN_MS, ..ClientPolicy::default() };
     let client = Client::new(&policy, &server.address().to_string()).await.expect("connects");
@@ -319,7 +319,7 @@ async fn a_client_finds_its_server_again_but_not_the_rows_it_could_not_route() {
     assert_eq!(stored(&server), [1, 2]);
 }
 
-/// Waits until a condition holds; no longer than any machine needs.
+/// Waits until a condition is true, with a limit that suits any machine.
 async fn soon(mut holds: impl AsyncFnMut() -> bool) {
     let holds = async {
         while !holds().await {
@@ -330,7 +330,7 @@ async fn soon(mut holds: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn a_client_that_cannot_ask_does_not_connect() {
+async fn a_client_without_info_answers_does_not_connect() {
     for then in [Then::CloseBeforeAnswer, Then::Hang, Then::Answer(4)] {
         let server = StandIn::start().await;
         server.rule(Rule::always(When::Info, then.clone()));
@@ -343,7 +343,7 @@ async fn a_client_that_cannot_ask_does_not_connect() {
     }
 }
 
-/// Without a thread of its own the stand-in would wait for the test, which waits for the child.
+/// Without a separate thread the stand-in would wait for the test, which waits for the child.
 #[tokio::test]
 async fn a_child_process_is_served_while_the_test_blocks() {
     let server = StandIn::start().await;

@@ -1,4 +1,4 @@
-//! A client, connected to the server under test, and a set of its own.
+//! A client connected to the server under test, and a separate set.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use aerospike::{
 
 use crate::support::{aerospike::StandIn, real_aerospike};
 
-/// Longer than any answer takes, on a machine that is busy.
+/// Longer than any answer takes, even on a busy machine.
 const TIMEOUT_MS: u32 = 10_000;
 
 pub(crate) struct Fixture {
@@ -19,7 +19,7 @@ pub(crate) struct Fixture {
     pub(crate) set: String,
     /// The server's address.
     pub(crate) host: String,
-    /// Kept for as long as the client needs it; `None` where the server is a real one.
+    /// Kept alive as long as the client needs it; `None` if the server is a real one.
     _server: Option<StandIn>,
 }
 
@@ -35,7 +35,7 @@ impl Fixture {
         let client = connect(&host).await;
         let fixture = Fixture { client, set: format!("standin_{name}"), host, _server: server };
         for record in fixture.query(&QueryPolicy::default(), Bins::None).await {
-            let key = record.key.expect("a query tells keys");
+            let key = record.key.expect("a query returns keys");
             fixture.client.delete(&write_policy(), &key).await.expect("deletes");
         }
         fixture
@@ -53,7 +53,7 @@ impl Fixture {
         self.client.get(&read_policy(), key, Bins::All).await.expect("gets")
     }
 
-    /// The result code that a write ends with.
+    /// The result code of a write.
     pub(crate) async fn put_code(&self, policy: &WritePolicy, key: &Key, bins: &[Bin]) -> ResultCode {
         code(self.client.put(policy, key, bins).await)
     }
@@ -76,7 +76,7 @@ impl Fixture {
     }
 }
 
-/// Runs a query to its end and moves the filter behind it.
+/// Runs a query to completion and advances its filter.
 pub(crate) async fn query(
     client: &Client,
     policy: &QueryPolicy,
@@ -102,7 +102,7 @@ pub(crate) async fn connect(host: &str) -> Client {
     Client::new(&ClientPolicy::default(), &host.to_owned()).await.expect("connects")
 }
 
-/// What a call ended with: `Ok`, or the result code of the server.
+/// The result of a call: `Ok`, or the result code of the server.
 pub(crate) fn code<T>(result: Result<T>) -> ResultCode {
     match result {
         Ok(_) => ResultCode::Ok,
@@ -128,7 +128,7 @@ pub(crate) fn read_policy() -> ReadPolicy {
     policy
 }
 
-/// One try, no longer than ten seconds.
+/// One attempt, limited to ten seconds.
 pub(crate) fn batch_policy() -> BatchPolicy {
     let mut policy = BatchPolicy::write_default();
     policy.base_policy.total_timeout = TIMEOUT_MS;

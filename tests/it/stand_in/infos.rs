@@ -1,4 +1,4 @@
-//! Info requests and what the client learns from them.
+//! Info requests, and the client's view of the cluster from them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use aerospike::{AdminPolicy, Bins, QueryPolicy, ResultCode, as_bin};
 use super::fixture::{Fixture, write_policy};
 
 #[tokio::test]
-async fn the_client_sees_one_node_that_has_every_partition() {
+async fn the_client_sees_one_node_with_every_partition() {
     let fixture = Fixture::new("cluster").await;
     assert!(fixture.client.is_connected());
     assert_eq!(fixture.client.nodes().len(), 1);
@@ -16,7 +16,7 @@ async fn the_client_sees_one_node_that_has_every_partition() {
 }
 
 #[tokio::test]
-async fn names_that_a_user_asks_for_are_answered() {
+async fn info_requests_of_a_user_are_answered() {
     let fixture = Fixture::new("infos").await;
     fixture.put(&fixture.key(1), &[as_bin!("a", 1)]).await;
     assert_eq!(fixture.info("status").await, "ok");
@@ -56,9 +56,9 @@ async fn names_that_a_user_asks_for_are_answered() {
     assert!(fixture.info("replicas").await.starts_with("test:0,1,//////////"));
 }
 
-/// A full set takes no new records; one that has too many bytes takes none at all.
+/// A set with too many records accepts no new ones; a set with too many bytes accepts no writes at all.
 #[tokio::test]
-async fn a_set_that_an_administrator_bounds_refuses_what_is_over_it() {
+async fn a_set_with_a_limit_refuses_writes_over_it() {
     let fixture = Fixture::new("bounded").await;
     let put = async |key| fixture.put_code(&write_policy(), &fixture.key(key), &[as_bin!("a", 1)]).await;
     let configure = async |setting: &str| {
@@ -75,8 +75,8 @@ async fn a_set_that_an_administrator_bounds_refuses_what_is_over_it() {
     assert_eq!(put(2).await, ResultCode::Ok);
 }
 
-/// The server takes a truncation at once and carries it out soon. It spares what was written in the
-/// same millisecond, hence the repetition.
+/// The server accepts a truncation at once and carries it out soon. It keeps records written in the same
+/// millisecond, hence the repetition.
 #[tokio::test]
 async fn a_truncated_set_is_empty() {
     let fixture = Fixture::new("truncated").await;

@@ -1,8 +1,8 @@
-//! The stand-in for an Aerospike server, seen through the real client crate.
+//! The stand-in for an Aerospike server, tested with the real client crate.
 //!
-//! Everything except `faults` also holds against a real server: where the environment names one, the same
-//! assertions run there, and the stand-in is right where both runs pass. They write to sets named `standin_*`
-//! in the namespace `test`, and delete what they find there first.
+//! Everything except `faults` is also true for a real server: if the environment names one, the same
+//! assertions run there, and the stand-in is right if both runs pass. The tests write to sets named
+//! `standin_*` in the namespace `test`, and first delete the existing records there.
 
 mod batches;
 mod faults;

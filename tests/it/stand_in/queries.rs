@@ -11,7 +11,7 @@ use super::fixture::{Fixture, query, write_policy};
 
 const RECORDS: i64 = 50;
 
-/// A set of records with bins `n` and, where `n` is even, `even`.
+/// A set of records with bins `n` and, if `n` is even, `even`.
 async fn filled(name: &str) -> Fixture {
     let fixture = Fixture::new(name).await;
     for n in 0..RECORDS {
@@ -33,7 +33,7 @@ fn numbers(records: &[Record]) -> BTreeSet<i64> {
 }
 
 #[tokio::test]
-async fn a_query_gives_all_records_of_its_set_and_no_others() {
+async fn a_query_returns_all_records_of_its_set_and_no_others() {
     let fixture = filled("query_set").await;
     let other = Key::new("test", "standin_query_set_2", 1.into()).expect("valid");
     fixture.put(&other, &[as_bin!("other", 1)]).await;
@@ -42,7 +42,7 @@ async fn a_query_gives_all_records_of_its_set_and_no_others() {
     assert_eq!(numbers(&records), (0..RECORDS).collect());
     let even = records.iter().find(|record| record.bins["n"] == Value::Int(2)).expect("there");
     assert_eq!((even.generation, even.bins.len()), (2, 2));
-    let key = even.key.as_ref().expect("a query tells keys");
+    let key = even.key.as_ref().expect("a query returns keys");
     assert_eq!((key.namespace(), key.set_name()), ("test", &*fixture.set));
     assert_eq!(key.digest(), fixture.key(2).digest());
 
@@ -69,7 +69,7 @@ async fn a_query_may_name_bins_or_none_at_all() {
 }
 
 #[tokio::test]
-async fn max_records_ends_a_query_and_its_filter_goes_on_behind_it() {
+async fn max_records_ends_a_query_and_its_filter_resumes_after_it() {
     let fixture = filled("query_pages").await;
     let policy = QueryPolicy { max_records: 20, ..QueryPolicy::default() };
     let mut filter = PartitionFilter::all();
@@ -85,7 +85,7 @@ async fn max_records_ends_a_query_and_its_filter_goes_on_behind_it() {
 }
 
 #[tokio::test]
-async fn a_query_tells_stored_keys_and_expiry() {
+async fn a_query_returns_stored_keys_and_expiry() {
     let fixture = Fixture::new("query_keys").await;
     let expiration = Expiration::Seconds(1000);
     let send_key = WritePolicy { send_key: true, expiration, ..write_policy() };
@@ -106,13 +106,13 @@ async fn a_query_tells_stored_keys_and_expiry() {
 }
 
 #[tokio::test]
-async fn a_set_that_is_not_there_is_empty() {
+async fn a_missing_set_is_empty() {
     let fixture = Fixture::new("never_written").await;
     assert!(fixture.query(&QueryPolicy::default(), Bins::All).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_query_with_more_data_than_a_frame_holds_is_whole() {
+async fn a_query_with_more_data_than_a_frame_is_complete() {
     let fixture = Fixture::new("query_frames").await;
     for n in 0..20 {
         let text = "x".repeat(100_000);

@@ -1,4 +1,4 @@
-//! Single records: what is written, what is read back, what is refused.
+//! Single records: the values written, read back, and refused.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use aerospike::{
 
 use super::fixture::{Fixture, code, read_policy, write_policy, write_policy_with};
 
-/// One value of each kind that JSON or the client knows, with the edges.
+/// One value of each kind that JSON or the client supports, with the edge cases.
 fn all_kinds() -> Vec<Bin> {
     let map: HashMap<Value, Value> = [
         ("nil".into(), Value::Nil),
@@ -50,7 +50,7 @@ fn all_kinds() -> Vec<Bin> {
 }
 
 #[tokio::test]
-async fn every_kind_of_value_comes_back_as_it_was_written() {
+async fn every_kind_of_value_is_read_back_as_written() {
     let fixture = Fixture::new("kinds").await;
     let (key, bins) = (fixture.key("k"), all_kinds());
     fixture.put(&key, &bins).await;
@@ -78,7 +78,7 @@ async fn a_read_may_name_bins_or_none_at_all() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_not_there_is_not_found() {
+async fn a_missing_record_is_not_found() {
     let fixture = Fixture::new("missing").await;
     let key = fixture.key("missing");
     let client = &fixture.client;
@@ -89,7 +89,7 @@ async fn a_record_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_deleted_record_is_gone_and_begins_anew() {
+async fn a_deleted_record_is_gone_and_its_generation_restarts() {
     let fixture = Fixture::new("deleted").await;
     let key = fixture.key("k");
     fixture.put(&key, &[as_bin!("a", 1)]).await;
@@ -119,7 +119,7 @@ async fn an_update_merges_bins_and_a_replacement_drops_them() {
 }
 
 #[tokio::test]
-async fn what_a_write_finds_decides_whether_it_may() {
+async fn the_record_exists_action_decides_whether_a_write_is_allowed() {
     let fixture = Fixture::new("exists_action").await;
     let bins = [as_bin!("a", 1)];
     let cases = [
@@ -185,13 +185,13 @@ async fn a_null_removes_the_bin_and_the_last_one_the_record() {
 }
 
 #[tokio::test]
-async fn names_have_lengths() {
+async fn names_have_a_maximum_length() {
     let fixture = Fixture::new("names").await;
     let key = fixture.key("k");
     let policy = write_policy();
     let bin = |name: &str| [as_bin!(name, 1)];
     assert_eq!(fixture.put_code(&policy, &key, &bin(&"n".repeat(15))).await, ResultCode::Ok);
-    // The client stops a put with a long name itself, and lets the same operation pass.
+    // The client itself refuses a put with a long name, but sends the same operation.
     let long = [operations::put(&bin(&"n".repeat(16))[0])];
     let long = fixture.client.operate(&policy, &key, &long).await;
     assert_eq!(code(long), ResultCode::BinNameTooLong);
@@ -211,7 +211,7 @@ async fn names_have_lengths() {
 }
 
 #[tokio::test]
-async fn a_record_ends_at_one_mebibyte() {
+async fn a_record_is_limited_to_one_mebibyte() {
     let fixture = Fixture::new("size").await;
     // Header and end mark 39, set name 1 + 12, bin counter 1; a bin: 1 + name, 5 + text.
     let fixed = 39 + 13 + 1 + (1 + 1 + 5);
@@ -225,7 +225,7 @@ async fn a_record_ends_at_one_mebibyte() {
     assert_eq!(put(2, 2 * 1024 * 1024).await, ResultCode::RecordTooBig);
     assert_eq!(fixture.get_code(&fixture.key(2)).await, ResultCode::KeyNotFoundError);
 
-    // The other parts that count: a user key, a TTL, numbers by their magnitude.
+    // The other parts that count: a user key, a TTL, numbers by their size.
     let expiration = Expiration::Seconds(1000);
     let policy = WritePolicy { send_key: true, expiration, ..write_policy() };
     let extras = |n: i64| [as_bin!("n", n), as_bin!("f", 1.5), as_bin!("b", true)];
@@ -251,7 +251,7 @@ async fn an_unknown_namespace_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_ttl_is_kept_told_and_bounded() {
+async fn a_ttl_is_stored_returned_and_limited() {
     let fixture = Fixture::new("ttl").await;
     let key = fixture.key("k");
     let put = async |expiration| {
