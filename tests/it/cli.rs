@@ -311,7 +311,7 @@ fn a_wrong_configuration_is_exit_78_and_each_fault_is_reported() {
         (
             "dead-letter: fil",
             &[
-                "x-msrv.yml: dead-letter: unknown word \"fil\", allowed: `log`, `file` or `nsq`",
+                "x-msrv.yml: dead-letter: unknown word \"fil\", allowed: `log`, `file`, `publish` or `nsq`",
                 "did you mean `file`?",
             ],
         ),

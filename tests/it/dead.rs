@@ -517,7 +517,7 @@ fn a_purge_by_root_keeps_the_owner_of_the_file() {
 /// nsqd delivers no more than it allows in flight while others are held.
 #[test]
 fn a_topic_with_more_dead_letters_than_fit_in_flight_is_reported_as_partly_read() {
-    const NOT_ALL: &str = "; more wait in the topic than are looked at in one go";
+    const NOT_ALL: &str = "; more wait in the queue than are looked at in one go";
     let nsqd = Nsqd::with(&["-max-rdy-count=20"]);
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{nsq: {{topic: dead}}}}\n",
@@ -759,4 +759,61 @@ fn a_missing_dead_letter_file_is_reported() {
         "{}",
         ended.stderr
     );
+}
+
+/// Dead letters could go to a topic of NSQ and to no other queue.
+#[test]
+fn letters_that_are_published_to_any_queue_are_listed_replayed_and_purged_there() {
+    let program = Program::new(
+        "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n\
+         dead-letter: {publish: {embedded-queue: {path: dead.db}}}",
+    );
+    program.run_with_input(&["send"], b"no JSON\n{\"a\":1}\n[2]\n");
+    let report = program.drain(&[]);
+    assert_eq!(
+        (&report["stored"], &report["rejected"], &report["dead-lettered"]),
+        (&1.into(), &2.into(), &2.into())
+    );
+    assert!(program.letters().is_empty(), "none of them is in the file");
+    let list = |arguments: &[&str]| program.run(&[&["dead", "list"], arguments].concat());
+    let listed = list(&[]);
+    assert!(listed.code == Some(0) && listed.stdout.contains("not-json"), "{listed:?}");
+    assert!(listed.stdout.contains("not-object"), "{listed:?}");
+    let purged = program.run(&["dead", "purge", "--reason", "not-object"]);
+    assert_eq!(purged.code, Some(0), "{}", purged.stderr);
+    let replayed = program.run(&["dead", "replay", "--all"]);
+    assert!(replayed.code == Some(0) && replayed.stderr.contains("letters sent: 1"), "{replayed:?}");
+    let report = program.drain(&[]);
+    assert_eq!((&report["received"], &report["rejected"]), (&1.into(), &1.into()), "it is rejected again");
+    // One file cannot be both: letters would come back as messages.
+    program.write(
+        "x-msrv.yml",
+        "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n\
+         dead-letter: {publish: {embedded-queue: {path: queue.db}}}",
+    );
+    let ended = program.run(&["check"]);
+    assert!(
+        ended.code == Some(78) && ended.stderr.contains("dead-letter.publish.embedded-queue"),
+        "{ended:?}"
+    );
+}
+
+/// The two ways to write the same thing are read as the same.
+#[test]
+fn letters_to_a_topic_of_nsq_may_be_written_with_and_without_publish() {
+    let letters = Nsqd::start();
+    for section in [
+        "nsq: {nsqd-tcp-address: ['ADDRESS'], topic: dead}",
+        "publish: {nsq: {nsqd-tcp-address: ['ADDRESS'], topic: dead}}",
+    ] {
+        let section = section.replace("ADDRESS", &letters.tcp.to_string());
+        let program = Program::new(&format!(
+            "embedded-queue: {{path: queue.db}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {{{section}}}"
+        ));
+        program.run_with_input(&["send"], b"no JSON\n");
+        assert_eq!(program.drain(&[])["dead-lettered"], 1);
+        let listed = program.run(&["dead", "list"]);
+        assert!(listed.stdout.contains("not-json"), "{listed:?}");
+    }
+    assert_eq!(letters.depths("dead").waiting, 2);
 }

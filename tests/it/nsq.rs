@@ -677,7 +677,7 @@ fn a_mistyped_topic_is_reported_by_check_status_and_the_run_that_creates_it() {
     let status = program.run(&["status"]);
     assert!(
         status.code == Some(1)
-            && status.stdout.contains("no run has ever received a message: is the topic `odrers` right?"),
+            && status.stdout.contains("no run has received a message yet: is the topic `odrers` correct?"),
         "{status:?}"
     );
     nsqd.publish("odrers", bodies(0..1));

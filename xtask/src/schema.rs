@@ -24,13 +24,29 @@ fn schema(adapters: Adapters) -> Value {
     // What adapters add to the choices of another section.
     for (below, keys) in known.0.iter().filter(|(below, _)| !below.is_empty()) {
         for key in *keys {
-            let choices = root["properties"][below]["oneOf"].as_array_mut().expect("a choice");
-            choices.push(choice(key.name, &described(key)));
+            choices(&mut root, below).push(choice(key.name, &described(key)));
         }
     }
     root["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     root["title"] = json!("x-msrv.yml");
     root
+}
+
+/// The choices that the key with this path has; one of them may have choices of its own.
+fn choices<'a>(root: &'a mut Value, path: &str) -> &'a mut Vec<Value> {
+    let mut place = root;
+    for (index, step) in path.split('.').enumerate() {
+        if index > 0 {
+            let choices = place["oneOf"].as_array_mut().expect("a choice");
+            let has_step = |choice: &&mut Value| choice["properties"].get(step).is_some();
+            place = choices.iter_mut().find(has_step).expect("a known word");
+        }
+        place = &mut place["properties"][step];
+    }
+    if place.get("oneOf").is_none() {
+        *place = json!({ "oneOf": [] }); // a section whose keys are all of adapters
+    }
+    place["oneOf"].as_array_mut().expect("a list")
 }
 
 fn section<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> Value {

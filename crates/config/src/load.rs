@@ -21,7 +21,7 @@ use x_msrv_settings::{
 use crate::{
     ConfigError, DeadLetterSettings, LogFormat, LogSettings, LogTarget, Overrides, Settings, files,
     layers::{self, everybody_can_read, in_the_open},
-    sections::{DEAD_LETTER, Fields, LETTERS, Log, Rest, Top, tell_letters},
+    sections::{DEAD_LETTER, Fields, LETTERS, Log, PUBLISH, PUBLISH_WORD, Rest, Top, tell_letters},
     settings::{PACKAGED_PERIOD, name_of},
 };
 
@@ -36,12 +36,17 @@ const MAX_MESSAGES: std::num::NonZeroU64 = std::num::NonZeroU64::new(10).expect(
 pub fn known(adapters: Adapters) -> Known {
     let sources = adapters.iter().filter_map(|adapter| Some(&adapter.source.as_ref()?.section));
     let stores = adapters.iter().filter_map(|adapter| Some(&adapter.store.as_ref()?.section));
-    let letters = adapters.iter().filter_map(|adapter| Some(&adapter.letters.as_ref()?.section));
+    let letters = || adapters.iter().filter_map(|adapter| adapter.letters.as_ref());
+    let direct = letters()
+        .filter(|role| role.is_direct)
+        .map(|role| (DEAD_LETTER.name, slice::from_ref(&role.section)));
+    let published = letters().map(|role| (PUBLISH, slice::from_ref(&role.section)));
     let groups = [("", Top::KEYS)]
         .into_iter()
         .chain(sources.chain(stores).map(|section| ("", slice::from_ref(section))))
         .chain([("", slice::from_ref(&DEAD_LETTER))])
-        .chain(letters.map(|section| (DEAD_LETTER.name, slice::from_ref(section))))
+        .chain(direct)
+        .chain(published)
         .chain([("", Rest::KEYS)]);
     Known(groups.collect())
 }
@@ -290,7 +295,9 @@ impl Assembly<'_, '_> {
             doc: role.section.doc,
             value: Some((role.section.kind, Bounds::NONE)),
         };
-        let words: Vec<_> = LETTERS.iter().copied().chain(roles.iter().map(of_role)).collect();
+        let queues: Vec<_> = roles.iter().map(of_role).collect();
+        let direct = roles.iter().filter(|role| role.is_direct).map(of_role);
+        let words: Vec<_> = LETTERS.iter().copied().chain(direct).collect();
         let told = &mut self.told;
         self.reader.at(DEAD_LETTER.name, found, |found, reader| {
             let (word, value) = reader.choice(found, &words)?;
@@ -298,7 +305,26 @@ impl Assembly<'_, '_> {
                 told.line(DEAD_LETTER.name, word);
                 return Some((DeadLetterSettings::Log, true));
             };
-            match roles.iter().find(|role| role.section.name == word) {
+            // `{nsq: …}` and `{publish: {nsq: …}}` are the same.
+            let is_published = word == PUBLISH_WORD.name;
+            let role = |word: &str| roles.iter().find(|role| role.section.name == word);
+            let read = |value: &Value, word: &str, reader: &mut Reader<'_>| {
+                let role = role(word)?;
+                reader.within(word, |reader| (role.read)(value, reader, common, source))
+            };
+            let letters = if is_published {
+                reader
+                    .within(word, |reader| {
+                        let (queue, value) = reader.choice(value, &queues)?;
+                        Some((format!("{PUBLISH}.{queue}"), read(value?, queue, reader)?))
+                    })
+                    .map(Some)
+            } else if role(word).is_some() {
+                Some(Some((format!("{}.{word}", DEAD_LETTER.name), read(value, word, reader)?)))
+            } else {
+                Some(None)
+            };
+            match letters? {
                 None => {
                     let mut keys = reader.within(word, |reader| file::Keys::read(value, reader))?;
                     let has_default = keys.path.is_none();
@@ -306,15 +332,13 @@ impl Assembly<'_, '_> {
                     tell_letters(&keys, told);
                     Some((DeadLetterSettings::File(settings), has_default))
                 }
-                Some(role) => {
-                    let letters = reader.within(word, |reader| (role.read)(value, reader, common, source))?;
-                    letters.tell(told);
+                Some((section, letters)) => {
+                    letters.tell(&section, told);
                     // What the other place does not take.
                     let mut of_file = Told::default();
                     tell_letters(&by_default, &mut of_file);
-                    let key = format!("{}.{word}", DEAD_LETTER.name);
-                    told.files
-                        .extend(of_file.files.into_iter().map(|file| NamedFile { key: key.clone(), ..file }));
+                    let of_file = of_file.files.into_iter();
+                    told.files.extend(of_file.map(|file| NamedFile { key: section.clone(), ..file }));
                     Some((DeadLetterSettings::Elsewhere(letters, fallback), true))
                 }
             }

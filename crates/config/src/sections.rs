@@ -197,7 +197,18 @@ pub(crate) const LETTERS: &[Word] = &[
         doc: "A file, one JSON object a line.",
         value: Some((Kind::Section(file::Keys::KEYS), Bounds::NONE)),
     },
+    PUBLISH_WORD,
 ];
+
+/// The word of `dead-letter` for a queue.
+pub(crate) const PUBLISH_WORD: Word = Word {
+    name: "publish",
+    doc: "A queue. Letters that it refuses or does not receive go to `dead-letter.ndjson` in the state directory.",
+    value: Some((Kind::Section(&[]), Bounds::NONE)), // adapters bring the choices
+};
+
+/// The section of the queue that dead letters are published to.
+pub(crate) const PUBLISH: &str = "dead-letter.publish";
 
 /// The keys at the top level that come after queue, store and dead letters.
 #[derive(Debug, Clone, Settings)]

@@ -9,7 +9,7 @@ use std::{
 
 use log::LevelFilter;
 use x_msrv_core::{
-    adapter::{Adapters, ConfiguredLetters, ConfiguredSource, ConfiguredStore},
+    adapter::{Adapters, ConfiguredLetters, ConfiguredSource, ConfiguredStore, letters_to},
     dead_letter::{DeadLetter, fallback::Fallback, log::LogOnly},
     decode::{BigIntegers, ContentEncoding, Decoder, Json, Shape, Target},
     run::Limits,
@@ -87,7 +87,7 @@ impl DeadLetterSettings {
         match self {
             Self::File(file) => Box::new(FileDeadLetter::new(file.clone())),
             Self::Elsewhere(letters, file) => Box::new(Fallback {
-                first: letters.open(),
+                first: letters_to(letters),
                 second: Box::new(FileDeadLetter::new(file.clone())),
             }),
             Self::Log => Box::new(LogOnly),

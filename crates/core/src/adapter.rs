@@ -9,7 +9,7 @@ use x_msrv_settings::{Key, Kind, Reader, Settings, Told, Value, text_setting};
 
 use crate::{
     BoxFuture,
-    dead_letter::DeadLetter,
+    dead_letter::{DeadLetter, published::Published},
     decode::{KeyRule, Placing},
     message::{Message, Origin},
     record::Record,
@@ -31,7 +31,7 @@ pub struct Adapter {
     pub source: Option<SourceRole>,
     /// As a database.
     pub store: Option<StoreRole>,
-    /// As the place of dead letters, `dead-letter: {SECTION: …}`.
+    /// As a queue that is published to, `dead-letter: {publish: {SECTION: …}}`.
     pub letters: Option<LettersRole>,
 }
 
@@ -80,11 +80,13 @@ pub struct StoreRole {
     pub read: ReadStore,
 }
 
-/// An adapter as the place of dead letters.
+/// An adapter as a queue that dead letters are published to.
 #[derive(Debug)]
 pub struct LettersRole {
-    /// Its section in `dead-letter`.
+    /// Its section in `dead-letter.publish`.
     pub section: Key,
+    /// Whether `dead-letter: {SECTION: …}` means the same.
+    pub is_direct: bool,
     /// Reads the section; the queue's settings are there where they could be read.
     pub read: ReadLetters,
 }
@@ -251,15 +253,33 @@ pub struct Names {
     pub check: fn(&str) -> Result<(), String>,
 }
 
-/// A place for dead letters as it is configured. The file of dead letters takes what it does not.
+/// A queue for dead letters as it is configured. The file of dead letters takes what it does not.
 pub trait ConfiguredLetters: fmt::Debug {
-    /// Tells its settings, files and warnings.
-    fn tell(&self, told: &mut Told);
+    /// Tells its settings, files and warnings; `section` is the path of its section.
+    fn tell(&self, section: &str, told: &mut Told);
 
-    /// The place; nothing is opened yet.
-    fn open(&self) -> Box<dyn DeadLetter>;
+    /// Its name, for a person, such as `the topic orders-dead`.
+    fn place(&self) -> String;
 
-    /// The letters there as a queue of their own, where they can be taken from it.
+    /// Connects to publish letters.
+    ///
+    /// # Errors
+    /// It can't be reached, or refuses us.
+    ///
+    /// # Cancel safety
+    /// Nothing was published.
+    fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>>;
+
+    /// Proves that it answers; publishes nothing.
+    ///
+    /// # Errors
+    /// It can't be reached, or refuses us.
+    ///
+    /// # Cancel safety
+    /// Nothing was published.
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>>;
+
+    /// Connects to the letters as to a queue of their own, where they can be read.
     ///
     /// # Errors
     /// It can't be reached, or refuses us.
@@ -267,6 +287,23 @@ pub trait ConfiguredLetters: fmt::Debug {
     /// # Cancel safety
     /// Nothing was taken.
     fn queue(&self) -> BoxFuture<'_, Result<Option<Box<dyn Source>>, SourceError>>;
+}
+
+/// Returns a configured queue as a [`DeadLetter`]; nothing is opened yet.
+#[must_use]
+pub fn letters_to(queue: &Arc<dyn ConfiguredLetters>) -> Box<dyn DeadLetter> {
+    let (connect, probe) = (Arc::clone(queue), Arc::clone(queue));
+    Box::new(Published::new(
+        queue.place(),
+        Box::new(move || {
+            let queue = Arc::clone(&connect);
+            Box::pin(async move { queue.publisher().await })
+        }),
+        Box::new(move || {
+            let queue = Arc::clone(&probe);
+            Box::pin(async move { queue.probe().await })
+        }),
+    ))
 }
 
 /// A JSON pointer (RFC 6901) to a field.

@@ -1,7 +1,6 @@
-//! NSQ: the source, the publisher, and dead letters to a topic.
+//! NSQ: the source and the publisher.
 
 pub mod client;
-pub mod dead_letter;
 mod settings;
 pub mod source;
 

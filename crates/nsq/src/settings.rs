@@ -5,7 +5,6 @@ use std::{any::Any, num::NonZeroU64, sync::Arc, time::Duration};
 use x_msrv_core::{
     BoxFuture, NAME,
     adapter::{Adapter, Common, ConfiguredLetters, ConfiguredSource, LettersRole, SourceRole},
-    dead_letter::DeadLetter,
     message::{Message, Origin},
     source::{Peek, Publisher, Source, SourceError},
 };
@@ -20,7 +19,6 @@ use x_msrv_settings::{
 
 use crate::{
     client::name::{ChannelName, TopicName},
-    dead_letter::{self, NsqDeadLetter},
     source::{self, NsqPublisher, NsqSource, Servers},
 };
 
@@ -60,6 +58,7 @@ pub static ADAPTER: Adapter = Adapter {
                 `dead-letter.ndjson` in the state directory.",
             LetterKeys::KEYS,
         ),
+        is_direct: true,
         read: read_letters,
     }),
 };
@@ -191,6 +190,7 @@ fn read_source(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Optio
     };
     let channel = keys.channel.get_or_insert_with(|| ChannelName::of_pipeline(&reader.places.pipeline));
     let settings = source::Settings {
+        section: "nsq",
         servers,
         topic: keys.topic.clone(),
         channel: channel.clone(),
@@ -268,7 +268,7 @@ struct Letters {
     keys: LetterKeys,
     /// Whether the secret, and whether TLS, are the queue's, which tells their files.
     is_inherited: (bool, bool),
-    settings: dead_letter::Settings,
+    settings: source::Settings,
 }
 
 fn read_letters(
@@ -300,25 +300,34 @@ fn read_letters(
     }
     let tls =
         keys.tls.get_or_insert_with(|| queue.map_or_else(tls::Section::none, |queue| queue.keys.tls.clone()));
-    let settings = dead_letter::Settings {
-        nsqd: nsqd.clone(),
+    let settings = source::Settings {
+        section: SECTION,
+        servers: Servers::Nsqd(nsqd.clone()),
         topic: keys.topic.clone(),
         channel: keys.channel.get_or_insert_with(|| NAME.parse().expect("a name")).clone(),
+        max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
+        max_message_size: LARGEST_LETTER,
+        connect_timeout: common.connect_timeout,
         auth_secret: keys.auth_secret.clone(),
         tls: tls.settings(),
-        timeout: common.connect_timeout,
+        longest_run: Duration::from_secs(60),
     };
     keys.nsqd_tcp_address = Some(nsqd);
     Some(Arc::new(Letters { keys, is_inherited: (inherits_secret, inherits_tls), settings }))
 }
 
+/// The section of letters, as errors name it.
+const SECTION: &str = "dead-letter.nsq";
+
+/// Bytes of a letter that is read: of a message that has as many as a configuration can allow.
+const LARGEST_LETTER: usize = 1 << 30;
+
 impl ConfiguredLetters for Letters {
-    fn tell(&self, told: &mut Told) {
-        const SECTION: &str = "dead-letter.nsq";
+    fn tell(&self, section: &str, told: &mut Told) {
         let mut all = Told::default();
-        self.keys.tell(SECTION, &mut all);
+        self.keys.tell(section, &mut all);
         let of_queue = |key: &str| {
-            let key = key.strip_prefix(SECTION).unwrap_or_default();
+            let key = key.strip_prefix(section).unwrap_or_default();
             self.is_inherited.0 && key.starts_with(".auth-secret")
                 || self.is_inherited.1 && key.starts_with(".tls")
         };
@@ -326,35 +335,25 @@ impl ConfiguredLetters for Letters {
         told.files.extend(all.files.into_iter().filter(|file| !of_queue(&file.key)));
         told.warnings.extend(all.warnings.into_iter().filter(|warning| !of_queue(warning)));
         let cost = "nsqd drops the channel, and all dead letters that `x-msrv dead` leaves in it, when the command ends";
-        tell_ephemeral(told, SECTION, &self.settings.topic, &self.settings.channel, cost);
+        tell_ephemeral(told, section, &self.settings.topic, &self.settings.channel, cost);
     }
 
-    fn open(&self) -> Box<dyn DeadLetter> {
-        Box::new(NsqDeadLetter::new(self.settings.clone()))
+    fn place(&self) -> String {
+        format!("the topic {}", self.settings.topic)
+    }
+
+    fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>> {
+        Box::pin(async { Ok(Box::new(NsqPublisher::connect(&self.settings).await?) as Box<dyn Publisher>) })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(source::answers(&self.settings))
     }
 
     fn queue(&self) -> BoxFuture<'_, Result<Option<Box<dyn Source>>, SourceError>> {
         Box::pin(async {
-            let source = NsqSource::connect(&self.as_queue()).await?;
+            let source = NsqSource::connect(&self.settings).await?;
             Ok(Some(Box::new(source) as Box<dyn Source>))
         })
-    }
-}
-
-impl Letters {
-    /// The topic as a queue.
-    fn as_queue(&self) -> source::Settings {
-        let letters = &self.settings;
-        source::Settings {
-            servers: Servers::Nsqd(letters.nsqd.clone()),
-            topic: letters.topic.clone(),
-            channel: letters.channel.clone(),
-            max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
-            max_message_size: 1 << 30,
-            connect_timeout: letters.timeout,
-            auth_secret: letters.auth_secret.clone(),
-            tls: letters.tls.clone(),
-            longest_run: Duration::from_secs(60),
-        }
     }
 }

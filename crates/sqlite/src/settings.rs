@@ -5,7 +5,8 @@ use std::{num::NonZeroU64, sync::Arc, time::Duration};
 use x_msrv_core::{
     BoxFuture,
     adapter::{
-        Adapter, Common, ConfiguredSource, ConfiguredStore, Existing, KeySetting, SourceRole, StoreRole,
+        Adapter, Common, ConfiguredLetters, ConfiguredSource, ConfiguredStore, Existing, KeySetting,
+        LettersRole, SourceRole, StoreRole,
     },
     decode::KeyRule,
     message::{Message, Origin},
@@ -62,7 +63,15 @@ pub static ADAPTER: Adapter = Adapter {
         login: "file permissions",
         read: read_store,
     }),
-    letters: None,
+    letters: Some(LettersRole {
+        section: Key::section(
+            "embedded-queue",
+            "Dead letters go to an embedded queue of their own.",
+            LetterKeys::KEYS,
+        ),
+        is_direct: false,
+        read: read_letters,
+    }),
 };
 
 /// The keys of `embedded-queue`.
@@ -95,6 +104,14 @@ struct StoreKeys {
     /// What a record's key is made of.
     #[setting(default = "message", example = "{field: /id}")]
     key: KeySetting,
+}
+
+/// The keys of `dead-letter.publish.embedded-queue`.
+#[derive(Debug, Clone, Settings)]
+struct LetterKeys {
+    /// The file; it is created if it does not exist. Not the queue's own.
+    #[setting(example = "dead-letters.db")]
+    path: StateFile<Database>,
 }
 
 /// A queue in a file.
@@ -148,6 +165,50 @@ impl ConfiguredSource for Queue {
 
     fn letter_source(&self) -> Result<Option<String>, SourceError> {
         source::origin(&self.settings)
+    }
+}
+
+/// A queue for dead letters.
+#[derive(Debug)]
+struct Letters {
+    keys: LetterKeys,
+    settings: source::Settings,
+}
+
+fn read_letters(
+    found: &Value,
+    reader: &mut Reader<'_>,
+    _: &Common,
+    _: Option<&dyn ConfiguredSource>,
+) -> Option<Arc<dyn ConfiguredLetters>> {
+    let keys = LetterKeys::read(found, reader)?;
+    let settings = source::Settings {
+        path: keys.path.0.clone(),
+        max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
+        lease_timeout: Duration::from_secs(60),
+    };
+    Some(Arc::new(Letters { keys, settings }))
+}
+
+impl ConfiguredLetters for Letters {
+    fn tell(&self, section: &str, told: &mut Told) {
+        self.keys.tell(section, told);
+    }
+
+    fn place(&self) -> String {
+        format!("the embedded queue {}", self.settings.path.display())
+    }
+
+    fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>> {
+        Box::pin(async { Ok(Box::new(SqlitePublisher::connect(&self.settings)?) as Box<dyn Publisher>) })
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async { source::check(&self.settings) })
+    }
+
+    fn queue(&self) -> BoxFuture<'_, Result<Option<Box<dyn Source>>, SourceError>> {
+        Box::pin(async { Ok(Some(Box::new(SqliteSource::connect(&self.settings)?) as Box<dyn Source>)) })
     }
 }
 

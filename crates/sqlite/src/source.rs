@@ -203,12 +203,22 @@ pub fn origin(settings: &Settings) -> Result<Option<String>, SourceError> {
 /// It can't.
 pub fn probe(settings: &Settings) -> Result<(), SourceError> {
     let path = &settings.path;
+    check(settings)?;
+    if !state_file::exists(path).unwrap_or(true) {
+        warn!(path = path.display().to_string(); "the embedded queue does not exist; the first message or run creates it");
+    }
+    Ok(())
+}
+
+/// Proves that the file, if it exists, can be opened and is a queue; creates nothing.
+///
+/// # Errors
+/// It can't.
+pub fn check(settings: &Settings) -> Result<(), SourceError> {
+    let path = &settings.path;
     match state_file::exists(path) {
         Ok(true) => open(path).map(drop),
-        Ok(false) => {
-            warn!(path = path.display().to_string(); "the embedded queue does not exist; the first message or run creates it");
-            Ok(())
-        }
+        Ok(false) => Ok(()),
         Err(cause) => Err(open_error(path, cause.into())),
     }
 }

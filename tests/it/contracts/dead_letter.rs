@@ -1,18 +1,23 @@
 //! The contract of [`DeadLetter`].
 
-use std::time::{Duration, SystemTime};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use x_msrv_contract::memory::dead_letter::MemoryDeadLetter;
 use x_msrv_core::{
     answer,
-    dead_letter::{DeadLetter, DeadLetterError, Kept, Letter, fallback::Fallback},
+    dead_letter::{DeadLetter, DeadLetterError, Kept, Letter, fallback::Fallback, published::Published},
     decode::Rejection,
     message::{Message, Origin},
+    source::Publisher,
 };
 use x_msrv_letters::file::{self, FileDeadLetter};
-use x_msrv_nsq::{dead_letter as nsq, dead_letter::NsqDeadLetter};
+use x_msrv_net::address::HostPort;
+use x_msrv_nsq::source::{self as nsq, NsqPublisher, Servers};
 
 use crate::support::{
     PATIENCE, block_on,
@@ -39,6 +44,36 @@ async fn keep(dead_letter: &mut dyn DeadLetter, letters: &[Letter]) {
 async fn keep_none(dead_letter: &mut dyn DeadLetter) {
     let verdicts = verdicts(dead_letter, &letters()).await;
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Some(Err(_)))), "{verdicts:?}");
+}
+
+/// The topic `dead` at the first of these nsqd that answers.
+fn topic(nsqd: Vec<HostPort>, timeout: Duration) -> Published {
+    let settings = nsq::Settings {
+        section: "dead-letter.nsq",
+        servers: Servers::Nsqd(nsqd),
+        topic: "dead".parse().expect("a topic"),
+        channel: "x-msrv".parse().expect("a channel"),
+        max_in_flight: NonZeroU64::new(100).expect("not zero"),
+        max_message_size: 1 << 20,
+        connect_timeout: timeout,
+        auth_secret: None,
+        tls: None,
+        longest_run: Duration::from_secs(2),
+    };
+    let probed = settings.clone();
+    Published::new(
+        "the topic dead".to_owned(),
+        Box::new(move || {
+            let settings = settings.clone();
+            Box::pin(
+                async move { Ok(Box::new(NsqPublisher::connect(&settings).await?) as Box<dyn Publisher>) },
+            )
+        }),
+        Box::new(move || {
+            let settings = probed.clone();
+            Box::pin(async move { nsq::answers(&settings).await })
+        }),
+    )
 }
 
 fn letter(body: &'static [u8]) -> Letter {
@@ -192,15 +227,7 @@ fn a_symlink_in_place_of_the_file_is_not_followed() {
 #[test]
 fn a_topic_keeps_every_dead_letter_and_an_unreachable_one_is_an_error() {
     let nsqd = Nsqd::start();
-    let settings = nsq::Settings {
-        nsqd: vec![unused_address(), nsqd.tcp.clone()],
-        topic: "dead".parse().expect("a topic"),
-        channel: "x-msrv".parse().expect("a channel"),
-        auth_secret: None,
-        tls: None,
-        timeout: PATIENCE,
-    };
-    let mut topic = NsqDeadLetter::new(settings.clone());
+    let mut topic = topic(vec![unused_address(), nsqd.tcp.clone()], PATIENCE);
     block_on(async {
         topic.probe().await.expect("one of the two answers");
         keep(&mut topic, &letters()).await;
@@ -218,8 +245,7 @@ fn a_topic_keeps_every_dead_letter_and_an_unreachable_one_is_an_error() {
         .filter_map(|(_, letter)| letter["body"].as_str().map(str::to_owned))
         .collect();
     assert_eq!(bodies.iter().filter(|body| *body == "{a: 1}").count(), 2);
-    let settings = nsq::Settings { nsqd: vec![unused_address()], ..settings };
-    let mut unreachable = NsqDeadLetter::new(settings);
+    let mut unreachable = self::topic(vec![unused_address()], PATIENCE);
     block_on(unreachable.probe()).expect_err("no server listens there");
     block_on(keep_none(&mut unreachable));
 }
@@ -231,17 +257,10 @@ fn a_hanging_nsqd_is_waited_for_once_however_often_the_next_refuses() {
     let hanging = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let nsqd = Nsqd::with(&["-max-msg-size=2000"]);
     let hung = hanging.local_addr().expect("an address").to_string().parse().expect("an address");
-    let settings = nsq::Settings {
-        nsqd: vec![hung, nsqd.tcp.clone()],
-        topic: "dead".parse().expect("a topic"),
-        channel: "x-msrv".parse().expect("a channel"),
-        auth_secret: None,
-        tls: None,
-        timeout: Duration::from_millis(500),
-    };
     let mut many = vec![letter(b"{a: 1}"); 100];
     many[34].detail = "x".repeat(3_000);
-    let verdicts = block_on(verdicts(&mut NsqDeadLetter::new(settings), &many));
+    let verdicts =
+        block_on(verdicts(&mut topic(vec![hung, nsqd.tcp.clone()], Duration::from_millis(500)), &many));
     let kept = |verdict: &Option<Result<Kept, _>>| *verdict == Some(Ok(Kept::Durably));
     assert_eq!((verdicts.iter().filter(|verdict| kept(verdict)).count(), kept(&verdicts[34])), (99, false));
     hanging.set_nonblocking(true).expect("the option exists");
@@ -254,16 +273,8 @@ fn dead_letters_that_a_topic_refuses_are_written_to_the_file_alone() {
     let nsqd = Nsqd::start();
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("dead.ndjson");
-    let settings = nsq::Settings {
-        nsqd: vec![nsqd.tcp.clone()],
-        topic: "dead".parse().expect("a topic"),
-        channel: "x-msrv".parse().expect("a channel"),
-        auth_secret: None,
-        tls: None,
-        timeout: PATIENCE,
-    };
     let mut both = Fallback {
-        first: Box::new(NsqDeadLetter::new(settings)),
+        first: Box::new(topic(vec![nsqd.tcp.clone()], PATIENCE)),
         second: Box::new(FileDeadLetter::new(file::Settings {
             path: path.clone(),
             max_size: 1 << 30,

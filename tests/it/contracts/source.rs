@@ -76,6 +76,7 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
         };
         let server = std::thread::spawn(start).join().expect("nsqd starts");
         let settings = nsq::Settings {
+            section: "nsq",
             servers: Servers::Nsqd(vec![server.tcp.clone()]),
             topic: "contract".parse().expect("a topic"),
             channel: "contract".parse().expect("a channel"),

@@ -108,7 +108,7 @@ pub enum CommandError {
         total: u64,
     },
     /// The queue has not said that letters are gone from it.
-    #[error("the topic has not confirmed that {count} of them are gone from it: they may come again")]
+    #[error("the queue has not confirmed that {count} of them are gone from it: they may come again")]
     Unconfirmed {
         /// How many.
         count: u64,

@@ -2,6 +2,7 @@
 
 pub mod fallback;
 pub mod log;
+pub mod published;
 
 use std::{io, num::NonZeroU32, time::SystemTime};
 

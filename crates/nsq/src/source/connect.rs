@@ -243,6 +243,14 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     Ok(())
 }
 
+/// Proves that at least one nsqd answers; each one that does not is a warning.
+///
+/// # Errors
+/// None of them answers, or they refuse us.
+pub async fn answers(settings: &Settings) -> Result<(), SourceError> {
+    probed(settings).await.map(drop)
+}
+
 /// The nsqd that were found, of which one at least answers.
 async fn probed(settings: &Settings) -> Result<Found, SourceError> {
     let until = Instant::now() + settings.connect_timeout;

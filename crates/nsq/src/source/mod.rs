@@ -20,7 +20,7 @@ use x_msrv_net::{
     tls::{self, Tls},
 };
 
-pub use connect::{probe, waiting};
+pub use connect::{answers, probe, waiting};
 pub use publisher::NsqPublisher;
 pub use receiver::NsqSource;
 
@@ -31,6 +31,8 @@ const LEAST_MAX_BODY: usize = 16 << 20;
 /// How the NSQ source is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// The section of the configuration that it comes from, for errors.
+    pub section: &'static str,
     /// Where nsqd is found.
     pub servers: Servers,
     /// What is consumed.
@@ -76,11 +78,11 @@ impl Settings {
         let max_body = self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY);
         let tls = self.tls.as_deref().map(Tls::load).transpose();
         let tls = tls.map_err(|error| SourceError::Setup {
-            place: "nsq.tls".to_owned(),
+            place: format!("{}.tls", self.section),
             fault: error_chain::text(&error),
         })?;
         Ok(Identity {
-            section: "nsq",
+            section: self.section,
             msg_timeout: Some(msg_timeout),
             max_body,
             auth_secret: self.auth_secret.clone(),

@@ -41,7 +41,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is said where [`look`] has not seen all.
-pub(super) const NOT_ALL: &str = "; more wait in the topic than are looked at in one go";
+pub(super) const NOT_ALL: &str = "; more wait in the queue than are looked at in one go";
 
 /// The configured topic, where letters go to one and no file is named.
 pub(super) async fn open(
@@ -195,8 +195,8 @@ impl Letters {
 }
 
 fn lost() -> SourceError {
-    let cause = "lost the connection to the dead-letter topic before all letters were seen".into();
-    SourceError::Unreachable { place: "the dead-letter topic".to_owned(), cause }
+    let cause = "lost the connection to the dead-letter queue before all letters were seen".into();
+    SourceError::Unreachable { place: "the dead-letter queue".to_owned(), cause }
 }
 
 /// Looks at the letters that are meant. Whether that was all of them.
