@@ -148,6 +148,7 @@ async fn every_result_code_means_the_same_for_a_single_record() {
     }
 }
 
+/// Rows without an answer may be stored: reporting them as failed or as stored would both be wrong.
 #[tokio::test]
 async fn a_connection_that_ends_in_a_batch_leaves_the_rest_in_doubt() {
     for then in [Then::CloseMidBatch, Then::CloseBeforeAnswer, Then::StoreThenClose] {
@@ -167,12 +168,13 @@ async fn a_connection_that_ends_in_a_batch_leaves_the_rest_in_doubt() {
     }
 }
 
+/// Otherwise a frozen server would hold the run until its own timeout.
 #[tokio::test]
 async fn a_frozen_server_times_out_and_its_records_are_in_doubt() {
     let server = StandIn::start().await;
     let store = connect(&Settings { timeout: Duration::from_millis(200), ..settings(&server) }).await;
     server.freeze();
-    let results = timeout(PATIENCE, put(&store, records(250))).await.expect("the timeout ends it");
+    let results = timeout(PATIENCE, put(&store, records(250))).await.expect("the timeout ends the call");
     assert!(
         results.len() == 250
             && results.iter().all(|result| matches!(result, Err(Fault { blame: Blame::Outage, .. }))),
@@ -181,6 +183,7 @@ async fn a_frozen_server_times_out_and_its_records_are_in_doubt() {
     server.thaw();
 }
 
+/// Otherwise one restart of the server would make the store useless for the rest of the run.
 #[tokio::test]
 async fn a_server_that_restarts_accepts_records_again() {
     let server = StandIn::start().await;
@@ -196,6 +199,7 @@ async fn a_server_that_restarts_accepts_records_again() {
     tokio::time::timeout(PATIENCE, back).await.expect("the client finds it again");
 }
 
+/// Otherwise a redelivered message would overwrite changes that an application has made to the record.
 #[tokio::test]
 async fn create_only_keeps_existing_records_and_reports_them_as_duplicates() {
     let server = StandIn::start().await;
@@ -216,6 +220,7 @@ async fn create_only_keeps_existing_records_and_reports_them_as_duplicates() {
     assert_eq!(values, [Value::Int(1)]);
 }
 
+/// Otherwise `update` would delete bins of an application, or `replace` would leave stale ones.
 #[tokio::test]
 async fn update_keeps_other_bins_and_replace_does_not() {
     for (exists, bins) in [(Exists::Update, vec!["a", "b", "gid"]), (Exists::Replace, vec!["b", "gid"])] {
@@ -228,6 +233,7 @@ async fn update_keeps_other_bins_and_replace_does_not() {
     }
 }
 
+/// Otherwise records would expire at the wrong time, or their keys could not be read back.
 #[tokio::test]
 async fn ttl_and_key_reach_the_server_as_configured() {
     let server = StandIn::start().await;
@@ -279,6 +285,7 @@ async fn an_invalid_record_is_refused_alone_with_a_readable_reason() {
     assert_eq!(reasons[4], "stored");
 }
 
+/// Otherwise one batch could exceed the limits of the server.
 #[tokio::test]
 async fn records_are_written_in_batches_of_a_bounded_size() {
     let server = StandIn::start().await;
@@ -289,6 +296,7 @@ async fn records_are_written_in_batches_of_a_bounded_size() {
     assert!(rows.iter().all(|rows| *rows <= 100), "{rows:?}");
 }
 
+/// A missing namespace needs a change of the configuration, an unreachable server does not.
 #[tokio::test]
 async fn a_missing_namespace_and_an_unreachable_server_have_different_errors() {
     let server = StandIn::start().await;
@@ -308,12 +316,14 @@ async fn a_missing_namespace_and_an_unreachable_server_have_different_errors() {
     connect(&one_of_two).await;
 }
 
+/// Otherwise `connect` would wait for ever.
 #[tokio::test]
 async fn a_server_that_accepts_but_never_answers_fails_after_the_connect_timeout() {
     let server = StandIn::start().await;
     server.freeze();
     let slow = Settings { connect_timeout: Duration::from_millis(500), ..settings(&server) };
-    let connected = timeout(PATIENCE, AerospikeStore::connect(&slow)).await.expect("the timeout ends it");
+    let connected =
+        timeout(PATIENCE, AerospikeStore::connect(&slow)).await.expect("the timeout ends the call");
     assert!(matches!(connected, Err(StoreError::Unreachable { .. })));
     server.thaw();
 }
@@ -341,6 +351,7 @@ fn lines(name: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// A user of the original must be able to switch without a change of the configuration.
 #[test]
 fn the_original_s_configuration_and_samples_work() {
     let (nsqd, server, program) = scene("");
@@ -362,6 +373,7 @@ fn the_original_s_configuration_and_samples_work() {
     assert_eq!(program.letters().len(), 3);
 }
 
+/// Otherwise each run would cost every message that it takes an attempt.
 #[test]
 fn with_the_store_down_a_run_takes_no_message_and_exits_69() {
     let (nsqd, server, program) = scene("connect-timeout: 500ms\n");
@@ -376,6 +388,7 @@ fn with_the_store_down_a_run_takes_no_message_and_exits_69() {
     assert_eq!(program.drain(&[])["stored"], 10);
 }
 
+/// Otherwise messages would become dead letters for a fault that only an administrator can fix.
 #[test]
 fn a_wrong_setup_of_the_server_requeues_all_messages_and_exits_78() {
     let (nsqd, server, program) = scene("");
@@ -499,8 +512,8 @@ fn a_namespace_that_starts_to_refuse_during_a_run_requeues_all_messages_with_the
             server.configure(setting);
             put(&store, records(2)).await
         });
-        let told = |result: &Result<Put, Fault>| matches!(result, Err(Fault { blame: Blame::Setup, text, .. }) if text.ends_with(words));
-        assert!(results.iter().all(told), "{results:?}");
+        let reported = |result: &Result<Put, Fault>| matches!(result, Err(Fault { blame: Blame::Setup, text, .. }) if text.ends_with(words));
+        assert!(results.iter().all(reported), "{results:?}");
     }
 }
 
@@ -518,6 +531,7 @@ fn a_refusal_without_a_known_reason_is_an_outage() {
     assert!(results.iter().all(unavailable), "{results:?}");
 }
 
+/// Otherwise an outage would turn valid messages into dead letters.
 #[test]
 fn a_store_outage_during_a_run_requeues_the_affected_messages_and_exits_75() {
     let (nsqd, server, program) = scene("");
@@ -581,6 +595,7 @@ fn messages_that_timed_out_are_one_warning_a_run() {
     }
 }
 
+/// Otherwise a user could not stop a run that waits for its store.
 #[test]
 fn the_first_signal_finishes_what_is_under_way_and_the_second_exits_at_once() {
     let (nsqd, server, program) = scene("max-messages: 10\n");
@@ -592,11 +607,12 @@ fn the_first_signal_finishes_what_is_under_way_and_the_second_exits_at_once() {
     signal(&child, "TERM");
     // The first signal has taken effect when RDY 0 has reached nsqd; from then on the run waits for the
     // store.
-    wait_until("nothing more is wanted", || nsqd.depths("testtopic").in_flight == 10);
+    wait_until("the run asks for no more messages", || nsqd.depths("testtopic").in_flight == 10);
     signal(&child, "TERM");
     assert_eq!(wait(child).code, Some(128 + 15));
 }
 
+/// Otherwise systemd would kill the run after its own timeout.
 #[test]
 fn a_run_gives_up_a_hanging_store_within_the_shutdown_timeout() {
     let (nsqd, server, program) = scene("");
@@ -671,6 +687,6 @@ fn the_reported_duration_is_right_when_the_store_hangs() {
     server.freeze();
     let ended = wait(child);
     let wall = began.elapsed().as_secs_f64();
-    let told = ended.report()["elapsed-seconds"].as_f64().expect("a number");
-    assert!(told > wall / 2.0, "{told} s of {wall} s: {}", ended.stderr);
+    let reported = ended.report()["elapsed-seconds"].as_f64().expect("a number");
+    assert!(reported > wall / 2.0, "{reported} s of {wall} s: {}", ended.stderr);
 }

@@ -223,7 +223,7 @@ async fn stored(
         Ok(Put::Duplicate) => panic!("nothing was there before"),
         Err(error) => match Outcome::of_failure(error, Some(1), 0) {
             Outcome::Rejected(rejection) => return Err(rejection),
-            other => panic!("it would come again for ever: {other:?}"),
+            other => panic!("it would be delivered for ever: {other:?}"),
         },
     }
     let mut records = crate::support::records(store, 10).await;
@@ -251,19 +251,19 @@ fn comparable(fields: &Fields) -> Vec<String> {
 
 /// Returns nothing if the row is right.
 fn fault(row: &Row, cell: &str, sent: &[u8], found: Result<Fields, Rejection>) -> Option<String> {
-    let told = |rejection: &Rejection| format!("{}: {rejection}", rejection.reason());
+    let text_of = |rejection: &Rejection| format!("{}: {rejection}", rejection.reason());
     match (cell, found) {
         ("dead letter", Err(rejection)) => {
             // The dots of the page mean more of the same.
             let (begin, end) = row.reason.split_once('…').unwrap_or((&row.reason, ""));
-            let text = told(&rejection);
+            let text = text_of(&rejection);
             let is_told = text.starts_with(begin)
                 && text.ends_with(end)
                 && (text == row.reason || row.reason.contains('…'));
             (!is_told).then(|| format!("{}: {text}", row.body))
         }
         ("dead letter", Ok(_)) => Some(format!("{} is stored", row.body)),
-        (_, Err(rejection)) => Some(format!("{} is a dead letter: {}", row.body, told(&rejection))),
+        (_, Err(rejection)) => Some(format!("{} is a dead letter: {}", row.body, text_of(&rejection))),
         (cell, Ok(fields)) => {
             // With a separate reader, so that the decoder is not compared with itself.
             let expected = if cell == "as sent" || cell == "its digits as text" {
@@ -314,6 +314,7 @@ fn aerospike_stores_each_body_as_documented() {
     assert_eq!(rows().iter().filter_map(fault).collect::<Vec<_>>(), [""; 0]);
 }
 
+/// A new store for each row, so that no row finds a record of another.
 #[test]
 fn sqlite_stores_each_body_as_documented() {
     let fault = |row: &Row| {

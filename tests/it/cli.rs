@@ -10,6 +10,7 @@ use crate::support::{
 
 const GOOD: &str = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n";
 
+/// A new user has no configuration yet.
 #[test]
 fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
     let program = Program::new("not a configuration");
@@ -43,6 +44,7 @@ fn help_and_version_need_no_configuration_and_name_the_exit_codes() {
     }
 }
 
+/// Otherwise a user would see only a code or a word in a log.
 #[test]
 fn explain_says_what_a_result_means_and_what_to_do() {
     let program = Program::new("not a configuration");
@@ -59,7 +61,7 @@ fn explain_says_what_a_result_means_and_what_to_do() {
         ended.stdout
     );
     let ended = program.bare(&["explain", "not-json"]);
-    assert!(!ended.stdout.contains("x-msrv dead replay"), "a replay mends nothing: {}", ended.stdout);
+    assert!(!ended.stdout.contains("x-msrv dead replay"), "a replay does not help: {}", ended.stdout);
     let ended = program.bare(&["explain", "failed", "-c", "orders"]);
     assert!(
         ended.stdout.contains("`x-msrv check --connect -c\norders`") || ended.stdout.contains("-c orders`"),
@@ -81,6 +83,7 @@ fn explain_says_what_a_result_means_and_what_to_do() {
     assert!(ended.stderr.contains("too-large"), "{}", ended.stderr);
 }
 
+/// Each crate has a version; a bug report needs the version of the program.
 #[test]
 fn version_prints_the_version_of_the_program() {
     let program = Program::new(&format!("{GOOD}metrics: {{textfile: x.prom}}\n"));
@@ -91,6 +94,7 @@ fn version_prints_the_version_of_the_program() {
     assert!(metrics.contains(&format!("version=\"{version}\"}} 1\n")), "{metrics}");
 }
 
+/// Otherwise a user would have to type the path under /etc/x-msrv for each command.
 #[test]
 fn a_configuration_is_found_by_name_unless_a_file_has_that_name() {
     let program = Program::new(GOOD);
@@ -116,6 +120,7 @@ fn a_configuration_is_found_by_name_unless_a_file_has_that_name() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
+/// systemd and scripts distinguish a wrong command line from a wrong configuration by the exit code.
 #[test]
 fn a_wrong_command_line_is_exit_2() {
     let program = Program::new(GOOD);
@@ -131,6 +136,7 @@ fn a_wrong_command_line_is_exit_2() {
     }
 }
 
+/// Units and scripts written for the original must still work.
 #[test]
 fn the_original_flag_without_a_command_is_a_run() {
     let program = Program::new(GOOD);
@@ -147,6 +153,7 @@ fn the_original_flag_without_a_command_is_a_run() {
     }
 }
 
+/// Otherwise a configuration for the original in TOML or JSON would not load.
 #[test]
 fn yaml_toml_and_json_are_recognized_by_name_or_content() {
     let toml = "max-messages = 7\n[embedded-queue]\npath = \"queue.db\"\n[sqlite]\npath = \"store.db\"\nset = \"s\"\n";
@@ -213,6 +220,7 @@ fn a_path_without_an_extension_finds_a_file_of_any_format() {
     assert!(ended.code != Some(0) && ended.stderr.contains("./etc/orders.v3.yml"), "{}", ended.stderr);
 }
 
+/// Otherwise a user could not override a setting for one run.
 #[test]
 fn flags_override_the_environment_which_overrides_the_file() {
     let program = Program::new(&format!("{GOOD}max-messages: 7\n"))
@@ -225,6 +233,7 @@ fn flags_override_the_environment_which_overrides_the_file() {
     assert_eq!(program.rows("t").len(), 17);
 }
 
+/// Otherwise a user would have to edit the configuration to debug one run.
 #[test]
 fn quiet_and_verbose_override_the_log_level_of_the_configuration() {
     let nsqd = Nsqd::start();
@@ -339,6 +348,7 @@ fn a_wrong_configuration_is_exit_78_and_each_fault_is_reported() {
     }
 }
 
+/// Otherwise a user would search the file for a value that is not in it.
 #[test]
 fn a_wrong_value_is_reported_with_the_variable_or_flag_that_set_it() {
     let program = Program::new(GOOD).env("X_MSRV__EMBEDDED_QUEUE__MAX_IN_FLIGHT", "many");
@@ -371,6 +381,7 @@ fn a_wrong_value_is_reported_with_the_variable_or_flag_that_set_it() {
     );
 }
 
+/// Otherwise a user would not know where the file is expected.
 #[test]
 fn a_missing_file_is_reported_with_the_paths_that_were_tried() {
     let ended = Program::new("").bare(&["check", "-c", "nonesuch.yml"]);
@@ -380,6 +391,7 @@ fn a_missing_file_is_reported_with_the_paths_that_were_tried() {
     }
 }
 
+/// Otherwise one of them would be ignored silently.
 #[test]
 fn two_queues_or_two_stores_are_refused() {
     for text in
@@ -395,6 +407,7 @@ fn configuration(nsqd: &HostPort) -> String {
     format!("nsq: {{nsqd-tcp-address: ['{nsqd}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n")
 }
 
+/// A check that takes messages would cost each of them an attempt.
 #[test]
 fn check_connect_tests_queue_and_store_and_takes_no_message() {
     let nsqd = Nsqd::start();
@@ -461,7 +474,7 @@ fn send_and_dead_accept_a_configuration_name_as_other_commands_do() {
         let ended = program.run(words);
         assert!(
             ended.code == Some(66) && ended.stderr.contains(&format!("cannot open {file}")),
-            "it can only be a file: {}",
+            "the argument is taken as a file: {}",
             ended.stderr
         );
     }
@@ -473,7 +486,11 @@ fn send_and_dead_accept_a_configuration_name_as_other_commands_do() {
     }
     let ended = program.run(&["send", "lines", "lines"]);
     assert!(ended.code == Some(2) && ended.stderr.contains("one file at a time"), "{}", ended.stderr);
-    assert_eq!(program.run(&["dead", "list", "lines"]).code, Some(66), "it is a file, and none of letters");
+    assert_eq!(
+        program.run(&["dead", "list", "lines"]).code,
+        Some(66),
+        "the argument is a file without dead letters"
+    );
 }
 
 /// The original's example names nsqlookupd's TCP port.
@@ -504,6 +521,7 @@ fn an_address_that_is_not_the_http_port_of_nsqlookupd_is_recognized() {
     assert!(ask(&nsqd.http).contains("this is not nsqlookupd"), "{}", ask(&nsqd.http));
 }
 
+/// Otherwise the error would be about the bytes of a frame, and not about the port.
 #[test]
 fn an_address_that_is_not_the_tcp_port_of_nsqd_is_recognized() {
     let (nsqd, lookupd) = (Nsqd::start(), Lookupd::start());
@@ -550,6 +568,7 @@ fn an_unreachable_broadcast_address_names_the_option_of_nsqd() {
     }
 }
 
+/// Without the number a user could not continue after a failure.
 #[test]
 fn send_reports_how_many_messages_nsqd_has_and_a_dead_nsqd_is_exit_69() {
     let nsqd = Nsqd::start();
@@ -563,6 +582,7 @@ fn send_reports_how_many_messages_nsqd_has_and_a_dead_nsqd_is_exit_69() {
     assert_eq!(program.run_with_input(&["send"], b"").code, Some(69));
 }
 
+/// Otherwise a container without syslog could not run, or its log would be lost.
 #[test]
 #[ignore = "only root can hide the system's socket: .ci/test"]
 fn without_a_syslog_socket_a_run_continues_and_logs_to_standard_error() {
@@ -649,7 +669,7 @@ fn a_variable_that_is_not_utf_8_is_refused_by_its_name() {
     assert_eq!(
         program.run_by("sh", &["-c", script, &crate::support::program::program()]).code,
         Some(0),
-        "not ours"
+        "not a variable of the program"
     );
 }
 
@@ -833,6 +853,7 @@ fn an_error_is_one_line_on_a_pipe_and_has_a_hint_on_a_terminal() {
     }
 }
 
+/// Otherwise the variable would have no effect, and the user would not know why.
 #[test]
 fn a_variable_with_too_few_underscores_is_reported_with_the_right_name() {
     let ended = Program::new(GOOD).env("X_MSRV__NSQ_TOPIC", "t").run(&["check"]);

@@ -66,7 +66,7 @@ fn compressed_messages_are_dead_letters_with_that_reason_unless_configured() {
         BASE64.encode(&broken),
         "the bytes that were published, so that they can be published again"
     );
-    assert_eq!(report["received-bytes"], whole.len() + broken.len() + 8, "what the queue has sent");
+    assert_eq!(report["received-bytes"], whole.len() + broken.len() + 8, "the body as delivered");
 }
 
 /// Otherwise equal bodies would have other keys than in an earlier run whose configuration did not inflate.

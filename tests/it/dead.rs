@@ -62,17 +62,18 @@ fn files_renamed_by_logrotate_are_read_and_compressed_ones_are_reported() {
         ["too-large", "not-json", "not-object", "not-json", "not-json"],
         "the oldest first"
     );
-    let told = said(&program, &["list"]);
+    let reported = said(&program, &["list"]);
     assert!(
-        told.contains("compressed dead letters are not read")
-            && told.contains("/dead-letter.ndjson-20261127.gz"),
-        "{told}"
+        reported.contains("compressed dead letters are not read")
+            && reported.contains("/dead-letter.ndjson-20261127.gz"),
+        "{reported}"
     );
-    assert!(!told.contains(".bak"), "{told}");
+    assert!(!reported.contains(".bak"), "{reported}");
     assert!(said(&program, &["replay", "--all"]).contains("letters sent: 5"), "of all files");
     assert!(listed(&program, &[]).is_empty(), "they are marked");
 }
 
+/// Otherwise an operator would have to search the files by hand.
 #[test]
 fn dead_letters_are_listed_by_reason_and_time_and_shown_by_id() {
     let program = with_letters();
@@ -245,6 +246,7 @@ fn the_text_of_dead_letters_is_shown_without_control_characters() {
     assert_eq!(ended.stdout.lines().count(), 2, "a header and a row: {}", ended.stdout);
 }
 
+/// Otherwise a second replay would send the same messages again.
 #[test]
 fn a_replay_sends_the_selected_dead_letters_once_and_records_the_time() {
     let program = with_letters();
@@ -270,6 +272,7 @@ fn a_replay_sends_the_selected_dead_letters_once_and_records_the_time() {
     assert_eq!((listed(&program, &[]).len(), listed(&program, &["--all"]).len()), (3, 4));
 }
 
+/// Otherwise dead letters whose replayed messages were lost could not be sent again.
 #[test]
 fn a_replay_sends_dead_letters_again_only_on_request() {
     let program = with_letters();
@@ -312,7 +315,7 @@ fn an_ambiguous_id_is_refused_and_one_with_its_source_is_accepted() {
         );
     }
     assert_eq!(std::fs::read_to_string(program.path("dead-letter.ndjson")).expect("text"), before);
-    assert_eq!(listed(&program, &["--id", "0a"]).len(), 3, "there is nothing to be lost by looking");
+    assert_eq!(listed(&program, &["--id", "0a"]).len(), 3, "listing is read-only");
     assert_eq!(
         program.run(&["dead", "show", "t@b:1/0a", "--body"]).stdout,
         "second",
@@ -337,6 +340,7 @@ fn an_ambiguous_id_is_refused_and_one_with_its_source_is_accepted() {
     }
 }
 
+/// Otherwise a purge by reason could delete or alter other dead letters.
 #[test]
 fn a_purge_removes_the_selected_dead_letters_and_keeps_every_other_byte() {
     let program = with_letters();
@@ -382,7 +386,7 @@ fn a_purge_removes_the_selected_dead_letters_and_keeps_every_other_byte() {
     assert!(said(&program, &["list"]).ends_with("letters: 0"));
     program.run_with_input(&["send"], b"{b\n");
     program.drain(&[]);
-    assert_eq!(program.letters().len(), 1, "and made again");
+    assert_eq!(program.letters().len(), 1, "the file is created again");
 }
 
 /// A purge replaces the file. A run that still had the old file open would write its dead letters to a
@@ -413,6 +417,7 @@ fn no_dead_letter_of_a_run_is_lost_during_a_purge() {
     assert_eq!(listed(&program, &["--reason", "not-json", "--limit", "10000"]).len(), count + 2);
 }
 
+/// Otherwise dead letters would disappear from the list when their file is renamed.
 #[test]
 fn renamed_files_are_read_too_the_oldest_first() {
     let program = with_letters();
@@ -532,18 +537,21 @@ fn a_topic_with_more_dead_letters_than_fit_in_flight_is_reported_as_partly_read(
     nsqd.publish("dead", (0..50).map(letter));
     let words = said(&program, &["purge", "--all", "--dry-run"]);
     assert!(words.starts_with("letters that would be removed: 20 (") && words.ends_with(NOT_ALL), "{words}");
-    wait_until("they are given back", || nsqd.depths("dead").waiting == 50);
+    wait_until("the dead letters are released", || nsqd.depths("dead").waiting == 50);
     let ended = program.run(&["dead", "list"]);
     assert!(ended.code == Some(0) && ended.stderr.trim_end().ends_with(NOT_ALL), "{}", ended.stderr);
-    wait_until("they are given back", || nsqd.depths("dead").waiting == 50);
+    wait_until("the dead letters are released", || nsqd.depths("dead").waiting == 50);
     assert_eq!(
         said(&program, &["replay", "--reason", "schema"]),
         "letters sent: 5, sent before: 0",
-        "those behind the others as well"
+        "including those after the others"
     );
-    wait_until("the others are there", || nsqd.depths("dead").waiting + nsqd.depths("dead").deferred == 45);
+    wait_until("the other dead letters are in the topic", || {
+        nsqd.depths("dead").waiting + nsqd.depths("dead").deferred == 45
+    });
 }
 
+/// Otherwise a look at the dead letters in a topic would remove them.
 #[test]
 fn dead_letters_in_a_topic_are_listed_without_being_consumed_and_replayed_or_purged_by_reason() {
     for nsqd in [Nsqd::start(), Nsqd::with_statistics_beside(&[])] {
@@ -564,12 +572,12 @@ fn dead_letters_in_a_topic_are_listed_without_being_consumed_and_replayed_or_pur
             said(&program, &["replay", "--reason", "not-json", "--dry-run"]),
             "letters that would be sent: 2 (2 not-json)"
         );
-        wait_until("they are all given back", || nsqd.depths("dead").waiting == 3);
+        wait_until("all dead letters are released", || nsqd.depths("dead").waiting == 3);
         assert_eq!(said(&program, &["replay", "--reason", "not-json"]), "letters sent: 2, sent before: 0");
-        wait_until("two are sent, one is given back", || {
+        wait_until("two are sent and one is released", || {
             (nsqd.depths("dead").waiting, nsqd.depths("t").waiting) == (1, 2)
         });
-        assert_eq!(program.drain(&[])["rejected"], 2, "as invalid as before, and new letters");
+        assert_eq!(program.drain(&[])["rejected"], 2, "they are still invalid and become new dead letters");
         let id = listed(&program, &["--reason", "not-object"])[0]["id"].as_str().expect("an id").to_owned();
         assert_eq!(program.run(&["dead", "show", &id, "--body"]).stdout, "[]");
         assert_eq!(
@@ -582,6 +590,7 @@ fn dead_letters_in_a_topic_are_listed_without_being_consumed_and_replayed_or_pur
     }
 }
 
+/// Otherwise dead letters would be marked as replayed that the queue does not have.
 #[test]
 fn a_replay_that_the_queue_refuses_changes_no_dead_letter() {
     let (letters, queue) = (Nsqd::start(), Nsqd::with(&["-max-msg-size=60"]));
@@ -648,7 +657,7 @@ fn dead_letters_are_deleted_only_by_a_configured_limit_and_each_deletion_is_logg
     said(&few, &["replay"]);
     let words = run(&few);
     assert!(words.contains("INFO  dead letters are deleted") && words.contains("not-replayed=0"), "{words}");
-    assert_eq!(few.letters().len(), 1, "the file that is written is left alone");
+    assert_eq!(few.letters().len(), 1, "the current file is unchanged");
 }
 
 /// A replay marks the sent dead letters in their files: one that was deleted meanwhile could not be marked.
@@ -673,7 +682,7 @@ fn dead_letters_over_the_age_limit_are_deleted_by_a_run_without_rejections() {
     program.run_with_input(&["send"], b"[]\n");
     program.drain(&[]);
     program.drain(&[]);
-    assert_eq!(program.letters().len(), 1, "it is not old yet");
+    assert_eq!(program.letters().len(), 1, "it is not over the age limit yet");
     let path = program.path("dead-letter.ndjson");
     let text = std::fs::read_to_string(&path).expect("a file");
     let time = program.letters()[0]["time"].as_str().expect("a time").to_owned();

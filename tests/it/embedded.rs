@@ -14,6 +14,7 @@ fn sample_path(name: &str) -> String {
     sample(name).to_str().expect("UTF-8").to_owned()
 }
 
+/// The quick start must work on a machine without servers.
 #[test]
 fn the_samples_are_sent_drained_in_bounded_runs_and_shown() {
     let program = Program::new(CONFIGURATION);
@@ -49,7 +50,7 @@ fn a_run_reports_once_that_it_created_the_queue_and_check_reports_it_in_advance(
     assert!(!created(program.run(&["run"])));
     let published = Program::new(CONFIGURATION);
     published.run_with_input(&["send"], b"{}\n");
-    assert!(!created(published.run(&["run"])), "what was sent has made the file");
+    assert!(!created(published.run(&["run"])), "`send` has created the file");
 }
 
 /// Otherwise the line would contain the key twice, which our own rules forbid.
@@ -101,6 +102,7 @@ fn a_queue_without_times_is_drained_and_stores_them_from_then_on() {
     );
 }
 
+/// Otherwise a user could not query the fields of the documents in SQL.
 #[test]
 fn documents_can_be_queried_with_the_functions_of_the_sqlite3_shell() {
     let program = Program::new(CONFIGURATION);
@@ -115,6 +117,7 @@ fn documents_can_be_queried_with_the_functions_of_the_sqlite3_shell() {
     assert_eq!(String::from_utf8_lossy(&shell.stdout), "2\n", "{shell:?}");
 }
 
+/// Otherwise a binary body or an empty line could end the input early.
 #[test]
 fn standard_input_is_sent_line_by_line_whatever_its_bytes() {
     let program = Program::new(CONFIGURATION);
@@ -125,6 +128,7 @@ fn standard_input_is_sent_line_by_line_whatever_its_bytes() {
     assert_eq!(program.letters()[0]["body-base64"], "//4=");
 }
 
+/// Otherwise each new version of a document would be another record.
 #[test]
 fn a_key_from_the_document_makes_later_messages_replace_earlier_ones() {
     let program = Program::new(CONFIGURATION).env("X_MSRV__SQLITE__KEY__FIELD", "/id");
@@ -140,6 +144,7 @@ fn a_key_from_the_document_makes_later_messages_replace_earlier_ones() {
     assert_eq!(program.letters()[0]["reason"], "no-key");
 }
 
+/// Otherwise documents that do not match the schema would be stored.
 #[test]
 fn a_schema_decides_what_is_stored() {
     let program = Program::new(&format!("{CONFIGURATION}schema: order.json\n"));
@@ -154,8 +159,9 @@ fn a_schema_decides_what_is_stored() {
     assert!(ended.stderr.contains("order.json: not valid JSON"), "{}", ended.stderr);
 }
 
+/// Otherwise a second replay would send the same messages again.
 #[test]
-fn replayed_letters_are_sent_once() {
+fn replayed_dead_letters_are_sent_once() {
     let program = Program::new(CONFIGURATION);
     program.run_with_input(&["send"], b"{\"id\":\"not yet\"}\n\xff\n{a\n");
     program.drain(&[]);
@@ -165,17 +171,18 @@ fn replayed_letters_are_sent_once() {
     assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 2, sent before: 0\n");
     assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 0, sent before: 2\n");
     let report = program.drain(&[]);
-    assert_eq!(report["rejected"], 2, "they are as invalid as before, and new letters");
+    assert_eq!(report["rejected"], 2, "they are still invalid and become new dead letters");
     assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 2, sent before: 2\n");
     let letters = program.letters();
     assert!(letters.iter().all(|letter| letter["replayed"].is_string()));
     assert_eq!(
         letters.iter().filter(|letter| letter["body-base64"] == "/w==").count(),
         2,
-        "bytes that are no text survive the way"
+        "bytes that are no text are unchanged"
     );
 }
 
+/// Otherwise one damaged line would prevent the replay of all others.
 #[test]
 fn replay_refuses_files_without_dead_letters_and_continues_after_a_malformed_line() {
     let program = Program::new(CONFIGURATION);
@@ -197,6 +204,7 @@ fn replay_refuses_files_without_dead_letters_and_continues_after_a_malformed_lin
     );
 }
 
+/// Otherwise rejected messages would be delivered for ever.
 #[test]
 fn with_dead_letter_log_a_rejected_message_is_logged_and_acknowledged() {
     let program = Program::new(&format!("{CONFIGURATION}dead-letter: log\n"));
@@ -211,6 +219,7 @@ fn with_dead_letter_log_a_rejected_message_is_logged_and_acknowledged() {
     assert_eq!(program.drain(&[])["received"], 0);
 }
 
+/// Otherwise a rejected message would be lost.
 #[test]
 fn a_dead_letter_that_cannot_be_written_requeues_and_exits_75() {
     let program = Program::new(&format!(
@@ -234,6 +243,7 @@ fn a_dead_letter_that_cannot_be_written_requeues_and_exits_75() {
     assert_eq!(ended.stderr.matches("messages requeued for later").count(), 1, "{}", ended.stderr);
 }
 
+/// Power failures and the OOM killer end a run at any moment.
 #[test]
 fn kill_9_at_any_moment_loses_and_duplicates_nothing() {
     const COUNT: u64 = 20_000;
@@ -247,11 +257,11 @@ fn kill_9_at_any_moment_loses_and_duplicates_nothing() {
     };
     for kills in 1..=5 {
         let mut child = program.spawn(&["run", "--max-messages", "20000", "--timeout", "1m"]);
-        wait_until("it is in the middle", || rows().is_some_and(|rows| rows > kills * 2_000));
+        wait_until("the run is in progress", || rows().is_some_and(|rows| rows > kills * 2_000));
         child.kill().expect("kill -9");
         child.wait().expect("it ends");
     }
-    wait_until("the leases are over, and runs drain the rest", || {
+    wait_until("the leases expire, and runs drain the rest", || {
         program.drain(&["--max-messages", "20000", "--timeout", "1m"]);
         queued(&program, "true") == 0
     });
@@ -270,7 +280,7 @@ fn sigterm_during_a_run_ends_it_and_leaves_no_lease() {
     let program = Program::new(CONFIGURATION);
     program.run_with_input(&["send"], numbered(60_000).as_bytes());
     let child = program.spawn(&["run", "--max-messages", "60000", "--timeout", "1m", "--report", "json"]);
-    wait_until("it has begun", || program.path("store.db-wal").exists());
+    wait_until("the run has started", || program.path("store.db-wal").exists());
     signal(&child, "TERM");
     let ended = wait(child);
     assert_eq!((ended.code, &ended.report()["stop-reason"]), (Some(0), &"signal".into()), "{ended:?}");
@@ -439,13 +449,14 @@ fn processes_that_create_one_file_at_the_same_time_all_succeed() {
     }
 }
 
+/// Otherwise a dry run would change the queue.
 #[test]
 fn a_dry_run_reports_what_a_run_would_do_and_takes_no_message() {
     let program = Program::new(CONFIGURATION);
     let dry_run = |arguments: &[&str]| program.run(&[&["run", "--dry-run"], arguments].concat());
     let ended = dry_run(&[]);
     assert!(ended.code == Some(0) && ended.stdout.starts_with("0 messages wait"), "{}", ended.stdout);
-    assert!(!program.path("queue.db").exists(), "it makes no file");
+    assert!(!program.path("queue.db").exists(), "it creates no file");
     program.run_with_input(&["send"], b"{\"a\":1}\n[]\n{\"a\":2}\n{b\n");
     let ended = dry_run(&["--max-messages", "3"]);
     assert!(ended.stdout.starts_with(
@@ -470,7 +481,7 @@ fn a_dry_run_reports_what_a_run_would_do_and_takes_no_message() {
     assert_eq!(
         (report["stored"].as_u64(), report["rejected"].as_u64()),
         (Some(2), Some(2)),
-        "and then it does"
+        "a run without --dry-run does it"
     );
 }
 

@@ -41,6 +41,7 @@ fn shown(program: &Program) -> Vec<Value> {
     records.stdout.lines().map(record).collect()
 }
 
+/// Rules that work alone could disturb each other.
 #[test]
 fn a_section_with_every_key_gives_the_described_record() {
     let program = Program::new(&format!("{EMBEDDED}{FIELDS}"));
@@ -80,6 +81,7 @@ fn now() -> i64 {
     since_epoch.as_millis().try_into().expect("not so soon")
 }
 
+/// Aerospike refuses bin names of more than 15 bytes.
 #[test]
 fn metadata_from_nsqd_is_stored_and_long_names_are_shortened_to_bins() {
     let stand_in = block_on(StandIn::start());
@@ -117,6 +119,7 @@ fn a_redelivered_message_keeps_its_time_and_has_one_more_attempt() {
     assert!(records[0]["at"].as_i64().is_some_and(|at| at <= after), "{records:?}, published before {after}");
 }
 
+/// Otherwise one of the two values would be lost silently.
 #[test]
 fn two_fields_with_one_name_are_a_dead_letter_with_the_published_body() {
     let program =
@@ -137,6 +140,7 @@ fn two_fields_with_one_name_are_a_dead_letter_with_the_published_body() {
     assert_eq!(shown(&program), [json!({"a_b": 2})]);
 }
 
+/// Otherwise a message that only counts by its key would be lost.
 #[test]
 fn a_message_without_remaining_fields_is_a_record_with_its_key() {
     let fields = "fields: {include: [id]}\n";
@@ -271,6 +275,7 @@ fn a_fault_in_the_section_is_exit_78_with_the_path_of_the_key() {
     }
 }
 
+/// Otherwise a user could not copy the output into a configuration.
 #[test]
 fn check_shows_the_section_in_a_form_that_loads() {
     let section = "{exclude: [a, /b/c, 'd, e'], flatten: ., rename: {/: none, x: 'y z'}, constant: {a: 7, b: '7', c: 7.0, d: true}, metadata: {t: topic}}";
@@ -299,6 +304,7 @@ fn check_shows_the_section_in_a_form_that_loads() {
     assert!(hashed.stdout.contains(r#"fields.constant: {"custom~42301b79":1}"#), "{}", hashed.stdout);
 }
 
+/// Otherwise a container could not set these keys without a file.
 #[test]
 fn the_environment_sets_lists_single_names_and_whole_tables() {
     let program = Program::new(&format!("{EMBEDDED}fields: {{constant: {{old: 1}}}}\n"))

@@ -46,11 +46,11 @@ fn works(server: &StandIn, program: &Program) {
     let (records, check) = (program.run(&["records"]), program.run(&["check", "--connect"]));
     assert!(records.code == Some(0) && records.stdout.contains("\"a\":1"), "{records:?}");
     assert_eq!(check.code, Some(0), "{}", check.stderr);
-    tells_no_password(&[run, records, check]);
+    assert_no_password(&[run, records, check]);
 }
 
 #[track_caller]
-fn tells_no_password(ended: &[Ended]) {
+fn assert_no_password(ended: &[Ended]) {
     for Ended { stdout, stderr, .. } in ended {
         assert!(
             [PASSWORD, "$2a$"].iter().all(|secret| !stdout.contains(secret) && !stderr.contains(secret)),
@@ -79,10 +79,11 @@ fn refused(server: &StandIn, program: &Program, code: i32, words: &[&str]) {
             assert!(ended.stderr.contains(word), "{word} in {}", ended.stderr);
         }
     }
-    tells_no_password(&ended);
+    assert_no_password(&ended);
     assert_eq!(server.records("s").len(), before);
 }
 
+/// Otherwise the store could not be used with a server that requires TLS.
 #[test]
 fn records_are_written_and_read_over_tls() {
     let authority = Authority::new();
@@ -94,6 +95,7 @@ fn records_are_written_and_read_over_tls() {
     works(&server, &system);
 }
 
+/// Servers in use may not support TLS 1.3.
 #[test]
 fn tls_1_2_is_accepted() {
     let authority = Authority::new();
@@ -111,6 +113,7 @@ fn a_silent_port_fails_after_the_connect_timeout() {
     refused(&server, &program.env("X_MSRV__CONNECT_TIMEOUT", "300ms"), 69, &["no answer within 300ms"]);
 }
 
+/// Otherwise the store could not be used with mutual TLS.
 #[test]
 fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
     let authority = Authority::new();
@@ -133,6 +136,7 @@ fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
     refused(&server, &with(stranger.client()), 78, &["the server refuses the handshake"]);
 }
 
+/// Otherwise an attacker on the network path could read the records.
 #[test]
 fn an_invalid_certificate_is_exit_69_unless_verification_is_off() {
     let (authority, other) = (Authority::new(), Authority::new());
@@ -155,6 +159,7 @@ fn an_invalid_certificate_is_exit_69_unless_verification_is_off() {
     }
 }
 
+/// Nodes are often addressed by IP, while their certificates contain the cluster's name.
 #[test]
 fn the_expected_name_can_differ_from_the_host() {
     let authority = Authority::new();
@@ -163,6 +168,7 @@ fn the_expected_name_can_differ_from_the_host() {
     works(&server, &program(&server, &named));
 }
 
+/// Otherwise the error would be a timeout or a malformed frame.
 #[test]
 fn tls_on_one_side_only_is_reported() {
     let authority = Authority::new();
@@ -182,6 +188,7 @@ fn tls_on_one_side_only_is_reported() {
     );
 }
 
+/// Otherwise a user would not know which of the files to fix.
 #[test]
 fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
     let server = guarded(Guard::default());
@@ -197,6 +204,7 @@ fn login(password: &str) -> String {
     format!(", user: {USER}, password: {password}")
 }
 
+/// Each way of installation needs another place for the password.
 #[test]
 fn a_password_is_taken_from_a_credential_a_file_the_configuration_and_the_environment() {
     let server = guarded(Guard::default().login());
@@ -217,6 +225,7 @@ fn a_password_is_taken_from_a_credential_a_file_the_configuration_and_the_enviro
     works(&server, &environment.env("X_MSRV__LOG__LEVEL", "debug"));
 }
 
+/// Otherwise a wrong login would look like an outage.
 #[test]
 fn a_wrong_missing_or_unexpected_login_is_exit_78_and_reported() {
     let server = guarded(Guard::default().login());
@@ -244,6 +253,7 @@ fn a_wrong_missing_or_unexpected_login_is_exit_78_and_reported() {
     refused(&open, &program(&open, &login("other")), 78, &["the server knows no logins", "(code 51)"]);
 }
 
+/// A directory password is sent to the server as text and must not be sent unencrypted.
 #[test]
 fn a_login_uses_tls_and_the_password_of_a_directory_requires_it() {
     let authority = Authority::new();
@@ -265,6 +275,7 @@ fn a_login_uses_tls_and_the_password_of_a_directory_requires_it() {
     );
 }
 
+/// Otherwise every user of the machine could read the password unnoticed.
 #[test]
 fn a_password_file_readable_for_all_users_is_a_warning() {
     let server = guarded(Guard::default());

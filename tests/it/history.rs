@@ -66,6 +66,7 @@ fn metrics(program: &Program) -> BTreeMap<String, f64> {
         .collect()
 }
 
+/// The failed runs are those that an operator looks for.
 #[test]
 fn each_run_is_a_row_of_the_history_including_failed_ones() {
     let program = with("");
@@ -129,7 +130,7 @@ fn a_history_that_cannot_be_written_is_a_warning_and_the_run_continues() {
     is_a_run(&ended, &program);
     drop(other);
     program.drain(&[]);
-    assert_eq!(runs(&program).len(), 2, "the one that was left out is left out");
+    assert_eq!(runs(&program).len(), 2, "the skipped run is absent");
 }
 
 /// Otherwise a full disk for dead letters would appear in the history only as "75" and `deferred`.
@@ -158,9 +159,10 @@ fn the_history_has_the_first_error_of_an_incomplete_run() {
     assert!(line["error"].as_str().is_some_and(|text| text.starts_with(&cause)), "{line}");
     assert!(program.run(&["history", "--html", "-"]).stdout.contains("cannot keep dead letters in "));
     let well = with("");
-    assert_eq!(well.drain(&[]).get("cause"), None, "all is well");
+    assert_eq!(well.drain(&[]).get("cause"), None, "the state is ok");
 }
 
+/// The exporter that reads the file runs as another user.
 #[test]
 fn metrics_add_up_over_runs_and_are_readable_for_all_users() {
     let program = with("metrics: {textfile: x.prom}\nperiod: 30s\n");
@@ -198,7 +200,10 @@ fn metrics_add_up_over_runs_and_are_readable_for_all_users() {
     is("x_msrv_dead_letters_total", "", 2.0);
     assert_eq!(program.run(&["--max-messages", "500"]).code, Some(0));
     let by_hand = metrics(&program)[r#"x_msrv_max_messages{pipeline="x-msrv"}"#];
-    assert!((by_hand - 10.0).abs() < 1e-9, "alerts expect of runs what the configuration says: {by_hand}");
+    assert!(
+        (by_hand - 10.0).abs() < 1e-9,
+        "alerts expect the runs that the configuration specifies: {by_hand}"
+    );
 
     program.write("x-msrv.yml", &format!("{EMBEDDED}metrics: {{textfile: x.prom}}\nschema: nonesuch.json\n"));
     assert_eq!(program.run(&[]).code, Some(78));
@@ -222,7 +227,7 @@ fn metrics_add_up_over_runs_and_are_readable_for_all_users() {
     assert_eq!(
         left.filter(|name| name.to_string_lossy().contains("prom")).count(),
         1,
-        "no file beside it is left over"
+        "no temporary file remains"
     );
 }
 
@@ -242,6 +247,7 @@ fn counters_restart_at_zero_after_a_reboot() {
     assert_eq!((stored(5), stored(1)), (5.0, 6.0));
 }
 
+/// Otherwise a missing folder for metrics would stop the queue.
 #[test]
 fn metrics_that_cannot_be_written_are_a_warning() {
     let program = with("metrics: {textfile: nonesuch/x.prom}\n");
@@ -257,6 +263,7 @@ fn metrics_that_cannot_be_written_are_a_warning() {
     assert_eq!(runs(&program).len(), 1);
 }
 
+/// A read-only system has no place for the file.
 #[test]
 fn a_disabled_history_leaves_no_file() {
     let program = with("history: false\n");
@@ -291,7 +298,7 @@ fn the_depth_of_the_queue_is_known_if_nsqd_serves_statistics_on_the_next_port() 
     };
     assert_eq!(depths(), (Some(50), Some(30)));
     assert_eq!(depths(), (Some(30), Some(10)));
-    assert_eq!(depths(), (Some(10), Some(0)), "empty is empty, and needs no question");
+    assert_eq!(depths(), (Some(10), Some(0)), "an empty queue needs no request for its depth");
 }
 
 /// Otherwise the run after an outage would take nothing and report that nothing is left, while all messages
@@ -334,6 +341,7 @@ fn the_history_is_for_the_service_and_its_group_only() {
     }
 }
 
+/// Monitoring plugins read only these two.
 #[test]
 fn status_has_the_state_in_its_first_line_and_exit_code() {
     let program = with("");
@@ -383,6 +391,7 @@ fn status_has_the_state_in_its_first_line_and_exit_code() {
     );
 }
 
+/// Otherwise programs would have to parse text for people.
 #[test]
 fn status_for_programs_is_one_json_object() {
     let program = with("");
@@ -450,6 +459,7 @@ fn every_failure_of_status_is_exit_3_and_other_commands_keep_their_codes() {
     assert_eq!(program.run(&["history"]).code, Some(66));
 }
 
+/// Otherwise trends would be hard to see, and programs would have to parse the table.
 #[test]
 fn the_history_is_a_table_with_sparklines_or_json() {
     let program = with("");
@@ -484,7 +494,7 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     assert_eq!(
         program.run(&["history", "--json", "--since", last]).stdout.lines().count(),
         1,
-        "a moment counts as well: {last}"
+        "a short run counts as well: {last}"
     );
     let table = program.run(&["history", "--since", "1h"]).stdout;
     assert!(

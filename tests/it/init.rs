@@ -35,6 +35,7 @@ fn names(scene: &Program) -> Vec<String> {
     names
 }
 
+/// Otherwise a script could not create a configuration.
 #[test]
 fn with_all_options_init_writes_every_kind_of_queue_and_store_without_questions() {
     let (scene, nsqd) = (Program::new(""), Nsqd::start());
@@ -83,7 +84,7 @@ fn with_all_options_init_writes_every_kind_of_queue_and_store_without_questions(
         "a table cannot have such a name, and nothing is written: {}",
         ended.stderr
     );
-    assert_eq!(names(&scene), ["a.yml"], "nothing is left of it");
+    assert_eq!(names(&scene), ["a.yml"], "no file remains");
     scene.write("b.new.yml", "# mine\n");
     let ended = scene.bare(&[
         "init",
@@ -170,6 +171,7 @@ fn options_of_another_kind_and_missing_values_are_refused() {
     has(&in_force(&scene, "a.yml"), &["nsq.topic: o#ephemeral", "sqlite.set: o"]);
 }
 
+/// Otherwise a user would not see which other settings exist.
 #[test]
 fn every_key_of_the_shipped_configuration_is_written_with_its_comment() {
     let scene = Program::new("");
@@ -183,6 +185,7 @@ fn every_key_of_the_shipped_configuration_is_written_with_its_comment() {
     }
 }
 
+/// Otherwise a second `init` would destroy a configuration.
 #[test]
 fn an_existing_file_is_overwritten_only_with_force_and_backed_up() {
     let scene = Program::new("");
@@ -230,6 +233,7 @@ fn an_existing_file_is_overwritten_only_with_force_and_backed_up() {
     );
 }
 
+/// Otherwise a typing error would mean to start again.
 #[test]
 fn on_a_terminal_a_wrong_answer_is_reported_and_the_question_repeated() {
     let (scene, nsqd) = (Program::new(""), Nsqd::start());

@@ -65,6 +65,7 @@ fn every_line_on_standard_error_is_an_object() {
     assert!(error["message"].as_str().is_some_and(|text| text.contains("no column named gid")), "{error}");
 }
 
+/// Otherwise syslog would contain JSON objects inside its own format.
 #[test]
 fn the_json_format_is_for_standard_error_only() {
     let program = Program::new(&CONFIGURATION.replace("format: json", "format: json, target: syslog"));

@@ -70,6 +70,7 @@ fn exactly_n_messages_are_stored_and_the_rest_is_untouched() {
     }
 }
 
+/// Messages at the border between two runs could be lost or stored twice.
 #[test]
 fn runs_of_n_drain_a_queue_completely_and_store_each_message_once() {
     let nsqd = Nsqd::start();
@@ -142,7 +143,7 @@ fn a_paused_topic_or_channel_is_reported_and_not_waited_for() {
         assert!(!run().stderr.contains("paused"), "{place}: nothing waits there");
         for nsqd in &nsqd {
             nsqd.publish("t", bodies(0..3));
-            wait_until("they are where they stay", || {
+            wait_until("nsqd has moved them to the channel", || {
                 nsqd.depths("t").waiting == 3 && (place == "topic" || nsqd.channels_have_all("t"))
             });
         }
@@ -167,6 +168,7 @@ fn a_paused_topic_or_channel_is_reported_and_not_waited_for() {
     }
 }
 
+/// A run can do without statistics, so it must not wait for them.
 #[test]
 fn statistics_that_do_not_answer_do_not_delay_a_run() {
     let [tcp, beside] = ports_side_by_side();
@@ -214,6 +216,7 @@ fn statistics_whose_packets_are_dropped_do_not_delay_a_run() {
     });
 }
 
+/// Otherwise the empty queue of another nsqd would end the run.
 #[test]
 fn statistics_of_another_nsqd_on_the_next_port_are_ignored() {
     let [tcp, beside] = ports_side_by_side();
@@ -225,6 +228,7 @@ fn statistics_of_another_nsqd_on_the_next_port_are_ignored() {
     assert_eq!(program(&[&nsqd], "").drain(&["--idle-timeout", "0s"])["stored"], 9);
 }
 
+/// Otherwise a run could ask only empty nsqd.
 #[test]
 fn with_n_smaller_than_the_number_of_nsqd_the_one_with_messages_is_found() {
     let nsqd = [Nsqd::start(), Nsqd::start(), Nsqd::start()];
@@ -239,6 +243,7 @@ fn with_n_smaller_than_the_number_of_nsqd_the_one_with_messages_is_found() {
     assert_eq!(left, [NOTHING_LEFT; 3]);
 }
 
+/// Otherwise every run could ask the same nsqd first.
 #[test]
 fn with_n_smaller_than_the_number_of_nsqd_no_nsqd_is_starved() {
     let nsqd = [Nsqd::start(), Nsqd::start(), Nsqd::start()];
@@ -281,6 +286,7 @@ fn two_nsqd_of_one_host_store_all_of_their_messages() {
     assert_eq!(ids(0).len() + ids(1).len(), 2 * usize::try_from(EACH).expect("fits"));
 }
 
+/// nsqlookupd lists a killed nsqd for a while; that must not stop the others.
 #[test]
 fn nsqlookupd_finds_the_nsqd_and_a_killed_one_is_a_warning() {
     let lookupd = Lookupd::start();
@@ -303,6 +309,7 @@ fn nsqlookupd_finds_the_nsqd_and_a_killed_one_is_a_warning() {
     assert!(ended.stderr.contains("nsqlookupd does not answer"), "{}", ended.stderr);
 }
 
+/// Otherwise a run would leave messages in a deep queue while it waits for a shallow one.
 #[test]
 fn n_is_distributed_by_depth_if_nsqlookupd_reports_it() {
     let lookupd = Lookupd::start();
@@ -329,6 +336,7 @@ fn n_is_distributed_by_depth_if_nsqlookupd_reports_it() {
     );
 }
 
+/// Otherwise the timer would fail until the first message is published.
 #[test]
 fn a_topic_that_does_not_exist_yet_is_empty_and_no_error() {
     let lookupd = Lookupd::start();
@@ -389,6 +397,7 @@ fn after_the_loss_of_an_nsqd_the_number_of_messages_left_is_unknown() {
     );
 }
 
+/// Otherwise a run would wait for its whole timeout.
 #[test]
 fn no_nsqd_at_all_is_exit_69_within_the_connect_timeout() {
     #[expect(clippy::disallowed_methods, reason = "the program lives in real time")]
@@ -403,6 +412,7 @@ fn no_nsqd_at_all_is_exit_69_within_the_connect_timeout() {
     assert!(started.elapsed() < PATIENCE);
 }
 
+/// Otherwise the log would repeat the same error, or omit one of the servers.
 #[test]
 fn each_dead_nsqlookupd_is_reported_once() {
     for count in [1, 3] {
@@ -430,7 +440,7 @@ fn kill_9_during_batches_ends_with_each_message_stored_once() {
         child.kill().expect("kill -9");
         child.wait().expect("it ends");
     }
-    wait_until("the queue gives up on what was in flight, and a run drains it", || {
+    wait_until("the messages in flight time out, and a run drains them", || {
         program.drain(&[]);
         let Depths { waiting, in_flight, .. } = nsqd.depths("t");
         (waiting, in_flight) == (0, 0)
@@ -438,6 +448,7 @@ fn kill_9_during_batches_ends_with_each_message_stored_once() {
     assert_eq!(stored(&program), (0..COUNT).collect());
 }
 
+/// Otherwise the messages in flight would wait for nsqd's message timeout.
 #[test]
 fn sigterm_during_a_run_finishes_and_leaves_nothing_in_flight() {
     const COUNT: u64 = 100_000;
@@ -458,12 +469,13 @@ fn sigterm_during_a_run_finishes_and_leaves_nothing_in_flight() {
     wait_until("the rest waits", || nsqd.depths("t").waiting == COUNT - stored);
 }
 
+/// Otherwise the signal would have no effect until a message arrives.
 #[test]
 fn a_signal_ends_a_run_that_listens_to_a_silent_queue() {
     let nsqd = Nsqd::start();
     let program = program(&[&nsqd], ", max-messages: 5");
     let child = program.spawn(&["run", "--idle-timeout", "1h", "--timeout", "2h"]);
-    wait_until("it listens", || nsqd.depths("t") == NOTHING_LEFT && consumers(&nsqd) == 1);
+    wait_until("the run listens", || nsqd.depths("t") == NOTHING_LEFT && consumers(&nsqd) == 1);
     signal(&child, "INT");
     let ended = wait(child);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -488,7 +500,7 @@ fn heartbeats_keep_an_idle_run_connected() {
     let nsqd = Nsqd::start();
     let program = program(&[&nsqd], ", max-messages: 1");
     let child = program.spawn(&["run", "--idle-timeout", "1h", "--timeout", "2h"]);
-    wait_until("it listens", || consumers(&nsqd) == 1);
+    wait_until("the run listens", || consumers(&nsqd) == 1);
     #[expect(
         clippy::disallowed_methods,
         reason = "nsqd's heartbeats come in real time, and that time is what is tested"
@@ -500,6 +512,7 @@ fn heartbeats_keep_an_idle_run_connected() {
     assert_eq!(stored(&program).len(), 1);
 }
 
+/// Otherwise an upgrade of nsqd would lose the messages in flight.
 #[test]
 fn an_nsqd_that_restarts_loses_and_duplicates_nothing() {
     const COUNT: u64 = 30_000;
@@ -535,6 +548,7 @@ fn an_nsqd_that_restarts_loses_and_duplicates_nothing() {
     assert_eq!((depths.waiting, depths.in_flight), (0, 0));
 }
 
+/// Otherwise a large message would block the queue or be lost.
 #[test]
 fn a_body_of_a_mebibyte_is_stored_and_a_larger_one_is_a_dead_letter() {
     let nsqd = Nsqd::with(&["-max-msg-size=4194304"]);
@@ -554,6 +568,7 @@ fn a_body_of_a_mebibyte_is_stored_and_a_larger_one_is_a_dead_letter() {
     );
 }
 
+/// A script must be able to distinguish an invalid message from an unreachable queue.
 #[test]
 fn messages_that_nsqd_refuses_are_exit_65() {
     let nsqd = Nsqd::with(&["-max-msg-size=1000", "-max-body-size=300000"]);
@@ -563,11 +578,11 @@ fn messages_that_nsqd_refuses_are_exit_65() {
         let ended = program.run_with_input(&["send"], input.as_bytes());
         assert!(ended.code == Some(65) && ended.stderr.contains(words), "{ended:?}");
         // The first line is sent alone if the second one has not arrived yet.
-        let told = [
+        let reported = [
             "messages sent: 0, then it failed at lines 1 to 2: ",
             "messages sent: 1, then it failed at line 2: ",
         ];
-        assert!(told.iter().any(|told| ended.stderr.contains(told)), "{ended:?}");
+        assert!(reported.iter().any(|reported| ended.stderr.contains(reported)), "{ended:?}");
     }
 }
 
@@ -622,33 +637,34 @@ fn without_a_configured_channel_the_remaining_messages_are_kept_for_the_next_run
     );
 }
 
+/// Otherwise a user could not know that nsqd deletes the messages of an ephemeral channel.
 #[test]
 fn the_risk_of_an_ephemeral_name_is_reported_by_check_status_and_run() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", bodies(0..3));
     let program = program(&[&nsqd], "");
     let cost = "nsq.channel: c#ephemeral is ephemeral: nsqd drops the channel, and all messages that a run leaves in it, when the run ends";
-    let told = |program: &Program| {
+    let reported = |program: &Program| {
         [&["check"][..], &["run"], &["status"]].map(|command| {
             let ended = program.run(command);
             format!("{}{}", ended.stdout, ended.stderr).contains(cost)
         })
     };
-    assert_eq!(told(&program), [false; 3]);
+    assert_eq!(reported(&program), [false; 3]);
     let program = program.env("X_MSRV__NSQ__CHANNEL", "c#ephemeral");
-    assert_eq!(told(&program), [true; 3]);
+    assert_eq!(reported(&program), [true; 3]);
     let status: serde_json::Value =
         serde_json::from_str(&program.run(&["status", "--json"]).stdout).expect("JSON");
     assert_eq!(status["warnings"], serde_json::json!([cost]));
     let program = program
         .env("X_MSRV__DEAD_LETTER__NSQ__TOPIC", "d#ephemeral")
         .env("X_MSRV__DEAD_LETTER__NSQ__CHANNEL", "e#ephemeral");
-    let told = program.run(&["check"]).stderr;
+    let reported = program.run(&["check"]).stderr;
     for words in [
         "dead-letter.nsq.topic: d#ephemeral is ephemeral: nsqd keeps its messages in memory only",
         "dead-letter.nsq.channel: e#ephemeral",
     ] {
-        assert!(told.contains(words), "{told}");
+        assert!(reported.contains(words), "{reported}");
     }
 }
 
@@ -660,20 +676,21 @@ fn a_mistyped_topic_is_reported_by_check_status_and_the_run_that_creates_it() {
     nsqd.publish("orders", bodies(0..3));
     let program = program(&[&nsqd], "").env("X_MSRV__NSQ__TOPIC", "odrers");
     let said = |command: &[&str]| program.run(command).stderr;
-    let told = said(&["check", "--connect"]);
+    let reported = said(&["check", "--connect"]);
     assert!(
-        told.contains("no nsqd has the topic; the first run creates it") && told.contains("topic=odrers"),
-        "{told}"
+        reported.contains("no nsqd has the topic; the first run creates it")
+            && reported.contains("topic=odrers"),
+        "{reported}"
     );
-    let told = said(&["run"]);
+    let reported = said(&["run"]);
     assert!(
-        told.contains("the topic was not there, and is created now") && told.contains("topic=odrers"),
-        "{told}"
+        reported.contains("the topic was not there, and is created now") && reported.contains("topic=odrers"),
+        "{reported}"
     );
-    assert!(!said(&["run"]).contains(" WARN "), "once, for a topic may be quiet");
+    assert!(!said(&["run"]).contains(" WARN "), "reported once, because a topic may be quiet");
     said(&["run"]);
-    let told = said(&["check", "--connect"]);
-    assert!(told.contains("the topic has had no message since nsqd was started"), "{told}");
+    let reported = said(&["check", "--connect"]);
+    assert!(reported.contains("the topic has had no message since nsqd was started"), "{reported}");
     let status = program.run(&["status"]);
     assert!(
         status.code == Some(1)
@@ -682,7 +699,7 @@ fn a_mistyped_topic_is_reported_by_check_status_and_the_run_that_creates_it() {
     );
     nsqd.publish("odrers", bodies(0..1));
     assert_eq!(program.drain(&[])["stored"], 1);
-    assert_eq!(program.run(&["status"]).code, Some(0), "it is a topic after all");
+    assert_eq!(program.run(&["status"]).code, Some(0), "the topic exists");
     assert!(!said(&["check", "--connect"]).contains(" WARN "));
 }
 
@@ -693,12 +710,12 @@ fn a_new_channel_beside_others_is_reported_once() {
     nsqd.make_channel("t", "archive");
     nsqd.publish("t", bodies(0..3));
     let program = program(&[&nsqd], "");
-    let told = program.run(&["check", "--connect"]).stderr;
-    assert!(told.contains("the topic has other channels, and not this one"), "{told}");
-    let told = program.run(&[]).stderr;
+    let reported = program.run(&["check", "--connect"]).stderr;
+    assert!(reported.contains("the topic has other channels, and not this one"), "{reported}");
+    let reported = program.run(&[]).stderr;
     assert!(
-        told.contains("the channel was not there, and is created now") && told.contains("channel=c"),
-        "{told}"
+        reported.contains("the channel was not there, and is created now") && reported.contains("channel=c"),
+        "{reported}"
     );
     assert!(!program.run(&[]).stderr.contains(" WARN "));
 }
@@ -750,7 +767,7 @@ fn a_run_longer_than_a_second_shows_its_progress_on_a_terminal_only() {
     let on_a_terminal =
         program.run_by("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
     assert_eq!(on_a_terminal.code, Some(0), "{}", on_a_terminal.stdout);
-    let (shown, log) = on_a_terminal.stdout.rsplit_once("\r\x1b[K").expect("a line that was passing");
+    let (shown, log) = on_a_terminal.stdout.rsplit_once("\r\x1b[K").expect("a progress line");
     assert!(shown.contains("[####################] 7 of 7  100%"), "{shown:?}");
     assert!(
         log.contains("INFO  run finished stop-reason=queue-empty received=7") && !shown.contains("INFO"),

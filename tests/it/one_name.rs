@@ -85,10 +85,10 @@ fn messages_with_one_id_from_two_nsqd_behind_one_name_are_two_records() {
             assert_eq!(program.drain(&[])["stored"], MESSAGES);
         }
         published += 2 * MESSAGES;
-        assert_eq!(count(&program, "SELECT count(*) FROM s"), published, "none is written over another");
+        assert_eq!(count(&program, "SELECT count(*) FROM s"), published, "no record overwrites another");
         if count(&program, "SELECT count(DISTINCT document ->> 'id') FROM s") < published {
             return;
         }
     }
-    panic!("no two of {published} messages got one id, so nothing is shown");
+    panic!("no two of {published} messages have the same id, so the test proves nothing");
 }

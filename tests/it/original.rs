@@ -53,7 +53,7 @@ fn a_redelivered_message_is_one_record_and_equal_messages_are_two() {
     wait_until("both are stored", || server.records("s").len() == 2);
     child.kill().expect("kill -9");
     child.wait().expect("it ends");
-    wait_until("they come again", || program.drain(&[])["stored"] == 2);
+    wait_until("they are delivered again", || program.drain(&[])["stored"] == 2);
     assert_eq!(
         server.records("s").iter().map(|record| record.generation).collect::<Vec<_>>(),
         [2, 2],

@@ -28,7 +28,7 @@ fn the_template_units_differ_from_the_plain_ones_in_the_name_only() {
 #[test]
 fn the_service_allows_more_time_than_a_default_run_and_is_not_enabled_itself() {
     let service = text("systemd/x-msrv.service");
-    assert!(!service.contains("[Install]"), "the timer is what is enabled");
+    assert!(!service.contains("[Install]"), "only the timer is enabled");
     assert!(service.contains("\nStartLimitIntervalSec=0\n"), "a short interval would reach a limit");
     let seconds = |key: &str| {
         let value =
@@ -41,6 +41,7 @@ fn the_service_allows_more_time_than_a_default_run_and_is_not_enabled_itself() {
     );
 }
 
+/// Otherwise a package could be installed under a wrong version.
 #[test]
 fn the_packages_have_the_version_of_the_program() {
     let version = env!("CARGO_PKG_VERSION");

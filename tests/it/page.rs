@@ -44,7 +44,7 @@ fn write_page(program: &Program, arguments: &[&str]) -> std::path::PathBuf {
 }
 
 /// The figures by name, and the other contents of the page, as a browser has them.
-const TOLD: &str = "(() => {
+const CONTENTS: &str = "(() => {
     const text = selector => document.querySelector(selector)?.textContent ?? null;
     const rows = selector => [...document.querySelectorAll(selector + ' tbody tr')].map(row => [...row.cells].map(cell => cell.textContent));
     return {
@@ -60,6 +60,7 @@ const TOLD: &str = "(() => {
     };
 })()";
 
+/// Text that is in the page can still be invisible in a browser.
 #[test]
 fn a_browser_shows_the_runs_with_and_without_script_in_light_and_dark_on_desktop_and_phone() {
     let path = "\"'&amp;<script>alert(1)</script>.db".replace('/', "");
@@ -85,15 +86,15 @@ fn a_browser_shows_the_runs_with_and_without_script_in_light_and_dark_on_desktop
     );
     let page = write_page(&program, &[]);
 
-    let light = look(&page, &["--eval", TOLD]);
-    let told = &light["value"];
-    assert_eq!(told["figures"], json!(["5", "1", "29", "25", "4", "0"]));
+    let light = look(&page, &["--eval", CONTENTS]);
+    let shown = &light["value"];
+    assert_eq!(shown["figures"], json!(["5", "1", "29", "25", "4", "0"]));
     assert_eq!(
-        (&told["bars"], &told["heights"]),
+        (&shown["bars"], &shown["heights"]),
         (&json!([3, 0, 0, 1]), &json!([180, 180, 90])),
         "as high as N, and as half of it"
     );
-    assert_eq!((&told["runs"], &told["crosses"]), (&json!(4), &json!(1)));
+    assert_eq!((&shown["runs"], &shown["crosses"]), (&json!(4), &json!(1)));
     let messages = [
         ("limit-reached", 10, 10, 0),
         ("limit-reached", 10, 10, 0),
@@ -104,37 +105,37 @@ fn a_browser_shows_the_runs_with_and_without_script_in_light_and_dark_on_desktop
     let cells = |(reason, received, stored, rejected): &(&str, u64, u64, u64)| {
         json!([reason, received.to_string(), stored.to_string(), "0", "0", rejected.to_string()])
     };
-    assert_eq!(told["messages"], messages.iter().map(cells).collect::<Value>());
-    assert_eq!(told["backlog"], json!([["29", "19"], ["19", "9"], ["9", "0"], ["0", "0"], ["–", "–"]]));
+    assert_eq!(shown["messages"], messages.iter().map(cells).collect::<Value>());
+    assert_eq!(shown["backlog"], json!([["29", "19"], ["19", "9"], ["9", "0"], ["0", "0"], ["–", "–"]]));
     assert_eq!(
-        told["reasons"],
+        shown["reasons"],
         json!([["limit-reached", "2", "40.0%"], ["queue-empty", "2", "40.0%"], ["failed", "1", "20.0%"]])
     );
     let rejects: Vec<_> =
-        told["rejects"].as_array().expect("rows").iter().map(|row| (&row[0], &row[1], &row[2])).collect();
+        shown["rejects"].as_array().expect("rows").iter().map(|row| (&row[0], &row[1], &row[2])).collect();
     assert_eq!(rejects[0], (&json!("not-json"), &json!("2"), &json!("50.0%")));
-    let detail = told["rejects"].to_string();
+    let detail = shown["rejects"].to_string();
     assert!(
         rejects.len() == 3 && detail.contains("<img src=x onerror=alert(1)>&"),
-        "in the words of the message: {detail}"
+        "with the text of the message: {detail}"
     );
-    assert_eq!((&told["state"], &told["title"]), (&json!("warning"), &json!("x-msrv: warning")));
+    assert_eq!((&shown["state"], &shown["title"]), (&json!("warning"), &json!("x-msrv: warning")));
     for (place, words) in [
         ("problems", "the last run ended with exit code 78: cannot use the schema"),
         ("failures", "cannot use the schema"),
         ("settings", path.as_str()),
     ] {
-        let text = if told[place].is_string() {
-            told[place].as_str().expect("text").to_owned()
+        let text = if shown[place].is_string() {
+            shown[place].as_str().expect("text").to_owned()
         } else {
-            told[place].to_string()
+            shown[place].to_string()
         };
         assert!(text.contains(words), "{place}: {text}");
     }
-    assert_eq!((&told["scripts"], &told["strangers"]), (&json!(1), &json!(0)));
+    assert_eq!((&shown["scripts"], &shown["strangers"]), (&json!(1), &json!(0)));
 
-    let dark = look(&page, &["--dark", "--width", "360", "--no-script", "--open", "--eval", TOLD]);
-    assert_eq!(dark["value"], *told, "all of it is there without a script");
+    let dark = look(&page, &["--dark", "--width", "360", "--no-script", "--open", "--eval", CONTENTS]);
+    assert_eq!(dark["value"], *shown, "the page is complete without a script");
     assert_ne!(dark["background"], light["background"]);
     look(&page, &["--width", "320"]);
 }
@@ -198,15 +199,16 @@ fn many_runs_fit_on_a_phone_whatever_their_duration() {
     }
 }
 
+/// Otherwise a new installation would show empty charts or fail.
 #[test]
 fn a_history_without_runs_is_a_page_that_reports_it() {
     let program = Program::new(EMBEDDED);
-    let told = &look(&write_page(&program, &["--since", "2h"]), &["--eval", TOLD])["value"];
+    let shown = &look(&write_page(&program, &["--since", "2h"]), &["--eval", CONTENTS])["value"];
     assert_eq!(
-        (&told["empty"], &told["state"]),
+        (&shown["empty"], &shown["state"]),
         (&json!("No run began in the last 2 h."), &json!("unknown"))
     );
-    assert!(told["settings"].as_str().expect("text").contains("max-messages: 10"));
+    assert!(shown["settings"].as_str().expect("text").contains("max-messages: 10"));
 }
 
 /// Otherwise a reader could see a half-written page, and a failed write would destroy the old one.
@@ -216,7 +218,7 @@ fn the_page_replaces_the_old_one_completely_or_not_at_all() {
     program.write("page.html", "old");
     let before = program.path("page.html").metadata().expect("a file").ino();
     let page = write_page(&program, &[]);
-    assert_ne!(page.metadata().expect("a file").ino(), before, "another file in its place");
+    assert_ne!(page.metadata().expect("a file").ino(), before, "the file is replaced");
     let text = std::fs::read_to_string(&page).expect("the page");
     assert!(text.starts_with("<!DOCTYPE html>") && text.ends_with("</html>\n"));
     assert_eq!(program.run(&["history", "--html", "-"]).stdout.len(), text.len());
@@ -231,14 +233,14 @@ fn the_page_replaces_the_old_one_completely_or_not_at_all() {
     assert_eq!(program.run(&["history", "--html", "page.html", "--json"]).code, Some(2));
     symlink("page.html", program.path("link.html")).expect("a link");
     assert_eq!(program.run(&["history", "--html", "link.html"]).code, Some(0));
-    assert!(program.path("link.html").is_symlink() && !page.is_symlink(), "a link stays one");
+    assert!(program.path("link.html").is_symlink() && !page.is_symlink(), "a link is still a link");
     let left = std::fs::read_dir(program.path(""))
         .expect("the folder")
         .map(|entry| entry.expect("an entry").file_name());
     assert_eq!(
         left.filter(|name| name.to_string_lossy().contains("page.html")).count(),
         1,
-        "nothing beside it is left over"
+        "no temporary file remains"
     );
 }
 

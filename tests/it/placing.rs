@@ -88,6 +88,7 @@ fn each_record_is_stored_in_the_set_named_by_its_message_and_a_message_without_o
     assert_eq!(ids(&scene.program.run(&["records"])), [1, 2, 3]);
 }
 
+/// Otherwise a record could live for ever or expire too early.
 #[test]
 fn each_record_has_the_ttl_of_its_message_or_the_message_is_a_dead_letter() {
     for (ttl, stored, rejected) in [("{field: /ttl}", 1, 4), ("{field: /ttl, default: never}", 3, 2)] {
@@ -109,10 +110,11 @@ fn each_record_has_the_ttl_of_its_message_or_the_message_is_a_dead_letter() {
         let mut lives: Vec<_> = scene.stored("a").iter().map(|record| record.ttl).collect();
         lives.sort_unstable();
         assert!(lives.pop().flatten().is_some_and(|ttl| (3_590..=3_600).contains(&ttl)), "the first one");
-        assert!(lives.iter().all(Option::is_none), "by default for ever: {lives:?}");
+        assert!(lives.iter().all(Option::is_none), "no expiry by default: {lives:?}");
     }
 }
 
+/// Otherwise a user could test these settings only with a server.
 #[test]
 fn a_sample_shows_its_set_and_ttl() {
     let scene = Scene::new(None, "ttl: {field: /ttl, default: never}");
@@ -200,6 +202,7 @@ fn check(aerospike: &str) -> Ended {
     .run(&["check"])
 }
 
+/// Otherwise a user could not copy the output into a configuration.
 #[test]
 fn keys_taken_from_fields_are_shown_in_a_form_that_loads() {
     let shown = check(
@@ -220,6 +223,7 @@ fn keys_taken_from_fields_are_shown_in_a_form_that_loads() {
     );
 }
 
+/// Otherwise every message would become a dead letter.
 #[test]
 fn keys_that_no_message_could_supply_are_a_fault_of_the_configuration() {
     let faults = [

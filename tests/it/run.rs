@@ -116,6 +116,7 @@ fn assert_counts(report: &RunReport, expected: [u64; 5]) {
     assert_eq!(found, expected, "received, stored, duplicate, rejected, requeued: {report}");
 }
 
+/// A run that takes more than N costs the other messages an attempt.
 #[tokio::test(start_paused = true)]
 async fn n_messages_are_stored_and_the_rest_is_untouched() {
     for (max_messages, published) in [(1, 5), (10, 10), (10, 11), (250, 1_000)] {
@@ -128,6 +129,7 @@ async fn n_messages_are_stored_and_the_rest_is_untouched() {
     }
 }
 
+/// Otherwise each run on an empty queue would last for its whole timeout.
 #[tokio::test(start_paused = true)]
 async fn an_empty_queue_ends_the_run_after_the_idle_timeout() {
     let mut scene = Scene::with(10, 3);
@@ -137,6 +139,7 @@ async fn an_empty_queue_ends_the_run_after_the_idle_timeout() {
     assert!(report.elapsed < Duration::from_millis(50), "{:?}", report.elapsed);
 }
 
+/// Otherwise an invalid message would be delivered for ever.
 #[tokio::test(start_paused = true)]
 async fn messages_that_cannot_be_stored_are_dead_letters_and_acknowledged() {
     let mut scene = Scene::new(10, 100);
@@ -152,6 +155,7 @@ async fn messages_that_cannot_be_stored_are_dead_letters_and_acknowledged() {
     assert!(scene.queue.is_empty());
 }
 
+/// Otherwise the message would be lost.
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_that_cannot_be_written_keeps_the_message_in_the_queue() {
     let mut scene = Scene::with(10, 2);
@@ -163,6 +167,7 @@ async fn a_dead_letter_that_cannot_be_written_keeps_the_message_in_the_queue() {
     assert_eq!(scene.queue.len(), 1);
 }
 
+/// Without a delay the next run would take the same messages at once.
 #[tokio::test(start_paused = true)]
 async fn a_store_outage_requeues_with_a_delay_and_exits_75() {
     let mut scene = Scene::with(10, 3);
@@ -170,13 +175,14 @@ async fn a_store_outage_requeues_with_a_delay_and_exits_75() {
     let report = scene.run().await;
     assert_counts(&report, [3, 2, 0, 0, 1]);
     assert_eq!(report.exit(), Exit::TemporaryFailure);
-    assert_eq!((scene.queue.len(), scene.queue.depth()), (1, 0), "it is kept, and not to be had at once");
+    assert_eq!((scene.queue.len(), scene.queue.depth()), (1, 0), "it stays in the queue and is delayed");
     tokio::time::advance(Duration::from_secs(1)).await;
     let report = scene.run().await;
     assert_counts(&report, [1, 1, 0, 0, 0]);
     assert_eq!(scene.store.records().len(), 3);
 }
 
+/// Otherwise one poison message would be delivered for ever.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_fails_too_often_for_unknown_reasons_is_a_dead_letter() {
     let mut scene = Scene::with(10, 1);
@@ -295,6 +301,7 @@ async fn a_valid_message_is_stored_after_any_number_of_deliveries() {
     assert!(scene.dead_letter.letters().is_empty());
 }
 
+/// Otherwise an operator could not know why the store refused the record.
 #[tokio::test(start_paused = true)]
 async fn what_the_store_refuses_is_a_dead_letter_with_its_reason() {
     let mut scene = Scene::with(10, 2);
@@ -304,6 +311,7 @@ async fn what_the_store_refuses_is_a_dead_letter_with_its_reason() {
     assert_eq!(scene.dead_letter.letters()[0].detail, "refused by the store: record too big");
 }
 
+/// Otherwise messages would become dead letters for a fault that only an administrator can fix.
 #[tokio::test(start_paused = true)]
 async fn a_wrong_setup_stops_the_run_without_further_attempts_and_exits_78() {
     let mut scene = Scene::with(1_000, 1_000);
@@ -314,7 +322,11 @@ async fn a_wrong_setup_stops_the_run_without_further_attempts_and_exits_78() {
     assert_eq!((report.stop_reason, report.exit()), (StopReason::StoreSetup, Exit::Configuration));
     assert_eq!(report.fault.as_deref(), Some("no such namespace"));
     assert!(report.counters.received < 1_000 && report.counters.stored == 0, "{report}");
-    assert_eq!((scene.queue.depth(), scene.queue.in_flight()), (1_000, 0), "all of it waits, with no delay");
+    assert_eq!(
+        (scene.queue.depth(), scene.queue.in_flight()),
+        (1_000, 0),
+        "all messages wait without a delay"
+    );
 }
 
 /// Otherwise an existing record would be counted as stored a second time, or its message would be delivered
@@ -325,7 +337,7 @@ async fn an_existing_record_is_acknowledged_and_counted_as_duplicate() {
     scene.store = MemoryStore::create_only().slow(Duration::from_secs(1));
     let killed = tokio::time::timeout(Duration::from_millis(500), scene.run()).await;
     killed.expect_err("killed between the store's write and its answer");
-    assert_eq!((scene.store.records().len(), scene.queue.in_flight()), (3, 3), "stored, and not settled");
+    assert_eq!((scene.store.records().len(), scene.queue.in_flight()), (3, 3), "stored but not acknowledged");
     scene.queue.push(b"{}");
     tokio::time::advance(LEASE).await;
     let report = scene.run().await;
@@ -334,6 +346,7 @@ async fn an_existing_record_is_acknowledged_and_counted_as_duplicate() {
     assert!(scene.queue.is_empty());
 }
 
+/// Otherwise the timeout would leave messages stored but not acknowledged.
 #[tokio::test(start_paused = true)]
 async fn at_the_deadline_a_run_takes_no_more_and_finishes_what_is_under_way() {
     let mut scene = Scene::new(1_000_000, 10);
@@ -351,6 +364,7 @@ async fn at_the_deadline_a_run_takes_no_more_and_finishes_what_is_under_way() {
     assert_eq!(scene.queue.in_flight(), 0);
 }
 
+/// Otherwise the messages in flight would wait for the queue's timeout.
 #[tokio::test(start_paused = true)]
 async fn a_signal_finishes_what_is_under_way_and_requeues_the_rest() {
     let mut scene = Scene::new(10_000, 5_000);
@@ -365,6 +379,7 @@ async fn a_signal_finishes_what_is_under_way_and_requeues_the_rest() {
     assert!(report.elapsed < Duration::from_secs(2));
 }
 
+/// Otherwise a run could not be stopped while its store hangs.
 #[tokio::test(start_paused = true)]
 async fn a_run_gives_up_a_hanging_store_after_the_shutdown_timeout() {
     let mut scene = Scene::new(100, 10); // a full window: the queue is known not to be empty
@@ -377,6 +392,7 @@ async fn a_run_gives_up_a_hanging_store_after_the_shutdown_timeout() {
     assert_eq!((scene.queue.len(), scene.queue.in_flight()), (20, 0));
 }
 
+/// Otherwise the queue would deliver the messages to another consumer.
 #[tokio::test(start_paused = true)]
 async fn messages_of_a_slow_store_are_touched_in_time() {
     let mut scene = Scene::with(10, 10);
@@ -384,10 +400,11 @@ async fn messages_of_a_slow_store_are_touched_in_time() {
     scene.store = scene.store.slow(LEASE * 3);
     let report = scene.run().await;
     assert_counts(&report, [10, 10, 0, 0, 0]);
-    assert_eq!(report.counters.unconfirmed, 0, "the queue would have given them to others after a lease");
+    assert_eq!(report.counters.unconfirmed, 0, "without touches the lease would have expired");
     assert!(scene.queue.is_empty());
 }
 
+/// Otherwise the run would report an empty queue.
 #[tokio::test(start_paused = true)]
 async fn a_lost_queue_ends_the_run_with_69() {
     let mut scene = Scene::new(100, 3);
@@ -479,6 +496,7 @@ impl DeadLetter for FaultyDeadLetter {
     }
 }
 
+/// Otherwise a message would be acknowledged whose dead letter may not exist.
 #[tokio::test(start_paused = true)]
 async fn a_message_whose_dead_letter_has_no_answer_stays_in_the_queue() {
     let scene = Scene::new(10, 100);

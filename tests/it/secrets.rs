@@ -80,8 +80,9 @@ fn works(nsqd: &Nsqd, program: &Program) {
     assert!(!format!("{}{}", check.stdout, check.stderr).contains(SECRET), "{check:?}");
 }
 
+/// systemd passes secrets as credentials.
 #[test]
-fn nsqd_s_secret_is_taken_from_a_credential() {
+fn the_secret_for_nsqd_is_read_from_a_credential() {
     let nsqd = nsqd();
     let program = program(&nsqd, ", auth-secret: {credential: nsq}");
     std::fs::create_dir(program.path("credentials")).expect("a folder");
@@ -92,16 +93,18 @@ fn nsqd_s_secret_is_taken_from_a_credential() {
     assert!(program.run(&["check"]).stdout.contains("nsq.auth-secret: credential nsq\n"));
 }
 
+/// Without systemd a secret is in a file.
 #[test]
-fn nsqd_s_secret_is_taken_from_a_file_beside_the_configuration() {
+fn the_secret_for_nsqd_is_read_from_a_file_beside_the_configuration() {
     let nsqd = nsqd();
     let program = program(&nsqd, ", auth-secret: {file: nsq.secret}");
     program.write("nsq.secret", &format!("{SECRET}\n"));
     works(&nsqd, &program);
 }
 
+/// Containers pass secrets as environment variables.
 #[test]
-fn nsqd_s_secret_is_taken_from_the_configuration_or_the_environment() {
+fn the_secret_for_nsqd_is_read_from_the_configuration_or_the_environment() {
     let nsqd = nsqd();
     works(&nsqd, &program(&nsqd, ", auth-secret: hunter2"));
     let other = self::nsqd();
@@ -117,6 +120,7 @@ fn fails(ended: &Ended, words: &[&str]) {
     assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
 }
 
+/// Otherwise a user would not know which of the secrets to fix.
 #[test]
 fn a_missing_unreadable_or_wrong_secret_is_exit_78_and_named() {
     let nsqd = nsqd();
@@ -179,7 +183,7 @@ fn the_dead_letter_topic_may_have_a_separate_secret() {
     let shown = elsewhere.run(&["check"]).stdout;
     assert!(
         shown.contains("nsq.auth-secret: (hidden)") && !shown.contains("dead-letter.nsq.auth-secret"),
-        "not where it is kept less well: {shown}"
+        "the secret is not shown in a less protected place: {shown}"
     );
     let open = program(", auth-secret: hunter2");
     std::fs::set_permissions(open.path("x-msrv.yml"), PermissionsExt::from_mode(0o644)).expect("ours");

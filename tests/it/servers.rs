@@ -128,7 +128,7 @@ fn a_missing_nsqd_is_a_warning_a_metric_and_later_critical() {
     let report = run(&program);
     assert_eq!(report["unreached"], serde_json::json!([format!("nsqd at {}", nsqd[1].tcp)]));
     assert_eq!(sample(&program, "x_msrv_unreached_servers"), "1");
-    assert!(seconds_missed(&program) < 0.001, "it is the first run that misses it");
+    assert!(seconds_missed(&program) < 0.001, "this run is the first that reports it as missing");
     is(
         &program,
         1,
@@ -153,6 +153,7 @@ fn a_missing_nsqd_is_a_warning_a_metric_and_later_critical() {
     assert_eq!(sample(&program, "x_msrv_unreached_servers"), "0");
 }
 
+/// Otherwise a server that was removed on purpose would be reported as missing for ever.
 #[test]
 fn a_removed_server_is_forgotten_by_configuration_or_command() {
     let lookupd = Lookupd::start();

@@ -1,4 +1,4 @@
-//! Settings, by their descriptions: what is wrong with a configuration is reported as a whole, whatever key it is at.
+//! Settings by their descriptions: all faults of a configuration are reported at once, at every key.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use x_msrv_settings::{Fault, Key, Kind, Known, Origins, Places, Presence, Reader
 
 use crate::support::program::Program;
 
-/// Whoever corrected one fault was told the next one, run by run.
+/// Otherwise a user would fix one fault per run.
 #[test]
 fn all_faults_of_file_environment_and_flags_are_reported_at_once_each_on_its_own_line() {
     let text = "\
@@ -70,7 +70,7 @@ log: {level: loud, format: json, target: syslog}
     }
 }
 
-/// Rules between sections were checked only when each section by itself was right.
+/// Otherwise rules between sections would be checked only after each section is valid.
 #[test]
 fn faults_between_sections_are_in_the_same_list_as_those_within() {
     let text = "\
@@ -102,12 +102,12 @@ period: soon
     }
 }
 
-/// A value at this path of keys.
+/// Returns a value at this path of keys.
 fn at(path: &str, value: Value) -> Value {
     path.rsplit('.').fold(value, |value, key| json!({ key: value }))
 }
 
-/// The faults of a pipeline with this besides, which may stand in a section of the pipeline.
+/// The faults of a pipeline with this addition, which may be in a section of the pipeline.
 fn faults(folder: &Path, more: &Value) -> Vec<Fault> {
     fn merge(into: &mut Map<String, Value>, more: &Map<String, Value>) {
         for (key, value) in more {
@@ -139,7 +139,7 @@ fn each_key(mut see: impl FnMut(&str, &'static Key)) {
     assert!(count > 80, "{count}");
 }
 
-/// What no key of this kind can hold.
+/// A value that no key of this kind accepts.
 fn wrong(kind: &Kind) -> Value {
     match kind {
         Kind::Whole | Kind::Span | Kind::Size | Kind::Flag | Kind::Address | Kind::Section(_) => {
@@ -151,6 +151,7 @@ fn wrong(kind: &Kind) -> Value {
     }
 }
 
+/// Otherwise a user could not find the faulty value in a large configuration.
 #[test]
 fn a_fault_at_any_key_is_reported_with_the_path_of_that_key() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -163,8 +164,9 @@ fn a_fault_at_any_key_is_reported_with_the_path_of_that_key() {
     });
 }
 
+/// Otherwise a user would have to search the documentation for a typing error.
 #[test]
-fn a_mistyped_key_is_told_by_its_nearest_wherever_it_is() {
+fn a_mistyped_key_is_reported_with_the_nearest_key() {
     let folder = tempfile::tempdir().expect("a folder");
     each_key(|path, key| {
         if path == "dead-letter.nsq" {
@@ -175,7 +177,7 @@ fn a_mistyped_key_is_told_by_its_nearest_wherever_it_is() {
         let found = faults(folder.path(), &at(&other, json!("x")));
         let wanted = format!("unknown key `{mistyped}`; did you mean `{}`?", key.name);
         assert!(found.iter().any(|fault| fault.key == other && fault.fault == wanted), "{other}: {found:?}");
-        // A word is told by its nearest as well.
+        // A word is reported with the nearest one as well.
         if let Kind::Choice(words) = key.kind {
             for word in words {
                 let found = faults(folder.path(), &at(path, json!(format!("{}x", word.name))));
@@ -189,7 +191,7 @@ fn a_mistyped_key_is_told_by_its_nearest_wherever_it_is() {
     });
 }
 
-/// The shipped configuration, the man page and editors show them.
+/// The shipped configuration, the man page and editors show the descriptions.
 #[test]
 fn every_default_and_every_example_can_be_read() {
     let (places, origins, known) = (Places::default(), Origins::default(), Known::default());

@@ -100,6 +100,7 @@ fn refused(program: &Program, code: i32, words: &[&str]) {
     assert!(started.elapsed() < PATIENCE, "connect-timeout is 60s, and it took {:?}", started.elapsed());
 }
 
+/// One connection without TLS would show messages to everyone on the network path.
 #[test]
 fn every_connection_to_nsqd_uses_tls() {
     let authority = Authority::new();
@@ -122,6 +123,7 @@ fn the_authorities_of_the_system_are_trusted_by_default() {
     refused(&system("/dev/null"), 78, &["nsq.tls: this system has no certificates of authorities"]);
 }
 
+/// Otherwise an attacker on the network path could read and alter messages.
 #[test]
 fn a_certificate_of_another_authority_or_self_signed_is_refused_and_nothing_is_received() {
     let (authority, other) = (Authority::new(), Authority::new());
@@ -142,6 +144,7 @@ fn a_certificate_of_another_authority_or_self_signed_is_refused_and_nothing_is_r
     }
 }
 
+/// Otherwise any server with a certificate of the authority could replace nsqd.
 #[test]
 fn a_certificate_with_another_name_is_refused_unless_that_name_is_expected() {
     let authority = Authority::new();
@@ -158,6 +161,7 @@ fn a_certificate_with_another_name_is_refused_unless_that_name_is_expected() {
     works(&nsqd, &named("queue.example"));
 }
 
+/// Otherwise a stolen key could be used for ever.
 #[test]
 fn an_expired_certificate_is_refused() {
     let authority = Authority::new();
@@ -186,6 +190,7 @@ fn an_unverified_certificate_works_with_a_warning_at_each_run() {
     }
 }
 
+/// Otherwise an nsqd with mutual TLS could not be used.
 #[test]
 fn a_client_certificate_is_sent_to_an_nsqd_that_requires_one() {
     let authority = Authority::new();
@@ -201,6 +206,7 @@ fn a_client_certificate_is_sent_to_an_nsqd_that_requires_one() {
     );
 }
 
+/// systemd and containers do not pass secrets in files beside the configuration.
 #[test]
 fn certificate_and_key_are_taken_from_credentials_and_from_the_environment() {
     let authority = Authority::new();
@@ -232,6 +238,7 @@ fn certificate_and_key_are_taken_from_credentials_and_from_the_environment() {
     );
 }
 
+/// Otherwise a user would not know which of the files to fix.
 #[test]
 fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
     let authority = Authority::new();
@@ -271,6 +278,7 @@ fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
     }
 }
 
+/// A fallback to an unencrypted connection would let an attacker turn TLS off.
 #[test]
 fn tls_on_one_side_only_is_exit_78_and_never_unencrypted() {
     let plain = Nsqd::start();
@@ -516,6 +524,7 @@ fn a_connection_cut_during_a_run_loses_nothing() {
     assert_eq!((rows.len(), ids.len()), (COUNT, COUNT));
 }
 
+/// Otherwise every user of the machine could read the key unnoticed.
 #[test]
 fn a_key_in_a_file_readable_for_all_users_is_a_warning() {
     let authority = Authority::new();

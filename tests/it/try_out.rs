@@ -54,6 +54,7 @@ fn try_shows_the_result_that_a_run_gives() {
     assert_eq!(ends(&rejected), ends(&program.letters()));
 }
 
+/// Otherwise a sample could pass `try` and become a dead letter in a run.
 #[test]
 fn try_needs_no_server_and_checks_the_limits_of_the_store() {
     let program = Program::new(
@@ -88,6 +89,7 @@ fn try_needs_no_server_and_checks_the_limits_of_the_store() {
     );
 }
 
+/// A script needs the result without parsing the output.
 #[test]
 fn the_exit_code_shows_whether_all_samples_were_read_and_would_be_stored() {
     let program = Program::new("embedded-queue: {path: q}\nsqlite: {path: s, set: s}\n");

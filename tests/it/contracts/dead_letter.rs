@@ -98,6 +98,7 @@ fn read(path: &std::path::Path) -> Vec<Letter> {
     text.lines().map(|line| serde_json::from_str(line).expect("a letter")).collect()
 }
 
+/// The dead-letter store in memory must follow the contract as well, because other suites rely on it.
 #[test]
 fn memory_keeps_every_dead_letter() {
     let mut memory = MemoryDeadLetter::default();
@@ -106,6 +107,7 @@ fn memory_keeps_every_dead_letter() {
     block_on(keep_none(&mut MemoryDeadLetter::broken()));
 }
 
+/// Otherwise a new run would overwrite the dead letters of earlier ones.
 #[test]
 fn a_file_keeps_every_dead_letter_after_the_existing_ones() {
     let folder = TempDir::new().expect("a folder");
@@ -120,7 +122,7 @@ fn a_file_keeps_every_dead_letter_after_the_existing_ones() {
         .probe(),
     )
     .expect("it can be created");
-    assert!(!folder.path().join("a").exists(), "asking creates nothing");
+    assert!(!folder.path().join("a").exists(), "the probe creates nothing");
     for _ in 0..2 {
         let mut file = FileDeadLetter::new(file::Settings {
             path: path.clone(),
@@ -133,6 +135,7 @@ fn a_file_keeps_every_dead_letter_after_the_existing_ones() {
     assert_eq!(read(&path), [letters(), letters()].concat());
 }
 
+/// Messages may contain personal data.
 #[test]
 fn a_file_and_its_folder_are_not_readable_for_all_users() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -152,6 +155,7 @@ fn a_file_and_its_folder_are_not_readable_for_all_users() {
     assert_eq!(mode(&folder.path().join("a")) & 0o027, 0, "0750 or tighter");
 }
 
+/// Otherwise the file would grow without limit, or lose dead letters when it is renamed.
 #[test]
 fn a_file_over_the_limit_is_renamed_and_keeps_its_content() {
     let folder = TempDir::new().expect("a folder");
@@ -171,6 +175,7 @@ fn a_file_over_the_limit_is_renamed_and_keeps_its_content() {
     assert_eq!(files.iter().flat_map(|path| read(path)).count(), 40);
 }
 
+/// Otherwise a crash during a write would make the next dead letter unreadable too.
 #[test]
 fn a_truncated_line_does_not_damage_the_next() {
     let folder = TempDir::new().expect("a folder");
@@ -189,6 +194,7 @@ fn a_truncated_line_does_not_damage_the_next() {
     assert_eq!(text.lines().filter(|line| serde_json::from_str::<Letter>(line).is_ok()).count(), 4);
 }
 
+/// Otherwise two runs at the same time would make each other's dead letters unreadable.
 #[test]
 fn concurrent_writers_of_one_file_never_mix_their_lines() {
     let folder = TempDir::new().expect("a folder");
@@ -212,6 +218,7 @@ fn concurrent_writers_of_one_file_never_mix_their_lines() {
     assert_eq!(files.map(|path| read(&path).len()).sum::<usize>(), 400);
 }
 
+/// Otherwise a user who can write to the folder could make root overwrite a file elsewhere.
 #[test]
 fn a_symlink_in_place_of_the_file_is_not_followed() {
     let folder = TempDir::new().expect("a folder");
@@ -224,6 +231,7 @@ fn a_symlink_in_place_of_the_file_is_not_followed() {
     assert!(!elsewhere.exists());
 }
 
+/// Otherwise messages would be acknowledged whose dead letters do not exist.
 #[test]
 fn a_topic_keeps_every_dead_letter_and_an_unreachable_one_is_an_error() {
     let nsqd = Nsqd::start();

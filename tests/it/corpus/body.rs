@@ -138,13 +138,13 @@ impl Decoders {
             }
             (Err(rejection), Err(reason)) => {
                 assert_eq!(rejection.reason(), reason, "{rejection}");
-                is_told_in_a_line(&message, rejection);
+                has_a_readable_reason(&message, rejection);
             }
             (decoded, expected) => panic!("{decoded:?}\nis not\n{expected:?}"),
         }
         match (&decoded, record(&self.with_schema, &message)) {
             (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::Schema { .. })) => {
-                is_told_in_a_line(&message, &rejection);
+                has_a_readable_reason(&message, &rejection);
             }
             (before, after) => assert_eq!(*before, after, "a schema changes nothing"),
         }
@@ -154,7 +154,7 @@ impl Decoders {
                     assert_eq!((&record.fields, record.size), (&other.fields, other.size));
                 }
                 (Ok(_) | Err(Rejection::ReservedField), Err(rejection @ Rejection::NoKey { .. })) => {
-                    is_told_in_a_line(&message, &rejection);
+                    has_a_readable_reason(&message, &rejection);
                 }
                 (Err(Rejection::ReservedField), Ok(record)) => {
                     assert!(record.fields.contains(&("gid".to_owned(), (&record.key).into())));
@@ -185,7 +185,7 @@ impl Decoders {
     fn check_compressed(&self, message: &Message, decoded: &Result<Record, Rejection>) {
         let is_gzip = message.body.starts_with(GZIP);
         match record(&self.inflating, message) {
-            Err(rejection) if is_gzip => is_told_in_a_line(message, &rejection),
+            Err(rejection) if is_gzip => has_a_readable_reason(message, &rejection),
             Ok(_) if is_gzip => {}
             same => assert_eq!(same, *decoded),
         }
@@ -219,9 +219,9 @@ impl Decoders {
                         | Rejection::LongNames { .. }
                         | Rejection::ReservedField),
                     ),
-                ) => is_told_in_a_line(message, &rejection),
+                ) => has_a_readable_reason(message, &rejection),
                 (before, after) => {
-                    assert_eq!(*before, after, "it is no document before there are any fields");
+                    assert_eq!(*before, after, "a body without fields is no document");
                 }
             }
         }
@@ -279,7 +279,7 @@ fn comes_back_from_stores(record: &Record) {
 }
 
 /// The dead letter contains the whole body and a readable reason.
-fn is_told_in_a_line(message: &Message, rejection: &Rejection) {
+fn has_a_readable_reason(message: &Message, rejection: &Rejection) {
     is_a_line(&rejection.to_string());
     let mut line = Vec::new();
     Letter::new(message, rejection, SystemTime::UNIX_EPOCH).write_line(&mut line).expect("a Vec takes it");

@@ -16,13 +16,15 @@ pub(crate) fn check(bytes: &[u8]) {
         .map(|stats| stats.waiting(&channel, Some(SocketAddr::from(([127, 0, 0, 1], 50_000)))));
     // Fields that are not used may be malformed.
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else { return };
-    if let (Ok(producers), Some(told)) = (producers, answer["producers"].as_array()) {
-        assert_eq!(producers.len(), told.len());
-        for (producer, told) in producers.iter().zip(told).filter(|(_, told)| told.is_object()) {
+    if let (Ok(producers), Some(expected)) = (producers, answer["producers"].as_array()) {
+        assert_eq!(producers.len(), expected.len());
+        for (producer, expected) in
+            producers.iter().zip(expected).filter(|(_, expected)| expected.is_object())
+        {
             assert_eq!((&producer.tcp.host, &producer.http.host), (&producer.http.host, &producer.tcp.host));
-            assert_eq!(told["broadcast_address"], *producer.tcp.host);
+            assert_eq!(expected["broadcast_address"], *producer.tcp.host);
             assert_eq!(
-                (&told["tcp_port"], &told["http_port"]),
+                (&expected["tcp_port"], &expected["http_port"]),
                 (&producer.tcp.port.into(), &producer.http.port.into())
             );
         }

@@ -29,7 +29,7 @@ pub(crate) fn check(bytes: &[u8]) {
                 bytes[encoded.len()..].first_chunk().map(|size| u32::from_be_bytes(*size) as usize);
             assert!(
                 announced.is_none_or(|size| rest < 4 + size && size <= MAX_BODY + 30),
-                "a frame is held back"
+                "a complete frame is not returned"
             );
         }
         End::Fault(text) => assert!(!text.contains(char::is_control) && text.len() < 200, "{text}"),

@@ -24,31 +24,37 @@ fn every_input_of(target: &str, check: fn(&[u8])) {
     }
 }
 
+/// The network divides frames at any byte.
 #[test]
-fn frames_come_out_as_they_went_in_however_they_are_cut() {
+fn frames_are_decoded_as_encoded_however_they_are_divided() {
     every_input_of("frames", frames::check);
 }
 
+/// Otherwise bytes of any other server could be used as limits of a connection.
 #[test]
 fn only_valid_answers_of_nsqd_make_a_connection() {
     every_input_of("identify", identify::check);
 }
 
+/// Otherwise a malformed answer could crash a run or overflow a count.
 #[test]
 fn any_answer_of_nsqlookupd_or_statistics_gives_addresses_and_numbers() {
     every_input_of("discovery", discovery::check);
 }
 
+/// Otherwise a body could be altered silently or crash a run.
 #[test]
 fn any_body_is_stored_as_sent_or_refused_with_the_right_reason() {
     every_input_of("body", body::check);
 }
 
+/// Otherwise a malformed configuration could show its secrets in the log.
 #[test]
 fn any_configuration_is_loaded_or_refused_in_one_line_without_its_secrets() {
     every_input_of("configuration", configuration::check);
 }
 
+/// Otherwise a replay of a damaged file could lose dead letters or send them twice.
 #[test]
 fn any_file_of_dead_letters_is_replayed_once_each_and_otherwise_unchanged() {
     every_input_of("replay", replay::check);

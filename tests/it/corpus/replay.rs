@@ -41,13 +41,13 @@ pub(crate) fn check(bytes: &[u8]) {
     }
     let after = std::fs::read(&file).expect("read");
     let expected = Expected::of(bytes);
-    assert_eq!(*queue.sent.borrow(), expected.sent, "each letter once, and in their order");
+    assert_eq!(*queue.sent.borrow(), expected.sent, "each dead letter once, in order");
     expected.check(&after);
     match ended {
         Ok(Replayed { sent, before, no_letters }) => {
             assert_eq!((sent + before, no_letters), (expected.letters, expected.no_letters));
         }
-        Err(_) => assert!(expected.letters == 0, "no letter is given up"),
+        Err(_) => assert!(expected.letters == 0, "no dead letter is skipped"),
     }
     if let Ok(again) = replay(&file, &queue) {
         assert_eq!((again.sent, again.before), (0, expected.letters));
@@ -186,7 +186,7 @@ impl Expected {
                 }
                 After::Json(object) => {
                     assert_eq!(serde_json::from_slice::<Value>(line).ok().as_ref(), Some(object));
-                    assert!(letters::has_room(line), "it can be marked from now on");
+                    assert!(letters::has_room(line), "its place for the mark is known");
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Schedule,
     proxy::{Fault, Gate, Way, What},
-    scene::{N, Scene, Told},
+    scene::{Interference, N, Scene},
 };
 use crate::support::{
     PATIENCE,
@@ -30,6 +30,7 @@ fn with_a_clock(program: &mut Program) {
     program.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
 }
 
+/// Timeouts that use the time of day would end at once or never.
 #[test]
 fn a_clock_that_jumps_during_a_run_loses_nothing() {
     Schedule::each("clock::a_clock_that_jumps_during_a_run_loses_nothing", 4, |schedule, rng| {
@@ -51,7 +52,7 @@ fn a_clock_that_jumps_during_a_run_loses_nothing() {
             scene.injected();
             gate.open();
             let ended = wait(child);
-            scene.look_at(&ended, Told::Nothing);
+            scene.look_at(&ended, Interference::Nothing);
             assert_eq!(ended.code, Some(0), "{jump}: {}", ended.stderr);
         }
         scene.check();

@@ -67,6 +67,7 @@ fn a_full_or_read_only_disk_for_dead_letters_loses_none() {
     });
 }
 
+/// Otherwise messages would be acknowledged that the store has not written.
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]
 fn a_full_or_read_only_disk_for_the_store_loses_nothing() {
@@ -149,5 +150,5 @@ fn a_full_disk_for_the_embedded_queue_loses_no_accepted_message() {
     let mut all: Vec<_> = numbers.clone();
     all.sort_unstable();
     all.dedup();
-    assert_eq!((all.len(), numbers.len()), (numbers.len(), sent), "every message that was taken, once");
+    assert_eq!((all.len(), numbers.len()), (numbers.len(), sent), "every accepted message once");
 }

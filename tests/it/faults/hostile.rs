@@ -113,6 +113,7 @@ fn repeat_and_read(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
     }
 }
 
+/// Otherwise four bytes from the peer could allocate 2 GiB.
 #[test]
 fn impossible_frame_sizes_end_the_connection_before_memory_is_allocated() {
     for size in [-1_i32, i32::MIN, i32::MAX, 0, 3, 1 << 30] {
@@ -133,6 +134,7 @@ fn impossible_frame_sizes_end_the_connection_before_memory_is_allocated() {
     }
 }
 
+/// Otherwise a peer that is no nsqd could keep a run busy.
 #[test]
 fn frames_of_unknown_types_end_the_connection() {
     for kind in [3, 255, u32::MAX] {
@@ -152,6 +154,7 @@ fn an_nsqd_that_cannot_subscribe_is_not_blamed_on_the_configuration() {
     assert!(ended.stderr.contains("SUB failed exiting"), "{}", ended.stderr);
 }
 
+/// Otherwise a limit of zero could stop a run for ever.
 #[test]
 fn impossible_limits_from_nsqd_do_not_stop_or_break_a_run() {
     for limits in [
@@ -179,6 +182,7 @@ fn impossible_limits_from_nsqd_do_not_stop_or_break_a_run() {
     survives("an answer of 16 MiB", &program(&peer(identified(&large), |_| Ok(()))), &[69]);
 }
 
+/// Otherwise a peer could keep a run alive without any message.
 #[test]
 fn endless_heartbeats_and_answers_take_neither_time_nor_memory() {
     let heartbeats = frame(0, b"_heartbeat_").repeat(1_000);

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{
     Schedule,
-    scene::{N, Scene, Told},
+    scene::{Interference, N, Scene},
 };
 use crate::support::{
     aerospike::{Rule, Then, When},
@@ -27,7 +27,7 @@ fn together(scene: &mut Scene<'_>, instances: usize, rng: &mut Rng) {
         child.wait().expect("the run ends");
         scene.look_at(
             &ended(child.wait_with_output().expect("the run ended")),
-            if fate < 2 { Told::Killed } else { Told::Nothing },
+            if fate < 2 { Interference::Killed } else { Interference::Nothing },
         );
     }
 }
@@ -47,11 +47,13 @@ fn instances(name: &'static str, count: usize) {
     });
 }
 
+/// Runs on two hosts share a channel and redeliver each other's messages when they are killed.
 #[test]
 fn two_instances_on_one_channel_lose_and_duplicate_nothing() {
     instances("instances::two_instances_on_one_channel_lose_and_duplicate_nothing", 2);
 }
 
+/// The same with more contention for each nsqd and record.
 #[test]
 fn four_instances_on_one_channel_lose_and_duplicate_nothing() {
     instances("instances::four_instances_on_one_channel_lose_and_duplicate_nothing", 4);
@@ -76,13 +78,13 @@ fn messages_that_time_out_before_the_store_answers_are_stored_once() {
             crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..30)));
             signal(&child, "STOP");
             scene.injected();
-            wait_until("nsqd gives up waiting", || scene.nsqd.depths("t").in_flight == 0);
+            wait_until("the message timeout of nsqd has passed", || scene.nsqd.depths("t").in_flight == 0);
             let other = scene.run();
             assert_eq!(other.code, Some(0), "{}", other.stderr);
             signal(&child, "CONT");
             let ended = wait(child);
-            scene.look_at(&ended, Told::Nothing);
-            assert_eq!(ended.code, Some(75), "its settlements came too late: {}", ended.stdout);
+            scene.look_at(&ended, Interference::Nothing);
+            assert_eq!(ended.code, Some(75), "its settlements were too late: {}", ended.stdout);
             assert_eq!(
                 ended.stderr.matches("nsqd refuses a command").count(),
                 1,

@@ -104,7 +104,7 @@ fn a_list_from_a_broken_connection_is_not_reported_as_complete() {
                 removed += ended.stderr.matches("letters removed").count();
             }
             assert!(removed > 0);
-            assert_eq!(letters.waiting(), LETTERS / 2, "the others, and none of those");
+            assert_eq!(letters.waiting(), LETTERS / 2, "only the others");
             let mut sent_twice = 0;
             loop {
                 let ended = letters.dead(&["replay"], Some(break_somewhere(rng)));

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use super::{
     Schedule,
     network::any_fault,
-    scene::{Database, Scene, Told},
+    scene::{Database, Interference, Scene},
     setting,
 };
 use crate::support::program::{Scale, Weight, ended};
@@ -87,7 +87,7 @@ impl Figures {
                 let scale = Scale::under(&child);
                 // Its output is read meanwhile: a run that rejects many messages prints much.
                 let ended = ended(child.wait_with_output().expect("the run ends"));
-                scene.look_at(&ended, if faulty { Told::Killed } else { Told::Nothing });
+                scene.look_at(&ended, if faulty { Interference::Killed } else { Interference::Nothing });
                 self.runs.push(scale.read());
             }
         }
@@ -139,6 +139,7 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
+/// Rare faults and leaks appear only after many messages.
 #[test]
 fn many_messages_through_many_runs_with_faults_among_them() {
     load("load::many_messages_through_many_runs_with_faults_among_them", 100_000, 4_000, None);

@@ -98,18 +98,19 @@ fn answer(mut stream: TcpStream, lie: Lie, tcp: &HostPort, http: &HostPort) -> s
     Ok(())
 }
 
+/// Otherwise a wrong answer could crash a run or make it report an empty queue.
 #[test]
 fn no_answer_of_nsqlookupd_loses_a_message() {
     Schedule::each("lookup::no_answer_of_nsqlookupd_loses_a_message", 1, |schedule, rng| {
         let lie = Arc::new(Mutex::new(Lie::None));
-        let told = lie.clone();
+        let chosen = lie.clone();
         let lookupd = move |nsqd: &crate::support::nsqd::Nsqd, queue: &super::proxy::Proxy| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
             let address = listener.local_addr().expect("an address").to_string().parse().expect("an address");
             let (tcp, http) = (queue.address.clone(), nsqd.http.clone());
             std::thread::spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
-                    let lie = *told.lock().expect("no panic");
+                    let lie = *chosen.lock().expect("no panic");
                     answer(stream, lie, &tcp, &http).ok(); // the peer may have closed already
                 }
             });

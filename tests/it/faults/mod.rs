@@ -132,7 +132,7 @@ fn the_table_of_schedules_adds_up_and_names_every_schedule() {
         .map(numbers)
         .reduce(|sums, row| sums.iter().zip(row).map(|(sum, number)| sum + number).collect());
     assert_eq!((total[0], Some(numbers(total))), ("in all", sums));
-    let told: std::collections::BTreeSet<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    let tested: std::collections::BTreeSet<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     let folder = crate::support::project().join("tests/it/faults");
     for entry in std::fs::read_dir(folder).expect("its folder") {
         let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a file");
@@ -142,7 +142,7 @@ fn the_table_of_schedules_adds_up_and_names_every_schedule() {
             .filter_map(|rest| rest.split('"').next())
             .filter(|name| !name.is_empty())
         {
-            assert!(told.contains(name), "{name} is not in the table");
+            assert!(tested.contains(name), "{name} is not in the table");
         }
     }
 }

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use super::{
     Schedule,
     proxy::{Fault, Passed, Proxy, Way, What},
-    scene::{Scene, Told},
+    scene::{Interference, Scene},
 };
 use crate::support::program::wait;
 
@@ -34,6 +34,7 @@ fn handshakes(scene: &mut Scene<'_>, proxy: impl Fn(&Scene<'_>) -> Vec<Passed>) 
     proxy(scene)
 }
 
+/// Otherwise a reset in the handshake could hang the run or count as a wrong configuration.
 #[test]
 fn a_connection_to_nsqd_that_is_reset_at_any_byte_of_its_handshake_loses_nothing() {
     Schedule::each(
@@ -68,6 +69,7 @@ fn a_command_that_reaches_nsqd_truncated_is_not_blamed_on_the_configuration() {
     );
 }
 
+/// Otherwise a reset in the handshake could hang the run or count as a wrong configuration.
 #[test]
 fn a_connection_to_aerospike_that_is_reset_at_any_byte_of_its_handshake_loses_nothing() {
     Schedule::each(
@@ -145,7 +147,7 @@ fn altered_bytes_do_no_harm_under_tls() {
             scene.queue.plan(vec![any_corruption(rng)]);
             scene.store_proxy().expect("a proxy").plan(vec![any_corruption(rng)]);
             let ended = wait(scene.spawn());
-            scene.look_at(&ended, Told::Misled);
+            scene.look_at(&ended, Interference::Misled);
         }
         scene.check();
     });

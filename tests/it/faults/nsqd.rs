@@ -19,7 +19,7 @@ fn in_the_middle(scene: &mut Scene<'_>, after: u64, way: Way, happens: impl FnOn
     scene.injected();
     gate.open();
     let ended = wait(child);
-    scene.look_at(&ended, super::scene::Told::Nothing);
+    scene.look_at(&ended, super::scene::Interference::Nothing);
 }
 
 /// A position in the stream at which a run of N is in the middle of its messages, in either direction.
@@ -27,6 +27,7 @@ fn anywhere(rng: &mut fastrand::Rng) -> (u64, Way) {
     if rng.bool() { (rng.u64(0..400), Way::ToServer) } else { (rng.u64(0..4_000), Way::ToClient) }
 }
 
+/// Otherwise an upgrade of nsqd would lose the messages in flight.
 #[test]
 fn an_nsqd_that_restarts_during_a_run_loses_nothing() {
     Schedule::each("nsqd::an_nsqd_that_restarts_during_a_run_loses_nothing", 12, |schedule, rng| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Schedule,
     proxy::Habit,
-    scene::{Scene, Told},
+    scene::{Interference, Scene},
 };
 
 /// Otherwise a run over such a path would find the queue empty, release the messages that arrive while it
@@ -45,7 +45,7 @@ fn a_path_with_random_delays_loses_nothing_and_the_queue_becomes_empty() {
             for _ in 0..3 {
                 scene.publish(rng.u64(1..150));
                 let ended = scene.program.run(&["run", "--report", "json"]);
-                scene.look_at(&ended, Told::Nothing);
+                scene.look_at(&ended, Interference::Nothing);
             }
             scene.check();
         },

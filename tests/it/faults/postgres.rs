@@ -5,12 +5,13 @@ use super::{
     files::Disk,
     network::any_fault,
     proxy::{Fault, Way, What},
-    scene::{N, Scene, Told},
+    scene::{Interference, N, Scene},
 };
 use crate::support::{block_on, postgres::Postgres, program::wait};
 
 const TABLE: &str = "CREATE TABLE SCHEMA.t (gid text PRIMARY KEY, document jsonb NOT NULL)";
 
+/// Otherwise a broken connection would lose a batch or count its rows as stored.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn any_faults_on_the_path_to_postgresql_lose_and_duplicate_nothing() {
@@ -28,10 +29,11 @@ fn any_faults_on_the_path_to_postgresql_lose_and_duplicate_nothing() {
                 // answer.
                 let is_half =
                     |fault: &Fault| matches!(fault.what, What::HalfClose) && fault.way == Way::ToServer;
-                let told = if faults.iter().any(is_half) { Told::Misled } else { Told::Nothing };
+                let interference =
+                    if faults.iter().any(is_half) { Interference::Misled } else { Interference::Nothing };
                 scene.store_proxy().expect("a proxy").plan(faults);
                 let ended = wait(scene.spawn());
-                scene.look_at(&ended, told);
+                scene.look_at(&ended, interference);
             }
             scene.check();
         },
@@ -69,6 +71,7 @@ fn an_answer_lost_after_the_commit_is_in_doubt_and_stored_once() {
     );
 }
 
+/// Otherwise the messages of an interrupted batch would be acknowledged or become dead letters.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_postgresql_that_is_killed_or_frozen_during_a_run_loses_nothing() {
@@ -107,7 +110,7 @@ fn a_postgresql_that_is_killed_or_frozen_during_a_run_loses_nothing() {
                 } else {
                     scene.postgres_server().restart();
                 }
-                scene.look_at(&ended, Told::Nothing);
+                scene.look_at(&ended, Interference::Nothing);
             }
             scene.check();
         },

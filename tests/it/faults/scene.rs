@@ -84,9 +84,9 @@ fn body(number: u64) -> String {
     format!(r#"{{"n":{number},"text":"{}"}}"#, text(number))
 }
 
-/// The exit codes that a run may have.
+/// What happened to a run, which decides the exit codes that it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Interference {
     Nothing,
     /// It was killed, or may have been.
     Killed,
@@ -182,7 +182,7 @@ impl<'a> Scene<'a> {
         let server = block_on(StandIn::guarded(Guard::default().tls(&pair, None)));
         let address = HostPort { host: server.address().ip().to_string(), port: server.address().port() };
         let proxy = Proxy::new(&address, &schedule.injected);
-        server.tell_address(proxy.address.to_string().parse().expect("an address"));
+        server.advertise_address(proxy.address.to_string().parse().expect("an address"));
         let section = format!(
             "aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 500ms, tls: {{ca-file: ca.pem}}}}\n",
             proxy.address
@@ -265,7 +265,7 @@ impl<'a> Scene<'a> {
     pub(super) fn stand_in_server(&self) -> &StandIn {
         match &self.database {
             Database::StandIn(server, _) => server,
-            _ => panic!("this scene has the stand-in"),
+            _ => panic!("this scene uses the stand-in"),
         }
     }
 
@@ -306,7 +306,7 @@ impl<'a> Scene<'a> {
     #[track_caller]
     pub(super) fn run(&mut self) -> Ended {
         let ended = self.program.run(&["run", "--report", "json"]);
-        self.look_at(&ended, Told::Nothing);
+        self.look_at(&ended, Interference::Nothing);
         ended
     }
 
@@ -337,13 +337,13 @@ impl<'a> Scene<'a> {
 
     /// Checks that a run's result is consistent: its counters add up, and its exit code matches them.
     #[track_caller]
-    pub(super) fn look_at(&mut self, ended: &Ended, told: Told) {
+    pub(super) fn look_at(&mut self, ended: &Ended, interference: Interference) {
         self.runs += 1;
         let Ended { code, stdout, stderr } = ended;
         if stdout.is_empty() {
-            let killed = told == Told::Killed && code.is_none();
+            let killed = interference == Interference::Killed && code.is_none();
             let unreachable = *code == Some(69) && stderr.contains("cannot reach");
-            let misled = told == Told::Misled && *code == Some(78);
+            let misled = interference == Interference::Misled && *code == Some(78);
             assert!(killed || unreachable || misled, "no report, exit code {code:?}: {stderr}");
             return;
         }
@@ -361,8 +361,11 @@ impl<'a> Scene<'a> {
         // Returned messages were available, and the run had room for them: the queue was not empty.
         let contradicts_itself =
             report["stop-reason"] == "queue-empty" && expected == 0 && count("requeued") > 0;
-        assert!(!contradicts_itself, "messages were given back to an empty queue: {report} {stderr}");
-        let killed = told == Told::Killed && code.is_none();
+        assert!(
+            !contradicts_itself,
+            "messages were requeued although the queue was reported as empty: {report} {stderr}"
+        );
+        let killed = interference == Interference::Killed && code.is_none();
         assert!(killed || *code == Some(expected), "exit code {code:?}, not {expected}: {report} {stderr}");
     }
 
@@ -388,13 +391,13 @@ impl<'a> Scene<'a> {
         let of_letters = letters_lost.iter().filter_map(|letter| number(letter.as_bytes()));
         let (ours, its): (Vec<_>, Vec<_>) =
             lost.into_iter().chain(of_letters).partition(|number| finished.contains(number));
-        assert!(ours.is_empty(), "finished, and nowhere: {ours:?}; lost by nsqd: {its:?}");
+        assert!(ours.is_empty(), "acknowledged but missing: {ours:?}; lost by nsqd: {its:?}");
         // The queue is drained, so all other messages were acknowledged. A witness that has not seen this
         // would prove nothing.
         let unfinished: Vec<_> = (0..self.published).filter(|number| !finished.contains(number)).collect();
         assert!(
             unfinished.len() as u64 <= most,
-            "never finished: {unfinished:?}, which is more than nsqd had in its hands; of these nowhere: {its:?}"
+            "never acknowledged: {unfinished:?}, which is more than nsqd had in flight; missing of these: {its:?}"
         );
         self.schedule.passed(self.ledger.valid.len() + self.ledger.invalid.len(), self.runs);
         its.len()
@@ -446,13 +449,13 @@ impl<'a> Scene<'a> {
         let unknown: Vec<_> = stored.keys().filter(|number| !self.ledger.valid.contains(number)).collect();
         assert!(
             twice.is_empty() && unknown.is_empty(),
-            "stored twice {twice:?}, stored and never published {unknown:?}"
+            "duplicates {twice:?}, stored but never published {unknown:?}"
         );
         let letters = self.program.letters_in(self.files[1]);
         let kept: BTreeSet<_> =
             letters.iter().map(|letter| letter["body"].as_str().unwrap_or_default().to_owned()).collect();
         let unknown: Vec<_> = kept.difference(&self.ledger.invalid).collect();
-        assert!(unknown.is_empty(), "in the dead letter and valid: {unknown:?}");
+        assert!(unknown.is_empty(), "dead letters of valid messages: {unknown:?}");
         let lost = self.ledger.valid.iter().filter(|number| !stored.contains_key(number)).copied().collect();
         (lost, self.ledger.invalid.difference(&kept).cloned().collect())
     }

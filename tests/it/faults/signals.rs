@@ -11,7 +11,7 @@ use fastrand::Rng;
 use super::{
     Schedule,
     proxy::{Fault, Gate, Passed, Proxy, Way, What},
-    scene::{N, Scene, Told},
+    scene::{Interference, N, Scene},
 };
 use crate::support::{
     aerospike::{Rule, Then, When},
@@ -83,7 +83,7 @@ fn kill_at_random_moments(scene: &mut Scene<'_>, kills: u64, rng: &mut Rng) {
         scene.signal(&mut child, "KILL");
         gate.inspect(|gate| gate.open());
         child.wait().expect("the run ends");
-        scene.look_at(&ended(child.wait_with_output().expect("the run ended")), Told::Killed);
+        scene.look_at(&ended(child.wait_with_output().expect("the run ended")), Interference::Killed);
     }
 }
 
@@ -144,7 +144,7 @@ fn stop(scene: &mut Scene<'_>, mut child: Child, then: impl FnOnce()) {
     // Before its handler is installed, the signal ends the program with the default action; no message was
     // taken yet.
     let early = ended.code.is_none() && ended.stdout.is_empty() && ended.stderr.is_empty();
-    scene.look_at(&ended, if early { Told::Killed } else { Told::Nothing });
+    scene.look_at(&ended, if early { Interference::Killed } else { Interference::Nothing });
     if ended.code == Some(0) || early {
         assert_eq!(scene.nsqd.depths("t").in_flight, 0, "{}", ended.stdout);
     }
@@ -176,7 +176,7 @@ fn a_run_that_dies_between_store_and_acknowledgement_only_rewrites_the_same_reco
                 assert_eq!(
                     (now.generation, &now.bins),
                     (record.generation + 1, &record.bins),
-                    "written once more, and the same"
+                    "the same records written once more"
                 );
             }
             scene.check();

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{
     Schedule,
-    scene::{N, Scene, Told},
+    scene::{Interference, N, Scene},
 };
 use crate::support::{
     aerospike::{Rule, Then, When},
@@ -31,6 +31,7 @@ fn of(number: u64) -> When {
     When::BinInt("n", number.cast_signed())
 }
 
+/// Otherwise an outage would turn valid messages into dead letters.
 #[test]
 fn every_code_for_an_outage_requeues_and_exits_75() {
     Schedule::each("store::every_code_for_an_outage_requeues_and_exits_75", 1, |schedule, rng| {
@@ -51,6 +52,7 @@ fn every_code_for_an_outage_requeues_and_exits_75() {
     });
 }
 
+/// Otherwise an invalid record would be retried for ever, or take its neighbours with it.
 #[test]
 fn every_code_that_blames_the_record_makes_only_that_message_a_dead_letter() {
     Schedule::each(
@@ -118,6 +120,7 @@ fn every_code_that_may_blame_the_record_blames_the_store_if_all_records_fail() {
     );
 }
 
+/// Otherwise messages would become dead letters for a fault that only an administrator can fix.
 #[test]
 fn every_code_that_blames_the_setup_requeues_all_and_exits_78() {
     Schedule::each(
@@ -168,6 +171,7 @@ fn partly_failed_batches_store_every_message_once() {
     });
 }
 
+/// Otherwise a lost answer would lose the message or store it twice.
 #[test]
 fn writes_without_an_answer_are_repeated_as_the_same_records() {
     Schedule::each("store::writes_without_an_answer_are_repeated_as_the_same_records", 9, |schedule, rng| {
@@ -192,6 +196,7 @@ fn writes_without_an_answer_are_repeated_as_the_same_records() {
     });
 }
 
+/// Otherwise messages would be acknowledged that the store has not written.
 #[test]
 fn a_store_that_freezes_or_stops_during_a_run_loses_nothing() {
     Schedule::each("store::a_store_that_freezes_or_stops_during_a_run_loses_nothing", 8, |schedule, rng| {
@@ -207,7 +212,7 @@ fn a_store_that_freezes_or_stops_during_a_run_loses_nothing() {
             scene.stand_in_server().stop();
         }
         let ended = wait(child);
-        scene.look_at(&ended, Told::Nothing);
+        scene.look_at(&ended, Interference::Nothing);
         if frozen {
             scene.stand_in_server().thaw();
         } else {

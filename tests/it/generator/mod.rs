@@ -31,6 +31,7 @@ fn tree(top: &Path) -> BTreeMap<String, String> {
     files
 }
 
+/// Otherwise a timer could run with the wrong period, or override an administrator's settings.
 #[test]
 fn each_tree_of_files_becomes_the_expected_drop_ins_and_warnings() {
     let fixtures = project().join("tests/it/generator/fixtures");
@@ -66,6 +67,7 @@ fn call(root: &Path, arguments: &[&Path]) -> std::process::Output {
         .expect("it starts")
 }
 
+/// Otherwise one bad file would leave all other pipelines without drop-ins.
 #[test]
 fn the_program_under_the_generator_name_does_not_fail_on_a_bad_file() {
     let (root, output) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
@@ -86,6 +88,7 @@ fn the_program_under_the_generator_name_does_not_fail_on_a_bad_file() {
     assert!(tree(output.path())["x-msrv@good.timer.d/00-period.conf"].ends_with("\nOnUnitActiveSec=7s\n"));
 }
 
+/// Otherwise a user who runs it by hand could write into the current folder.
 #[test]
 fn without_its_arguments_the_generator_writes_nothing() {
     let root = TempDir::new().expect("a folder");
@@ -94,6 +97,7 @@ fn without_its_arguments_the_generator_writes_nothing() {
     assert_eq!(tree(root.path()).len(), 0);
 }
 
+/// Otherwise the generator, which runs as root, could overwrite a file elsewhere.
 #[test]
 fn a_symlink_in_place_of_a_drop_in_is_replaced_and_not_followed() {
     let (root, output) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));

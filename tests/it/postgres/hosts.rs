@@ -69,6 +69,7 @@ async fn encrypt(server: &Postgres, pair: &Pair, authority: &Authority, method: 
     }
 }
 
+/// Otherwise an attacker on the network path could read the records.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn tls_is_verified_and_each_fault_of_it_is_reported() {
@@ -110,6 +111,7 @@ fn tls_is_verified_and_each_fault_of_it_is_reported() {
     });
 }
 
+/// Otherwise a server that requires client certificates could not be used.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_client_certificate_is_a_login_without_a_password() {

@@ -19,6 +19,7 @@ fn program(nsqd: &Nsqd, server: &Postgres, schema: &str, more: &str) -> Program 
     program
 }
 
+/// The whole pipeline must work with real servers, and not only each part.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn messages_from_nsqd_are_rows_and_invalid_ones_are_dead_letters() {
@@ -130,6 +131,7 @@ fn an_unusable_store_is_reported_before_a_message_is_taken() {
     assert_eq!(program.run(&["run"]).code, Some(0));
 }
 
+/// Otherwise a user would fix one fault per run.
 #[test]
 fn all_faults_of_columns_are_reported_at_once() {
     let section = |more: &str| {

@@ -31,7 +31,7 @@ fn assert_setup(error: &StoreError, words: &[&str]) -> String {
 }
 
 /// The statement that the error recommends.
-fn told_statement(text: &str) -> &str {
+fn recommended_statement(text: &str) -> &str {
     text.rsplit_once(": ").expect("a statement").1
 }
 
@@ -50,7 +50,7 @@ fn a_missing_table_is_reported_with_a_statement_that_creates_it() {
             let error = refusal(&settings).await;
             let text =
                 assert_setup(&error, &[&format!("there is no table \"{schema}\".\"t\""), "CREATE TABLE"]);
-            server.sql(told_statement(&text)).await;
+            server.sql(recommended_statement(&text)).await;
             let store = connect(&settings).await;
             let document = r#"{"Amount":1.25,"at":"2026-01-01T00:00:00Z"}"#;
             assert!(put(&*store, vec![record("a", document)]).await[0].is_ok());
@@ -79,12 +79,13 @@ fn a_key_without_a_unique_index_is_reported_with_a_statement_that_creates_it() {
             server.sql(&format!("CREATE TABLE {schema}.t (gid text, document jsonb){other}")).await;
             let text =
                 assert_setup(&refusal(&settings).await, &["is not unique by itself", "CREATE UNIQUE INDEX"]);
-            server.sql(told_statement(&text)).await;
+            server.sql(recommended_statement(&text)).await;
             connect(&settings).await;
         }
     });
 }
 
+/// Otherwise each run would cost every message that it takes an attempt.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_table_of_another_shape_is_reported_before_a_message_is_taken() {
@@ -151,6 +152,7 @@ fn a_table_of_another_shape_is_reported_before_a_message_is_taken() {
     });
 }
 
+/// Otherwise each run would cost every message that it takes an attempt.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn missing_privileges_are_reported_before_a_message_is_taken() {
@@ -172,6 +174,7 @@ fn missing_privileges_are_reported_before_a_message_is_taken() {
     });
 }
 
+/// Otherwise a wrong password would look like an outage.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_refused_login_is_a_fault_of_the_configuration() {
@@ -179,8 +182,8 @@ fn a_refused_login_is_a_fault_of_the_configuration() {
         let (_, settings) = Postgres::shared().table().await;
         let wrong = login("postgres", "wrong")(settings.clone());
         assert_setup(&refusal(&wrong).await, &["password authentication failed", "28P01"]);
-        let nobody = login("nonesuch", "postgres")(settings.clone());
-        assert_setup(&refusal(&nobody).await, &["password authentication failed", "28P01"]);
+        let unknown_user = login("nonesuch", "postgres")(settings.clone());
+        assert_setup(&refusal(&unknown_user).await, &["password authentication failed", "28P01"]);
         let without = Settings { password: None, ..settings.clone() };
         assert_setup(&refusal(&without).await, &["password missing"]);
         let elsewhere = Settings { database: "nonesuch".to_owned(), ..settings.clone() };

@@ -55,6 +55,7 @@ async fn until_it_waits(server: &Postgres, schema: &str, event: &str) -> String 
     }
 }
 
+/// Otherwise the statement would continue in the server after the run has given up.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_statement_that_takes_too_long_is_ended_by_the_server() {
@@ -64,10 +65,15 @@ fn a_statement_that_takes_too_long_is_ended_by_the_server() {
         let store = connect(&Settings { timeout: Duration::from_millis(300), ..settings }).await;
         assert_unavailable(&put(&*store, vec![record("a", "{}"), record("b", "{}")]).await, "57014");
         server.sql(&format!("DROP TRIGGER wait ON {schema}.t")).await;
-        assert_eq!(put(&*store, vec![record("a", "{}")]).await, [Ok(Put::Stored)], "the connection goes on");
+        assert_eq!(
+            put(&*store, vec![record("a", "{}")]).await,
+            [Ok(Put::Stored)],
+            "the connection remains usable"
+        );
     });
 }
 
+/// Otherwise an operator would search for a slow server, and not for the session with the lock.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_statement_that_waits_for_a_lock_says_that_it_was_a_lock() {
@@ -79,7 +85,11 @@ fn a_statement_that_waits_for_a_lock_says_that_it_was_a_lock() {
         other.run(&format!("BEGIN; LOCK TABLE {schema}.t")).await;
         assert_unavailable(&put(&*store, vec![record("a", "{}"), record("b", "{}")]).await, "55P03");
         other.run("ROLLBACK").await;
-        assert_eq!(put(&*store, vec![record("a", "{}")]).await, [Ok(Put::Stored)], "the connection goes on");
+        assert_eq!(
+            put(&*store, vec![record("a", "{}")]).await,
+            [Ok(Put::Stored)],
+            "the connection remains usable"
+        );
     });
 }
 
@@ -124,6 +134,7 @@ fn two_stores_with_the_same_records_in_opposite_orders_do_not_deadlock() {
     });
 }
 
+/// Otherwise the log would contain only "connection closed".
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_connection_that_the_server_ends_during_a_statement_has_the_reason() {
@@ -143,6 +154,7 @@ fn a_connection_that_the_server_ends_during_a_statement_has_the_reason() {
     });
 }
 
+/// Otherwise a short peak of connections would stop the pipeline as a setup fault.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn no_room_for_another_connection_is_an_outage() {
@@ -231,15 +243,16 @@ fn a_frozen_server_times_out_and_nothing_more_is_sent_to_it() {
     });
 }
 
+/// Otherwise messages would become dead letters while the server is down.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn an_unreachable_server_is_an_outage() {
     block_on(async {
         let (_, settings) = Postgres::shared().table().await;
-        let nobody: HostPort = crate::support::nsqd::unused_address();
-        let error = refusal(&Settings { hosts: vec![nobody.clone()], ..settings }).await;
+        let unused: HostPort = crate::support::nsqd::unused_address();
+        let error = refusal(&Settings { hosts: vec![unused.clone()], ..settings }).await;
         assert!(matches!(error, x_msrv_core::store::StoreError::Unreachable { .. }), "{error:?}");
         let text = chain(&error);
-        assert!(text.contains(&nobody.to_string()) && text.contains("Connection refused"), "{text}");
+        assert!(text.contains(&unused.to_string()) && text.contains("Connection refused"), "{text}");
     });
 }

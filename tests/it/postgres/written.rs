@@ -68,6 +68,7 @@ fn a_refused_row_does_not_count_as_stored_by_another_row_with_its_key() {
     });
 }
 
+/// Otherwise rows of an application could be overwritten in spite of `create-only`.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn existing_rows_follow_exists() {

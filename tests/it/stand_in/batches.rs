@@ -13,6 +13,7 @@ fn read(key: Key, bins: Bins) -> BatchOperation {
     BatchOperation::read(&BatchReadPolicy::default(), key, bins)
 }
 
+/// The client sends the user key only on request; the stand-in must support both.
 #[tokio::test]
 async fn a_batch_writes_every_row_with_the_key_and_without() {
     let fixture = Fixture::new("batch_write").await;
@@ -67,6 +68,7 @@ async fn rows_that_repeat_each_other_are_all_carried_out() {
     assert_eq!(fixture.get(&fixture.key("other")).await.bins.len(), 1);
 }
 
+/// A missing record must not fail the rows after it.
 #[tokio::test]
 async fn a_batch_reads_existing_records_and_reports_missing_ones() {
     let fixture = Fixture::new("batch_read").await;
@@ -84,6 +86,7 @@ async fn a_batch_reads_existing_records_and_reports_missing_ones() {
     assert_eq!(rows[3].record().map(|record| record.generation), Some(1));
 }
 
+/// Otherwise the tests of partly failed batches would test another server.
 #[tokio::test]
 async fn a_failed_row_does_not_affect_the_others() {
     let fixture = Fixture::new("row_errors").await;
@@ -137,6 +140,7 @@ async fn a_batch_of_one_row_reports_in_the_row_too() {
     assert_eq!(rows[0].record().map(|record| record.bins.len()), Some(2));
 }
 
+/// The rows of a batch have different headers, which the parser must not mix.
 #[tokio::test]
 async fn deletes_and_writes_share_a_batch() {
     let fixture = Fixture::new("batch_delete").await;
@@ -171,6 +175,7 @@ async fn without_respond_all_keys_an_error_lands_on_row_0_as_well() {
     assert_eq!(fixture.get(&fixture.key("first")).await.generation, 1);
 }
 
+/// The server stops at such a row; a stand-in that accepts it would hide a bug.
 #[tokio::test]
 async fn a_row_without_operations_fails_the_whole_batch() {
     let fixture = Fixture::new("no_ops").await;

@@ -57,6 +57,7 @@ async fn batch_fails(client: &Client, policy: &BatchPolicy, rows: &mut [BatchOpe
     client.batch(policy, rows).await.expect_err("the batch is not answered")
 }
 
+/// Otherwise a test could not compare the stored values.
 #[tokio::test]
 async fn a_test_sees_records_as_stored() {
     let (server, client) = server_and_client().await;
@@ -86,6 +87,7 @@ async fn a_test_sees_records_as_stored() {
     assert!(server.records("other").is_empty());
 }
 
+/// A write with an error as its answer may be stored all the same.
 #[tokio::test]
 async fn a_row_may_be_answered_with_any_code_and_stored_or_not() {
     let (server, client) = server_and_client().await;
@@ -112,6 +114,7 @@ async fn a_row_may_be_answered_with_any_code_and_stored_or_not() {
     assert_eq!(codes(&rows), [OK; 6]);
 }
 
+/// Otherwise a retry would fail as well.
 #[tokio::test]
 async fn a_rule_applies_the_given_number_of_times() {
     let (server, client) = server_and_client().await;
@@ -125,6 +128,7 @@ async fn a_rule_applies_the_given_number_of_times() {
     assert_eq!(codes(&rows), [OK, Some(ResultCode::KeyBusy), OK, OK]);
 }
 
+/// A batch of one row is sent as a single command, and must not escape the rules.
 #[tokio::test]
 async fn single_commands_and_queries_fail_by_the_same_rules() {
     let (server, client) = server_and_client().await;
@@ -180,6 +184,7 @@ async fn a_repeated_request_arrives_twice() {
     assert!(server.records("set").iter().all(|record| record.generation == 1));
 }
 
+/// Without an answer the client cannot know whether the rows are stored.
 #[tokio::test]
 async fn a_hanging_batch_is_a_timeout_in_doubt_whether_stored_or_not() {
     for (then, expected) in [(Then::Hang, vec![]), (Then::StoreThenHang, vec![1, 2, 3])] {
@@ -192,13 +197,14 @@ async fn a_hanging_batch_is_a_timeout_in_doubt_whether_stored_or_not() {
         assert_eq!(in_doubt(&rows), [true; 3]);
         assert_eq!(stored(&server), expected);
 
-        client.batch(&batch_policy(), &mut rows).await.expect("the server is well again");
+        client.batch(&batch_policy(), &mut rows).await.expect("the server works again");
         assert_eq!(codes(&rows), [OK; 3]);
         assert_eq!(stored(&server), [1, 2, 3]);
         assert_eq!(server.write_count(&key("1").digest()), 2);
     }
 }
 
+/// Without an answer the client cannot know whether the rows are stored.
 #[tokio::test]
 async fn a_batch_whose_connection_closes_is_in_doubt_whether_stored_or_not() {
     for (then, expected) in [(Then::CloseBeforeAnswer, vec![]), (Then::StoreThenClose, vec![1, 2])] {
@@ -216,6 +222,7 @@ async fn a_batch_whose_connection_closes_is_in_doubt_whether_stored_or_not() {
     }
 }
 
+/// Otherwise stored rows would count as in doubt.
 #[tokio::test]
 async fn rows_answered_before_the_connection_closes_keep_their_answers() {
     let (server, client) = server_and_client().await;
@@ -227,6 +234,7 @@ async fn rows_answered_before_the_connection_closes_keep_their_answers() {
     assert_eq!(stored(&server), [1, 2]);
 }
 
+/// A slow server must not look like a failed one.
 #[tokio::test]
 async fn a_late_answer_still_counts() {
     let (server, client) = server_and_client().await;
@@ -239,6 +247,7 @@ async fn a_late_answer_still_counts() {
     assert_eq!(codes(&rows), [OK; 2]);
 }
 
+/// A frozen server accepts connections, so only timeouts can detect it.
 #[tokio::test]
 async fn a_frozen_server_gives_no_answer_and_continues_when_thawed() {
     let (server, client) = server_and_client().await;
@@ -250,16 +259,17 @@ async fn a_frozen_server_gives_no_answer_and_continues_when_thawed() {
     assert!(stored(&server).is_empty());
     let connecting = ClientPolicy { timeout: 300, ..ClientPolicy::default() };
     let address = server.address().to_string();
-    let nobody = Client::new(&connecting, &address).await;
-    assert!(nobody.is_err_and(|error| matches!(error.kind(), ErrorKind::Connection)));
+    let refused = Client::new(&connecting, &address).await;
+    assert!(refused.is_err_and(|error| matches!(error.kind(), ErrorKind::Connection)));
 
     server.thaw();
-    client.batch(&batch_policy(), &mut rows).await.expect("the server goes on");
+    client.batch(&batch_policy(), &mut rows).await.expect("the server continues");
     assert_eq!(stored(&server), [1, 2]);
     let generations: Vec<u32> = server.records("set").iter().map(|r| r.generation).collect();
     assert_eq!(generations, [2, 2], "the batch that timed out has been written as well");
 }
 
+/// Otherwise a test could not freeze the server at a chosen moment.
 #[tokio::test]
 async fn a_freeze_from_outside_holds_new_requests() {
     let (server, client) = server_and_client().await;
@@ -288,8 +298,8 @@ async fn a_stopped_server_refuses_and_a_restarted_one_has_its_records() {
     assert!(matches!(error.kind(), ErrorKind::Timeout), "{error:?}");
     assert_eq!((codes(&batch), in_doubt(&batch)), (vec![TIMEOUT; 2], vec![false; 2]));
     let address = server.address().to_string();
-    let nobody = Client::new(&ClientPolicy::default(), &address).await;
-    assert!(nobody.is_err_and(|error| matches!(error.kind(), ErrorKind::Connection)));
+    let refused = Client::new(&ClientPolicy::default(), &address).await;
+    assert!(refused.is_err_and(|error| matches!(error.kind(), ErrorKind::Connection)));
 
     server.restart();
     let client = connect(&address).await;
@@ -329,6 +339,7 @@ async fn soon(mut holds: impl AsyncFnMut() -> bool) {
     time::timeout(Duration::from_secs(20), holds).await.expect("holds soon");
 }
 
+/// Otherwise a fault of info requests would have no effect.
 #[tokio::test]
 async fn a_client_without_info_answers_does_not_connect() {
     for then in [Then::CloseBeforeAnswer, Then::Hang, Then::Answer(4)] {
@@ -357,6 +368,7 @@ async fn a_child_process_is_served_while_the_test_blocks() {
     assert_eq!(String::from_utf8_lossy(&child.stdout), "status\tok\n");
 }
 
+/// Tests of connection leaks rely on this count.
 #[tokio::test]
 async fn connections_are_counted() {
     let server = StandIn::start().await;

@@ -6,6 +6,7 @@ use aerospike::{AdminPolicy, Bins, QueryPolicy, ResultCode, as_bin};
 
 use super::fixture::{Fixture, write_policy};
 
+/// Without a complete partition map the client has no target for its requests.
 #[tokio::test]
 async fn the_client_sees_one_node_with_every_partition() {
     let fixture = Fixture::new("cluster").await;
@@ -15,6 +16,7 @@ async fn the_client_sees_one_node_with_every_partition() {
     assert_eq!(fixture.client.is_strong_consistency("test"), Some(false));
 }
 
+/// The store reads limits of the namespace in this way.
 #[tokio::test]
 async fn info_requests_of_a_user_are_answered() {
     let fixture = Fixture::new("infos").await;

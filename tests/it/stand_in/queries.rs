@@ -32,6 +32,7 @@ fn numbers(records: &[Record]) -> BTreeSet<i64> {
     records.iter().map(number).collect()
 }
 
+/// Otherwise tests would count records of other tests.
 #[tokio::test]
 async fn a_query_returns_all_records_of_its_set_and_no_others() {
     let fixture = filled("query_set").await;
@@ -55,6 +56,7 @@ async fn a_query_returns_all_records_of_its_set_and_no_others() {
     assert!(digests.contains(&other.digest()));
 }
 
+/// Otherwise a query for keys alone would return all bins.
 #[tokio::test]
 async fn a_query_may_name_bins_or_none_at_all() {
     let fixture = filled("query_bins").await;
@@ -68,6 +70,7 @@ async fn a_query_may_name_bins_or_none_at_all() {
     assert!(headers.iter().all(|record| record.bins.is_empty() && record.generation > 0));
 }
 
+/// Otherwise a paged query would repeat or skip records.
 #[tokio::test]
 async fn max_records_ends_a_query_and_its_filter_resumes_after_it() {
     let fixture = filled("query_pages").await;
@@ -84,6 +87,7 @@ async fn max_records_ends_a_query_and_its_filter_resumes_after_it() {
     assert_eq!((seen.len(), numbers(&seen)), (50, (0..RECORDS).collect()));
 }
 
+/// Otherwise `records` could not show keys and TTLs.
 #[tokio::test]
 async fn a_query_returns_stored_keys_and_expiry() {
     let fixture = Fixture::new("query_keys").await;
@@ -105,12 +109,14 @@ async fn a_query_returns_stored_keys_and_expiry() {
     assert!(of_key(None).time_to_live().is_none());
 }
 
+/// The server reports no error for a set that does not exist.
 #[tokio::test]
 async fn a_missing_set_is_empty() {
     let fixture = Fixture::new("never_written").await;
     assert!(fixture.query(&QueryPolicy::default(), Bins::All).await.is_empty());
 }
 
+/// Otherwise a large set would be truncated at the end of the first frame.
 #[tokio::test]
 async fn a_query_with_more_data_than_a_frame_is_complete() {
     let fixture = Fixture::new("query_frames").await;

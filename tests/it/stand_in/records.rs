@@ -49,6 +49,7 @@ fn all_kinds() -> Vec<Bin> {
     ]
 }
 
+/// Otherwise tests could not detect a value that the store alters.
 #[tokio::test]
 async fn every_kind_of_value_is_read_back_as_written() {
     let fixture = Fixture::new("kinds").await;
@@ -63,6 +64,7 @@ async fn every_kind_of_value_is_read_back_as_written() {
     }
 }
 
+/// A read without bins asks only for the metadata.
 #[tokio::test]
 async fn a_read_may_name_bins_or_none_at_all() {
     let fixture = Fixture::new("some_bins").await;
@@ -77,6 +79,7 @@ async fn a_read_may_name_bins_or_none_at_all() {
     assert_eq!((header.bins.len(), header.generation), (0, 1));
 }
 
+/// The client distinguishes a missing record from an empty one.
 #[tokio::test]
 async fn a_missing_record_is_not_found() {
     let fixture = Fixture::new("missing").await;
@@ -88,6 +91,7 @@ async fn a_missing_record_is_not_found() {
     assert_eq!(code(client.touch(&write_policy(), &key).await), ResultCode::KeyNotFoundError);
 }
 
+/// A stand-in that keeps the generation would refuse the next write.
 #[tokio::test]
 async fn a_deleted_record_is_gone_and_its_generation_restarts() {
     let fixture = Fixture::new("deleted").await;
@@ -101,6 +105,7 @@ async fn a_deleted_record_is_gone_and_its_generation_restarts() {
     assert_eq!(fixture.get(&key).await.generation, 1);
 }
 
+/// Otherwise the tests of `exists` would test another server.
 #[tokio::test]
 async fn an_update_merges_bins_and_a_replacement_drops_them() {
     let fixture = Fixture::new("merge").await;
@@ -118,6 +123,7 @@ async fn an_update_merges_bins_and_a_replacement_drops_them() {
     assert_eq!(replaced.bins["d"], Value::Int(5));
 }
 
+/// Otherwise the tests of `exists` would test another server.
 #[tokio::test]
 async fn the_record_exists_action_decides_whether_a_write_is_allowed() {
     let fixture = Fixture::new("exists_action").await;
@@ -138,6 +144,7 @@ async fn the_record_exists_action_decides_whether_a_write_is_allowed() {
     }
 }
 
+/// A write with another generation must be refused.
 #[tokio::test]
 async fn a_write_may_depend_on_the_generation() {
     let fixture = Fixture::new("generation").await;
@@ -163,6 +170,7 @@ async fn a_write_may_depend_on_the_generation() {
     assert!(fixture.client.delete(&equal(3), &key).await.expect("deletes"));
 }
 
+/// The server has no null: such a write is a delete.
 #[tokio::test]
 async fn a_null_removes_the_bin_and_the_last_one_the_record() {
     let fixture = Fixture::new("nulls").await;
@@ -184,6 +192,7 @@ async fn a_null_removes_the_bin_and_the_last_one_the_record() {
     assert_eq!(nothing, ResultCode::KeyNotFoundError);
 }
 
+/// Otherwise the tests of long bin names would test another server.
 #[tokio::test]
 async fn names_have_a_maximum_length() {
     let fixture = Fixture::new("names").await;
@@ -210,6 +219,7 @@ async fn names_have_a_maximum_length() {
     assert!(deleted.expect("deletes"));
 }
 
+/// Otherwise the tests of large records would test another server.
 #[tokio::test]
 async fn a_record_is_limited_to_one_mebibyte() {
     let fixture = Fixture::new("size").await;
@@ -240,6 +250,7 @@ async fn a_record_is_limited_to_one_mebibyte() {
     }
 }
 
+/// The client finds no node for it, which is not an answer of the server.
 #[tokio::test]
 async fn an_unknown_namespace_is_refused_before_anything_is_sent() {
     let fixture = Fixture::new("namespace").await;
@@ -250,6 +261,7 @@ async fn an_unknown_namespace_is_refused_before_anything_is_sent() {
     assert!(!error.in_doubt());
 }
 
+/// Otherwise the tests of TTLs would test another server.
 #[tokio::test]
 async fn a_ttl_is_stored_returned_and_limited() {
     let fixture = Fixture::new("ttl").await;
@@ -281,6 +293,7 @@ async fn a_ttl_is_stored_returned_and_limited() {
     assert_eq!(fixture.get(&key).await.generation, 6);
 }
 
+/// Two keys with one digest must not be one record.
 #[tokio::test]
 async fn a_stored_user_key_stays_and_must_match() {
     let fixture = Fixture::new("user_key").await;
@@ -304,6 +317,7 @@ async fn a_stored_user_key_stays_and_must_match() {
     assert_eq!(fixture.get(&key).await.bins["a"], Value::Int(3));
 }
 
+/// A read before a write returns the old value.
 #[tokio::test]
 async fn an_operation_list_writes_and_reads_in_order() {
     let fixture = Fixture::new("operate").await;
@@ -326,6 +340,7 @@ async fn an_operation_list_writes_and_reads_in_order() {
     assert_eq!(fixture.get(&key).await.generation, 1);
 }
 
+/// The server has no records without bins.
 #[tokio::test]
 async fn a_write_without_bins_is_refused() {
     let fixture = Fixture::new("no_bins").await;
@@ -338,6 +353,7 @@ async fn a_write_without_bins_is_refused() {
     assert_eq!(code(named), ResultCode::ParameterError);
 }
 
+/// The community edition has no users; a stand-in that accepts logins would hide a wrong configuration.
 #[tokio::test]
 async fn a_login_is_refused_as_not_supported() {
     let fixture = Fixture::new("login").await;

@@ -117,8 +117,8 @@ impl StandIn {
 
     /// Advertises another address to clients: that of a proxy, which cannot replace the address under TLS
     /// itself.
-    pub(crate) fn tell_address(&self, address: SocketAddr) {
-        self.shared.tell(address);
+    pub(crate) fn advertise_address(&self, address: SocketAddr) {
+        self.shared.advertise(address);
     }
 
     /// Adds a rule after the existing ones.

@@ -43,7 +43,7 @@ impl Shared {
         self.state.lock().expect("no panic while the stand-in's state was locked")
     }
 
-    pub(super) fn tell(&self, address: SocketAddr) {
+    pub(super) fn advertise(&self, address: SocketAddr) {
         *self.address.lock().expect("no panic while the address was locked") = address;
     }
 
