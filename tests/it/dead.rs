@@ -106,7 +106,7 @@ fn dead_letters_are_listed_by_reason_and_time_and_shown_by_id() {
     assert!(
         table.starts_with("time  ")
             && row.contains("  not-object  ")
-            && row.ends_with("a JSON object is wanted, this is an array"),
+            && row.ends_with("expected a JSON object, found an array"),
         "{table}"
     );
 

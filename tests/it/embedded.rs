@@ -463,7 +463,7 @@ fn a_dry_run_reports_what_a_run_would_do_and_takes_no_message() {
         "4 messages wait in the queue; a run takes 3: 2 would go to the store, 1 to the dead letter\n"
     ));
     assert!(
-        ended.stdout.contains(" 2: not-object: a JSON object is wanted, this is an array"),
+        ended.stdout.contains(" 2: not-object: expected a JSON object, found an array"),
         "{}",
         ended.stdout
     );

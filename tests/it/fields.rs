@@ -134,7 +134,7 @@ fn two_fields_with_one_name_are_a_dead_letter_with_the_published_body() {
     let letter = program.letters().remove(0);
     assert_eq!(
         (&letter["reason"], &letter["detail"]),
-        (&json!("duplicate-field"), &json!("two fields get the name a_b"))
+        (&json!("duplicate-field"), &json!("two fields get the same name `a_b`"))
     );
     assert_eq!(letter["body"], body);
     assert_eq!(shown(&program), [json!({"a_b": 2})]);
@@ -183,46 +183,46 @@ fn a_fault_in_the_section_is_exit_78_with_the_path_of_the_key() {
         (SQLITE, "", "fields: has no value: give it one, or leave the key out"),
         (SQLITE, "{inclode: [a]}", "fields.inclode: unknown key `inclode`; did you mean `include`?"),
         (SQLITE, "{include: }", "fields.include: has no value"),
-        (
-            SQLITE,
-            "{include: []}",
-            "fields.include: the list is empty: without this key all fields are stored",
-        ),
+        (SQLITE, "{include: []}", "fields.include: the list is empty; omit this key to store all fields"),
         (SQLITE, "{include: ['']}", "fields.include[0]: a name is empty"),
         (SQLITE, "{include: [1]}", "fields.include[0]: `1` is not text; put it in quotes"),
         (
             SQLITE,
             "{exclude: [/a~b]}",
-            "fields.exclude[0]: `/a~b` is not a JSON pointer: behind ~ stands 0 (for ~) or 1 (for /)",
+            "fields.exclude[0]: `/a~b` is not a JSON pointer: ~ must be followed by 0 (for ~) or 1 (for /)",
         ),
         (
             SQLITE,
             "{include: [a, /b/c], exclude: [b]}",
-            "fields.exclude: `b` takes away `/b/c`, which `fields.include` names",
+            "fields.exclude: `b` excludes `/b/c`, which `fields.include` includes",
         ),
-        (SQLITE, "{flatten: ''}", "fields.flatten: is empty, and names would run into each other"),
+        (SQLITE, "{flatten: ''}", "fields.flatten: is empty; the names of nested fields would be ambiguous"),
         (SQLITE, "{flatten: true}", "fields.flatten: `true` is not text; put it in quotes"),
         (SQLITE, "{rename: [a, b]}", "fields.rename: a list is not names with a value each"),
         (SQLITE, "{rename: {a: 7}}", "fields.rename.a: `7` is not text"),
         (SQLITE, "{rename: {a: ''}}", "fields.rename.a: a name is empty"),
-        (SQLITE, "{rename: {a: gid}}", "fields.rename.a: `gid` is kept for the record's key"),
+        (SQLITE, "{rename: {a: gid}}", "fields.rename.a: `gid` is reserved for the record's key"),
         (
             SQLITE,
             "{rename: {/a/b: c}}",
-            "fields.rename./a/b: is inside of an object, and fields are renamed at the top level",
+            "fields.rename./a/b: is inside an object, and only top-level fields can be renamed",
         ),
-        (SQLITE, "{rename: {a: b, /a: c}}", "fields.rename.a: stands twice, as a name and as a JSON pointer"),
+        (
+            SQLITE,
+            "{rename: {a: b, /a: c}}",
+            "fields.rename.a: is a duplicate: given as a name and as a JSON pointer",
+        ),
         (
             SQLITE,
             "{constant: {a: [1]}}",
-            "fields.constant.a: a list is not text, a number of 64 bits with sign, true or false",
+            "fields.constant.a: a list is not text, a signed 64-bit number, true or false",
         ),
         (
             SQLITE,
             "{constant: {a: 9223372036854775808}}",
-            "fields.constant.a: `9223372036854775808` is not text, a number of 64 bits with sign",
+            "fields.constant.a: `9223372036854775808` is not text, a signed 64-bit number",
         ),
-        (SQLITE, "{constant: {gid: 1}}", "fields.constant.gid: `gid` is kept for the record's key"),
+        (SQLITE, "{constant: {gid: 1}}", "fields.constant.gid: `gid` is reserved for the record's key"),
         (
             SQLITE,
             "{metadata: {at: time}}",
@@ -231,12 +231,12 @@ fn a_fault_in_the_section_is_exit_78_with_the_path_of_the_key() {
         (
             SQLITE,
             "{metadata: {a: id}, constant: {a: 1}}",
-            "fields.metadata.a: `a` is a name that `fields.constant.a` gives already",
+            "fields.metadata.a: the name `a` is already given by `fields.constant.a`",
         ),
         (
             SQLITE,
             "{rename: {b: a}, constant: {a: 1}}",
-            "fields.constant.a: `a` is a name that `fields.rename.b` gives already",
+            "fields.constant.a: the name `a` is already given by `fields.rename.b`",
         ),
         (
             SQLITE,

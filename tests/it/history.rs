@@ -376,7 +376,7 @@ fn status_has_the_state_in_its_first_line_and_exit_code() {
     let (code, _, ended) = first_line(&program, &["--critical", "rejected=2%"]);
     assert_eq!(code, 2, "{}", ended.stdout);
     assert!(
-        ended.stdout.contains("  rejected   1 not-object, latest: a JSON object is wanted, "),
+        ended.stdout.contains("  rejected   1 not-object, latest: expected a JSON object, found "),
         "{}",
         ended.stdout
     );

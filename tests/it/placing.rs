@@ -75,8 +75,8 @@ fn each_record_is_stored_in_the_set_named_by_its_message_and_a_message_without_o
     assert_eq!((&report["stored"], &report["reasons"]["no-set"]), (&json!(3), &json!(3)), "{report}");
     let letters = scene.program.letters();
     let details: Vec<_> = letters.iter().map(|letter| letter["detail"].as_str().expect("text")).collect();
-    let words = ["names no set that is allowed", "is missing", "is not text"];
-    assert_eq!(details, words.map(|words| format!("the field /meta/type of the set {words}")));
+    let words = ["names a set that is not allowed", "is missing", "is not text"];
+    assert_eq!(details, words.map(|words| format!("the set field /meta/type {words}")));
     assert_eq!(ids(&scene.program.run(&["records"])), [1, 2, 3], "of all sets");
     assert_eq!(ids(&scene.program.run(&["records", "--limit", "2"])).len(), 2);
     if real_aerospike().is_none() {

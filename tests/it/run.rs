@@ -568,6 +568,6 @@ async fn a_message_without_an_outcome_is_a_bug_and_exits_70() {
     assert_counts(&report, [3, 2, 0, 0, 0]);
     assert_eq!(report.exit(), Exit::Software);
     let fault = report.fault.expect("it is reported");
-    assert!(fault.contains("3 messages were received, and 2 are accounted for"), "{fault}");
+    assert!(fault.contains("3 messages were received, but 2 are accounted for"), "{fault}");
     assert_eq!((scene.queue.len(), scene.queue.in_flight()), (1, 1), "the queue still has it");
 }

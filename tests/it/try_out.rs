@@ -83,7 +83,7 @@ fn try_needs_no_server_and_checks_the_limits_of_the_store() {
         shown.stdout
     );
     assert!(
-        shown.stdout.ends_with("line 2: not-object: a JSON object is wanted, this is an array\n"),
+        shown.stdout.ends_with("line 2: not-object: expected a JSON object, found an array\n"),
         "{}",
         shown.stdout
     );

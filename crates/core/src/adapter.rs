@@ -1,7 +1,7 @@
-//! What an adapter brings: its sections of the configuration, what it promises, and how a section becomes
-//! something that connects.
+//! What an adapter provides: its configuration sections, what it guarantees, and how a section becomes a
+//! connection.
 //!
-//! The program has one list of adapters and asks them; nothing else names one.
+//! The program has one list of adapters and queries that list. Nothing else names an adapter.
 
 use std::{any::Any, fmt, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
 
@@ -18,262 +18,262 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// A technology, with all that it can be in a pipeline.
+/// A technology and every role that it can have in a pipeline.
 #[derive(Debug)]
 pub struct Adapter {
-    /// Its name, for people.
+    /// Its display name.
     pub name: &'static str,
-    /// The cargo feature that builds it in.
+    /// The cargo feature that enables it.
     pub feature: &'static str,
-    /// What it is, in one sentence.
+    /// A description in one sentence.
     pub summary: &'static str,
-    /// As a queue.
+    /// The source role.
     pub source: Option<SourceRole>,
-    /// As a database.
+    /// The store role.
     pub store: Option<StoreRole>,
-    /// As a queue that is published to, `dead-letter: {publish: {SECTION: …}}`.
+    /// The dead-letter role, `dead-letter: {publish: {SECTION: …}}`.
     pub letters: Option<LettersRole>,
 }
 
-/// The adapters of a program. Of those that can be the same, the first is suggested.
+/// The adapters of a program. The first adapter that fits a role is the suggested one.
 pub type Adapters = &'static [&'static Adapter];
 
-/// An adapter as a queue.
+/// An adapter in the role of a source.
 #[derive(Debug)]
 pub struct SourceRole {
-    /// Its section.
+    /// The name of its section.
     pub section: Key,
-    /// What `init --queue` calls it.
+    /// The value of `init --queue`.
     pub word: &'static str,
-    /// What makes a message the same when it is delivered again.
+    /// What identifies a message across deliveries.
     pub identity: &'static str,
-    /// What becomes of a message that is requeued.
+    /// How a requeued message is delivered again.
     pub retry: &'static str,
-    /// How it is known that the queue is empty.
+    /// How the adapter detects that the queue is empty.
     pub proof_of_empty: &'static str,
-    /// Whether its connections can be encrypted.
+    /// Whether connections can use TLS.
     pub tls: &'static str,
-    /// What proves who we are.
+    /// How the client authenticates.
     pub login: &'static str,
-    /// What `init` suggests for a key of a pipeline, where that depends on its name.
+    /// The value that `init` suggests for a key that depends on the pipeline's name.
     pub suggestion: fn(key: &str, pipeline: &str) -> Option<String>,
-    /// Reads the section.
+    /// Parses the section.
     pub read: ReadSource,
 }
 
-/// An adapter as a database.
+/// An adapter in the role of a store.
 #[derive(Debug)]
 pub struct StoreRole {
-    /// Its section.
+    /// The name of its section.
     pub section: Key,
-    /// What `init --store` calls it.
+    /// The value of `init --store`.
     pub word: &'static str,
-    /// What a repeated delivery does.
+    /// The effect of a repeated delivery.
     pub idempotence: &'static str,
-    /// What limits records have.
+    /// The limits on records.
     pub limits: &'static str,
-    /// Whether its connections can be encrypted.
+    /// Whether connections can use TLS.
     pub tls: &'static str,
-    /// What proves who we are.
+    /// How the client authenticates.
     pub login: &'static str,
-    /// Reads the section.
+    /// Parses the section.
     pub read: ReadStore,
 }
 
-/// An adapter as a queue that dead letters are published to.
+/// An adapter in the role of a queue for dead letters.
 #[derive(Debug)]
 pub struct LettersRole {
-    /// Its section in `dead-letter.publish`.
+    /// The name of its section in `dead-letter.publish`.
     pub section: Key,
     /// Whether `dead-letter: {SECTION: …}` means the same.
     pub is_direct: bool,
-    /// Reads the section; the queue's settings are there where they could be read.
+    /// Parses the section. The source's settings are passed in if they could be parsed.
     pub read: ReadLetters,
 }
 
-/// Reads the section of a queue.
+/// Parses the section of a source.
 pub type ReadSource = fn(&Value, &mut Reader<'_>, &Common) -> Option<Arc<dyn ConfiguredSource>>;
 
-/// Reads the section of a database.
+/// Parses the section of a store.
 pub type ReadStore = fn(&Value, &mut Reader<'_>, &Common) -> Option<Arc<dyn ConfiguredStore>>;
 
-/// Reads the section of a place for dead letters.
+/// Parses the section of a dead-letter destination.
 pub type ReadLetters =
     fn(&Value, &mut Reader<'_>, &Common, Option<&dyn ConfiguredSource>) -> Option<Arc<dyn ConfiguredLetters>>;
 
-/// What sections need from the top level.
+/// The top-level settings that sections use.
 #[derive(Debug, Clone)]
 pub struct Common {
-    /// N and the bounds of time.
+    /// N and the time limits.
     pub limits: Limits,
-    /// How long connecting may take.
+    /// The limit on the time to connect.
     pub connect_timeout: Duration,
-    /// Bytes of the largest body that is stored.
+    /// The largest body that is stored, in bytes.
     pub max_message_size: usize,
 }
 
-/// As many messages in flight as four nsqd allow on their connections by default; one that has less in flight
-/// sends in smaller pieces, which costs it more.
+/// The number of messages in flight that four nsqd allow on their connections by default. With a smaller
+/// window, nsqd sends in smaller pieces, which costs it more.
 const MOST_IN_FLIGHT: NonZeroU64 = NonZeroU64::new(10_000).expect("not zero");
 
 impl Common {
-    /// How many messages are in flight where the section does not say it: N, up to a bound.
+    /// Returns the limit on messages in flight if the section does not set it: N, up to a bound.
     #[must_use]
     pub fn max_in_flight(&self, configured: Option<NonZeroU64>) -> NonZeroU64 {
         configured.unwrap_or(self.limits.max_messages.min(MOST_IN_FLIGHT))
     }
 }
 
-/// A queue as it is configured.
+/// A configured source.
 pub trait ConfiguredSource: fmt::Debug + Any {
-    /// Tells its settings, files and warnings.
+    /// Reports its settings, files and warnings.
     fn tell(&self, told: &mut Told);
 
-    /// Connects; asks for no message.
+    /// Connects, without asking for messages.
     ///
     /// # Errors
-    /// It can't be reached, or refuses us.
+    /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
-    /// Nothing was taken.
+    /// No message was taken.
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Source>, SourceError>>;
 
-    /// Proves that it answers; subscribes to nothing and takes nothing.
+    /// Checks that the queue answers, without subscribing or taking messages.
     ///
     /// # Errors
-    /// It can't be reached, or refuses us.
+    /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
-    /// Nothing was taken.
+    /// No message was taken.
     fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>>;
 
-    /// Shows at most `limit` messages that wait, without taking them, if it can do that.
+    /// Shows at most `limit` waiting messages without taking them, if the queue supports that.
     ///
     /// # Errors
-    /// It can't be reached, or refuses us.
+    /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// Only reads.
     fn peek<'a>(
         &'a self,
         limit: NonZeroU64,
         see: &'a mut dyn FnMut(&Message),
     ) -> BoxFuture<'a, Result<Peek, SourceError>>;
 
-    /// Connects to publish to it.
+    /// Connects for publishing to the queue.
     ///
     /// # Errors
-    /// It can't be reached, or refuses us.
+    /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
     /// Nothing was published.
     fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>>;
 
-    /// The origin of a made-up message. What only the queue can tell has a name in angle brackets.
+    /// Returns the origin of a sample message. Parts that only the queue knows have a placeholder in angle
+    /// brackets.
     fn sample_origin(&self) -> Origin;
 
-    /// Returns what dead letters of this queue name as their source; `None` where there is no queue yet.
+    /// Returns the source name that dead letters of this queue carry; `None` if the queue does not exist yet.
     ///
     /// # Errors
     /// The queue is a file that cannot be read.
     fn letter_source(&self) -> Result<Option<String>, SourceError>;
 
-    /// What may be mistyped where no run has ever received a message: a name that the queue creates for
-    /// everybody who asks for it.
+    /// Returns the setting that may be mistyped if no run has ever received a message: a name that the queue
+    /// creates for every client that asks for it.
     fn created_on_demand(&self) -> Option<String> {
         None
     }
 }
 
-/// A database with what was stored before, or what of it is not there.
+/// A store that contains records, or a description of what is missing.
 pub type Existing = Result<Box<dyn Store>, String>;
 
-/// A database as it is configured.
+/// A configured store.
 pub trait ConfiguredStore: fmt::Debug {
-    /// Tells its settings, files and warnings.
+    /// Reports its settings, files and warnings.
     fn tell(&self, told: &mut Told);
 
-    /// Connects and checks it.
+    /// Connects and checks the store.
     ///
     /// # Errors
-    /// It can't be reached, or can't do what is configured.
+    /// The store cannot be reached, or it cannot do what is configured.
     ///
     /// # Cancel safety
-    /// Nothing was written but what makes the place for records.
+    /// Nothing was written, except what creates the place for records.
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Store>, StoreError>>;
 
-    /// Connects to read from it; or says what is not there, because nothing was stored yet or its name is
-    /// another.
+    /// Connects for reading. Returns what is missing if nothing was stored yet or a name is wrong.
     ///
     /// # Errors
-    /// It can't be reached, or can't do what is configured.
+    /// The store cannot be reached, or it cannot do what is configured.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// Only reads.
     fn existing(&self) -> BoxFuture<'_, Result<Existing, StoreError>>;
 
-    /// Proves that it answers, can do what is configured, and would take records now; writes nothing.
+    /// Checks that the store answers, can do what is configured, and accepts records now. Writes nothing.
     ///
     /// # Errors
-    /// It can't be reached, can't do what is configured, or takes no record.
+    /// The store cannot be reached, cannot do what is configured, or accepts no record.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// Only reads.
     fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// What records' keys are made of.
+    /// Returns how keys of records are made.
     fn key(&self) -> KeyRule;
 
-    /// What fields of a message tell it beside what is stored.
+    /// Returns which fields of a message control where and how long its record is stored.
     fn placing(&self) -> Placing {
         Placing::default()
     }
 
-    /// The names that a record's fields can have there.
+    /// Returns the field names that the store accepts.
     fn names(&self) -> Names {
         Names { longest: None, check: |_| Ok(()) }
     }
 
-    /// Whether it can hold this record, as far as that is known without asking it.
+    /// Checks whether the store can hold this record, as far as that is known without asking the server.
     ///
     /// # Errors
-    /// Why it can't, for a person.
+    /// The reason why it cannot, as text for the user.
     fn check_record(&self, record: &Record) -> Result<(), String> {
         let _ = record;
         Ok(())
     }
 }
 
-/// Which names of fields a store takes.
+/// Which field names a store accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Names {
-    /// Bytes of the longest, where that is bounded.
+    /// The limit on their length in bytes, if there is one.
     pub longest: Option<usize>,
-    /// What else is wrong with one, for a person.
+    /// Returns any other fault of a name, as text for the user.
     pub check: fn(&str) -> Result<(), String>,
 }
 
-/// A queue for dead letters as it is configured. The file of dead letters takes what it does not.
+/// A configured queue for dead letters. Letters that it does not take are written to the dead-letter file.
 pub trait ConfiguredLetters: fmt::Debug {
-    /// Tells its settings, files and warnings; `section` is the path of its section.
+    /// Reports its settings, files and warnings; `section` is the path of its section.
     fn tell(&self, section: &str, told: &mut Told);
 
-    /// Its name, for a person, such as `the topic orders-dead`.
+    /// Returns its name for the user, such as `the topic orders-dead`.
     fn place(&self) -> String;
 
-    /// Connects to publish letters.
+    /// Connects for publishing dead letters.
     ///
     /// # Errors
-    /// It can't be reached, or refuses us.
+    /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
     /// Nothing was published.
     fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>>;
 
-    /// Proves that it answers; publishes nothing.
+    /// Checks that it answers. Publishes nothing.
     ///
     /// # Errors
-    /// It can't be reached, or refuses us.
+    /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
     /// Nothing was published.
@@ -282,10 +282,10 @@ pub trait ConfiguredLetters: fmt::Debug {
     /// Connects to the letters as to a queue of their own, where they can be read.
     ///
     /// # Errors
-    /// It can't be reached, or refuses us.
+    /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
-    /// Nothing was taken.
+    /// No message was taken.
     fn queue(&self) -> BoxFuture<'_, Result<Option<Box<dyn Source>>, SourceError>>;
 }
 
@@ -330,17 +330,17 @@ impl fmt::Display for Pointer {
 
 text_setting!(Pointer, Kind::Text);
 
-/// What a record's key is made of, as it is configured.
+/// The configured rule for a record's key.
 #[derive(Debug, Clone, PartialEq, Eq, Settings)]
 pub enum KeySetting {
     /// The message's origin (topic and nsqd, or the embedded queue), its id, and the time at which the queue
-    /// received it. A message that is delivered again writes the same record; two equal documents are two
+    /// received it. A message that is delivered again writes the same record. Two equal documents are two
     /// records.
     Message,
     /// SHA-256 of the body. Equal bodies are one record.
     BodyHash,
-    /// A field of the document, by a JSON pointer such as `/order/id` (RFC 6901). A document in which it is
-    /// missing, empty, or neither an integer nor text becomes a dead letter.
+    /// A field of the document, as a JSON pointer such as `/order/id` (RFC 6901). A message becomes a dead
+    /// letter if the field is missing, empty, or neither an integer nor text.
     Field(Pointer),
     /// Several fields: the compact JSON array of their values, such as `["acme",7]`. The rules for one field
     /// apply to each of them.
@@ -349,7 +349,7 @@ pub enum KeySetting {
 }
 
 impl KeySetting {
-    /// The rule for records.
+    /// Returns the rule for records.
     #[must_use]
     pub fn rule(&self) -> KeyRule {
         match self {

@@ -1,21 +1,21 @@
 //! Batches in which each item carries the right to one verdict. Pure.
 //!
-//! Whoever works on a batch answers for each item by value. There is no list of verdicts whose length or
-//! order two sides have to agree on: an item whose answer is dropped has no verdict, and the other side sees
-//! that.
+//! The worker that handles a batch answers for each item by value. There is no list of verdicts whose length
+//! or order two sides must agree on. If an answer is dropped, its item has no verdict, and the other side
+//! sees that.
 
 use std::{cell::RefCell, rc::Rc};
 
-/// An item of a batch, and the right to answer for it.
+/// An item of a batch, with the right to answer for it.
 #[derive(Debug)]
 pub struct Pending<T, V> {
-    /// What is to be worked on.
+    /// The item to work on.
     pub item: T,
-    /// Where the verdict goes.
+    /// The right to answer for it.
     pub answer: Answer<V>,
 }
 
-/// The right to one verdict; dropping it leaves the item without one.
+/// The right to give one verdict. An item whose answer is dropped has no verdict.
 #[derive(Debug)]
 #[must_use = "an item whose answer is dropped is in doubt"]
 pub struct Answer<V> {
@@ -24,28 +24,28 @@ pub struct Answer<V> {
 }
 
 impl<V> Answer<V> {
-    /// Answers for the item.
+    /// Gives the verdict on the item.
     pub fn give(self, verdict: V) {
-        // After `Verdicts::take` there is no place any more: that item counts as not answered.
+        // After `Verdicts::take` nothing receives it, and the item counts as not answered.
         if let Some(place) = self.verdicts.borrow_mut().get_mut(self.index) {
             *place = Some(verdict);
         }
     }
 }
 
-/// What becomes of the items of one batch.
+/// The verdicts on the items of one batch.
 #[derive(Debug)]
 pub struct Verdicts<V>(Rc<RefCell<Vec<Option<V>>>>);
 
 impl<V> Verdicts<V> {
-    /// One verdict for each item, in their order; `None` for an item that was not answered until now.
+    /// Returns one verdict for each item, in order; `None` for an item without an answer so far.
     #[must_use]
     pub fn take(self) -> Vec<Option<V>> {
         self.0.take()
     }
 }
 
-/// Makes a batch of `items`.
+/// Creates a batch of `items`.
 pub fn batch<T, V>(items: impl ExactSizeIterator<Item = T>) -> (Vec<Pending<T, V>>, Verdicts<V>) {
     let verdicts = Rc::new(RefCell::new(std::iter::repeat_with(|| None).take(items.len()).collect()));
     let pending = items
@@ -58,9 +58,9 @@ pub fn batch<T, V>(items: impl ExactSizeIterator<Item = T>) -> (Vec<Pending<T, V
 mod tests {
     use super::*;
 
-    /// With a list of verdicts, one too few moved all others by a place, or dropped the last item.
+    /// With a list of verdicts, one missing verdict shifted all later ones, or dropped the last item.
     #[test]
-    fn a_verdict_belongs_to_its_item_whatever_the_order_and_whoever_is_missing() {
+    fn a_verdict_belongs_to_its_item_in_any_order_and_with_answers_missing() {
         let (mut batch, verdicts) = batch::<_, String>(["a", "b", "c", "d"].into_iter());
         batch.remove(1);
         for Pending { item, answer } in batch.into_iter().rev() {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_too_late_is_none() {
+    fn an_answer_given_too_late_does_not_count() {
         let (mut batch, verdicts) = batch::<_, u8>([()].into_iter());
         assert_eq!(verdicts.take(), [None]);
         batch.remove(0).answer.give(1);

@@ -1,4 +1,4 @@
-//! How much a run may do: N messages, and until when. Pure: the caller brings the time.
+//! The limits of a run: N messages, and a deadline. Pure: the caller passes in the time.
 
 use std::{
     num::NonZeroU64,
@@ -10,22 +10,22 @@ use std::{
 pub enum StopReason {
     /// N messages were taken.
     LimitReached,
-    /// The queue has nothing more, which was made sure of.
+    /// The queue is empty, and the run has confirmed it.
     QueueEmpty,
     /// The run's time is up.
     Deadline,
     /// SIGTERM or SIGINT.
     Signal,
-    /// The queue went away.
+    /// The connection to the queue was lost.
     QueueClosed,
-    /// The store took nothing of a whole batch: it is in trouble.
+    /// The store failed on every record of a batch.
     StoreUnavailable,
-    /// The store says that the set-up is wrong: no message can be stored.
+    /// The store reports a setup fault: no record can be stored.
     StoreSetup,
 }
 
 impl StopReason {
-    /// All of them.
+    /// All stop reasons.
     pub const ALL: [Self; 7] = [
         Self::LimitReached,
         Self::QueueEmpty,
@@ -36,7 +36,7 @@ impl StopReason {
         Self::StoreSetup,
     ];
 
-    /// The word for logs and reports.
+    /// Returns the word for logs and reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,34 +57,35 @@ impl serde::Serialize for StopReason {
     }
 }
 
-/// The atomic counter that keeps a run at no more than N messages, whatever the queue sends.
+/// The atomic counter that limits a run to N messages, whatever the queue sends.
 ///
-/// A source asks for no more than N to begin with; this is the guard behind it.
+/// A source asks for at most N messages anyway; this counter is the safeguard.
 #[derive(Debug)]
 pub struct Budget {
     left: AtomicU64,
 }
 
 impl Budget {
-    /// A budget of `max_messages`.
+    /// Creates a budget of `max_messages`.
     #[must_use]
     pub fn new(max_messages: NonZeroU64) -> Self {
         Self { left: AtomicU64::new(max_messages.get()) }
     }
 
-    /// Takes one message off the budget; false when it is spent, and then the message is to be requeued.
+    /// Takes one message from the budget. Returns false if the budget is spent; the message must then be
+    /// released.
     #[must_use]
     pub fn take(&self) -> bool {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
-    /// Returns how many messages are left of it.
+    /// Returns how many messages are left.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Whether all N were taken.
+    /// Returns whether all N were taken.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "threads show that the counter is atomic")]
-    fn exactly_n_are_taken_however_many_threads_ask() {
+    fn exactly_n_are_taken_with_any_number_of_threads() {
         let budget = Budget::new(NonZeroU64::new(1_000).expect("not zero"));
         let taken: usize = std::thread::scope(|scope| {
             let asking: Vec<_> =

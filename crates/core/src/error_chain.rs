@@ -2,17 +2,17 @@
 
 use std::error::Error;
 
-/// The error, and behind colons its causes; one that only repeats what was said is left out.
+/// Returns the error and its causes, separated by colons. A cause that repeats the text before it is omitted.
 ///
-/// Servers, files and messages have a part in these words. None of them writes a line of its own, or moves
-/// the cursor of who reads it.
+/// Parts of these texts come from servers, files and messages. They can neither start a line of their own nor
+/// move the reader's cursor.
 #[must_use]
 pub fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let (mut said, mut cause) = (text.clone(), error.source());
     while let Some(error) = cause {
         let words = error.to_string();
-        // SQLite's code says what its message has said, with the number in front of it.
+        // SQLite's code repeats its message, with the number before it.
         if !text.contains(&words) && !words.ends_with(&said) {
             text.push_str(": ");
             text.push_str(&words);
@@ -23,7 +23,7 @@ pub fn text(error: &dyn Error) -> String {
     without_numbers(&one_line(&text))
 }
 
-/// Without the numbers that the standard library puts behind the system's words: ` (os error 2)`.
+/// Removes the number that the standard library appends to the system's text: ` (os error 2)`.
 fn without_numbers(text: &str) -> String {
     const BEFORE: &str = " (os error ";
     let mut parts = text.split(BEFORE);
@@ -39,8 +39,8 @@ fn without_numbers(text: &str) -> String {
     plain
 }
 
-/// Text of several lines on one, without control characters and without those that change the direction of
-/// what is read (UAX #9).
+/// Returns text of several lines as one line, without control characters and without characters that change
+/// the reading direction (UAX #9).
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let turns = |letter| matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_only_repeats_what_was_said_is_left_out() {
+    fn a_cause_that_repeats_the_text_before_it_is_omitted() {
         #[derive(Debug, thiserror::Error)]
         #[error("{0}")]
         struct Said(&'static str, #[source] Option<Box<Said>>);
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn the_system_s_words_go_without_their_number() {
+    fn the_system_s_text_has_no_error_number() {
         let error =
             io::Error::other("open: No such file or directory (os error 2) (os error x) (os error 13)");
         assert_eq!(text(&error), "open: No such file or directory (os error x)");
     }
 
     #[test]
-    fn a_server_s_words_stay_in_the_line_that_they_are_told_in() {
+    fn a_server_s_text_cannot_start_a_new_line() {
         let error = io::Error::other("E_BAD\r\n  \u{1b}[2Jforged\n");
         assert_eq!(text(&error), "E_BAD [2Jforged");
         assert_eq!(one_line("to \u{202e}gpj.exe"), "to gpj.exe");

@@ -1,31 +1,31 @@
-//! Exit codes, those of `sysexits.h` where it has one.
+//! Exit codes. They follow `sysexits.h` where it defines one.
 
 use std::process::ExitCode;
 
-/// How the program ends.
+/// The result of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything that was received is settled.
+    /// Every received message is settled.
     Success = 0,
     /// The command line is wrong.
     Usage = 2,
-    /// Of `status`: how the pipeline is can't be said.
+    /// `status` cannot determine the state of the pipeline.
     Unknown = 3,
-    /// The queue refuses a message that it was to be sent.
+    /// The queue refused a message that was published to it.
     DataError = 65,
-    /// A file that a command was given can't be read or used.
+    /// An input file of a command cannot be read or used.
     NoInput = 66,
-    /// The queue or the store can't be reached.
+    /// The queue or the store cannot be reached.
     Unavailable = 69,
-    /// A bug of ours.
+    /// A bug in x-msrv.
     Software = 70,
-    /// Standard output can't be written.
+    /// Standard output cannot be written.
     OutputFailed = 74,
-    /// Some messages were requeued because of an outage, or are not known to be settled; or another process
-    /// is at it.
+    /// Some messages were requeued because of an outage, or their settlement is in doubt; or another process
+    /// holds a required lock.
     TemporaryFailure = 75,
-    /// The configuration, or what it names, is wrong.
+    /// The configuration, or a file that it names, is wrong.
     Configuration = 78,
 }
 

@@ -1,48 +1,48 @@
-//! Why a store did not take a record, or a queue a message, and whose fault that is. Pure.
+//! Why a store did not accept a record, or a queue a message, and what is to blame. Pure.
 
 use std::fmt;
 
-/// Why something was not written. The text is for a person and holds no part of what was to be written.
+/// Why something was not written. The text is for the user and contains nothing of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Whose fault it is.
+    /// What is to blame.
     pub blame: Blame,
-    /// Whether it may have been written nevertheless.
+    /// Whether it may have been written anyway.
     pub in_doubt: bool,
-    /// What happened.
+    /// The text for the user.
     pub text: String,
 }
 
-/// Whose fault it is that something was not written.
+/// What is to blame for a failed write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// The record's: it will be refused again.
+    /// The record: it will be refused again.
     Record,
-    /// The store's or the network's: it may work later.
+    /// The store or the network: the same may work later.
     Outage,
-    /// Nobody knows, so it may be the record's; it is tried again as often as is allowed.
+    /// Unknown, so it may be the record. The write is retried up to the limit on attempts.
     Unknown,
-    /// The record's or the store's, and the store knows of no fault of its own. What the store takes besides
-    /// decides ([`outcome::weigh`](crate::outcome::weigh)).
+    /// The record or the store, and the store reports no fault of its own. Whether the store accepts other
+    /// records decides ([`outcome::weigh`](crate::outcome::weigh)).
     Suspect,
-    /// The configuration's or the server's set-up: no record can be written.
+    /// The configuration, or the setup of the server: no record can be written.
     Setup,
 }
 
 impl Fault {
-    /// Creates a fault of which it is known that nothing was written.
+    /// Creates a fault after which nothing was written.
     #[must_use]
     pub fn new(blame: Blame, text: impl Into<String>) -> Self {
         Self { blame, in_doubt: false, text: text.into() }
     }
 
-    /// Creates a fault after which it is unknown whether the write arrived.
+    /// Creates a fault after which the write is in doubt.
     #[must_use]
     pub fn in_doubt(text: impl Into<String>) -> Self {
         Self { blame: Blame::Outage, in_doubt: true, text: text.into() }
     }
 
-    /// Returns the fault of a record that was not answered for.
+    /// Returns the fault of a record without an answer.
     #[must_use]
     pub fn not_answered() -> Self {
         Self::in_doubt("the store did not answer for this record")

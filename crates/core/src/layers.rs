@@ -1,4 +1,4 @@
-//! Decorators around a store: what is the same for many of them is written once.
+//! Decorators around a store, for behaviour that many stores share.
 
 use std::{future::ready, rc::Rc};
 
@@ -11,10 +11,10 @@ use crate::{
     store::{BatchLimits, Pending, Reader, Store, StoreError, StoreTraits},
 };
 
-/// Isolates the record at fault for a store that takes a batch as a whole: a batch that is refused is halved
-/// until the record stands alone, and the others are taken.
+/// Isolates the record at fault for a store that accepts or refuses whole batches. A refused batch is halved
+/// until the faulty record is alone and the others are stored.
 ///
-/// A batch that is in doubt, or that an outage kept from being written, is not halved: that says nothing of its
+/// A batch that is in doubt, or that failed because of an outage, is not halved: that says nothing about its
 /// records.
 pub struct Bisect<S>(pub S);
 
@@ -40,9 +40,9 @@ impl<S: Store> Store for Bisect<S> {
     }
 }
 
-/// Writes a batch of whatever is written as a whole, in halves where its items may be at fault.
+/// Writes a batch with `write`, in halves if its items may be at fault.
 ///
-/// An item that `write` leaves without an answer is in doubt.
+/// An item without an answer from `write` is in doubt.
 pub fn bisect<'a, T, V, W>(items: Vec<AnyPending<T, Result<V, Fault>>>, write: Rc<W>) -> BoxFuture<'a, ()>
 where
     T: Clone + 'a,
@@ -70,8 +70,8 @@ where
     })
 }
 
-/// Keeps to a store's limits whoever writes: a batch that is too large is split, and no more calls are in
-/// progress at once than the store takes.
+/// Enforces a store's limits for any caller. A batch that is too large is split, and no more calls run at
+/// once than the store allows.
 pub struct Limit<S>(pub S);
 
 impl<S: Store> Store for Limit<S> {

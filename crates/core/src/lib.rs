@@ -1,10 +1,10 @@
-//! What a run of x-msrv is made of: it takes at most N messages from a queue, stores each in a database,
-//! settles it with the queue, and exits.
+//! The parts of a run of x-msrv: it takes at most N messages from a queue, stores each in a database, settles
+//! it with the queue, and exits.
 //!
-//! - [`run`]: receive, decode, put, settle, drain. It knows the contracts [`source`], [`store`] and
-//!   [`dead_letter`], and no adapter.
-//! - [`adapter`]: what an adapter brings.
-//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; at the bottom [`message`], [`record`], [`answer`],
+//! - [`run`]: receive, decode, write, settle, drain. It uses the contracts [`source`], [`store`] and
+//!   [`dead_letter`], and knows no adapter.
+//! - [`adapter`]: what an adapter provides.
+//! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; below them [`message`], [`record`], [`answer`],
 //!   [`error_chain`], [`exit`], [`servers`], [`unique_json`].
 //!
 //! No socket, no file, no client crate, and no adapter.
@@ -30,8 +30,9 @@ pub mod template;
 mod timestamp;
 pub mod unique_json;
 
-/// What the program is called: on the command line, in logs, in its folders and units.
+/// The name of the program: on the command line, in logs, in its folders and units.
 pub const NAME: &str = "x-msrv";
 
-/// A future for one batch, not for one message. Everything runs on one thread, so it need not be `Send`.
+/// A future for one batch, not for one message. Everything runs on one thread, so it does not have to be
+/// `Send`.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;

@@ -1,4 +1,4 @@
-//! What became of a message, and how it is settled for that. Pure.
+//! The outcome of a message, and how it is settled. Pure.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::{
     store::Put,
 };
 
-/// The first delay of a message that is retried; it doubles with each attempt.
+/// The first delay of a retried message; it doubles with each attempt.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// The longest delay of a message that is retried.
+/// The longest delay of a retried message.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
-/// What became of one message.
+/// The outcome of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The store has acknowledged it.
     Stored,
-    /// The store had it already.
+    /// The store already had it.
     Duplicate,
-    /// It cannot be stored, and the dead letter has acknowledged it.
+    /// It was rejected, and the dead letter has been acknowledged.
     Rejected(Rejection),
-    /// The store or the dead letter has an outage, or nobody knows what failed: it is retried later.
+    /// The store or the dead-letter destination has an outage, or the cause is unknown: it is retried later.
     Deferred {
-        /// Deliveries so far, this one included, where they are counted.
+        /// Deliveries so far, including this one, if they are counted.
         attempts: Option<u32>,
         /// What failed.
         cause: String,
@@ -36,11 +36,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns the outcome of a record that the store did not take, before the dead letter is asked.
+    /// Returns the outcome of a record that the store did not accept, before any dead letter is written.
     ///
-    /// The limit on attempts (0 means none) is for failures of which nobody knows whether the message is at
-    /// fault. A store that is known to have an outage is no reason to give up a message, and neither is a
-    /// message that was delivered often because runs were killed.
+    /// The limit on attempts (0 means none) applies to failures of unknown cause, where the message may be at
+    /// fault. A known outage of the store is no reason to reject a message, and neither are many deliveries
+    /// because runs were killed.
     #[must_use]
     pub fn of_failure(fault: Fault, attempts: Option<u32>, max_attempts: u32) -> Self {
         let cause = fault.text;
@@ -53,13 +53,13 @@ impl Outcome {
                 attempts => Self::Deferred { attempts, cause },
             },
             Blame::Outage => Self::Deferred { attempts, cause },
-            // Not one attempt more is spent on a set-up that is wrong: the message waits at the queue.
+            // A wrong setup uses no further attempt: the message waits in the queue.
             Blame::Setup => Self::NotStarted,
         }
     }
 
-    /// Returns the outcome of the queue's last delivery of a message: one that would come again does not, so
-    /// it is rejected instead.
+    /// Returns the outcome for the queue's last delivery of a message: the queue would not deliver it again,
+    /// so it is rejected instead of retried or released.
     #[must_use]
     pub fn of_last_delivery(self) -> Self {
         match self {
@@ -71,12 +71,12 @@ impl Outcome {
         }
     }
 
-    /// The table that decides: outcome to settlement.
+    /// Returns the settlement for the outcome. This table is the only place that decides it.
     #[must_use]
     pub fn settlement(&self) -> Settlement {
         match self {
-            // A rejected message is acknowledged, not retried: it would be as invalid next time, and the dead
-            // letter has it.
+            // A rejected message is acknowledged, not retried: the next attempt would fail the same way, and
+            // the dead letter is safe.
             Self::Stored | Self::Duplicate | Self::Rejected(_) => Settlement::Done,
             Self::Deferred { attempts, .. } => {
                 Settlement::Retry { after: delay_after(attempts.unwrap_or(1)) }
@@ -86,12 +86,11 @@ impl Outcome {
     }
 }
 
-/// Puts the blame for one batch where its answers, together with what the store `took_before` in this run,
-/// show it to be.
+/// Assigns the blame for one batch from its answers and from what the store `took_before` in this run.
 ///
-/// Records that are refused while the store takes others are at fault themselves. Several records that fail
-/// alike before the store has taken any are not: the store is. One record alone proves neither, and the limit
-/// on attempts decides.
+/// If the store accepts other records, the refused records are at fault. If several records fail alike before
+/// the store has accepted any, the store is at fault. A single record proves neither, and the limit on
+/// attempts decides.
 pub fn weigh(answers: &mut [Result<Put, Fault>], took_before: bool) {
     let takes = took_before || answers.iter().any(Result::is_ok);
     let are_alike = answers.len() > 1 && answers.windows(2).all(|two| two[0] == two[1]);
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_failure_is_put_off_until_its_attempts_are_spent_and_an_outage_for_ever() {
+    fn an_unknown_failure_is_retried_up_to_the_attempts_limit_and_an_outage_without_limit() {
         let down = || Fault::new(Blame::Unknown, "down");
         assert_eq!(
             Outcome::of_failure(Fault::new(Blame::Outage, "down"), Some(u32::MAX), 5),
@@ -166,10 +165,10 @@ mod tests {
         );
     }
 
-    /// A namespace that had no room for another set refused every record by a code that blames records, and
+    /// A namespace that had no room for another set refused every record with a code that blames records, and
     /// all of them became dead letters.
     #[test]
-    fn what_several_records_share_is_blamed_on_the_store_and_what_one_has_alone_on_the_record() {
+    fn a_fault_of_all_records_is_blamed_on_the_store_and_a_fault_of_one_on_the_record() {
         let suspect = || Err(Fault::new(Blame::Suspect, "code 4"));
         let unknown = || Err(Fault::new(Blame::Unknown, "code 99"));
         let refused = || Err(Fault::new(Blame::Record, "code 4"));

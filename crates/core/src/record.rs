@@ -1,4 +1,4 @@
-//! What is stored: a key and fields. Knows no store.
+//! Records: a key and fields. Knows no store.
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
@@ -9,14 +9,14 @@ use x_msrv_settings::{Kind, Reader, Setting, Told};
 use crate::message::Message;
 pub use crate::timestamp::Timestamp;
 
-/// The bin or column that holds a record's key beside its fields.
+/// The bin or column that contains a record's key, beside its fields.
 pub const KEY_FIELD: &str = "gid";
 
-/// Identifies a record: the same message always gives the same key, so that a redelivery or a write in doubt
-/// hits the same record.
+/// Identifies a record. The same message always has the same key, so a redelivery or a repeated write in
+/// doubt hits the same record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
-    /// A key that was an integer in the document.
+    /// A key that is an integer in the document.
     Int(i64),
     /// Any other key.
     Text(String),
@@ -49,28 +49,28 @@ impl From<&Key> for Value {
     }
 }
 
-/// The fields of an object in the order in which they were written; names are unique.
+/// The fields of an object in their original order; names are unique.
 pub type Fields = Vec<(String, Value)>;
 
-/// A value of a field. JSON gives the kinds that JSON has, with integers kept apart from floats; other codecs
-/// and conversions give the rest. A store that lacks a kind writes it as JSON would.
+/// The value of a field. JSON provides the JSON types, with integers separate from floats; other codecs and
+/// conversions provide the rest. A store without one of the types writes it as JSON would.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `null`
     Null,
     /// `true`, `false`
     Bool(bool),
-    /// A number written without fraction and exponent.
+    /// A number without fraction and exponent.
     Int(i64),
-    /// An integer that fits 64 bits without sign only.
+    /// An integer that fits only in an unsigned 64-bit integer.
     UInt(u64),
     /// Any other number.
     Float(f64),
     /// A string.
     Text(String),
-    /// Bytes that are no text; base64 in JSON (RFC 4648 section 4).
+    /// Bytes that are not text; base64 in JSON (RFC 4648 section 4).
     Bytes(Bytes),
-    /// A moment; RFC 3339 in JSON.
+    /// A point in time; RFC 3339 in JSON.
     Timestamp(Timestamp),
     /// An array.
     List(Vec<Value>),
@@ -95,7 +95,7 @@ impl serde::Serialize for Value {
     }
 }
 
-/// A value of a configuration that is not made of others. Text stays text, whatever it looks like.
+/// A scalar value in a configuration. Text stays text, even if it looks like a number.
 impl Setting for Value {
     const KIND: Kind = Kind::Scalar;
 
@@ -109,7 +109,7 @@ impl Setting for Value {
             _ => None,
         };
         if value.is_none() {
-            reader.wrong(found, "text, a number of 64 bits with sign, true or false");
+            reader.wrong(found, "text, a signed 64-bit number, true or false");
         }
         value
     }
@@ -122,18 +122,18 @@ impl Setting for Value {
 /// One message, ready to be stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// What it is stored under.
+    /// The key under which it is stored.
     pub key: Key,
     /// The top-level fields of the document.
     pub fields: Fields,
-    /// The length of the document as it came, in bytes, and of what was added to it: what a store sizes its
-    /// batches by.
+    /// The length of the original document in bytes, plus what was added to it. Stores size their batches by
+    /// it.
     pub size: usize,
-    /// Which of several sets it goes to, where a field says so.
+    /// The set that it is stored in, if a field selects it.
     pub set: Option<Arc<str>>,
-    /// For how many seconds it lives, where a field says so.
+    /// Its lifetime in seconds, if a field sets it.
     pub ttl: Option<NonZeroU32>,
-    /// The message that it was made of, for stores that ask for it
+    /// The message that it was made from, for stores that request it
     /// ([`StoreTraits::wants_message`](crate::store::StoreTraits)).
     pub message: Option<Message>,
 }

@@ -1,4 +1,4 @@
-//! What a run did: counters that add up, and how they are shown.
+//! The report of a run: counters that must add up, and how they are displayed.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -10,38 +10,38 @@ use crate::{
     servers::Servers, source::Closed,
 };
 
-/// Messages by what became of them.
+/// Messages by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counters {
-    /// Deliveries that reached us, counted by the source as they arrive.
+    /// Deliveries that arrived, counted by the source on arrival.
     pub received: u64,
     /// Written to the store.
     pub stored: u64,
-    /// Found in the store, and left alone.
+    /// Already in the store, and left unchanged.
     pub duplicate: u64,
-    /// Can't be stored; in the dead letter, or logged only where that was asked for.
+    /// Cannot be stored: kept as a dead letter, or only logged if so configured.
     pub rejected: u64,
-    /// Given back to the queue.
+    /// Returned to the queue: retried or released.
     pub requeued: u64,
-    /// Letters that the dead letter has acknowledged.
+    /// Dead letters that were acknowledged.
     pub dead_lettered: u64,
-    /// Of the requeued: those that the store or the dead letter failed on, and those that arrived when the
-    /// run had taken the queue for empty.
+    /// Of the requeued messages: those that the store or the dead-letter destination failed on, and those
+    /// that arrived after the run had inferred that the queue was empty.
     pub deferred: u64,
-    /// Settlements that the queue did not take, or that are not known to have reached it, so that the message
-    /// may come again.
+    /// Settlements that the queue refused, or that may not have reached it: the message may be delivered
+    /// again.
     pub unconfirmed: u64,
-    /// Bytes of the bodies of what was received.
+    /// Bytes of the bodies of received messages.
     pub received_bytes: u64,
 }
 
-/// How far a run has come, for who watches it.
+/// The progress of a run, for display.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Messages that have their outcome.
+    /// Messages with an outcome.
     pub done: u64,
-    /// How many it will be at most: what was in the queue at the start, or N; `None` where that is not known.
+    /// The expected total: the queue's depth at the start, or N; `None` if unknown.
     pub expected: Option<u64>,
 }
 
@@ -50,35 +50,35 @@ pub struct Progress {
 pub struct Rejected {
     /// How many.
     pub messages: u64,
-    /// The last one's reason in full; nothing of its body.
+    /// The full reason of the last one; it contains nothing of the body.
     pub detail: String,
 }
 
-/// What became of the messages, and why of those that can't be stored.
+/// The outcomes of the messages, and the reasons of the rejected ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All of them.
+    /// Counters of all messages.
     pub counters: Counters,
-    /// The rejected ones by [`Rejection::reason`](crate::decode::Rejection::reason).
+    /// The rejected messages by [`Rejection::reason`](crate::decode::Rejection::reason).
     pub reasons: BTreeMap<&'static str, Rejected>,
-    /// Of the rejected: those that would have been retried or released, but for the queue's last delivery.
+    /// Of the rejected messages: those that would have been retried or released if the queue delivered them
+    /// again.
     pub given_up: u64,
 }
 
-/// Messages that were in the queue and nobody had, those that were put off or are paused among them, where
-/// that is known.
+/// The queue's depth, if it is known: messages that no consumer holds, including delayed and paused ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Depth {
-    /// Before the first one was taken.
+    /// Before the first message was taken.
     #[serde(rename = "depth-before", skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// After the last one was settled.
+    /// After the last message was settled.
     #[serde(rename = "depth-after", skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
 }
 
 impl Tally {
-    /// Counts one message that was received, of so many bytes, and has its outcome.
+    /// Counts one received message of `bytes` bytes with its outcome.
     pub fn count(&mut self, bytes: usize, outcome: &Outcome) {
         self.counters.count(outcome);
         self.counters.received_bytes += bytes as u64;
@@ -98,21 +98,25 @@ impl Counters {
             Outcome::Duplicate => self.duplicate += 1,
             Outcome::Rejected(_) => self.rejected += 1,
             Outcome::Deferred { .. } | Outcome::NotStarted => {
-                debug_assert_ne!(outcome.settlement(), Settlement::Done, "what is not safe is not finished");
+                debug_assert_ne!(
+                    outcome.settlement(),
+                    Settlement::Done,
+                    "only a safe message is acknowledged"
+                );
                 self.requeued += 1;
                 self.deferred += u64::from(matches!(outcome, Outcome::Deferred { .. }));
             }
         }
     }
 
-    /// Counts what the source received, and what it did while it closed.
+    /// Adds the source's count of received messages, and what it settled while closing.
     pub fn count_closed(&mut self, closed: &Closed) {
         self.received += closed.received;
         self.requeued += closed.returned;
         self.unconfirmed += closed.unconfirmed;
     }
 
-    /// Adds what became of the messages of another run.
+    /// Adds the counters of another run.
     pub fn add(&mut self, other: &Self) {
         let Self {
             received,
@@ -136,77 +140,76 @@ impl Counters {
         self.received_bytes += received_bytes;
     }
 
-    /// Messages of which it is known what became of them.
+    /// Returns the number of messages with an outcome.
     #[must_use]
     pub fn accounted_for(&self) -> u64 {
         self.stored + self.duplicate + self.rejected + self.requeued
     }
 
-    /// Whether every message that was received is accounted for.
+    /// Returns whether every received message is accounted for.
     #[must_use]
     pub fn add_up(&self) -> bool {
         self.received == self.accounted_for() && self.deferred <= self.requeued
     }
 }
 
-/// What a run did.
+/// The report of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunReport {
     /// Why it stopped taking messages.
     pub stop_reason: StopReason,
-    /// What became of the messages.
+    /// The outcomes of the messages.
     #[serde(flatten)]
     pub counters: Counters,
-    /// Why messages were rejected.
+    /// The reasons of rejected messages.
     #[serde(serialize_with = "messages")]
     pub reasons: BTreeMap<&'static str, Rejected>,
-    /// Of the rejected: those that the queue would not have delivered again.
+    /// Of the rejected messages: those that the queue would not have delivered again.
     #[serde(skip_serializing_if = "is_zero")]
     pub given_up: u64,
-    /// Messages that are stored and come again all the same, because an earlier one pins the queue's position.
+    /// Messages that are stored and are delivered again anyway, because an earlier one pins the queue's
+    /// position.
     #[serde(skip_serializing_if = "is_zero")]
     pub behind: u64,
-    /// What waited.
+    /// The depth of the queue.
     #[serde(flatten)]
     pub depth: Depth,
-    /// From the configuration on: connecting is part of it.
+    /// The time since the configuration was read, including the time to connect.
     #[serde(rename = "elapsed-seconds", serialize_with = "seconds")]
     pub elapsed: Duration,
-    /// Messages received per second of that.
+    /// Messages received per second of that time.
     pub messages_per_second: u64,
-    /// What is wrong with the set-up, where that stopped the run.
+    /// The setup fault that stopped the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// Why messages come again, or why the queue was lost: the first cause. Only where the exit code tells of
-    /// it.
+    /// The first cause of requeued messages or of a lost queue. Set only if the exit code reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The queue's servers, where it was asked for messages; in JSON, the names of those that were not
-    /// reached.
+    /// The queue's servers, if the run asked for messages; in JSON, the names of the unreached ones.
     #[serde(rename = "unreached", skip_serializing_if = "are_all_reached", serialize_with = "unreached")]
     pub servers: Option<Servers>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field as it is")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 fn are_all_reached(servers: &Option<Servers>) -> bool {
     servers.as_ref().is_none_or(Servers::are_all_reached)
 }
 
-#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 fn unreached<S: serde::Serializer>(servers: &Option<Servers>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(servers.iter().flat_map(Servers::unreached))
 }
 
-/// Serializes a duration as seconds, to the microsecond.
+/// Serializes a duration as seconds with microseconds.
 ///
 /// # Errors
-/// The serializer's own.
+/// Errors of the serializer.
 pub fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e6)
 }
@@ -219,8 +222,8 @@ fn messages<S: serde::Serializer>(
 }
 
 impl RunReport {
-    /// A report. Where the counters do not add up, that is its fault and its exit code, whatever else there
-    /// is: a message was dropped, or counted twice.
+    /// Creates a report. If the counters do not add up, that is the report's fault and exit code, whatever
+    /// else happened: a message was dropped or counted twice.
     #[must_use]
     pub fn new(
         stop_reason: StopReason,
@@ -235,7 +238,7 @@ impl RunReport {
         } else {
             let (received, accounted_for) = (counters.received, counters.accounted_for());
             Some(format!(
-                "this is a bug in x-msrv: {received} messages were received, and {accounted_for} are accounted for"
+                "this is a bug in x-msrv: {received} messages were received, but {accounted_for} are accounted for"
             ))
         };
         let report = Self {
@@ -254,26 +257,26 @@ impl RunReport {
         report.took(elapsed)
     }
 
-    /// The same report, of a run that took so long.
+    /// Sets the duration of the run.
     #[must_use]
     pub fn took(self, elapsed: Duration) -> Self {
         let per_second = u128::from(self.counters.received) * 1_000_000 / elapsed.as_micros().max(1);
         Self { elapsed, messages_per_second: u64::try_from(per_second).unwrap_or(u64::MAX), ..self }
     }
 
-    /// The same report, with the first cause of what it tells by its exit code; none where all is well, or
-    /// where `fault` says it.
+    /// Sets the first cause of the exit code; nothing is set if the run succeeded, or if `fault` describes
+    /// the cause.
     #[must_use]
     pub fn because(self, cause: Option<String>) -> Self {
         let is_wanted = self.exit() != Exit::Success && self.fault.is_none();
         let otherwise = || match self.stop_reason {
             StopReason::QueueClosed => "the connection to the queue was lost",
-            _ => "the queue may not have heard of settlements",
+            _ => "settlements may not have reached the queue",
         };
         Self { cause: is_wanted.then(|| cause.unwrap_or_else(|| otherwise().to_owned())), ..self }
     }
 
-    /// The exit code that the run deserves.
+    /// Returns the exit code of the run.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self.stop_reason {
@@ -287,7 +290,7 @@ impl RunReport {
         }
     }
 
-    /// A run in a few words, for the unit's status.
+    /// Returns a short summary, for the unit's status.
     #[must_use]
     pub fn summary(&self) -> String {
         let Counters { received, stored, duplicate, rejected, requeued, .. } = self.counters;
@@ -298,7 +301,7 @@ impl RunReport {
         )
     }
 
-    /// The one line that a run leaves in the log.
+    /// Logs the one summary line of the run.
     pub fn log(&self) {
         let Counters {
             received,
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_is_counted_once_and_the_sum_holds() {
+    fn every_outcome_is_counted_once_and_the_counters_add_up() {
         let mut tally = Tally::default();
         let deferred = Outcome::Deferred { attempts: Some(1), cause: "down".into() };
         let refused = |detail: &str| Outcome::Rejected(Rejection::Refused(detail.into()));
@@ -371,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_follows_the_stop_reason_and_the_outage() {
+    fn the_exit_code_depends_on_the_stop_reason_and_the_outage() {
         use StopReason::{Deadline, LimitReached, QueueClosed, QueueEmpty, Signal, StoreSetup};
         for reason in [Deadline, LimitReached, QueueEmpty, Signal] {
             assert_eq!(report(reason, 0).exit(), Exit::Success, "{reason:?}");
@@ -381,10 +384,10 @@ mod tests {
         assert_eq!(report(StoreSetup, 1).exit(), Exit::Configuration);
     }
 
-    /// The sum was compared in debug builds only, with a number that was counted together with its parts: a
-    /// dropped message was seen by nobody.
+    /// The sum was checked only in debug builds, against a number that was counted together with its parts: a
+    /// dropped message went unnoticed.
     #[test]
-    fn a_message_that_is_not_accounted_for_is_a_bug_with_both_numbers_in_every_build() {
+    fn a_message_that_is_not_accounted_for_is_reported_as_a_bug_in_every_build() {
         for (received, stored) in [(5, 4), (4, 5)] {
             let tally =
                 Tally { counters: Counters { received, stored, ..Counters::default() }, ..Tally::default() };
@@ -396,7 +399,7 @@ mod tests {
                 Some("no such table".into()),
             );
             assert_eq!(report.exit(), Exit::Software);
-            let fault = format!("{received} messages were received, and {stored} are accounted for");
+            let fault = format!("{received} messages were received, but {stored} are accounted for");
             assert!(report.fault.as_ref().is_some_and(|text| text.contains(&fault)), "{:?}", report.fault);
         }
     }
@@ -412,7 +415,7 @@ mod tests {
         assert_eq!(
             (&json["depth-before"], json.get("depth-after")),
             (&serde_json::json!(3), None),
-            "what is not known is not there"
+            "an unknown value is omitted"
         );
         assert_eq!(json["reasons"], serde_json::json!({}));
     }

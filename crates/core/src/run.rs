@@ -1,9 +1,9 @@
 //! One bounded run: receive, decode, route, write, settle, drain.
 //!
-//! Everything happens in one task. Batches are written while others are received; what a batch became is
-//! settled as soon as it is known. Until then a delivery is in one of four places: waiting as it came,
-//! gathered for its store, in a batch that is being written, or on its way to the dead letter. On a queue that
-//! cannot delay, one that is to come again is held until the run asks for no more.
+//! Everything happens in one task. Batches are written while others are received, and each message is settled
+//! as soon as its outcome is known. Until then a delivery is in one of four places: waiting undecoded,
+//! gathered for its store, in a batch that is being written, or on its way to the dead letter. On a queue
+//! that cannot delay, a delivery to retry is held until the run asks for no more.
 
 mod outlet;
 
@@ -40,44 +40,45 @@ use crate::{
 };
 use outlet::{Outlet, Prepared};
 
-/// Bytes of documents that are decoded and not yet written, over all stores. A document takes many times the
-/// memory of its text.
+/// The limit on decoded and unwritten documents over all stores, in bytes. A decoded document takes many
+/// times the memory of its text.
 const BYTES_GATHERED: usize = 8 << 20;
 
-/// Bytes of bodies that become dead letters in one batch. A letter may have six times the size of its message.
+/// The limit on the bodies that become dead letters in one batch, in bytes. A dead letter can be six times as
+/// large as its message.
 const BYTES_REJECTED: usize = 1 << 20;
 
-/// Bytes that each of them counts at least, for what a letter has beside the body.
+/// The minimum size that each counts for, because of the other fields of a dead letter.
 const LEAST_BYTES_REJECTED: usize = 1 << 10;
 
-/// How often a run goes on after a queue that seemed empty was not. Each time costs a round trip; a queue that
-/// is wrong more often is left to the next run.
+/// How often a run continues after a queue that seemed empty was not. Each time costs a round trip; after
+/// that, the rest is left to the next run.
 const MOST_REFUTATIONS: u32 = 16;
 
-/// What a run works with.
+/// The parts that a run uses.
 pub struct Parts<'a> {
-    /// Where messages come from.
+    /// The source of messages.
     pub source: Box<dyn Source>,
-    /// Where records go, in the order of the decoder's targets. All of them are connected.
+    /// The connected stores, in the order of the decoder's targets.
     pub stores: Vec<&'a dyn Store>,
-    /// Where messages go that cannot be stored.
+    /// The destination for messages that cannot be stored.
     pub dead_letter: &'a mut dyn DeadLetter,
-    /// Makes records of messages.
+    /// Decodes messages into records.
     pub decoder: &'a Decoder,
     /// Counts failures for queues that do not count deliveries.
     pub failures: &'a mut dyn Failures,
-    /// The time of day, for dead letters.
+    /// The wall clock, for dead letters.
     pub clock: fn() -> SystemTime,
-    /// When the run began, for its report.
+    /// When the run started, for its report.
     pub began: Instant,
-    /// Receives how far the run has come.
+    /// Receives the progress of the run.
     pub progress: &'a Cell<Progress>,
 }
 
-/// Counts the failures of records whose queue does not count deliveries, over runs.
+/// Counts failures by record across runs, for queues that do not count deliveries.
 pub trait Failures {
-    /// Counts a failure of unknown cause, and returns how many there were, this one included. Zero where it
-    /// cannot be counted, so that no message is given up for that.
+    /// Counts a failure of unknown cause, and returns the number of failures so far, including this one.
+    /// Returns zero if counting is not possible, so that no message is rejected because of that.
     fn count(&mut self, key: &Key) -> u32;
 
     /// Forgets a record that is settled for good.
@@ -96,27 +97,27 @@ impl Failures for NotCounted {
     fn forget(&mut self, _key: &Key) {}
 }
 
-/// The bounds of a run.
+/// The limits of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Messages at most: N.
+    /// The maximum number of messages: N.
     pub max_messages: NonZeroU64,
-    /// No message is taken after this long.
+    /// After this time, no message is taken.
     pub timeout: Duration,
     /// See [`Demand::idle_timeout`].
     pub idle_timeout: Duration,
-    /// What is in progress then has this long to end.
+    /// The time for work in progress to finish after that.
     pub shutdown_timeout: Duration,
-    /// A message on which the store fails for unknown reasons at this delivery or a later one is rejected; 0
+    /// A message on which the store fails for unknown reasons at this attempt or a later one is rejected; 0
     /// means never.
     pub max_attempts: u32,
 }
 
-/// Runs until N is reached, the queue is empty or gone, time is up, or `shutdown` is ready; then drains, and
-/// closes the source.
+/// Runs until N is reached, the queue is empty or lost, the time is up, or `shutdown` is ready. Then drains,
+/// and closes the source.
 ///
 /// # Errors
-/// The source cannot be started. Whatever goes wrong later is in the report.
+/// The source cannot be started. Later failures are in the report.
 pub async fn run(
     parts: Parts<'_>,
     limits: Limits,
@@ -182,24 +183,24 @@ struct Drain<'a> {
     tally: Tally,
     /// Within N, and not decoded yet.
     waiting: VecDeque<Delivery>,
-    /// What the stores are writing.
+    /// The batches that stores are writing.
     in_progress: BTreeMap<u64, Batch>,
-    /// To come again, and kept until the run asks for no more: the queue would deliver them to us at once.
+    /// To retry, and held until the run asks for no more: the queue would deliver them to this run at once.
     held: Vec<(Delivery, Settlement)>,
     next_batch: u64,
     /// Whether nothing more can be gathered for now.
     flush: bool,
     /// How often the queue seemed empty and was not.
     refutations: u32,
-    /// Whether the queue seems empty, and was asked for no more to make sure.
+    /// Whether the queue seems empty, and the run has stopped asking to confirm it.
     doubt: bool,
     stop: Option<StopReason>,
-    /// Before a stop: the deadline. After it: when what is in progress is given up.
+    /// Before a stop: the deadline. After it: when work in progress is given up.
     until: Instant,
     fault: Option<String>,
-    /// Why messages were retried the last time.
+    /// The last cause of a retry.
     retried_for: Option<String>,
-    /// Why they were the first time.
+    /// The first cause of a retry.
     cause: Option<String>,
 }
 
@@ -207,13 +208,13 @@ struct Drain<'a> {
 struct Batch {
     store: usize,
     deliveries: Vec<Delivery>,
-    /// Of their records, where failures are counted by them.
+    /// The keys of the records, if failures are counted by key.
     keys: Vec<Key>,
-    /// Bytes of its documents.
+    /// The size of its documents in bytes.
     size: usize,
 }
 
-/// A batch that a store has answered.
+/// A batch with the store's answers.
 type Written = (u64, Vec<Option<Result<Put, Fault>>>);
 
 impl<'a> Drain<'a> {
@@ -232,11 +233,11 @@ impl<'a> Drain<'a> {
             {
                 return reason;
             }
-            // Queue and store may be files, which are always ready: without a pause, no signal would be seen
-            // and no timer would run.
+            // Queue and store may be files, which are always ready: without a pause, no signal would be
+            // handled and no timer would fire.
             yield_now().await;
-            // Each step below is short or has a timeout of its own, and what ends a run comes before what
-            // makes work.
+            // Each step below is short or has its own timeout. Events that end the run are polled before
+            // events that create work.
             tokio::select! {
                 biased;
                 () = &mut shutdown, if !signalled => {
@@ -244,7 +245,7 @@ impl<'a> Drain<'a> {
                     self.stop(StopReason::Signal).await;
                     self.until = self.until.min(Instant::now() + self.limits.shutdown_timeout);
                 }
-                // Before the batches, for a store may always be ready.
+                // Before the batches, because a store may always be ready.
                 () = sleep_until(self.until), if self.stop.is_none() => self.stop(StopReason::Deadline).await,
                 Some(written) = batches.next(), if !batches.is_empty() => self.settle_batch(written).await,
                 () = sleep_until(self.until), if self.stop.is_some() => {
@@ -270,7 +271,7 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// Also polled when no more is wanted: it answers the queue's heartbeats.
+    /// Also polled when no more is wanted, because it answers the queue's heartbeats.
     async fn next(consumer: &mut dyn Consumer, lost: bool) -> Event {
         if lost { pending().await } else { consumer.next().await }
     }
@@ -283,12 +284,13 @@ impl<'a> Drain<'a> {
         !self.in_progress.is_empty() || !self.held.is_empty() || !self.has_nothing_left()
     }
 
-    /// Whether [`next_batch`](Self::next_batch) has something to do.
+    /// Returns whether [`next_batch`](Self::next_batch) has work to do.
     fn can_write(&self) -> bool {
         self.outlets.iter().any(|outlet| outlet.is_due(self.flushes())) || self.can_prepare()
     }
 
-    /// Whether a message may be decoded: some store takes more, and what is decoded is within its bound.
+    /// Returns whether a message may be decoded: a store accepts more, and decoded documents are within their
+    /// limit.
     fn can_prepare(&self) -> bool {
         let gathered: usize = self.outlets.iter().map(|outlet| outlet.gathered_bytes).sum();
         !self.waiting.is_empty()
@@ -296,13 +298,12 @@ impl<'a> Drain<'a> {
             && self.outlets.iter().any(Outlet::wants_records)
     }
 
-    /// Whether incomplete batches are written, whatever their stores would wait for.
+    /// Returns whether incomplete batches are written, even for stores that wait for more.
     fn flushes(&self) -> bool {
         self.flush || self.stop.is_some()
     }
 
-    /// Decodes messages until a batch is due, and starts to write it; what is no record goes to the dead
-    /// letter.
+    /// Decodes messages until a batch is due, and starts writing it. Rejected messages become dead letters.
     async fn next_batch(&mut self) -> Option<BoxFuture<'a, Written>> {
         let (mut decided, mut rejected, mut rejected_bytes) = (Vec::new(), Vec::new(), 0);
         let due = loop {
@@ -353,7 +354,7 @@ impl<'a> Drain<'a> {
                 over.push((delivery, Outcome::NotStarted));
                 continue;
             }
-            // What is too large does not wait for its turn: there is no bound for such bodies together.
+            // A body that is too large is rejected at once, because the total of such bodies has no limit.
             let has_place = self.traits.retry != Retry::Reply || delivery.message.reply_to().is_some();
             let checked =
                 if has_place { self.decoder.check_size(&delivery.message) } else { Err(Rejection::NoReply) };
@@ -368,7 +369,7 @@ impl<'a> Drain<'a> {
         if self.budget.is_spent() {
             self.stop(StopReason::LimitReached).await;
         } else if self.doubt && self.stop.is_none() {
-            // The queue was not empty: the sign that contradicts an inference wins.
+            // The queue was not empty: a later sign that contradicts an inference wins.
             self.doubt = false;
             self.refutations += 1;
             debug!(refutations = self.refutations; "the queue seemed empty and was not");
@@ -376,8 +377,8 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// The queue seems to have nothing. Where that is not proven, it is asked for no more, and what arrives
-    /// all the same refutes it.
+    /// The queue seems empty. If that is not proven, the run stops asking, and a delivery that still arrives
+    /// refutes it.
     async fn idle(&mut self, proof: Proof) {
         self.flush = true;
         if self.stop.is_some() {
@@ -390,8 +391,8 @@ impl<'a> Drain<'a> {
         self.consumer.want(0).await;
     }
 
-    /// Nothing can come before something is settled: what is gathered is written, and if all that is left is
-    /// held, only a later run can go on.
+    /// No delivery can arrive before something is settled, so gathered records are written. If only held
+    /// messages are left, only a later run can continue.
     async fn full(&mut self) {
         self.flush = true;
         self.stop_if_only_held().await;
@@ -404,7 +405,7 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// The dead letter first; what it did not take is retried.
+    /// Keeps the dead letters first. Messages whose letters were not kept are retried.
     async fn reject(&mut self, rejected: Vec<(Delivery, Rejection)>) -> Vec<(Delivery, Outcome)> {
         if rejected.is_empty() {
             return Vec::new();
@@ -474,7 +475,7 @@ impl<'a> Drain<'a> {
             }
         }
         decided.append(&mut self.reject(rejected).await);
-        // Before anything is given back: the queue would deliver it again at once.
+        // Before anything is requeued, because the queue would deliver it again at once.
         if let Some(fault) = setup {
             self.fault.get_or_insert(fault);
             self.stop(StopReason::StoreSetup).await;
@@ -485,7 +486,8 @@ impl<'a> Drain<'a> {
         self.stop_if_only_held().await;
     }
 
-    /// How often the message was delivered, by the queue's count or by that of failures of unknown cause.
+    /// Returns how often the message was delivered: the queue's count, or the number of failures of unknown
+    /// cause.
     fn attempts(&mut self, delivery: &Delivery, key: Option<&Key>, fault: &Fault) -> Option<u32> {
         match (delivery.message.attempts, key) {
             (_, Some(key)) if matches!(fault.blame, Blame::Unknown | Blame::Suspect) => {
@@ -500,7 +502,7 @@ impl<'a> Drain<'a> {
         if decided.is_empty() {
             return;
         }
-        self.tell_of_retries(&decided);
+        self.log_retries(&decided);
         let mut settlements = Vec::with_capacity(decided.len());
         let holds = self.traits.retry == Retry::Immediate && self.stop.is_none();
         for (delivery, outcome) in decided {
@@ -518,7 +520,7 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// What the queue would drop instead of delivering it again becomes a dead letter.
+    /// Rejects messages that the queue would drop instead of delivering them again.
     async fn keep_last_deliveries(
         &mut self,
         mut decided: Vec<(Delivery, Outcome)>,
@@ -539,8 +541,8 @@ impl<'a> Drain<'a> {
         decided
     }
 
-    /// A cause that lasts is told once; how many messages it concerned is in the report.
-    fn tell_of_retries(&mut self, decided: &[(Delivery, Outcome)]) {
+    /// Logs a lasting cause once; the report has the number of messages.
+    fn log_retries(&mut self, decided: &[(Delivery, Outcome)]) {
         let mut causes = decided.iter().filter_map(|(_, outcome)| match outcome {
             Outcome::Deferred { cause, .. } => Some(cause),
             _ => None,
@@ -562,13 +564,12 @@ impl<'a> Drain<'a> {
             .chain(&self.waiting)
             .chain(self.held.iter().map(|(delivery, _)| delivery))
             .collect();
-        debug!(messages = deliveries.len(); "the store is slow, the queue is asked for more time");
+        debug!(messages = deliveries.len(); "the store is slow, asking the queue for more time");
         self.consumer.extend(deliveries).await;
     }
 
-    /// No message is taken from here on. The first reason counts, but for a fault in the set-up, which is the
-    /// cause of whatever came before, and for an outage of the store that showed on the last messages of a
-    /// queue.
+    /// Stops taking messages. The first reason counts, with two exceptions: a setup fault, which is the cause
+    /// of what happened before, and an outage of the store on the last messages of a queue.
     async fn stop(&mut self, reason: StopReason) {
         if self.stop.is_none() {
             self.until = match reason {
@@ -590,10 +591,10 @@ impl<'a> Drain<'a> {
         } else if self.stop == Some(StopReason::QueueEmpty)
             && (!self.has_nothing_left() || reason == StopReason::QueueClosed && !self.in_progress.is_empty())
         {
-            self.stop = Some(reason); // it is why messages go back, and a queue that they go back to is not empty
+            self.stop = Some(reason); // messages are requeued because of it, so the queue is not empty
         }
-        // N reached, or an empty queue: what is here is finished. Otherwise what was not started goes back,
-        // but for requests: who waits for a reply would have to ask again.
+        // After N or an empty queue, everything received is finished. Otherwise, what was not started is
+        // released, except for requests: their requesters would have to ask again.
         let finishes = matches!(reason, StopReason::LimitReached | StopReason::QueueEmpty)
             || self.traits.retry == Retry::Reply
                 && matches!(reason, StopReason::Signal | StopReason::Deadline);
@@ -608,7 +609,8 @@ impl<'a> Drain<'a> {
         gathered.chain(self.waiting.drain(..)).map(|delivery| (delivery, Outcome::NotStarted)).collect()
     }
 
-    /// A store did not answer in time: what it was given is in doubt, comes again, and hits the same records.
+    /// A store did not answer in time: its records are in doubt, the messages are delivered again, and they
+    /// hit the same records.
     async fn give_up(&mut self) {
         let in_doubt = std::mem::take(&mut self.in_progress)
             .into_values()

@@ -1,4 +1,4 @@
-//! The queue that messages come from, and the one that they are published to: the contracts of adapters.
+//! The queue that messages come from or are published to: the contracts for adapters.
 //!
 //! `crates/contract` has the suite that each adapter passes.
 
@@ -13,17 +13,17 @@ use crate::{
     servers::Servers,
 };
 
-/// Bytes of bodies that are unsettled at once, give or take what a server sends in one go, which is a
-/// mebibyte and a message. A run uses several times that at most: each body exists as it came, as a record,
+/// The limit on unsettled bodies in bytes. A server can exceed it by what it sends at once, which is a
+/// mebibyte and a message. A run uses several times that amount: each body exists as received, as a record,
 /// and on its way to the store.
 pub const BYTES_IN_FLIGHT: usize = 16 << 20;
 
 /// What a run asks of a source, once, before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Demand {
-    /// Messages that the run takes at most: N.
+    /// The maximum number of messages for the run: N.
     pub max_messages: NonZeroU64,
-    /// How long a queue that may get more at any moment is listened to after the last message.
+    /// How long to wait after the last message, on a queue that may receive more at any time.
     pub idle_timeout: Duration,
 }
 
@@ -32,148 +32,148 @@ pub struct Demand {
 pub enum Event {
     /// At least one delivery.
     Deliveries(Vec<Delivery>),
-    /// Nothing is waiting, whatever is unsettled here. A later call may return deliveries again.
+    /// No message is waiting, apart from what is unsettled here. A later call may return deliveries again.
     Idle(Proof),
-    /// The window of unsettled messages is full: nothing can come before something is settled. Returned once
-    /// each time the window fills while more is wanted.
+    /// The window of unsettled messages is full: nothing can be delivered before something is settled.
+    /// Returned once each time the window fills while more is wanted.
     Full,
-    /// The queue is gone: nothing comes any more, and what is in flight cannot be settled.
+    /// The queue is lost: nothing more is delivered, and messages in flight cannot be settled.
     Lost,
 }
 
 /// How well an adapter knows that a queue is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// The queue says so, and nothing is on its way to us.
+    /// The queue reports it, and nothing is on its way to this consumer.
     Proven,
-    /// Something suggests it, such as silence. The run stops asking ([`Consumer::want`] with 0) and goes on
-    /// when a delivery arrives after all.
+    /// Something suggests it, such as silence. The run stops asking ([`Consumer::want`] with 0), and
+    /// continues if a delivery arrives after all.
     Inferred,
 }
 
-/// What an adapter's queue can do.
+/// The abilities of an adapter's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceTraits {
-    /// What becomes of a message that is to be delivered again.
+    /// How a message is delivered again.
     pub retry: Retry,
-    /// What the queue knows of earlier deliveries.
+    /// What the queue knows about earlier deliveries.
     pub attempts: Attempts,
     /// How long the queue waits for a settlement.
     pub lease: Lease,
-    /// Where a message's identity comes from.
+    /// Where the identity of a message comes from.
     pub identity: Identity,
 }
 
-/// What becomes of a message that is to be delivered again.
+/// How a message is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It comes again after the delay that it was given back with, or after this long where that is less.
+    /// After the requested delay, or after the longest delay if that is shorter.
     Delayed {
         /// The longest delay that the queue accepts.
         most: Duration,
     },
-    /// It comes again at once, to us as well while we consume: such messages are held until the run asks for
-    /// no more.
+    /// At once, also to this consumer while it consumes. Such messages are held until the run asks for no
+    /// more.
     Immediate,
-    /// The queue has a position only, and knows no single messages: everything from the first message that is
-    /// not done comes again to a later run.
+    /// The queue has only a position and does not know single messages. Everything from the first unsettled
+    /// message on is delivered again to a later run.
     Prefix,
-    /// A settlement is a reply. Retried and released requests get none; the requester asks again.
+    /// A settlement is a reply. A retried or released request gets no reply; the requester asks again.
     Reply,
 }
 
-/// What the queue knows of a message's earlier deliveries.
+/// What the queue knows about earlier deliveries of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempts {
     /// It counts them.
     Counted,
     /// It marks redeliveries: the first delivery is known, later ones are not counted.
     Redelivered,
-    /// It knows nothing of them.
+    /// It knows nothing about them.
     Unknown,
 }
 
 /// How long a queue waits for a settlement before it delivers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// Until the connection, or the position, is given up.
+    /// Until the connection is closed, or the position is given up.
     None,
-    /// This long, which cannot be extended.
+    /// For this time, which cannot be extended.
     Fixed(Duration),
-    /// This long, and as long again after each [`Consumer::extend`].
+    /// For this time, and again after each [`Consumer::extend`].
     Renewable(Duration),
 }
 
-/// Where a message's identity comes from; its record's key may be made of it.
+/// Where the identity of a message comes from; the key of its record may be made from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
-    /// The queue gives each message an id that all its deliveries have.
+    /// The queue gives each message an id, the same for all its deliveries.
     Stable,
     /// The publisher may have given one.
     PublisherGiven,
-    /// There is none: the key has to come from the body.
+    /// There is none: the key must come from the body.
     None,
 }
 
-/// How much a queue holds; each part is `None` where it is not known.
+/// How many messages a queue holds; each part is `None` if it is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages that could be delivered now.
+    /// Ready: messages that could be delivered now.
     pub ready: Option<u64>,
-    /// Messages that are delayed or held back.
+    /// Delayed or held back.
     pub later: Option<u64>,
-    /// Messages that other consumers hold.
+    /// Held by other consumers.
     pub elsewhere: Option<u64>,
 }
 
 impl Depth {
-    /// Returns the messages that nobody holds, where both parts of that are known.
+    /// Returns the number of messages that no consumer holds, if both parts are known.
     #[must_use]
     pub fn waiting(self) -> Option<u64> {
         self.ready?.checked_add(self.later?)
     }
 }
 
-/// What a consumer received in all, and what it did on its own account while it closed.
+/// The total that a consumer received, and what it did while it closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Closed {
-    /// Deliveries that reached it from [`Source::start`] on, counted as they arrive and before anything is
-    /// decided: those that it handed out, and those that it gave back itself.
+    /// Deliveries that arrived since [`Source::start`], counted on arrival and before any decision: those
+    /// handed out, and those that the consumer released itself.
     pub received: u64,
-    /// Messages that had been received, but not handed out: they were released.
+    /// Messages that arrived but were not handed out: they were released.
     pub returned: u64,
     /// Of those: the ones that arrived after the run had asked for no more.
     pub late: u64,
-    /// Settlements that the queue has confirmed, where it confirms them.
+    /// Settlements that the queue confirmed, if it confirms them.
     pub confirmed: Option<u64>,
-    /// Settlements that the queue refused, or that are not known to have reached it: these messages come
-    /// again, or may.
+    /// Settlements that the queue refused, or that may not have reached it: these messages are or may be
+    /// delivered again.
     pub unconfirmed: u64,
-    /// Messages that are done and come again all the same, because an earlier one pins the position
+    /// Messages that are done and are delivered again anyway, because an earlier one pins the position
     /// ([`Retry::Prefix`]).
     pub behind: u64,
-    /// What the queue held then, on all of its servers. A part is `None` where one of the servers was not
-    /// reached, or does not say.
+    /// The queue's depth at that time, over all its servers. A part is `None` if one of the servers was not
+    /// reached or does not report it.
     pub depth: Depth,
-    /// Why the queue could not be read, or settlements may not have reached it: the first cause, in words.
+    /// The first cause why the queue could not be read, or why settlements may not have reached it.
     pub trouble: Option<String>,
 }
 
-/// A queue, connected and able to answer; it delivers nothing before [`start`](Self::start).
+/// A connected queue. It delivers nothing before [`start`](Self::start).
 pub trait Source {
-    /// Returns what the queue can do.
+    /// Returns the abilities of the queue.
     fn traits(&self) -> SourceTraits;
 
-    /// Returns the servers that it is connected to, or tried to reach; none for a queue that has none.
+    /// Returns the servers that it is connected to or tried to reach; none for a queue without servers.
     fn servers(&self) -> Servers {
         Servers::default()
     }
 
-    /// Asks for messages. The depth is that of before the first message, where it is known at no more cost
-    /// than some milliseconds.
+    /// Asks for messages. The returned depth is from before the first message, if it is known within some
+    /// milliseconds.
     ///
     /// # Errors
-    /// The queue cannot be reached any more.
+    /// The queue can no longer be reached.
     ///
     /// # Cancel safety
     /// Not cancel safe: messages may be in flight until the queue's own timeout.
@@ -182,72 +182,72 @@ pub trait Source {
 
 /// A source that has been asked for messages.
 pub struct Started {
-    /// What delivers them.
+    /// The consumer that delivers them.
     pub consumer: Box<dyn Consumer>,
-    /// What the queue held before.
+    /// The queue's depth before that.
     pub depth: Depth,
 }
 
 /// A queue that delivers messages.
 ///
-/// Until [`close`](Self::close) a consumer never hands out more than it is allowed to ([`Demand::max_messages`],
-/// [`want`](Self::want)), and never has more unsettled than its own in-flight limit, nor much more than
-/// [`BYTES_IN_FLIGHT`] of bodies.
+/// Until [`close`](Self::close), a consumer never hands out more messages than allowed
+/// ([`Demand::max_messages`], [`want`](Self::want)). It never has more unsettled messages than its own
+/// in-flight limit, nor much more than [`BYTES_IN_FLIGHT`] of bodies.
 pub trait Consumer {
-    /// Waits for messages, for the knowledge that there are none, or for the end of the queue. Keeps the
-    /// connection alive meanwhile, so it is to be called again and again as long as anything is unsettled,
-    /// also when no more messages are wanted. After [`want`](Self::want) with 0 it returns deliveries that
-    /// were under way, then [`Event::Idle`] once, within a bound, when nothing is under way any more as far as
-    /// the adapter can know.
+    /// Waits for messages, for the knowledge that there are none, or for the end of the queue. It keeps the
+    /// connection alive meanwhile, so it must be called as long as anything is unsettled, even if no more
+    /// messages are wanted. After [`want`](Self::want) with 0 it returns deliveries that were under way.
+    /// Then, within a bounded time, it returns [`Event::Idle`] once, when nothing is under way any more as
+    /// far as the adapter can know.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: what was read is returned by the next call.
+    /// Dropping the future loses nothing: the next call returns what was read.
     fn next(&mut self) -> BoxFuture<'_, Event>;
 
-    /// Says how many deliveries may come from now on; with 0, the queue is asked for no more. May be called
-    /// again with a larger number, as when a delivery shows that a queue was not empty. When it has returned
-    /// after 0, a message that is given back does not come to this consumer again.
+    /// Sets how many deliveries may arrive from now on; with 0, the queue is asked for no more. It may be
+    /// called again with a larger number, for example if a delivery shows that the queue was not empty. After
+    /// it has returned for 0, a message that is requeued is not delivered to this consumer again.
     ///
     /// # Cancel safety
-    /// Not cancel safe; bounded in time by the adapter.
+    /// Not cancel safe. The adapter limits the time.
     fn want(&mut self, more: u64) -> BoxFuture<'_, ()>;
 
-    /// Settles deliveries, in order. A failure is counted in [`Closed::unconfirmed`]: the message comes again,
-    /// and its key makes that harmless.
+    /// Settles deliveries, in order. A failure is counted in [`Closed::unconfirmed`]: the message is
+    /// delivered again, and its key makes that harmless.
     ///
     /// # Cancel safety
-    /// Not cancel safe; bounded in time by the adapter.
+    /// Not cancel safe. The adapter limits the time.
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()>;
 
-    /// Starts the lease of these deliveries anew; called at least every third of a [`Lease::Renewable`], and
-    /// never for other leases.
+    /// Renews the lease of these deliveries. Called at least every third of a [`Lease::Renewable`], and never
+    /// for other leases.
     ///
     /// # Cancel safety
-    /// Not cancel safe; bounded in time by the adapter.
+    /// Not cancel safe. The adapter limits the time.
     fn extend<'a>(&'a mut self, deliveries: Vec<&'a Delivery>) -> BoxFuture<'a, ()> {
         drop(deliveries);
         Box::pin(std::future::ready(()))
     }
 
-    /// Releases what was received and not handed out, makes sure that the queue has processed every
+    /// Releases messages that were received and not handed out, ensures that the queue has processed every
     /// settlement, and disconnects.
     ///
     /// # Cancel safety
-    /// Not cancel safe; bounded in time by the adapter.
+    /// Not cancel safe. The adapter limits the time.
     fn close(self: Box<Self>) -> BoxFuture<'static, Closed>;
 }
 
-/// What a queue shows to somebody who takes nothing.
+/// What a queue shows without handing out messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peek {
-    /// Its messages; so many wait, of which as many were shown as were asked for.
+    /// Its messages: the number that wait, of which at most the requested number was shown.
     Messages {
-        /// Those that could be taken now.
+        /// The number of messages that could be taken now.
         waiting: u64,
     },
-    /// No message: it shows them to consumers only.
+    /// No message: the queue shows them only to consumers.
     Hidden {
-        /// How many could be taken now, where the queue says so.
+        /// The number that could be taken now, if the queue reports it.
         waiting: Option<u64>,
     },
 }
@@ -257,28 +257,27 @@ pub enum Peek {
 pub struct Outgoing {
     /// Its body.
     pub body: Bytes,
-    /// Its id, for queues that have a place for one or recognize duplicates by it.
+    /// Its id, for queues that have a field for it or detect duplicates by it.
     pub id: Option<Arc<str>>,
-    /// Its headers, for queues that have them.
+    /// Its headers, for queues that have headers.
     pub headers: Vec<(Arc<str>, Bytes)>,
 }
 
 /// A message that waits for the verdict on its publication.
 pub type PendingMessage = answer::Pending<Outgoing, Result<(), Fault>>;
 
-/// The other end of a queue: for `send`, `dead replay`, dead letters and whatever else publishes.
+/// The publishing end of a queue: for `send`, `dead replay`, dead letters and any other publishing.
 ///
-/// It takes `&self`, so that several batches can be in flight. A connection that was lost is made anew by the
-/// next call.
+/// It takes `&self`, so that several batches can be in flight. The next call restores a lost connection.
 pub trait Publisher {
-    /// Publishes messages, and answers for each when the queue has acknowledged or refused it. One whose
-    /// answer is dropped counts as in doubt.
+    /// Publishes messages, and answers for each when the queue has acknowledged or refused it. A message
+    /// whose answer is dropped is in doubt.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the messages in doubt: each may have been published or not.
     fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()>;
 
-    /// Keeps the connection alive while nothing is published: to be polled beside whatever is waited for.
+    /// Keeps the connection alive while nothing is published. Poll it while waiting for other events.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -287,30 +286,30 @@ pub trait Publisher {
     }
 }
 
-/// Why a queue can't be used.
+/// Why a queue cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It does not answer, or not in time. Blame: the network or the server; the same may work later.
     #[error("cannot reach {place}")]
     Unreachable {
-        /// Which queue, as text for a person.
+        /// The queue, as text for the user.
         place: String,
         /// What happened.
         #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
-    /// It answers, and refuses what it was asked for. Blame: the configuration.
+    /// It answers, and refuses the request. Blame: the configuration.
     #[error("{place} refuses: {fault}")]
     Refused {
         /// Which queue.
         place: String,
-        /// The server's own words.
+        /// The server's own text.
         fault: String,
     },
-    /// It can't be used as it is configured. Blame: the configuration, or the files that it names.
+    /// It cannot be used as configured. Blame: the configuration, or the files that it names.
     #[error("{place}: {fault}")]
     Setup {
-        /// Which queue, or which key of the configuration.
+        /// The queue, or the key of the configuration.
         place: String,
         /// What is wrong.
         fault: String,

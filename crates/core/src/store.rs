@@ -1,4 +1,4 @@
-//! The database that records go to: the contract of adapters.
+//! The database that records are written to: the contract for adapters.
 //!
 //! `crates/contract` has the suite that each adapter passes.
 
@@ -11,22 +11,22 @@ use crate::{BoxFuture, answer, fault::Fault, record::Record};
 
 pub use reader::{Aggregate, Bucket, Function, Group, Reader, See, Series, StoredRecord, Window};
 
-/// A database, connected and checked.
+/// A connected and checked database.
 pub trait Store {
-    /// Returns what the store promises.
+    /// Returns the store's guarantees.
     fn traits(&self) -> StoreTraits;
 
-    /// Returns how it is best given records.
+    /// Returns the limits on batches.
     fn limits(&self) -> BatchLimits;
 
-    /// Writes records, and answers for each of them before it is ready. A record whose answer is dropped
-    /// counts as in doubt. Nothing that is only buffered is answered for as stored.
+    /// Writes records, and answers for each of them before the future is ready. A record whose answer is
+    /// dropped is in doubt. A record that is only buffered must not be answered as stored.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the records in doubt: each may have been written or not.
     fn write(&self, records: Vec<Pending>) -> BoxFuture<'_, ()>;
 
-    /// Returns its reader, where records can be read back.
+    /// Returns its reader, if records can be read back.
     fn reader(&self) -> Option<&dyn Reader> {
         None
     }
@@ -34,76 +34,76 @@ pub trait Store {
     /// Disconnects.
     ///
     /// # Errors
-    /// The store did not end in order. Nothing that was answered for is lost by it.
+    /// The store did not close cleanly. No answered record is lost.
     ///
     /// # Cancel safety
-    /// Nothing is left to lose.
+    /// There is nothing to lose.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>>;
 }
 
 /// A record that waits for its verdict.
 pub type Pending = answer::Pending<Record, Result<Put, Fault>>;
 
-/// What a store promises.
+/// The guarantees of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreTraits {
-    /// What a record that is written twice becomes.
+    /// The effect of writing a record twice.
     pub repeat: Repeat,
-    /// How far a fault reaches.
+    /// How many records a fault affects.
     pub reach: Reach,
-    /// Whether it stores the message as it was published, beside or instead of the fields
+    /// Whether it stores the published message, in addition to or instead of the fields
     /// ([`Record::message`]).
     pub wants_message: bool,
 }
 
-/// What a record that is written twice becomes.
+/// The effect of writing a record twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     /// One record.
     Idempotent,
-    /// One record, if the second time is no later than this after the first.
+    /// One record, if the second write is at most this much later.
     IdempotentFor(Duration),
     /// Two records.
     AppendOnly,
 }
 
-/// How far a fault reaches.
+/// How many records a fault affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// Each record has its own verdict.
     PerRecord,
-    /// All records of a batch are taken, or none. [`Bisect`](crate::layers::Bisect) isolates the record at
+    /// All records of a batch are stored, or none. [`Bisect`](crate::layers::Bisect) isolates the record at
     /// fault.
     WholeBatch,
 }
 
-/// How a store is best given records. A run keeps to it; [`Limit`](crate::layers::Limit) enforces it where
-/// something else writes.
+/// The limits on batches. A run respects them; [`Limit`](crate::layers::Limit) enforces them for other
+/// callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Records in one call of [`Store::write`] at most.
+    /// The maximum number of records in one call of [`Store::write`].
     pub records: usize,
-    /// Bytes of documents after which a batch is complete; one document may exceed it.
+    /// The size of documents in bytes at which a batch is complete; one document may exceed it.
     pub bytes: usize,
-    /// Calls that are in progress at once.
+    /// The maximum number of calls in progress at once.
     pub at_once: usize,
-    /// When a batch is written that is not complete.
+    /// When an incomplete batch is written.
     pub gather: Gather,
 }
 
-/// When a batch is written that is not complete.
+/// When an incomplete batch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gather {
     /// As soon as the store can take it.
     No,
     /// When nothing more can be gathered: the queue is idle, its window is full, or the run stops. For stores
-    /// that want few large batches.
+    /// that prefer few large batches.
     UntilIdle,
 }
 
 impl BatchLimits {
-    /// Returns the limits of a store that takes so many records in a call and so many calls at once, and is
-    /// given what is there, a mebibyte at most.
+    /// Returns limits of `records` in a call and `at_once` calls, with batches that are written at once and
+    /// hold at most a mebibyte.
     #[must_use]
     pub fn new(records: usize, at_once: usize) -> Self {
         Self { records, bytes: 1 << 20, at_once, gather: Gather::No }
@@ -115,34 +115,34 @@ impl BatchLimits {
 pub enum Put {
     /// Written now.
     Stored,
-    /// It was there already and was left alone (`exists: create-only`).
+    /// Already there, and left unchanged (`exists: create-only`).
     Duplicate,
 }
 
-/// Why a store can't be used.
+/// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It does not answer, or not in time. Blame: the network or the server; the same may work later.
     #[error("cannot reach {place}")]
     Unreachable {
-        /// Which store, as text for a person.
+        /// The store, as text for the user.
         place: String,
         /// What happened.
         #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
-    /// It answers, and takes no record now. Blame: the server's state; the same may work later.
+    /// It answers, but accepts no record now. Blame: the server's state; the same may work later.
     #[error("{place}: {fault}")]
     Outage {
-        /// Which store.
+        /// The store.
         place: String,
-        /// In which state it is.
+        /// The state of the store.
         fault: String,
     },
-    /// It answers, and can't do what is configured. Blame: the configuration.
+    /// It answers, but cannot do what is configured. Blame: the configuration.
     #[error("{place}: {fault}")]
     Setup {
-        /// Which store.
+        /// The store.
         place: String,
         /// What is wrong.
         fault: String,

@@ -1,4 +1,4 @@
-//! Names made from fields: `{/pointer}`, and `{/pointer:%Y-%m-%d}` for moments. Pure.
+//! Names made from fields: `{/pointer}`, and `{/pointer:%Y-%m-%d}` for times. Pure.
 
 use std::{fmt::Write as _, str::FromStr};
 
@@ -7,11 +7,11 @@ use crate::{
     record::{Fields, Timestamp, Value},
 };
 
-/// A name with places for values of fields: the one way to make names from fields.
+/// A name with placeholders for field values: the only way to make names from fields.
 ///
-/// `{/path/to/field}` stands for a text, an integer or a boolean; `{/path:FORMAT}` for a moment, which is a
-/// timestamp or a number of seconds since the epoch, in UTC. FORMAT knows %Y %m %d %H %M %S %j and %%. `{{` and
-/// `}}` are braces.
+/// `{/path/to/field}` is replaced by a text, an integer or a boolean; `{/path:FORMAT}` by a time in UTC, from
+/// a timestamp or a number of seconds since the epoch. FORMAT supports %Y %m %d %H %M %S %j and %%. `{{` and
+/// `}}` are literal braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -24,7 +24,7 @@ enum Part {
     Field { pointer: String, format: Option<String> },
 }
 
-/// Why a name cannot be made of a record's fields.
+/// Why a name cannot be made from a record's fields.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the field {pointer} {fault}")]
 pub struct TemplateFault {
@@ -38,7 +38,7 @@ impl Template {
     /// Returns the name for these fields.
     ///
     /// # Errors
-    /// A field is missing, or of a kind that names are not made of.
+    /// A field is missing, or its type cannot be part of a name.
     pub fn render(&self, fields: &Fields) -> Result<String, TemplateFault> {
         let mut name = String::new();
         for part in &self.parts {
@@ -63,7 +63,7 @@ impl Template {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
-    /// Returns the template as it was written.
+    /// Returns the template text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -85,7 +85,7 @@ impl FromStr for Template {
                 continue;
             }
             let (place, after) = rest.split_once('}').filter(|_| brace == "{").ok_or_else(|| {
-                format!("`{text}`: a brace without its other half; `{{{{` and `}}}}` stand for braces")
+                format!("`{text}`: an unmatched brace; use `{{{{` and `}}}}` for literal braces")
             })?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -139,7 +139,7 @@ fn push_value(name: &mut String, value: &Value) -> Result<(), &'static str> {
 fn moment(value: &Value) -> Result<Timestamp, &'static str> {
     match value {
         Value::Timestamp(moment) => Ok(*moment),
-        Value::Int(seconds) => Timestamp::from_seconds(*seconds).ok_or("is no time in seconds"),
+        Value::Int(seconds) => Timestamp::from_seconds(*seconds).ok_or("is not a valid time in seconds"),
         _ => Err("is neither a timestamp nor an integer of seconds"),
     }
 }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_made_of_values_and_of_moments_in_utc() {
+    fn names_are_made_from_values_and_from_times_in_utc() {
         for (template, name) in [
             ("plain", "plain"),
             ("a-{/user/name}-b", "a-ann-b"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_names_are_not_made_of_is_told_with_its_fault() {
+    fn a_field_that_cannot_be_part_of_a_name_is_reported_with_its_fault() {
         for (template, fault) in [
             ("{/none}", "the field /none is missing"),
             ("{/empty}", "the field /empty is empty"),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_is_wrong_is_refused_when_it_is_read() {
+    fn an_invalid_template_is_refused_when_it_is_parsed() {
         for template in ["{", "}", "{/a", "a}", "{a}", "{}", "{/a:%y}", "{/a:%}", "{{/a}"] {
             template.parse::<Template>().expect_err(template);
         }

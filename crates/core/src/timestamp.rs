@@ -1,11 +1,11 @@
-//! Moments, and the parts of their names. Pure.
+//! Timestamps, and the parts of their names. Pure.
 
 use std::fmt;
 
 const NANOS: i64 = 1_000_000_000;
 const DAY: i64 = 24 * 3600;
 
-/// A moment in UTC, in nanoseconds since the epoch: the years 1677 to 2262.
+/// A point in time in UTC, in nanoseconds since the epoch: the years 1677 to 2262.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
@@ -23,7 +23,7 @@ pub(crate) struct Parts {
 }
 
 impl Timestamp {
-    /// Returns the moment so many seconds after the epoch, where it can be told.
+    /// Returns the time this many seconds after the epoch, if it can be represented.
     #[must_use]
     pub fn from_seconds(seconds: i64) -> Option<Self> {
         seconds.checked_mul(NANOS).map(Self)
@@ -32,7 +32,7 @@ impl Timestamp {
     pub(crate) fn parts(self) -> Parts {
         let (seconds, nanos) = (self.0.div_euclid(NANOS), self.0.rem_euclid(NANOS));
         let (days, of_day) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-        // Years that begin in March have the leap day at their end; 400 of them have 146,097 days.
+        // Years that start in March have the leap day at their end; 400 of them have 146,097 days.
         let since_march = days + 719_468;
         let (era, of_era) = (since_march.div_euclid(146_097), since_march.rem_euclid(146_097));
         let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -49,7 +49,7 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339, with as many digits of the second as are needed.
+    /// RFC 3339, with as many decimals of the second as needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Parts { year, month, day, hour, minute, second, nanos, .. } = self.parts();
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
@@ -68,10 +68,10 @@ mod tests {
     use super::*;
     use std::time::{Duration, SystemTime};
 
-    /// A leap day, the ends of years and centuries, and moments before the epoch were where dates by hand
-    /// went wrong.
+    /// Handwritten date code failed on leap days, the ends of years and centuries, and times before the
+    /// epoch.
     #[test]
-    fn dates_are_those_of_the_library_and_of_the_calendar() {
+    fn dates_agree_with_the_library_and_with_the_calendar() {
         for day in (0..150_000).step_by(7).chain([11_016, 11_017, 47_540, 47_541]) {
             let at = day * DAY + day % DAY;
             if let Some(moment) = Timestamp::from_seconds(at) {

@@ -1,4 +1,4 @@
-//! JSON as a tree in which no object has a field twice. `serde_json` keeps the last one in silence. Pure.
+//! JSON as a tree without duplicate fields. `serde_json` silently keeps the last one. Pure.
 
 use std::fmt;
 
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_without_duplicates_is_the_same_tree_as_ever() {
+    fn json_without_duplicates_is_parsed_as_by_serde_json() {
         for text in [
             r#"{"a": [1, -1, 0.5, null, true, "x", {"a": {"a": 1}}], "b": 18446744073709551615}"#,
             "null",
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_field_is_found_at_every_level_whatever_its_value_and_however_it_is_written() {
+    fn a_duplicate_field_is_found_at_every_level_with_any_value_and_any_escaping() {
         for text in
             [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": {}, "c": 1, "a": []}}]"#, r#"{"a": null, "\u0061": 2}"#]
         {

@@ -1,16 +1,16 @@
-//! Two dead letters, one behind the other.
+//! Two dead-letter destinations: the second is the fallback of the first.
 
 use log::warn;
 
 use super::{DeadLetter, DeadLetterError, Pending};
 use crate::{BoxFuture, answer};
 
-/// Keeps in `second` what `first` does not take: a letter is larger than its message, so a topic may refuse
-/// one for good, and without a second place its message would go back and forth for ever.
+/// Keeps in `second` what `first` does not take. A dead letter is larger than its message, so a topic may
+/// always refuse one. Without a fallback, its message would be retried forever.
 pub struct Fallback {
-    /// Asked for every letter.
+    /// Receives every dead letter.
     pub first: Box<dyn DeadLetter>,
-    /// Asked for the letters that `first` did not take.
+    /// Receives the dead letters that `first` did not take.
     pub second: Box<dyn DeadLetter>,
 }
 

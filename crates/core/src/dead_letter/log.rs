@@ -1,5 +1,4 @@
-//! The original's behaviour, only when asked for: the warning that every rejection gives anyway, and nothing
-//! is kept.
+//! The behaviour of the original, only if it is configured: rejections are logged, and nothing is kept.
 
 use super::{DeadLetter, DeadLetterError, Kept, Pending, answer_all};
 use crate::BoxFuture;

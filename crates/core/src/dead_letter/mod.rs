@@ -1,4 +1,5 @@
-//! Where messages go that can't be stored: the contract that every adapter keeps, and the form of a letter.
+//! Destinations for messages that cannot be stored: the contract for adapters, and the format of a dead
+//! letter.
 
 pub mod fallback;
 pub mod log;
@@ -11,59 +12,59 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{BoxFuture, answer, decode::Rejection, message::Message};
 
-/// A place for messages that can't be stored.
+/// A destination for messages that cannot be stored.
 pub trait DeadLetter {
-    /// Keeps letters, and answers for each of them before it is ready. One that could not be kept may be
-    /// there nevertheless: it is kept again the next time, as is one whose answer is dropped.
+    /// Keeps dead letters, and answers for each of them before the future is ready. A letter that failed may
+    /// have been kept anyway. It is kept again on the next attempt, as is a letter whose answer is dropped.
     ///
     /// # Cancel safety
-    /// Not cancel safe: the letters may have been kept. Bounded in time by the adapter.
+    /// Not cancel safe: the letters may have been kept. The adapter limits the time.
     fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()>;
 
-    /// Proves, as far as it goes without writing or creating anything, that letters can be kept.
+    /// Checks that dead letters can be kept, as far as that is possible without writing or creating anything.
     ///
     /// # Errors
-    /// They can't.
+    /// They cannot be kept.
     ///
     /// # Cancel safety
-    /// Nothing is left behind.
+    /// Leaves nothing behind.
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>>;
 }
 
-/// A letter that waits for its verdict.
+/// A dead letter that waits for its verdict.
 pub type Pending<'a> = answer::Pending<&'a Letter, Result<Kept, DeadLetterError>>;
 
-/// Answers for all of these letters alike.
+/// Gives the same answer for all of these letters.
 pub fn answer_all(letters: Vec<Pending<'_>>, result: &Result<Kept, DeadLetterError>) {
     for Pending { answer, .. } in letters {
         answer.give(result.clone());
     }
 }
 
-/// What became of a letter that was taken.
+/// What happened to a dead letter that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// It is on a disk, or wherever it is safe.
+    /// It is on disk, or equally safe elsewhere.
     Durably,
-    /// It is not kept, and that is what was asked for.
+    /// It is not kept, as configured.
     NotAtAll,
 }
 
-/// Why a letter could not be kept. Blame: the disk, the network or the server; for one that is too large for
-/// a topic, the letter.
+/// Why a dead letter could not be kept. Blame: the disk, the network or the server; the dead letter itself if
+/// it is too large for a topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot keep dead letters in {place}: {cause}")]
 pub struct DeadLetterError {
-    /// Which file or topic.
+    /// The file or topic.
     pub place: String,
     /// What happened.
     pub cause: String,
-    /// Whether only the configuration, or an administrator, can mend it.
+    /// Whether the fault lasts until the user changes the configuration or the server.
     pub is_setup: bool,
 }
 
 impl DeadLetterError {
-    /// For a letter that nothing was said of.
+    /// Returns the error for a letter without an answer.
     #[must_use]
     pub fn not_answered() -> Self {
         Self {
@@ -74,42 +75,42 @@ impl DeadLetterError {
     }
 }
 
-/// How every line begins: with room for the moment of a replay.
+/// How every line starts. It leaves room for the time of a replay.
 pub const NOT_REPLAYED: &[u8] = br#"{"replayed":false                     "#;
 
-/// What takes the place of [`NOT_REPLAYED`], of the same length, once the letter was published again: RFC
-/// 3339 in UTC.
+/// Returns the replacement for [`NOT_REPLAYED`] after the letter was published again: RFC 3339 in UTC, of the
+/// same length.
 #[must_use]
 pub fn replayed(time: SystemTime) -> Vec<u8> {
     format!(r#"{{"replayed":"{}""#, humantime::format_rfc3339_millis(time)).into_bytes()
 }
 
-/// One message that could not be stored. As JSON it is one line; `replayed` comes first and has a fixed
-/// width, so that a replay can mark it in place while others append to the file.
+/// One message that could not be stored. Its JSON is one line. `replayed` is first and has a fixed width, so
+/// that a replay can mark it in place while other processes append to the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
-    /// When it was published again, RFC 3339 in UTC; `false` in JSON where it was not.
+    /// When it was published again, RFC 3339 in UTC; `false` in JSON if it was not.
     #[serde(default, serialize_with = "or_false", deserialize_with = "unless_false")]
     pub replayed: Option<String>,
     /// When it was rejected, RFC 3339 in UTC.
     pub time: String,
-    /// Where the message came from.
+    /// The origin of the message.
     pub source: String,
-    /// The message's id there.
+    /// The message's id at its origin.
     pub id: String,
-    /// Deliveries until then; left out where the queue does not count them.
+    /// Deliveries so far; omitted if the queue does not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
     /// A fixed word, see [`Rejection::reason`].
     pub reason: String,
-    /// The reason in full.
+    /// The full reason.
     pub detail: String,
     /// The body as published.
     #[serde(flatten)]
     pub body: Body,
 }
 
-/// A body in a letter: as text, or in base64 (RFC 4648 section 4) where it is not UTF-8.
+/// A body in a dead letter: text, or base64 (RFC 4648 section 4) if it is not UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Body {
@@ -120,7 +121,7 @@ pub enum Body {
 }
 
 impl Letter {
-    /// The letter for a message that was rejected at `time`.
+    /// Creates the dead letter for a message that was rejected at `time`.
     #[must_use]
     pub fn new(message: &Message, rejection: &Rejection, time: SystemTime) -> Self {
         Self {
@@ -138,36 +139,36 @@ impl Letter {
         }
     }
 
-    /// Writes the letter as one line of JSON, its end included: piece by piece, for it may have six times the
-    /// size of its message.
+    /// Writes the letter as one line of JSON, including the line end. It writes in pieces, because a letter
+    /// can be six times as large as its message.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Errors of `out`.
     pub fn write_line(&self, out: &mut impl io::Write) -> io::Result<()> {
         let plain = br#"{"replayed":false"#.len();
         if self.replayed.is_some() {
             serde_json::to_writer(&mut *out, self)?;
         } else {
             out.write_all(NOT_REPLAYED)?;
-            serde_json::to_writer(Behind { skip: plain, out: &mut *out }, self)?;
+            serde_json::to_writer(SkipFirst { skip: plain, out: &mut *out }, self)?;
         }
         out.write_all(b"\n")
     }
 
-    /// What tells its message from that of another nsqd, which may have given it the same id.
+    /// Returns an id that is unique across nsqd, which may give the same id to different messages.
     #[must_use]
     pub fn full_id(&self) -> String {
         format!("{}/{}", self.source, self.id)
     }
 
-    /// When it was rejected, where the text is a time.
+    /// Returns when the message was rejected, if the text is a valid time.
     #[must_use]
     pub fn rejected_at(&self) -> Option<SystemTime> {
         humantime::parse_rfc3339(&self.time).ok()
     }
 }
 
-/// For `#[serde(serialize_with)]`: a time, or `false` where there was none.
+/// For `#[serde(serialize_with)]`: a time, or `false` if there is none.
 ///
 /// # Errors
 /// The serializer's.
@@ -188,17 +189,17 @@ fn unless_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
     match Option::deserialize(deserializer)? {
         Some(TimeOrFalse::Time(time)) => Ok(Some(time)),
         Some(TimeOrFalse::Flag(false)) | None => Ok(None),
-        Some(TimeOrFalse::Flag(true)) => Err(D::Error::custom("the time of the replay, or false, is wanted")),
+        Some(TimeOrFalse::Flag(true)) => Err(D::Error::custom("expected the time of the replay, or false")),
     }
 }
 
-/// What is written, without its first bytes.
-struct Behind<W> {
+/// A writer that skips its first bytes.
+struct SkipFirst<W> {
     skip: usize,
     out: W,
 }
 
-impl<W: io::Write> io::Write for Behind<W> {
+impl<W: io::Write> io::Write for SkipFirst<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
@@ -212,7 +213,7 @@ impl<W: io::Write> io::Write for Behind<W> {
 }
 
 impl Body {
-    /// The body as it was published.
+    /// Returns the body as published.
     ///
     /// # Errors
     /// The base64 is damaged.
@@ -223,7 +224,7 @@ impl Body {
         }
     }
 
-    /// Bytes of it in a letter; as published it has no more.
+    /// Returns the length of the body in the letter; the published body is not longer.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "no body is asked whether it is empty")]
     pub fn len(&self) -> usize {
@@ -240,7 +241,7 @@ mod tests {
     use bytes::Bytes;
 
     #[test]
-    fn a_letter_brings_the_whole_body_back_whatever_its_bytes() {
+    fn a_letter_returns_the_whole_body_with_any_bytes() {
         for (body, shape) in
             [(&b"{a: \"\n\"}"[..], r#""body":"{a: \"\n\"}"}"#), (b"\xff\x00", r#""body-base64":"/wA="}"#)]
         {

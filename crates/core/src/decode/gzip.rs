@@ -1,5 +1,5 @@
-//! Bodies that are compressed with gzip (RFC 1952): to the document, and never to more bytes than are
-//! allowed.
+//! Bodies that are compressed with gzip (RFC 1952). The size of the document is limited while it is
+//! decompressed.
 
 use std::{
     borrow::Cow,
@@ -10,27 +10,27 @@ use flate2::bufread::GzDecoder;
 
 use super::Rejection;
 
-/// How a body begins that is compressed with gzip; no JSON text does.
+/// The first bytes of a gzip body. No JSON text starts with them.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Bytes that one byte of compressed data can become at most.
+/// The most bytes that one byte of compressed data can expand to.
 const MOST_FROM_ONE: usize = 1_032;
 
-/// The least by which room for a document grows whose length was not told.
+/// The minimum growth of the buffer if the length of the document is unknown.
 const LEAST_ROOM: usize = 4 << 10;
 
-/// How bodies are encoded.
+/// The encoding of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum ContentEncoding {
     /// Bodies are not encoded.
     Identity,
-    /// A body that begins like gzip is inflated; several members form one document. Any other body is used as
-    /// it is, so a queue may contain both.
+    /// A body that starts like gzip is decompressed; several members form one document. Any other body is
+    /// used unchanged, so a queue may contain both.
     Gzip,
 }
 
 impl ContentEncoding {
-    /// The document that a body holds, of at most `limit` bytes.
+    /// Returns the document in a body, of at most `limit` bytes.
     pub(super) fn decode(self, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Rejection> {
         match self {
             Self::Gzip if is_gzip(body) => inflated(body, limit).map(Cow::Owned),
@@ -39,17 +39,17 @@ impl ContentEncoding {
     }
 }
 
-/// Whether a body is compressed with gzip.
+/// Returns whether a body is compressed with gzip.
 pub(super) fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&MAGIC)
 }
 
-/// Several members are one document, as for `gzip -d`.
+/// Several members form one document, as with `gzip -d`.
 fn inflated(body: &[u8], limit: usize) -> Result<Vec<u8>, Rejection> {
-    // The last four bytes tell the length; they may hold anything.
+    // The last four bytes give the length, but they cannot be trusted.
     let told = body.last_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
     let mut document = Document {
-        // A byte more, so that the end is seen without more room.
+        // One extra byte, so that the end is found without growing.
         bytes: vec![0; told.min(limit).min(body.len().saturating_mul(MOST_FROM_ONE)) + 1],
         length: 0,
         limit,
@@ -67,7 +67,7 @@ fn inflated(body: &[u8], limit: usize) -> Result<Vec<u8>, Rejection> {
     Ok(document.bytes)
 }
 
-/// A document as far as it is inflated, and room for more.
+/// A partly decompressed document, and its remaining room.
 struct Document {
     bytes: Vec<u8>,
     length: usize,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_comes_back_and_what_was_not_is_left_as_it_is() {
+    fn a_compressed_body_is_decompressed_and_any_other_is_left_unchanged() {
         let long = "x".repeat(100_000);
         for text in ["", "{}", &long] {
             assert_eq!(decoded(&gzip(text.as_bytes()), 100_000), Ok(text.into()));
@@ -142,18 +142,18 @@ mod tests {
         assert_eq!(ContentEncoding::Identity.decode(&gzip(b"{}"), 100).map(Cow::into_owned), Ok(gzip(b"{}")));
     }
 
-    /// A few kilobytes would have become gigabytes before anybody looked at their length; what the body
-    /// itself tells of that may be a lie.
+    /// A few kilobytes expanded to gigabytes before the length was checked. The length in the body cannot be
+    /// trusted.
     #[test]
-    fn no_more_room_is_made_than_is_allowed_whatever_the_body_tells_of_its_length() {
+    fn memory_stays_within_the_limit_for_any_length_given_in_the_body() {
         let mut body = gzip(&vec![b' '; 10_000_000]);
         let end = body.len() - 4;
-        for told in [10_000_000_u32, 0, 1, 999, 1_000, 1_001, u32::MAX] {
-            body[end..].copy_from_slice(&told.to_le_bytes());
+        for stated in [10_000_000_u32, 0, 1, 999, 1_000, 1_001, u32::MAX] {
+            body[end..].copy_from_slice(&stated.to_le_bytes());
             assert_eq!(
                 decoded(&body, 1_000),
-                Err("inflated, the body has more than 1000 bytes".into()),
-                "{told}"
+                Err("the decompressed body has more than 1000 bytes".into()),
+                "{stated}"
             );
         }
         let exact = gzip(&[b' '; 1_000]);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_body_is_told_in_words() {
+    fn a_damaged_body_is_rejected_with_its_fault() {
         let body = gzip(br#"{"a":"some text","b":"some text"}"#);
         let changed = |at: usize| {
             let mut body = body.clone();
@@ -191,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_much_for_it(mut body in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,200}", cut in 0_usize..200) {
+        fn any_bytes_are_decoded_without_a_panic(mut body in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,200}", cut in 0_usize..200) {
             body.splice(..0, MAGIC);
             let mut damaged = gzip(text.as_bytes());
             if let Some(byte) = damaged.get_mut(cut) {

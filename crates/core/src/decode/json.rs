@@ -1,4 +1,4 @@
-//! JSON text to fields, losing nothing: integers stay integers, a name that stands twice is an error.
+//! Parses JSON text into fields without loss: integers stay integers, and a duplicate name is an error.
 
 use std::{cell::RefCell, fmt, ops::Range};
 
@@ -10,20 +10,20 @@ use serde::{
 use super::{BigIntegers, Codec, Rejection, gzip::is_gzip, selection::escaped};
 use crate::record::{Fields, Value};
 
-/// How deep arrays and objects may be nested; the document itself is level 1.
+/// The nesting limit of arrays and objects; the document itself is level 1.
 pub const MAX_DEPTH: usize = 128;
 
-/// Up to this many names, comparing each with each is cheaper than sorting them.
+/// Up to this many names, comparing all pairs is cheaper than sorting.
 const FEW_NAMES: usize = 16;
 
-/// Reads `body` as one JSON object and nothing behind it.
+/// Parses `body` as one JSON object with nothing after it.
 ///
 /// # Errors
-/// It is not JSON, not an object, or holds something that would be lost.
+/// It is not JSON, not an object, or contains something that would be lost.
 pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Rejection> {
     let walk = Walk { body, big_integers, state: RefCell::default() };
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    deserializer.disable_recursion_limit(); // `Walk` counts, so that the limit is exact and its error names the place
+    deserializer.disable_recursion_limit(); // `Walk` counts levels: the limit is exact and its error has the path
     let parsed = Node { walk: &walk, depth: 1 }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
@@ -46,30 +46,30 @@ pub fn parse_object(body: &[u8], big_integers: BigIntegers) -> Result<Fields, Re
     }
 }
 
-/// Words of `serde_json`'s, and what they mean.
+/// Texts of `serde_json`, and their replacements.
 const CLEARER: [(&str, &str); 6] = [
-    ("EOF while parsing", "it ends within"),
-    ("trailing characters", "more stands behind it"),
+    ("EOF while parsing", "unexpected end within"),
+    ("trailing characters", "unexpected text after the object"),
     ("expected ident", "a word that is neither true, false nor null"),
     ("invalid unicode code point", "bytes that are not UTF-8"),
-    ("lone leading surrogate in hex escape", "half a surrogate pair, which is no character,"),
-    ("unexpected end of hex escape", "half a surrogate pair, which is no character,"),
+    ("lone leading surrogate in hex escape", "an unpaired surrogate"),
+    ("unexpected end of hex escape", "an unpaired surrogate"),
 ];
 
-/// What is wrong with the syntax, in the words of whoever wrote the body.
+/// Describes the syntax fault in terms of the body, not of the parser.
 fn syntax_fault(body: &[u8], cause: &serde_json::Error) -> String {
     match body {
         [] => "the body is empty".to_owned(),
-        [0xef, 0xbb, 0xbf, ..] => "it begins with a byte order mark, which has no place in JSON".to_owned(),
+        [0xef, 0xbb, 0xbf, ..] => "it starts with a byte order mark, which JSON does not allow".to_owned(),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => {
-            "it is UTF-16, and JSON is UTF-8".to_owned()
+            "it is UTF-16, but JSON must be UTF-8".to_owned()
         }
         _ if is_gzip(body) => {
-            "it is compressed with gzip; `content-encoding: gzip` takes such bodies".to_owned()
+            "it is compressed with gzip; set `content-encoding: gzip` to accept it".to_owned()
         }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd, which is not supported".to_owned(),
         [0x78, 0x01 | 0x9c | 0xda, ..] => "it is compressed with zlib, which is not supported".to_owned(),
-        _ if body.trim_ascii().is_empty() => "there is nothing but white space".to_owned(),
+        _ if body.trim_ascii().is_empty() => "the body contains only white space".to_owned(),
         _ => CLEARER.iter().fold(cause.to_string(), |text, (theirs, ours)| text.replace(theirs, ours)),
     }
 }
@@ -93,13 +93,13 @@ struct Walk<'a> {
 
 #[derive(Default)]
 struct State {
-    /// Steps to the value being read, for messages.
+    /// The path to the current value, for error texts.
     path: Vec<Step>,
-    /// Numbers read so far: the ordinal of the next one in the text.
+    /// How many numbers were read: the index of the next one in the text.
     numbers: usize,
-    /// Where the numbers of the text are; filled when the first doubtful one is met.
+    /// The positions of the numbers in the text; filled at the first number in question.
     literals: Option<Vec<Range<usize>>>,
-    /// Why the document is refused, when it is not the syntax.
+    /// The rejection, if the syntax is not at fault.
     rejection: Option<Rejection>,
 }
 
@@ -108,7 +108,7 @@ enum Step {
     Element(usize),
 }
 
-/// A place as a JSON pointer (RFC 6901).
+/// Returns a path as a JSON pointer (RFC 6901).
 fn pointer(path: &[Step]) -> String {
     use fmt::Write as _;
     path.iter().fold(String::new(), |mut text, step| {
@@ -128,14 +128,14 @@ impl Walk<'_> {
 
     fn reject<E: serde::de::Error>(&self, rejection: Rejection) -> E {
         self.state.borrow_mut().rejection = Some(rejection);
-        E::custom("rejected") // never shown: the rejection stands in its place
+        E::custom("rejected") // never shown: the rejection replaces it
     }
 
     fn count_number(&self) {
         self.state.borrow_mut().numbers += 1;
     }
 
-    /// A float, or an integer that `serde_json` made a float of: `-0` and everything beyond 64 bits.
+    /// A float, or an integer that `serde_json` parsed as a float: `-0`, and anything beyond 64 bits.
     fn float<E: serde::de::Error>(&self, value: f64) -> Result<Value, E> {
         const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
         let doubtful = value.abs() >= BEYOND_I64 || (value == 0.0 && value.is_sign_negative());
@@ -277,7 +277,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 }
 
-/// A name that stands twice.
+/// Returns a duplicate name.
 pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
     if fields.len() <= FEW_NAMES {
         let repeated = |(index, (name, _)): (usize, &(String, Value))| {
@@ -290,8 +290,8 @@ pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
-/// Where the numbers of a JSON text are, in order. The text may be faulty behind the numbers that matter to
-/// the caller.
+/// Returns the positions of the numbers in a JSON text, in order. The text may be faulty after the numbers
+/// that the caller needs.
 fn literals(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -310,7 +310,7 @@ fn literals(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The place behind the number that begins at `at`.
+/// Returns the position after the number that starts at `at`.
 fn end_of_number(text: &[u8], at: usize) -> usize {
     let digits = |from: usize| from + text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let mut end = digits(at + usize::from(text[at] == b'-'));
@@ -328,8 +328,8 @@ fn is_integer(literal: &[u8]) -> bool {
     !literal.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
-/// The text with quotes around the integers that not even a float could hold, over which `serde_json` gives
-/// up.
+/// Returns the text with quotes around integers that are too large even for a float, which `serde_json`
+/// refuses.
 fn with_longest_integers_as_text(text: &[u8]) -> Vec<u8> {
     let longest = literals(text).filter(|literal| {
         literal.len() > f64::MAX_10_EXP.unsigned_abs() as usize && is_integer(&text[literal.clone()])
@@ -346,7 +346,7 @@ fn with_longest_integers_as_text(text: &[u8]) -> Vec<u8> {
     quoted
 }
 
-/// The place behind the closing quote of the string that opens at `at`.
+/// Returns the position after the closing quote of the string that opens at `at`.
 fn end_of_string(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while let Some(&byte) = text.get(at) {
@@ -359,10 +359,10 @@ fn end_of_string(text: &[u8], at: usize) -> usize {
     at
 }
 
-/// JSON objects, read strictly.
+/// Strict JSON objects.
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
-    /// What becomes of too large integers.
+    /// How integers beyond 64 bits are handled.
     pub big_integers: BigIntegers,
 }
 
@@ -393,9 +393,9 @@ mod tests {
         parse(text).expect(text).remove(0).1
     }
 
-    /// The original turned every number into a float and so rounded integers above 2^53.
+    /// The original parsed every number as a float, which rounded integers above 2^53.
     #[test]
-    fn integers_stay_integers_up_to_the_edge_of_64_bits() {
+    fn integers_stay_integers_up_to_64_bits() {
         for (literal, value) in [
             ("9007199254740993", 9_007_199_254_740_993),
             ("9223372036854775807", i64::MAX),
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_beyond_64_bits_is_refused_by_name_or_kept_as_text() {
+    fn an_integer_beyond_64_bits_is_rejected_with_its_path_or_kept_as_text() {
         for literal in [
             "9223372036854775808",
             "-9223372036854775809",
@@ -423,9 +423,9 @@ mod tests {
         }
     }
 
-    /// They were taken for a fault of the syntax, and `big-integers: text` did not help.
+    /// They were reported as syntax faults, and `big-integers: text` had no effect.
     #[test]
-    fn an_integer_that_not_even_a_float_could_hold_is_an_integer_all_the_same() {
+    fn an_integer_too_large_for_a_float_is_still_an_integer() {
         let digits = "9".repeat(400);
         let body =
             |number: &str| format!(r#"{{"a":[1,"2",-0],"b":{{"c":{number}}},"d":-{digits}}}"#).into_bytes();
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_float_can_hold_is_refused_by_name() {
+    fn a_number_too_large_for_a_float_is_rejected_with_its_path() {
         for literal in ["1e400", "-1E+400", "17976931348623159e292"] {
             let rejection = Rejection::HugeNumber { path: "/y/0".into() };
             assert_eq!(parse(&format!(r#"{{"x":1e300,"y":[{literal}]}}"#)), Err(rejection), "{literal}");
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_read_to_the_last_bit() {
+    fn floats_are_parsed_to_the_last_bit() {
         for (literal, value) in
             [("1e19", 1e19), ("-1.5E300", -1.5e300), ("0.1", 0.1), ("2.0", 2.0), ("5e-324", 5e-324)]
         {
@@ -474,7 +474,7 @@ mod tests {
 
     /// The original dropped arrays, numbers and strings, and stored `null` as an empty record.
     #[test]
-    fn what_is_not_an_object_is_named() {
+    fn a_rejected_body_that_is_no_object_is_named_by_its_type() {
         for (text, name) in [
             ("null", "null"),
             ("[]", "an array"),
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_says_where() {
+    fn a_syntax_fault_is_reported_with_its_position() {
         for text in
             ["{", "{a:1}", r#"{"ext2", 42}"#, "{} {}", r#"{"a":1,}"#, r#"{"a":"\ud800"}"#, "{\"a\":01}"]
         {
@@ -499,10 +499,10 @@ mod tests {
         let told: [(&[u8], &str); 7] = [
             (b"", "not JSON: the body is empty"),
             (b"{\"a\":nil}", "not JSON: a word that is neither true, false nor null at line 1 column 7"),
-            (b" \n", "not JSON: there is nothing but white space"),
-            (b"\xef\xbb\xbf{}", "not JSON: it begins with a byte order mark, which has no place in JSON"),
-            (b"\xff\xfe{\0}\0", "not JSON: it is UTF-16, and JSON is UTF-8"),
-            (b"\xfe\xff\0{\0}", "not JSON: it is UTF-16, and JSON is UTF-8"),
+            (b" \n", "not JSON: the body contains only white space"),
+            (b"\xef\xbb\xbf{}", "not JSON: it starts with a byte order mark, which JSON does not allow"),
+            (b"\xff\xfe{\0}\0", "not JSON: it is UTF-16, but JSON must be UTF-8"),
+            (b"\xfe\xff\0{\0}", "not JSON: it is UTF-16, but JSON must be UTF-8"),
             (b"{\"a\":\"\xff\"}", "not JSON: bytes that are not UTF-8 at line 1 column 7"),
         ];
         for (body, text) in told {
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_twice_is_refused_however_many_there_are() {
+    fn a_duplicate_name_is_rejected_among_any_number_of_names() {
         assert_eq!(parse(r#"{"b":{"a/":1,"c":2,"a\/":3}}"#), Err(Rejection::DuplicateField("/b/a~1".into())));
         let many: Vec<String> = (0..40_000).map(|n| format!("\"f{n}\":{n}")).collect();
         assert_eq!(parse(&format!("{{{}}}", many.join(","))).expect("all differ").len(), 40_000);
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn the_depth_limit_is_exact_and_no_depth_overflows_the_stack() {
+    fn the_nesting_limit_is_exact_and_no_nesting_overflows_the_stack() {
         let nested =
             |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         parse(&nested(MAX_DEPTH)).expect("the limit itself is allowed");

@@ -1,4 +1,5 @@
-//! Bytes to a [`Record`], or the reason why not. Pure: no clock, no I/O, and no input makes it panic.
+//! Decodes bytes into a [`Record`], or returns the reason for rejection. Pure: no clock, no I/O, and no input
+//! causes a panic.
 
 mod gzip;
 mod json;
@@ -26,68 +27,66 @@ use crate::{
     record::{Fields, KEY_FIELD, Key, Record, Value},
 };
 
-/// Why a message can't be stored, now or ever. Its text is for the person who looks at the dead letters.
+/// Why a message can never be stored. The text is for the user who reads the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The body is over the configured size.
-    #[error("the body has {size} bytes, {limit} are allowed")]
+    /// The body exceeds the configured size.
+    #[error("the body has {size} bytes (limit {limit})")]
     TooLarge {
-        /// Bytes of the body.
+        /// The size of the body in bytes.
         size: usize,
-        /// Bytes allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The document in the body is over that size.
-    #[error("inflated, the body has more than {limit} bytes")]
+    /// The decompressed document exceeds that size.
+    #[error("the decompressed body has more than {limit} bytes")]
     InflatedTooLarge {
-        /// Bytes allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The body is compressed with gzip, and damaged.
+    /// The gzip body is damaged.
     #[error("gzip: {0}")]
     BadEncoding(&'static str),
     /// The body is not JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
     /// The body is JSON, but an array, a number, a string, a boolean or null.
-    #[error("a JSON object is wanted, this is {0}")]
+    #[error("expected a JSON object, found {0}")]
     NotObject(&'static str),
-    /// An object names a field twice, so that one of the two would be lost.
-    #[error("field {} stands twice", short(.0))]
+    /// An object has a duplicate field, so one of the two would be lost.
+    #[error("duplicate field `{}`", short(.0))]
     DuplicateField(String),
-    /// Two fields of the document get one name by the configuration, so that one of the two would be lost.
-    #[error("two fields get the name {}", short(.0))]
+    /// The configuration gives two fields the same name, so one of the two would be lost.
+    #[error("two fields get the same name `{}`", short(.0))]
     OneName(String),
-    /// The names of flattened fields are far longer than the body that they come from.
-    #[error(
-        "flattened, the names of its fields have over {limit} bytes, which is {NAMES_TO_BODY} times the body"
-    )]
+    /// The flattened field names are much longer than the body.
+    #[error("the flattened field names have more than {limit} bytes, {NAMES_TO_BODY} times the body")]
     LongNames {
-        /// Bytes allowed.
+        /// The limit in bytes.
         limit: usize,
     },
     /// Arrays and objects are nested too deeply.
     #[error("field {} is nested deeper than {MAX_DEPTH} levels", short(path))]
     TooDeep {
-        /// Where the limit was passed.
+        /// The path at which the limit is exceeded.
         path: String,
     },
-    /// An integer does not fit 64 bits with sign.
-    #[error("field {} holds an integer that does not fit 64 bits with sign", short(path))]
+    /// An integer does not fit in a signed 64-bit integer.
+    #[error("field {} holds an integer outside the signed 64-bit range", short(path))]
     BigInteger {
-        /// Which field.
+        /// The path of the field.
         path: String,
     },
-    /// A number is too large for a float of 64 bits; too small is zero.
+    /// A number is too large for a 64-bit float. A number that is too small becomes zero.
     #[error("field {} holds a number that is too large for a 64-bit float", short(path))]
     HugeNumber {
-        /// Which field.
+        /// The path of the field.
         path: String,
     },
-    /// A field has the name that is kept for the record's key.
-    #[error("field `{KEY_FIELD}` is kept for the record's key")]
+    /// A field has the name that is reserved for the record's key.
+    #[error("field `{KEY_FIELD}` is reserved for the record's key")]
     ReservedField,
-    /// The field that is to be the key is not there, or is neither text nor an integer.
+    /// The key field is missing, or it is neither text nor an integer.
     #[error("the key field {pointer} {fault}")]
     NoKey {
         /// The configured JSON pointer.
@@ -95,34 +94,34 @@ pub enum Rejection {
         /// What is wrong with it.
         fault: &'static str,
     },
-    /// The field that names the record's set is not there, or names none that is allowed.
-    #[error("the field {pointer} of the set {fault}")]
+    /// The field that selects the record's set is missing, or its value is not allowed.
+    #[error("the set field {pointer} {fault}")]
     NoSet {
         /// The configured JSON pointer.
         pointer: String,
         /// What is wrong with it.
         fault: &'static str,
     },
-    /// The field that says how long the record lives is not there, or says no time that the store takes.
-    #[error("the field {pointer} of the TTL {fault}")]
+    /// The field that sets the record's lifetime is missing, or the store does not accept its value.
+    #[error("the TTL field {pointer} {fault}")]
     NoTtl {
         /// The configured JSON pointer.
         pointer: String,
         /// What is wrong with it.
         fault: String,
     },
-    /// The document does not fit the configured schema.
+    /// The document does not match the configured schema.
     #[error("schema: {}: {}", short(path), short(fault))]
     Schema {
-        /// JSON pointer to the failing place.
+        /// JSON pointer to the value at fault.
         path: String,
-        /// What the schema says about it.
+        /// The fault.
         fault: String,
     },
-    /// The store says that it will never take this record.
+    /// The store will never accept this record.
     #[error("refused by the store: {}", short(.0))]
     Refused(String),
-    /// The queue expects a reply by its settlement, and the message does not say where.
+    /// The queue expects a reply as settlement, and the message has no reply subject.
     #[error("the request has no reply subject")]
     NoReply,
     /// The queue drops the message after this delivery, and it could not be stored.
@@ -131,23 +130,22 @@ pub enum Rejection {
         /// Why it could not be stored.
         cause: String,
     },
-    /// No route is for the message.
-    #[error("no route is for this message")]
+    /// No route matches the message.
+    #[error("no route matches this message")]
     NoRoute,
-    /// The message was retried more often than allowed.
+    /// The message reached the limit on attempts.
     #[error("attempt {attempts} of at most {limit} failed: {}", short(cause))]
     TooManyAttempts {
         /// Deliveries so far.
         attempts: u32,
         /// The configured limit.
         limit: u32,
-        /// What failed the last time.
+        /// The cause of the last failure.
         cause: String,
     },
 }
 
-/// Names come from the message and may be of any length and hold anything; reasons are lines that people
-/// read.
+/// Shortens a name for a one-line reason. Names come from the message: they have any length and any content.
 fn short(text: &str) -> String {
     const LONGEST: usize = 160;
     let mut letters = text.chars().flat_map(|letter| match letter {
@@ -162,7 +160,7 @@ fn short(text: &str) -> String {
 }
 
 impl Rejection {
-    /// All that [`reason`](Self::reason) can be.
+    /// All values of [`reason`](Self::reason).
     pub const REASONS: [&str; 18] = [
         "too-large",
         "bad-encoding",
@@ -184,7 +182,7 @@ impl Rejection {
         "too-many-attempts",
     ];
 
-    /// A short fixed word, for logs, counters and filters.
+    /// Returns a short fixed word, for logs, counters and filters.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         let reason = match self {
@@ -212,85 +210,85 @@ impl Rejection {
     }
 }
 
-/// What a record's key is made of.
+/// How a record's key is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRule {
-    /// The message's origin, its id, and when it was published, where the queue tells that: a redelivery hits
-    /// the same record, two equal documents are two records. Several servers behind one address may give one
-    /// id to different messages, but not at the same time. Of that, the low 32 bits in nanoseconds are
-    /// enough, and keep the key short: nsqd makes its ids of the time as well (`nsqd/guid.go`), so equal ones
-    /// are of one millisecond.
+    /// The message's origin, its id, and its publish time, if the queue reports it. A redelivery hits the
+    /// same record; two equal documents are two records. Several servers behind one address may give one id
+    /// to different messages, but not at the same time. The low 32 bits of the nanoseconds are enough and
+    /// keep the key short: nsqd also makes its ids from the time (`nsqd/guid.go`), so equal ids are from the
+    /// same millisecond.
     Message,
-    /// A field of the document, by JSON pointer (RFC 6901).
+    /// A field of the document, as a JSON pointer (RFC 6901).
     Field(String),
-    /// Several fields, each by JSON pointer: the compact JSON array of their values. Joined text would be the
+    /// Several fields, as JSON pointers: the compact JSON array of their values. Joined text would be the
     /// same for ("a", "b:c") and ("a:b", "c").
     Fields(Vec<String>),
-    /// SHA-256 of the body as it was published, in hexadecimal: equal bodies are one record.
+    /// SHA-256 of the published body, in hexadecimal: equal bodies are one record.
     BodyHash,
 }
 
-/// What becomes of an integer that does not fit 64 bits with sign.
+/// How an integer beyond signed 64 bits is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum BigIntegers {
-    /// The message is a dead letter.
+    /// The message is rejected.
     Reject,
-    /// The integer is stored as text, digit by digit.
+    /// The integer is stored as text with all its digits.
     Text,
 }
 
-/// Turns messages into records.
+/// Decodes messages into records.
 pub struct Decoder {
-    /// Bytes a body may have, and the document in it.
+    /// The limit on the size of a body, and of the document in it, in bytes.
     pub max_size: usize,
-    /// How bodies are encoded.
+    /// The encoding of bodies.
     pub encoding: ContentEncoding,
-    /// What documents are written in.
+    /// The format of documents.
     pub codec: Box<dyn Codec>,
-    /// What the key is made of.
+    /// How keys are made.
     pub key: KeyRule,
-    /// What every document has to fit.
+    /// The schema that every document must match.
     pub schema: Option<Schema>,
-    /// Which store a record goes to; without it, the first.
+    /// Selects the store of a record; without a router, the first store.
     pub router: Option<Box<dyn Router>>,
-    /// What each store gets of a document; at least one.
+    /// What each store receives of a document; at least one.
     pub targets: Vec<Target>,
 }
 
-/// What a store gets of a document. Schema, key and route are about the document as it was published.
+/// What a store receives of a document. Schema, key and route use the published document.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
-    /// Which fields are stored, and under which names; all as they are without it.
+    /// Which fields are stored, and under which names; without it, all fields unchanged.
     pub shape: Option<Arc<Shape>>,
-    /// What fields say to the store besides, also by the document as it was published.
+    /// Which fields control the storage; they too are read from the published document.
     pub placing: Placing,
 }
 
-/// A format of documents: bytes to fields and back.
+/// A document format: converts bytes to fields and back.
 pub trait Codec {
-    /// Reads a document.
+    /// Decodes a document.
     ///
     /// # Errors
-    /// It is not one.
+    /// The bytes are not a document in this format.
     fn decode(&self, document: &[u8]) -> Result<Fields, Rejection>;
 
-    /// Writes a document.
+    /// Encodes a document.
     ///
     /// # Errors
-    /// The fields do not fit the format, in words.
+    /// The fields do not fit the format; the text says why.
     fn encode(&self, fields: &Fields) -> Result<Vec<u8>, String>;
 }
 
-/// Chooses the store of a record.
+/// Selects the store of a record.
 pub trait Router {
     /// Returns the index of exactly one store.
     ///
     /// # Errors
-    /// No route is for it ([`Rejection::NoRoute`]), or a route cannot tell.
+    /// No route matches ([`Rejection::NoRoute`]), or a route's condition fails.
     fn route(&self, message: &Message, fields: &Fields) -> Result<usize, Rejection>;
 }
 
-/// A record, and where it goes.
+/// A record and its destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Routed {
     /// The index of its store.
@@ -300,10 +298,10 @@ pub struct Routed {
 }
 
 impl Decoder {
-    /// Returns the record that `message` is to be stored as.
+    /// Returns the record to store for `message`.
     ///
     /// # Errors
-    /// The message is at fault and will be as wrong the next time.
+    /// The message is at fault, and another attempt would fail the same way.
     pub fn decode(&self, message: &Message) -> Result<Routed, Rejection> {
         self.check_size(message)?;
         let document = self.encoding.decode(&message.body, self.max_size)?;
@@ -326,17 +324,17 @@ impl Decoder {
             fields = shape.apply(fields, message, size)?;
             size += shape.added();
         }
-        // A field of that name would be overwritten by the key, that is, lost; unless it is the key.
+        // The key would overwrite a field of that name, and its value would be lost; unless it is the key.
         if fields.iter().any(|(name, value)| name == KEY_FIELD && *value != Value::from(&key)) {
             return Err(Rejection::ReservedField);
         }
         Ok(Routed { store, record: Record { key, fields, size, set, ttl, message: None } })
     }
 
-    /// Whether `message` is small enough to be looked at.
+    /// Checks that `message` is small enough to be decoded.
     ///
     /// # Errors
-    /// It is not.
+    /// It is too large.
     pub fn check_size(&self, message: &Message) -> Result<(), Rejection> {
         let (size, limit) = (message.body.len(), self.max_size);
         if size > limit { Err(Rejection::TooLarge { size, limit }) } else { Ok(()) }
@@ -350,7 +348,7 @@ impl Decoder {
                     let (pointer, fault) = ("message".to_owned(), "is missing: its publisher gave it no id");
                     return Err(Rejection::NoKey { pointer, fault });
                 }
-                // In one piece: formatted, a key took a thousand instructions more.
+                // Concatenated, because formatting costs a thousand instructions more for each key.
                 Ok(Key::Text(match published {
                     Some(time) => {
                         [origin.as_str(), "/", id, "/", &hex(&time.get().to_be_bytes()[4..])].concat()
@@ -369,7 +367,7 @@ impl Decoder {
     }
 }
 
-/// The value of a field as a key, or as a part of one: an integer, or text that is not empty.
+/// Returns a field's value as a key or as a part of one: an integer, or text that is not empty.
 fn part_of_key(fields: &Fields, pointer: &str) -> Result<Key, Rejection> {
     let fault = |fault| Rejection::NoKey { pointer: pointer.to_owned(), fault };
     match find(fields, pointer).ok_or_else(|| fault("is missing"))? {
@@ -380,7 +378,7 @@ fn part_of_key(fields: &Fields, pointer: &str) -> Result<Key, Rejection> {
     }
 }
 
-/// The value at a JSON pointer (RFC 6901) that starts with `/`.
+/// Returns the value at a JSON pointer (RFC 6901) that starts with `/`.
 pub fn find<'a>(fields: &'a Fields, pointer: &str) -> Option<&'a Value> {
     let field = |fields: &'a Fields, name: &str| {
         fields.iter().find(|(other, _)| other == name).map(|(_, value)| value)
@@ -431,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_follows_its_rule() {
+    fn the_key_is_made_by_its_rule() {
         let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"; // printf '{}' | sha256sum
         let cases = [
             (KeyRule::Message, "{}", Key::Text("t@h:1/0a".into())),
@@ -439,7 +437,7 @@ mod tests {
             (field("/id"), r#"{"id":7}"#, Key::Int(7)),
             (field("/a/1/b~1c~0"), r#"{"a":[0,{"b/c~":"x"}]}"#, Key::Text("x".into())),
             (field("/gid"), r#"{"gid":7}"#, Key::Int(7)),
-            // Joined by a colon the next two would be one.
+            // Joined by a colon, the next two keys would be equal.
             (several(&["/a", "/b"]), r#"{"a":"a","b":"b:c"}"#, Key::Text(r#"["a","b:c"]"#.into())),
             (several(&["/a", "/b"]), r#"{"a":"a:b","b":"c"}"#, Key::Text(r#"["a:b","c"]"#.into())),
             (several(&["/b", "/a/x"]), r#"{"a":{"x":-7},"b":"7\"ä"}"#, Key::Text(r#"["7\"ä",-7]"#.into())),
@@ -450,10 +448,9 @@ mod tests {
         }
     }
 
-    /// Two nsqd behind one address gave two messages one id, and the record of one was written over that of
-    /// the other.
+    /// Two nsqd behind one address gave two messages the same id, and one record overwrote the other.
     #[test]
-    fn messages_of_one_origin_and_id_are_told_apart_by_when_they_were_published() {
+    fn messages_with_one_origin_and_id_differ_by_publish_time() {
         let published = |time| Message { published: std::num::NonZeroI64::new(time), ..message("{}") };
         let key = |message| decoder(KeyRule::Message).decode(&message).expect("a record").record.key;
         assert_eq!(key(published(1_700_000_000_123_456_789)), Key::Text("t@h:1/0a/3d85cd15".into()));
@@ -484,10 +481,10 @@ mod tests {
         }
     }
 
-    /// A field that is not stored, or under another name, is as good a key as before, and the schema is about
-    /// what the publisher sends.
+    /// A key field that is excluded or renamed is still a valid key, and the schema applies to the document
+    /// that the publisher sends.
     #[test]
-    fn key_and_schema_see_the_document_as_it_was_published() {
+    fn key_and_schema_use_the_published_document() {
         let rules = Rules {
             exclude: vec!["id".parse().expect("a path")],
             constant: vec![("more".into(), Value::Bool(true))],
@@ -519,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_the_key_is_reserved_for_what_is_stored_and_not_for_what_is_published() {
+    fn the_key_field_is_reserved_in_stored_fields_and_not_in_published_ones() {
         let path = |text: &str| text.parse().expect("a path");
         let renamed = Rules { rename: vec![(path("gid"), "guid".into())], ..Rules::default() };
         let left_out = Rules { exclude: vec![path("gid")], ..Rules::default() };
@@ -544,23 +541,23 @@ mod tests {
         assert_eq!(rejection, Rejection::ReservedField);
     }
 
-    /// Names are the sender's: one with a line end forged a line of its own, a long one hid what stands
-    /// behind it.
+    /// The sender chooses the names: a name with a line end forged a log line, and a long name hid the text
+    /// after it.
     #[test]
-    fn a_reason_is_one_line_of_bounded_length_whatever_the_names_are() {
+    fn a_reason_is_one_line_of_bounded_length_for_any_names() {
         let forged = "a\n\u{1b}[2J".to_owned();
-        assert_eq!(Rejection::DuplicateField(forged).to_string(), r"field a\n\u{1b}[2J stands twice");
+        assert_eq!(Rejection::DuplicateField(forged).to_string(), r"duplicate field `a\n\u{1b}[2J`");
         let rejection = Rejection::BigInteger { path: "ä\0".repeat(1 << 20) };
         let text = rejection.to_string();
         assert!(
             text.chars().count() < 300
-                && text.ends_with("… holds an integer that does not fit 64 bits with sign"),
+                && text.ends_with("… holds an integer outside the signed 64-bit range"),
             "{text}"
         );
     }
 
     #[test]
-    fn the_size_limit_is_the_last_allowed_size() {
+    fn the_size_limit_itself_is_allowed() {
         let decoder = Decoder { max_size: 2, ..decoder(KeyRule::Message) };
         decoder.decode(&message("{}")).expect("two bytes are allowed");
         assert_eq!(decoder.decode(&message("{} ")), Err(Rejection::TooLarge { size: 3, limit: 2 }));

@@ -1,37 +1,36 @@
-//! What fields of a message tell its store beside what is stored: which set the record goes to, and how long
-//! it lives.
+//! Fields of a message that control how the store keeps it: the set of the record, and its lifetime.
 
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{Rejection, find};
 use crate::record::{Fields, Value};
 
-/// Which of these are told by a field.
+/// The placing rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placing {
-    /// The set.
+    /// The rule for the set.
     pub set: Option<SetRule>,
-    /// How long the record lives.
+    /// The rule for the lifetime.
     pub ttl: Option<TtlRule>,
 }
 
-/// A field names the set.
+/// A field selects the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetRule {
-    /// Which field, by JSON pointer (RFC 6901).
+    /// The field, as a JSON pointer (RFC 6901).
     pub field: String,
-    /// The sets that there may be: a store has room for few of them, and none is ever removed.
+    /// The allowed sets: a store has room for few of them, and sets are never removed.
     pub allowed: Vec<Arc<str>>,
 }
 
-/// A field says for how many seconds the record lives.
+/// A field sets the lifetime of the record in seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TtlRule {
-    /// Which field, by JSON pointer (RFC 6901).
+    /// The field, as a JSON pointer (RFC 6901).
     pub field: String,
-    /// Whether a message without it is rejected.
+    /// Whether a message without the field is rejected.
     pub is_required: bool,
-    /// As long as the store takes.
+    /// The longest lifetime that the store accepts.
     pub longest: NonZeroU32,
 }
 
@@ -44,7 +43,7 @@ impl SetRule {
                 .iter()
                 .find(|set| ***set == **name)
                 .cloned()
-                .ok_or_else(|| fault("names no set that is allowed")),
+                .ok_or_else(|| fault("names a set that is not allowed")),
             _ => Err(fault("is not text")),
         }
     }
@@ -74,30 +73,30 @@ mod tests {
         parse_object(document.as_bytes(), BigIntegers::Text).expect(document)
     }
 
-    /// A set for whatever a sender writes there would use up all that a namespace can have, and none of them
-    /// ever goes.
+    /// A new set for any value that a sender writes would use up the limited sets of a namespace, and sets
+    /// are never removed.
     #[test]
-    fn a_set_is_one_of_those_that_are_allowed_or_the_message_is_rejected() {
+    fn a_message_whose_set_is_not_allowed_is_rejected() {
         let rule =
             SetRule { field: "/meta/type".to_owned(), allowed: vec!["orders".into(), "returns".into()] };
         assert_eq!(rule.of(&fields(r#"{"meta":{"type":"returns"}}"#)), Ok("returns".into()));
         for (document, words) in [
             ("{}", "is missing"),
-            (r#"{"meta":{"type":"Orders"}}"#, "names no set that is allowed"),
-            (r#"{"meta":{"type":""}}"#, "names no set that is allowed"),
+            (r#"{"meta":{"type":"Orders"}}"#, "names a set that is not allowed"),
+            (r#"{"meta":{"type":""}}"#, "names a set that is not allowed"),
             (r#"{"meta":{"type":7}}"#, "is not text"),
             (r#"{"meta":{"type":null}}"#, "is not text"),
         ] {
             let rejection = rule.of(&fields(document)).expect_err(document);
             assert_eq!(
                 (rejection.reason(), rejection.to_string()),
-                ("no-set", format!("the field /meta/type of the set {words}"))
+                ("no-set", format!("the set field /meta/type {words}"))
             );
         }
     }
 
     #[test]
-    fn a_ttl_is_whole_seconds_that_the_store_takes_or_the_message_is_rejected() {
+    fn a_message_whose_ttl_the_store_does_not_accept_is_rejected() {
         let rule = |is_required| TtlRule {
             field: "/ttl".to_owned(),
             is_required,
@@ -119,7 +118,7 @@ mod tests {
             let rejection = rule(true).of(&fields(document)).expect_err(document);
             assert_eq!(
                 (rejection.reason(), rejection.to_string()),
-                ("no-ttl", format!("the field /ttl of the TTL {words}"))
+                ("no-ttl", format!("the TTL field /ttl {words}"))
             );
         }
         for document in ["{}", r#"{"ttl":null}"#] {

@@ -1,5 +1,5 @@
-//! The rules by which fields are chosen and named, and what can be wrong with them before there is any
-//! message.
+//! The rules that select and name fields, and the faults that can be found in them before any message is
+//! read.
 
 use sha2::{Digest, Sha256};
 
@@ -9,34 +9,34 @@ use crate::{
     record::{Fields, KEY_FIELD, Value},
 };
 
-/// Hexadecimal digits of a long name's hash. With 32 bits, of a thousand long names that begin alike two are
-/// the same in one case of 8,000.
+/// Hexadecimal digits of a long name's hash. With 32 bits, the chance that two of a thousand long names with
+/// the same beginning collide is 1 in 8,000.
 const DIGITS: usize = 8;
 
-/// What stands between the beginning of a long name and its hash.
+/// Separates the beginning of a long name from its hash.
 const MARK: &str = "~";
 
-/// The rules as they are configured.
+/// The configured rules.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
-    /// These and no others; all where there is none.
+    /// The fields to include; all fields if unset.
     pub include: Option<Vec<Path>>,
-    /// Not these.
+    /// The fields to exclude.
     pub exclude: Vec<Path>,
-    /// Objects become fields of their own, whose names are joined by this.
+    /// The separator for the names of flattened objects.
     pub flatten: Option<String>,
-    /// Names of fields at the top level, and what they become.
+    /// New names for top-level fields.
     pub rename: Vec<(Path, String)>,
-    /// What every record has.
+    /// Constant fields of every record.
     pub constant: Fields,
-    /// What is known of the message, under which names.
+    /// Metadata of the message, with the names of the fields.
     pub metadata: Vec<(String, Metadata)>,
-    /// What becomes of names that the store does not take.
+    /// How names that the store does not accept are handled.
     pub on_long_name: OnLongName,
 }
 
 impl Rules {
-    /// Shortens the names that the rules give, and checks everything that no message is needed for.
+    /// Shortens the configured names, and checks everything that does not depend on a message.
     pub(super) fn make_ready(
         &mut self,
         longest: Option<usize>,
@@ -52,13 +52,13 @@ impl Rules {
                 .and_then(|()| check(name))
                 .map_err(|fault| RuleFault::new(key.as_str(), fault))?;
         }
-        // What every record has cannot get the name that another field is given. Of two that are renamed
-        // alike, one message may have the one only.
+        // A constant must not have the name that another rule gives to a field. Two fields may be renamed to
+        // the same name, because a message may contain only one of them.
         for (index, (key, name)) in names.iter().enumerate().skip(renamed) {
             if let Some((other, _)) = names[..index].iter().find(|(_, other)| other == name) {
                 return Err(RuleFault::new(
                     key,
-                    format!("`{name}` is a name that `fields.{other}` gives already"),
+                    format!("the name `{name}` is already given by `fields.{other}`"),
                 ));
             }
         }
@@ -66,24 +66,24 @@ impl Rules {
     }
 }
 
-/// Something that is known of a message, whatever its body holds.
+/// Metadata that is known for any body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Metadata {
-    /// When the queue received it, in milliseconds since 1970, as an integer.
+    /// When the queue received the message, in milliseconds since 1970, as an integer.
     Timestamp,
-    /// How often it was delivered, including this time. A message that is delivered again may change it in
+    /// How often the message was delivered, including this delivery. A later delivery may change the value in
     /// its record.
     Attempts,
-    /// Its topic. The embedded queue has no topics: this field is omitted.
+    /// The topic. The embedded queue has no topics: this field is omitted.
     Topic,
-    /// Where it came from: topic and nsqd, or the embedded queue.
+    /// The origin: topic and nsqd, or the embedded queue.
     Source,
-    /// Its id there.
+    /// The id at that origin.
     Id,
 }
 
 impl Metadata {
-    /// What it is, where the queue tells it.
+    /// Returns the value, if the queue provides it.
     pub(super) fn of(self, message: &Message) -> Option<Value> {
         const NANOS_IN_MILLI: i64 = 1_000_000;
         Some(match self {
@@ -96,10 +96,10 @@ impl Metadata {
     }
 }
 
-/// What becomes of names that the store does not take because they are too long.
+/// How names that are too long for the store are handled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum OnLongName {
-    /// The message is a dead letter.
+    /// The message is rejected.
     #[default]
     Reject,
     /// The name becomes its first 6 bytes (fewer if they would end within a character), `~`, and the first 8
@@ -107,12 +107,12 @@ pub enum OnLongName {
     Hash,
 }
 
-/// What is wrong with a rule, and at which key.
+/// A fault in a rule, with its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleFault {
-    /// The key below the section.
+    /// The key, relative to the section.
     pub key: String,
-    /// For a person.
+    /// The text for the user.
     pub fault: String,
 }
 
@@ -125,18 +125,18 @@ impl RuleFault {
 fn check_selection(rules: &Rules) -> Result<(), RuleFault> {
     let include = rules.include.as_deref().unwrap_or_default();
     if rules.include.is_some() && include.is_empty() {
-        return Err(RuleFault::new("include", "the list is empty: without this key all fields are stored"));
+        return Err(RuleFault::new("include", "the list is empty; omit this key to store all fields"));
     }
     for path in include {
         if let Some(around) = rules.exclude.iter().find(|other| other.leads_to(path)) {
             return Err(RuleFault::new(
                 "exclude",
-                format!("`{around}` takes away `{path}`, which `fields.include` names"),
+                format!("`{around}` excludes `{path}`, which `fields.include` includes"),
             ));
         }
     }
     if rules.flatten.as_ref().is_some_and(String::is_empty) {
-        return Err(RuleFault::new("flatten", "is empty, and names would run into each other"));
+        return Err(RuleFault::new("flatten", "is empty; the names of nested fields would be ambiguous"));
     }
     Ok(())
 }
@@ -146,11 +146,11 @@ fn check_renamed(rules: &Rules) -> Result<(), RuleFault> {
         let fault = |fault: &str| Err(RuleFault::new(format!("rename.{path}"), fault));
         if path.top().is_none() {
             return fault(
-                "is inside of an object, and fields are renamed at the top level; with `flatten` by the joined name, without a slash in front",
+                "is inside an object, and only top-level fields can be renamed; with `flatten`, use the joined name without a leading slash",
             );
         }
         if rules.rename[..index].iter().any(|(other, _)| other == path) {
-            return fault("stands twice, as a name and as a JSON pointer");
+            return fault("is a duplicate: given as a name and as a JSON pointer");
         }
     }
     Ok(())
@@ -159,13 +159,12 @@ fn check_renamed(rules: &Rules) -> Result<(), RuleFault> {
 fn check_name(name: &str) -> Result<(), String> {
     match name {
         "" => Err("a name is empty".to_owned()),
-        KEY_FIELD => Err(format!("`{KEY_FIELD}` is kept for the record's key")),
+        KEY_FIELD => Err(format!("`{KEY_FIELD}` is reserved for the record's key")),
         _ => Ok(()),
     }
 }
 
-/// The names that rules give to fields, each with the key that it stands at; those of renamed fields are the
-/// first.
+/// Returns the names that rules give to fields, each with its key; the renamed fields come first.
 fn names(rules: &mut Rules) -> Vec<(String, &mut String)> {
     let renamed = rules.rename.iter_mut().map(|(path, name)| (format!("rename.{path}"), name));
     let constant = rules.constant.iter_mut().map(|(name, _)| (format!("constant.{name}"), name));
@@ -173,8 +172,8 @@ fn names(rules: &mut Rules) -> Vec<(String, &mut String)> {
     renamed.chain(constant).chain(metadata).collect()
 }
 
-/// Makes a name fit that has more than `longest` bytes: as much of its beginning as there is room for, and
-/// behind `~` eight digits of its SHA-256.
+/// Shortens a name that has more than `longest` bytes: as much of its beginning as fits, `~`, and eight
+/// digits of its SHA-256.
 pub(super) fn shorten(name: &mut String, longest: Option<usize>) {
     if let Some(longest) = longest
         && name.len() > longest

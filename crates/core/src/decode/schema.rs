@@ -1,4 +1,4 @@
-//! An optional JSON Schema that every document has to fit.
+//! An optional JSON Schema that every document must match.
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 
@@ -15,7 +15,7 @@ pub enum SchemaError {
     /// The text is not JSON.
     #[error("not valid JSON")]
     Parse(#[source] serde_json::Error),
-    /// The text is JSON, but no schema; contains the place and the fault.
+    /// The text is JSON, but not a schema; contains the place and the fault.
     #[error("not a valid JSON Schema: {0}")]
     Invalid(String),
 }
@@ -24,7 +24,7 @@ impl Schema {
     /// Compiles a schema from its text.
     ///
     /// # Errors
-    /// The text is not JSON, or no schema.
+    /// The text is not JSON, or not a schema.
     pub fn compile(text: &[u8]) -> Result<Self, SchemaError> {
         let Unique(schema) = serde_json::from_slice(text).map_err(SchemaError::Parse)?;
         jsonschema::validator_for(&schema)
@@ -37,8 +37,8 @@ impl Schema {
         let document = serde_json::Value::Object(
             fields.iter().map(|(name, value)| (name.clone(), serde_json::json!(value))).collect(),
         );
-        // Not `iter_errors`: that makes an error for each of the document's faults, and there may be as many
-        // as bytes.
+        // Not `iter_errors`: it creates an error for each fault of the document, and there can be as many as
+        // bytes.
         let Err(fault) = self.0.validate(&document) else { return Ok(()) };
         let path = match fault.instance_path().to_string() {
             path if path.is_empty() => "/".to_owned(),
@@ -48,10 +48,10 @@ impl Schema {
     }
 }
 
-/// What is wrong with a schema, and where; the validator's own words name its Rust features and its own
-/// schemas.
+/// Describes the fault in a schema and its place. The validator's own texts name its Rust features and its
+/// own schemas.
 fn in_plain_words(fault: &ValidationError<'_>) -> String {
-    const SUPPORTED: &str = "drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are known";
+    const SUPPORTED: &str = "drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are supported";
     let place = fault.instance_path().to_string();
     let at = if place.is_empty() { String::new() } else { format!("{place}: ") };
     let words = fault.to_string();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_does_not_fit_names_the_place_but_not_the_value() {
+    fn a_schema_fault_names_the_place_but_not_the_value() {
         let schema = compiled(r#"{"properties":{"a":{"items":{"type":"integer"}}},"required":["id"]}"#)
             .expect("a schema");
         schema.check(&fields(r#"{"id":1,"a":[1]}"#)).expect("fits");
@@ -105,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_is_none_is_a_configuration_error() {
+    fn an_invalid_schema_is_a_configuration_error() {
         assert!(matches!(compiled("{"), Err(SchemaError::Parse(_))));
-        // The last one won in silence, and what the first one demanded was not looked at.
+        // The last one won silently, and the first one was not checked.
         assert!(matches!(
             compiled(r#"{"properties":{"a":{"type":"integer","type":"string"}}}"#),
             Err(SchemaError::Parse(_))
@@ -116,10 +116,10 @@ mod tests {
         assert!(matches!(compiled(r#"{"$ref":"http://127.0.0.1:1/other"}"#), Err(SchemaError::Invalid(_))));
     }
 
-    /// `"intger" is not valid under any of the schemas listed in the 'anyOf' keyword`, and the name of a
-    /// feature of a Rust crate.
+    /// The text was `"intger" is not valid under any of the schemas listed in the 'anyOf' keyword`, and the
+    /// name of a Rust crate's feature.
     #[test]
-    fn what_is_wrong_with_a_schema_is_told_with_its_place_and_not_in_a_library_s_words() {
+    fn a_fault_in_a_schema_has_its_place_and_no_library_text() {
         let cases = [
             (
                 r#"{"properties":{"a":{"type":"intger"}}}"#,
@@ -136,7 +136,7 @@ mod tests {
             (r##"{"$ref":"#/nope"}"##, "`$ref` names `/nope`, which is not in the schema"),
             (
                 r#"{"$schema":"http://h/y"}"#,
-                "`$schema` is `http://h/y`: only drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are known",
+                "`$schema` is `http://h/y`: only drafts 4, 6, 7, 2019-09 and 2020-12 of JSON Schema are supported",
             ),
         ];
         for (text, words) in cases {

@@ -1,23 +1,23 @@
-//! Which fields of a document are meant: some at the top level, and some inside of objects.
+//! Selections of document fields: at the top level, and inside objects.
 
 use std::{fmt, str::FromStr};
 
 use super::MAX_DEPTH;
 use crate::record::{Fields, Value};
 
-/// The way to a field through objects: a name at the top level, or a JSON pointer (RFC 6901), which begins
-/// with a slash. Elements of lists have none.
+/// The path to a field through objects: a name at the top level, or a JSON pointer (RFC 6901), which starts
+/// with a slash. Elements of lists have no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path(Vec<String>);
 
 impl Path {
-    /// The name, where the field is at the top level.
+    /// Returns the name, if the field is at the top level.
     #[must_use]
     pub fn top(&self) -> Option<&str> {
         if let [name] = &self.0[..] { Some(name) } else { None }
     }
 
-    /// Whether this is the way to `other` as well, or to an object around it.
+    /// Returns whether this is the path of `other`, or of an object around it.
     pub(super) fn leads_to(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }
@@ -36,14 +36,13 @@ impl FromStr for Path {
         };
         let escapes = pointer.matches("~0").count() + pointer.matches("~1").count();
         if escapes < pointer.matches('~').count() {
-            return Err(format!("`{text}` is not a JSON pointer: behind ~ stands 0 (for ~) or 1 (for /)"));
+            return Err(format!(
+                "`{text}` is not a JSON pointer: ~ must be followed by 0 (for ~) or 1 (for /)"
+            ));
         }
         let steps: Vec<_> = pointer.split('/').map(unescaped).collect();
         if steps.len() > MAX_DEPTH {
-            return Err(format!(
-                "a JSON pointer of {} steps, and documents have {MAX_DEPTH} levels at most",
-                steps.len()
-            ));
+            return Err(format!("a JSON pointer of {} steps (limit {MAX_DEPTH} levels)", steps.len()));
         }
         Ok(Self(steps))
     }
@@ -60,17 +59,17 @@ impl fmt::Display for Path {
 
 x_msrv_settings::text_setting!(Path, x_msrv_settings::Kind::Text);
 
-/// A step of a JSON pointer as it is written.
+/// Escapes a step of a JSON pointer.
 pub(super) fn escaped(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")
 }
 
-/// A step of a JSON pointer as it is meant.
+/// Unescapes a step of a JSON pointer.
 pub(super) fn unescaped(step: &str) -> String {
     step.replace("~1", "/").replace("~0", "~")
 }
 
-/// Several paths as a tree. One without names is the end of a path: all that is there is meant.
+/// Several paths as a tree. A node without names is the end of a path and selects everything below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Selection(Vec<(String, Selection)>);
 
@@ -100,7 +99,7 @@ impl Selection {
         self.0.iter().find(|(other, _)| other == name).map(|(_, below)| below)
     }
 
-    /// Leaves nothing but what is meant, and the objects around it.
+    /// Keeps only the selected fields, and the objects around them.
     pub(super) fn keep(&self, fields: &mut Fields) {
         fields.retain_mut(|(name, value)| match (self.below(name), value) {
             (Some(all), _) if all.0.is_empty() => true,
@@ -112,7 +111,7 @@ impl Selection {
         });
     }
 
-    /// Leaves everything but what is meant.
+    /// Removes the selected fields.
     pub(super) fn remove(&self, fields: &mut Fields) {
         fields.retain_mut(|(name, value)| match (self.below(name), value) {
             (Some(all), _) if all.0.is_empty() => false,
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_name_or_a_pointer_and_is_shown_as_it_can_be_written() {
+    fn a_path_is_a_name_or_a_pointer_and_is_displayed_in_valid_syntax() {
         let table: [(&str, &[&str]); 9] = [
             ("a", &["a"]),
             ("a/b", &["a/b"]),
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_is_kept_with_the_objects_around_it_or_removed_from_them() {
+    fn selected_fields_are_kept_with_the_objects_around_them_or_removed() {
         let document = r#"{"a":1,"b":{"c":2,"d":{"e":3}},"l":[{"c":4}],"":5,"/a":6}"#;
         let table: [(&[&str], &str, &str); 10] = [
             (&["a"], r#"{"a":1}"#, r#"{"b":{"c":2,"d":{"e":3}},"l":[{"c":4}],"":5,"/a":6}"#),
@@ -179,7 +178,7 @@ mod tests {
             (&["/b/d/e", "b"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
             (&["b", "/b/d/e"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
             (&["/", "/~1a"], r#"{"":5,"/a":6}"#, r#"{"a":1,"b":{"c":2,"d":{"e":3}},"l":[{"c":4}]}"#),
-            // Nothing is there, or nothing but an object around it, or it is in a list.
+            // The field is missing, or only an object around it exists, or it is in a list.
             (&["/a/b"], "{}", document),
             (&["/b/x", "/b/d/e/f"], "{}", document),
             (&["/l/0", "/l/0/c", "c"], "{}", document),

@@ -1,7 +1,8 @@
-//! A document's fields to those of its record, by the rules of a configuration.
+//! Maps a document's fields to those of its record, by the configured rules.
 //!
-//! The order is fixed, so that a configuration means one thing only: include, exclude, flatten, rename,
-//! constants and metadata, long names. Each step sees what the one before it left. Two fields that get one
+//! The order is fixed, so that a configuration has one meaning: include, exclude, flatten, rename, constants
+//! and metadata, long names. Each step works on the result of the previous one. If two fields get the same
+//! name, the message is rejected, because one of them would be lost.
 //! name are no record: one of them would be lost.
 
 use super::{
@@ -15,29 +16,29 @@ use crate::{
     record::{Fields, Value},
 };
 
-/// How many times the bytes of the body the names of its flattened fields may have together. A name that
-/// stands once around many fields is then a part of each of theirs: a mebibyte could become gigabytes.
+/// The limit on the total length of flattened field names, as a multiple of the body's length. A name around
+/// many fields becomes part of each of their names: a mebibyte could become gigabytes.
 pub const NAMES_TO_BODY: usize = 16;
 
-/// Rules that do not contradict each other, made ready for messages.
+/// Consistent rules, prepared for messages.
 #[derive(Debug, PartialEq)]
 pub struct Shape {
     rules: Rules,
     include: Option<Selection>,
     exclude: Option<Selection>,
-    /// Bytes of the longest name, where longer ones are hashed.
+    /// The length of the longest name in bytes, if longer ones are hashed.
     longest: Option<usize>,
 }
 
-/// A configuration has no number that is not equal to itself.
+/// A configuration contains no number that is not equal to itself.
 impl Eq for Shape {}
 
 impl Shape {
-    /// Makes the rules ready for a store: `longest` is how many bytes a name may have there, where that is
-    /// bounded (at least nine), and `check` says what else is wrong with one.
+    /// Prepares the rules for a store. `longest` is the limit on the length of a name in bytes, if there is
+    /// one (at least nine), and `check` returns any other fault of a name.
     ///
     /// # Errors
-    /// No message could ever be stored as the rules say, or a rule says nothing.
+    /// No message could be stored under these rules, or a rule has no effect.
     pub fn new(
         mut rules: Rules,
         longest: Option<usize>,
@@ -53,13 +54,13 @@ impl Shape {
         })
     }
 
-    /// The rules, with the names that come of them.
+    /// Returns the rules, with the resulting names.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// Bytes that every record has beside those of its document.
+    /// Returns how many bytes every record has in addition to its document.
     #[must_use]
     pub fn added(&self) -> usize {
         let size = |(name, value): &(String, Value)| {
@@ -68,10 +69,10 @@ impl Shape {
         self.rules.constant.iter().map(size).sum()
     }
 
-    /// The fields that `message`, whose document of `size` bytes holds `fields`, is stored with.
+    /// Returns the fields to store for `message`, whose document of `size` bytes contains `fields`.
     ///
     /// # Errors
-    /// Two fields would get one name, or names would become too long.
+    /// Two fields would get the same name, or names would become too long.
     pub fn apply(&self, mut fields: Fields, message: &Message, size: usize) -> Result<Fields, Rejection> {
         if let Some(include) = &self.include {
             include.keep(&mut fields);
@@ -99,8 +100,8 @@ impl Shape {
     }
 }
 
-/// Objects as fields of their own; an empty one stays, for it is all that tells of itself. `room` is for the
-/// bytes of all names together.
+/// Returns nested objects as separate fields; an empty object stays, so that it is not lost. `room` is the
+/// limit on the bytes of all names.
 fn flattened(fields: Fields, separator: &str, room: usize) -> Result<Fields, Rejection> {
     let mut flat = Flat { fields: Vec::with_capacity(fields.len()), separator, prefix: String::new(), room };
     if flat.add(fields) { Ok(flat.fields) } else { Err(Rejection::LongNames { limit: room }) }
@@ -109,13 +110,13 @@ fn flattened(fields: Fields, separator: &str, room: usize) -> Result<Fields, Rej
 struct Flat<'a> {
     fields: Fields,
     separator: &'a str,
-    /// The names of the objects around, each with the separator behind it.
+    /// The names of the enclosing objects, each followed by the separator.
     prefix: String,
     room: usize,
 }
 
 impl Flat<'_> {
-    /// Whether there was room.
+    /// Returns whether the names fit.
     fn add(&mut self, fields: Fields) -> bool {
         fields.into_iter().all(|(name, value)| match value {
             Value::Map(inside) if !inside.is_empty() => {
@@ -152,7 +153,7 @@ mod tests {
         message::Origin,
     };
 
-    /// What a store with short names takes.
+    /// The names that a store with short names accepts.
     const LONGEST: usize = 15;
 
     fn fields(text: &str) -> Fields {
@@ -205,7 +206,7 @@ mod tests {
         Rules { on_long_name: OnLongName::Hash, ..rules }
     }
 
-    /// What becomes of a document: another, or a reason with its text.
+    /// Returns the resulting document, or the reason and text of the rejection.
     fn applied(rules: Rules, document: &str) -> Result<Fields, String> {
         let shape = shape(rules).expect("rules that make sense");
         shape
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_becomes_what_the_rules_say() {
+    fn a_document_is_shaped_by_the_rules() {
         let include = Rules { include: Some(paths(&["id", "/c/name"])), ..Rules::default() };
         let exclude = Rules { exclude: paths(&["debug", "/c/debug"]), ..Rules::default() };
         let nested = r#"{"a":{"b":{"c":1,"d":[{"e":2}]},"f":null},"g":{},"h":[]}"#;
@@ -247,7 +248,7 @@ mod tests {
             (metadata("t", Metadata::Topic), "{}", r#"{"t":"orders"}"#),
             (metadata("s", Metadata::Source), "{}", r#"{"s":"orders@h:4150"}"#),
             (metadata("i", Metadata::Id), "{}", r#"{"i":"0a"}"#),
-            // All at once, in their order: what is included under its old name, flattened, and renamed by its
+            // All rules at once, in order: a field is included by its old name, flattened, and renamed by its
             // joined name.
             (
                 Rules {
@@ -267,9 +268,9 @@ mod tests {
         }
     }
 
-    /// One of the two would have been lost, and which of them would have been a matter of order.
+    /// One of the two was lost, and which one depended on the order.
     #[test]
-    fn two_fields_that_get_one_name_are_no_record() {
+    fn two_fields_with_the_same_new_name_are_rejected() {
         let table = [
             (flatten("_"), r#"{"a":{"b":1},"a_b":2}"#, "a_b"),
             (flatten("_"), r#"{"a":{"b_c":1},"a_b":{"c":2}}"#, "a_b_c"),
@@ -286,16 +287,16 @@ mod tests {
         for (rules, document, name) in table {
             assert_eq!(
                 applied(rules, document),
-                Err(format!("duplicate-field: two fields get the name {name}")),
+                Err(format!("duplicate-field: two fields get the same name `{name}`")),
                 "{document}"
             );
         }
     }
 
-    /// `printf customer-address-line-1 | sha256sum` begins with the digits below: others can compute the
-    /// names as well.
+    /// The digits below are the start of `printf customer-address-line-1 | sha256sum`: other programs can
+    /// compute the names as well.
     #[test]
-    fn a_long_name_becomes_its_beginning_and_a_hash_and_stays_text() {
+    fn a_long_name_becomes_its_beginning_and_a_hash_and_stays_utf_8() {
         let table = [
             ("fifteen-bytes-1", "fifteen-bytes-1"),
             ("customer-address-line-1", "custom~42301b79"),
@@ -332,7 +333,7 @@ mod tests {
 
     /// A name of 500,000 bytes around 70,000 fields would have become 35 GB.
     #[test]
-    fn names_that_flattening_makes_far_longer_than_the_body_are_refused_before_they_are_made() {
+    fn flattened_names_much_longer_than_the_body_are_rejected_before_they_are_built() {
         let body = |name: usize, fields: usize| {
             let inside: Vec<_> = (0..fields).map(|number| format!("\"{number}\":1")).collect();
             format!("{{\"{}\":{{{}}}}}", "x".repeat(name), inside.join(","))
@@ -342,12 +343,12 @@ mod tests {
         {
             let applied = applied(flatten("_"), &body(name, fields));
             assert_eq!(applied.is_ok(), is_stored, "{name} {fields}");
-            assert!(is_stored || applied.is_err_and(|text| text.starts_with("too-large: flattened, ")));
+            assert!(is_stored || applied.is_err_and(|text| text.starts_with("too-large: the flattened ")));
         }
     }
 
     #[test]
-    fn rules_that_no_message_could_pass_are_faults_of_theirs_and_named_by_their_key() {
+    fn rules_that_no_message_can_satisfy_are_faults_named_by_their_key() {
         let include = |include: &[&str], exclude: &[&str]| Rules {
             include: Some(paths(include)),
             exclude: paths(exclude),
@@ -357,30 +358,30 @@ mod tests {
         let long = "customer-address-line-1";
         let table = [
             (include(&[], &[]), "include", "the list is empty"),
-            (include(&["a", "b"], &["b"]), "exclude", "`b` takes away `b`"),
-            (include(&["/a/b"], &["a"]), "exclude", "`a` takes away `/a/b`"),
+            (include(&["a", "b"], &["b"]), "exclude", "`b` excludes `b`"),
+            (include(&["/a/b"], &["a"]), "exclude", "`a` excludes `/a/b`"),
             (flatten(""), "flatten", "is empty"),
             (rename(&[("a", "")]), "rename.a", "a name is empty"),
-            (rename(&[("a", "gid")]), "rename.a", "`gid` is kept for the record's key"),
-            (rename(&[("/a/b", "x")]), "rename./a/b", "is inside of an object"),
-            (rename(&[("a", "x"), ("/a", "y")]), "rename.a", "stands twice"),
+            (rename(&[("a", "gid")]), "rename.a", "`gid` is reserved for the record's key"),
+            (rename(&[("/a/b", "x")]), "rename./a/b", "is inside an object"),
+            (rename(&[("a", "x"), ("/a", "y")]), "rename.a", "is a duplicate"),
             (constant(""), "constant.", "a name is empty"),
-            (constant("gid"), "constant.gid", "`gid` is kept for the record's key"),
-            (metadata("gid", Metadata::Id), "metadata.gid", "`gid` is kept for the record's key"),
+            (constant("gid"), "constant.gid", "`gid` is reserved for the record's key"),
+            (metadata("gid", Metadata::Id), "metadata.gid", "`gid` is reserved for the record's key"),
             (
                 constant_and(rename(&[("a", "x")])),
                 "constant.x",
-                "`x` is a name that `fields.rename.a` gives already",
+                "the name `x` is already given by `fields.rename.a`",
             ),
             (
                 constant_and(metadata("x", Metadata::Id)),
                 "metadata.x",
-                "`x` is a name that `fields.constant.x` gives already",
+                "the name `x` is already given by `fields.constant.x`",
             ),
             (
                 hashed(Rules { constant: constant(long).constant, ..rename(&[("a", "custom~42301b79")]) }),
                 "constant.customer-address-line-1",
-                "`custom~42301b79` is a name that `fields.rename.a` gives already",
+                "the name `custom~42301b79` is already given by `fields.rename.a`",
             ),
         ];
         for (rules, key, fault) in table {
@@ -394,12 +395,12 @@ mod tests {
         assert_eq!(found, RuleFault { key: "rename.c".to_owned(), fault: "not x".to_owned() });
     }
 
-    /// Few letters, so that names meet; some long ones, so that they are hashed.
+    /// Few letters, so that names collide; some long ones, so that they are hashed.
     fn any_name() -> impl Strategy<Value = String> {
         prop_oneof![4 => "[ab]", 2 => "a_[ab]", 2 => "[äb]{8,12}", 1 => "[xyz]", 1 => "(gid)?"]
     }
 
-    /// A name that is given: seldom one that rules out the others.
+    /// A name given by a rule that seldom conflicts with the others.
     fn any_other() -> impl Strategy<Value = String> {
         prop_oneof![6 => "[s-z]", 2 => "[xyzä]{8,12}", 1 => any_name()]
     }
@@ -458,7 +459,7 @@ mod tests {
         })
     }
 
-    /// Values that flattening leaves whole.
+    /// Counts the values that flattening leaves whole.
     fn leaves(fields: &Fields) -> usize {
         let inside = |value: &Value| match value {
             Value::Map(inside) if !inside.is_empty() => leaves(inside),
@@ -469,7 +470,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_rules_no_two_fields_have_one_name_and_none_is_too_long(document in any_fields(any_value()), rules in any_rules()) {
+        fn for_any_rules_field_names_are_unique_and_none_is_too_long(document in any_fields(any_value()), rules in any_rules()) {
             let hash = rules.on_long_name == OnLongName::Hash;
             if let Ok(shape) = shape(rules)
                 && let Ok(shaped) = shape.apply(document, &message(), 100)
@@ -487,7 +488,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_lost_that_is_not_left_out(document in any_fields(any_value()), rules in any_rules()) {
+        fn only_excluded_values_are_dropped(document in any_fields(any_value()), rules in any_rules()) {
             let rules = Rules { include: None, exclude: Vec::new(), ..rules };
             if let Ok(shape) = shape(rules)
                 && let Ok(shaped) = shape.apply(document.clone(), &message(), 100)

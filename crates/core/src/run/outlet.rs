@@ -1,4 +1,4 @@
-//! One store of a run: what is gathered for it, and how it fares.
+//! One store of a run: the records gathered for it, and its state.
 
 use std::num::NonZeroU32;
 
@@ -10,25 +10,25 @@ use crate::{
     store::{BatchLimits, Gather, Put, Store},
 };
 
-/// A store, and what waits for it.
+/// A store, and the records that wait for it.
 pub(super) struct Outlet<'a> {
     pub(super) store: &'a dyn Store,
     limits: BatchLimits,
     wants_message: bool,
-    /// Decoded, and not given to the store yet.
+    /// Decoded, and not passed to the store yet.
     pub(super) gathered: Vec<(Delivery, Record)>,
     pub(super) gathered_bytes: usize,
-    /// Calls in progress, and bytes of their documents.
+    /// Calls in progress, and the size of their documents in bytes.
     calls: usize,
     bytes: usize,
-    /// Whether it has taken a record in this run.
+    /// Whether it has accepted a record in this run.
     took: bool,
-    /// Whether it took none of a whole batch. It is given no more in this run.
+    /// Whether it failed on a whole batch. It receives no more records in this run.
     pub(super) is_down: bool,
     outage: String,
 }
 
-/// A batch that is about to be written.
+/// A batch that is ready to be written.
 pub(super) struct Prepared {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) records: Vec<Record>,
@@ -51,7 +51,7 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// Adds a record, or returns it with its outcome where the store has an outage.
+    /// Adds a record, or returns it with its outcome if the store has an outage.
     pub(super) fn gather(&mut self, delivery: Delivery, mut record: Record) -> Option<(Delivery, Outcome)> {
         if self.is_down {
             let attempts = delivery.message.attempts.map(NonZeroU32::get);
@@ -65,7 +65,8 @@ impl<'a> Outlet<'a> {
         None
     }
 
-    /// Whether it has a call to spare. No more documents are with it than two batches may have.
+    /// Returns whether it can take another call. Documents in progress are limited to the size of two
+    /// batches.
     fn has_capacity(&self) -> bool {
         self.calls < self.limits.at_once && self.bytes < 2 * self.limits.bytes
     }
@@ -74,17 +75,18 @@ impl<'a> Outlet<'a> {
         self.gathered.len() >= self.limits.records || self.gathered_bytes >= self.limits.bytes
     }
 
-    /// Whether more is to be decoded for it. One that is down takes whatever is routed to it, to give it back.
+    /// Returns whether more messages are decoded for it. A store with an outage still accepts them, to
+    /// requeue them.
     pub(super) fn wants_records(&self) -> bool {
         self.is_down || !self.is_full() && (self.has_capacity() || self.limits.gather == Gather::UntilIdle)
     }
 
-    /// Whether a full batch can be written now.
+    /// Returns whether a full batch can be written now.
     pub(super) fn is_complete(&self) -> bool {
         self.is_full() && self.has_capacity()
     }
 
-    /// Whether what is gathered is to be written now.
+    /// Returns whether the gathered records are to be written now.
     pub(super) fn is_due(&self, flushes: bool) -> bool {
         !self.gathered.is_empty()
             && self.has_capacity()
@@ -116,7 +118,7 @@ impl<'a> Outlet<'a> {
         std::mem::take(&mut self.gathered).into_iter().map(|(delivery, _)| delivery)
     }
 
-    /// Takes note of what became of a batch, and puts the blame where it belongs.
+    /// Records the results of a batch, and assigns the blame.
     pub(super) fn answered(&mut self, results: &mut [Result<Put, Fault>], size: usize) {
         self.calls -= 1;
         self.bytes -= size;

@@ -1,4 +1,4 @@
-//! Aggregates and series computed here, for stores whose server does not. Pure.
+//! Client-side aggregates and series, for stores whose server does not compute them. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 use super::reader::{Aggregate, Bucket, Function, Group, Series, Window};
 use crate::record::{Fields, Timestamp, Value};
 
-/// The groups of an [`Aggregate`], as records come.
+/// The groups of an [`Aggregate`], filled record by record.
 pub(super) struct Groups<'a> {
     query: &'a Aggregate,
     groups: BTreeMap<Vec<String>, (Vec<Value>, Vec<State>)>,
@@ -50,7 +50,7 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// The buckets of a [`Series`], as records come.
+/// The buckets of a [`Series`], filled record by record.
 pub(super) struct Buckets<'a> {
     query: &'a Series,
     buckets: BTreeMap<Timestamp, State>,
@@ -76,7 +76,7 @@ impl<'a> Buckets<'a> {
     }
 }
 
-/// A function over the records so far.
+/// The state of a function over the records so far.
 enum State {
     Count(i64),
     Distinct(BTreeSet<String>),
@@ -145,7 +145,7 @@ fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "functions are computed in floats, as databases do with mixed kinds"
+    reason = "functions are computed in floats, as databases do for mixed types"
 )]
 fn number(value: &Value) -> Option<f64> {
     match value {
@@ -156,7 +156,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// A text that is equal for equal values, and keeps integers in their order.
+/// Returns a text that is equal for equal values, and sorts integers in their order.
 fn comparable(value: &Value) -> String {
     match value {
         Value::Int(number) => format!("{:020}", i128::from(*number) - i128::from(i64::MIN)),
@@ -164,7 +164,7 @@ fn comparable(value: &Value) -> String {
     }
 }
 
-/// The moment of a record, if the window has it.
+/// Returns the time of a record, if it is in the window.
 fn moment(window: &Window, fields: &Fields) -> Option<Timestamp> {
     let at = match field(fields, &window.field)? {
         Value::Timestamp(at) => *at,
@@ -201,9 +201,9 @@ mod tests {
         Window { field: "at".to_owned(), from: at(5), until: at(30) }
     }
 
-    /// A value that is no number, and a record on the window's end, would be counted by a sum that is careless.
+    /// A value that is not a number, and a record at the end of the window, must not be counted.
     #[test]
-    fn groups_have_the_functions_of_their_records_in_the_window() {
+    fn groups_count_only_their_records_in_the_window() {
         let amount = || "amount".to_owned();
         let query = Aggregate {
             by: vec!["user".to_owned()],
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_begin_at_multiples_of_their_length_and_empty_ones_are_left_out() {
+    fn buckets_start_at_multiples_of_their_length_and_empty_ones_are_omitted() {
         let query = Series { window: window(), bucket: Duration::from_secs(5), function: Function::Count };
         let mut buckets = Buckets::new(&query);
         assert!(rows().iter().all(|fields| buckets.add(fields).is_continue()));

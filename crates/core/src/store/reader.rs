@@ -1,4 +1,4 @@
-//! Reading back what is stored: what `x-msrv records` and the read side are built on.
+//! Reading stored records back, for `x-msrv records` and the read side.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -8,26 +8,26 @@ use crate::{
     record::{Fields, Key, Timestamp, Value},
 };
 
-/// A store that can be read. An adapter whose server can aggregate does that there; by default records are
-/// scanned and computed here.
+/// A store that can be read. An adapter whose server can aggregate overrides the methods; by default, records
+/// are scanned and the result is computed here.
 pub trait Reader {
-    /// Shows at most `limit` records, in no particular order, each as it comes: only a bounded number of them
-    /// is in memory.
+    /// Shows at most `limit` records, in no particular order, one at a time. Only a bounded number of them is
+    /// in memory.
     ///
     /// # Errors
     /// The store does not answer.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// Only reads.
     fn scan<'a>(&'a self, limit: usize, see: See<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Computes functions over records, by group; groups come in the order of their values.
+    /// Computes functions over records, by group. Groups are sorted by their values.
     ///
     /// # Errors
     /// The store does not answer.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// Only reads.
     fn aggregate<'a>(&'a self, query: &'a Aggregate) -> BoxFuture<'a, Result<Vec<Group>, StoreError>> {
         Box::pin(async move {
             let mut groups = compute::Groups::new(query);
@@ -36,13 +36,13 @@ pub trait Reader {
         })
     }
 
-    /// Computes a function over records, by time; buckets come in their order.
+    /// Computes a function over records, by time. Buckets are sorted by time.
     ///
     /// # Errors
     /// The store does not answer.
     ///
     /// # Cancel safety
-    /// Reads only.
+    /// Only reads.
     fn series<'a>(&'a self, query: &'a Series) -> BoxFuture<'a, Result<Vec<Bucket>, StoreError>> {
         Box::pin(async move {
             let mut buckets = compute::Buckets::new(query);
@@ -52,84 +52,84 @@ pub trait Reader {
     }
 }
 
-/// Is shown one record after the other, and says whether it wants more.
+/// Receives one record after the other, and returns whether it wants more.
 pub type See<'a> = &'a mut dyn FnMut(StoredRecord) -> ControlFlow<()>;
 
-/// A record as the store has it.
+/// A record as read from the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredRecord {
-    /// Its key, where the store keeps it.
+    /// Its key, if the store keeps it.
     pub key: Option<Key>,
-    /// Its fields; those that were null may be missing, and their order may differ.
+    /// Its fields; fields with null may be missing, and their order may differ.
     pub fields: Fields,
 }
 
-/// What is computed over the values of one field. Records that lack the field, or hold no number in it, do
-/// not count.
+/// A function over the values of one field. Records without the field, or without a number in it, do not
+/// count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Function {
-    /// How many records there are, whatever they hold.
+    /// The number of records, with any content.
     Count,
-    /// How many different values there are.
+    /// The number of different values.
     Distinct(String),
     /// The sum.
     Sum(String),
-    /// The least.
+    /// The minimum.
     Min(String),
-    /// The greatest.
+    /// The maximum.
     Max(String),
     /// The mean.
     Mean(String),
 }
 
-/// A span of time, by a field that holds it: from `from`, before `until`.
+/// A span of time on a field: from `from`, before `until`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// The field, whose values are timestamps or seconds since the epoch.
+    /// The field; its values are timestamps or seconds since the epoch.
     pub field: String,
-    /// The first moment.
+    /// The start, included.
     pub from: Timestamp,
-    /// The first moment after it.
+    /// The end, excluded.
     pub until: Timestamp,
 }
 
 /// Functions over records, by group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {
-    /// Fields whose values make the groups; without any, all records are one.
+    /// The fields to group by; without any, all records form one group.
     pub by: Vec<String>,
-    /// What is computed for each group.
+    /// The functions to compute for each group.
     pub functions: Vec<Function>,
-    /// Which records count; all without it.
+    /// The window of records that count; without it, all records.
     pub window: Option<Window>,
-    /// Groups at most; further ones are left out.
+    /// The maximum number of groups; further ones are omitted.
     pub limit: usize,
 }
 
 /// One group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// The values of the fields that it is made by.
+    /// The values of the grouping fields.
     pub by: Vec<Value>,
-    /// The values of the functions, in their order; null where no record counts.
+    /// The values of the functions, in order; null if no record counts.
     pub values: Vec<Value>,
 }
 
 /// A function over records, by time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Which records count.
+    /// The window of records that count.
     pub window: Window,
-    /// How long each bucket is; buckets begin at multiples of it since the epoch.
+    /// The length of each bucket; buckets start at multiples of it since the epoch.
     pub bucket: Duration,
-    /// What is computed for each bucket.
+    /// The function to compute for each bucket.
     pub function: Function,
 }
 
-/// One bucket. Those in which there is no record are left out.
+/// One bucket. Buckets without records are omitted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bucket {
-    /// When it begins.
+    /// Its start.
     pub at: Timestamp,
     /// The value of the function.
     pub value: Value,
