@@ -1,5 +1,5 @@
-//! What adapters are held to: the contracts of the core as suites that an adapter's test enters with one line,
-//! and queues, stores and dead letters in memory that pass them.
+//! The contracts of the core as test suites that an adapter's test enters with one line, and in-memory
+//! queues, stores and dead letters that pass them.
 
 pub mod memory;
 pub mod source;
@@ -7,5 +7,5 @@ pub mod store;
 
 use std::time::Duration;
 
-/// How long anything is waited for in a test before it counts as lost.
+/// How long a test waits before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@
 //! x_msrv_contract::source_suite!(nsqd, Nsq, [every, window, delays, leases]);
 //! ```
 
-#![expect(clippy::missing_panics_doc, reason = "each claim panics where it does not hold")]
+#![expect(clippy::missing_panics_doc, reason = "each claim panics if it does not hold")]
 
 use std::{
     num::{NonZeroU32, NonZeroU64},
@@ -22,31 +22,32 @@ use x_msrv_core::{
     source::{Attempts, BYTES_IN_FLIGHT, Consumer, Demand, Event, Outgoing, Publisher, Source, Started},
 };
 
-/// How long an unsettled message stays away in the claims that are about this.
+/// The lease in the claims about leases.
 pub const LEASE: Duration = Duration::from_secs(2);
 
-/// The same in all others, so that a busy machine gives no message to anybody else.
+/// The lease in all other claims: long enough that a slow machine does not lose a message to another
+/// consumer.
 pub const LONG_LEASE: Duration = Duration::from_secs(600);
 
 /// A queue of one kind, for one claim.
 #[expect(async_fn_in_trait, reason = "everything runs on one thread")]
 pub trait Queue {
-    /// Whether it can tell its depth.
+    /// Whether it reports its depth.
     const IS_COUNTED: bool;
 
-    /// What it knows of earlier deliveries.
+    /// What it knows about earlier deliveries.
     const ATTEMPTS: Attempts;
 
-    /// An empty queue, of which so many messages may be unsettled for so long.
+    /// Creates an empty queue with a limit on unsettled messages and a lease.
     async fn open(max_in_flight: u64, lease: Duration) -> Self;
 
-    /// A source that reads it.
+    /// Returns a source that reads it.
     async fn source(&self) -> Box<dyn Source>;
 
-    /// A publisher to it.
+    /// Returns a publisher for it.
     async fn publisher(&self) -> Box<dyn Publisher>;
 
-    /// Messages that wait, and that are in flight, by the queue's own word.
+    /// Returns the number of waiting messages and of messages in flight, as the queue reports them.
     async fn counts(&self) -> (u64, u64);
 }
 
@@ -67,7 +68,7 @@ async fn started(queue: &impl Queue, max_messages: u64) -> Box<dyn Consumer> {
     begun(queue, max_messages).await.0
 }
 
-/// A consumer, and the depth that it was told.
+/// Returns a consumer, and the depth that its start returned.
 async fn begun(queue: &impl Queue, max_messages: u64) -> (Box<dyn Consumer>, Option<u64>) {
     let Started { consumer, depth } =
         queue.source().await.start(demand(max_messages)).await.expect("started");
@@ -78,7 +79,7 @@ async fn receive(source: &mut Box<dyn Consumer>) -> Event {
     tokio::time::timeout(PATIENCE, source.next()).await.expect("something is received")
 }
 
-/// Receives until `count` deliveries are there.
+/// Receives until there are `count` deliveries.
 async fn take(source: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     while taken.len() < count {
@@ -87,7 +88,7 @@ async fn take(source: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
                 assert!(!deliveries.is_empty(), "a batch has at least one delivery");
                 taken.append(&mut deliveries);
             }
-            other => panic!("{count} deliveries were expected, {} came, then {other:?}", taken.len()),
+            other => panic!("expected {count} deliveries, received {}, then {other:?}", taken.len()),
         }
     }
     assert_eq!(taken.len(), count);
@@ -107,15 +108,15 @@ fn ids(deliveries: &[Delivery]) -> Vec<String> {
     ids
 }
 
-/// An empty queue says so.
-pub async fn an_empty_queue_says_so(queue: &impl Queue) {
+/// An empty queue is reported as empty.
+pub async fn an_empty_queue_is_reported(queue: &impl Queue) {
     let mut source = started(queue, 10).await;
     assert!(matches!(receive(&mut source).await, Event::Idle(_)));
     source.close().await;
 }
 
-/// What is published is delivered once and finished.
-pub async fn what_is_published_is_delivered_once_and_finished(queue: &impl Queue) {
+/// A published message is delivered once and acknowledged.
+pub async fn a_published_message_is_delivered_once_and_acknowledged(queue: &impl Queue) {
     publish(queue, 25).await;
     let mut source = started(queue, 100).await;
     let deliveries = take(&mut source, 25).await;
@@ -130,9 +131,9 @@ pub async fn what_is_published_is_delivered_once_and_finished(queue: &impl Queue
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// Fewer messages than are asked for must not be taken for none: nsqd holds them back for 250 ms, here for
-/// longer than anybody waits.
-pub async fn the_few_that_wait_come_at_once(queue: &impl Queue) {
+/// Fewer messages than requested must not be mistaken for none: nsqd holds them back for 250 ms, here for
+/// longer than any run waits.
+pub async fn fewer_messages_than_requested_arrive_at_once(queue: &impl Queue) {
     publish(queue, 9).await;
     let mut source = started(queue, 10).await;
     let deliveries = take(&mut source, 9).await;
@@ -140,13 +141,13 @@ pub async fn the_few_that_wait_come_at_once(queue: &impl Queue) {
     source.close().await;
 }
 
-/// Never more than n and the rest stays.
+/// Never more than N are delivered, and the rest stays in the queue.
 pub async fn never_more_than_n_and_the_rest_stays(queue: &impl Queue) {
     publish(queue, 50).await;
     let mut source = started(queue, 20).await;
     let mut taken = 0;
     while taken < 20 {
-        // Settled as they come, so that every settlement could admit another message.
+        // Settled as they arrive, so that every settlement could admit another message.
         let Event::Deliveries(deliveries) = receive(&mut source).await else { panic!("20 were allowed") };
         taken += deliveries.len();
         source.settle(all(deliveries, Settlement::Done)).await;
@@ -157,9 +158,9 @@ pub async fn never_more_than_n_and_the_rest_stays(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (30, 0));
 }
 
-/// Whether runs keep up is asked of these numbers: where they are told, they have to be true. What an outage
-/// had put off counted as nothing.
-pub async fn how_much_is_left_is_told_truly_or_not_at_all(queue: &impl Queue) {
+/// `status` uses these numbers to report whether runs keep up: a reported number must be true. Messages
+/// requeued for later because of an outage were not counted.
+pub async fn a_reported_depth_is_true(queue: &impl Queue) {
     const LATER: Settlement = Settlement::Retry { after: Duration::from_secs(60) };
     publish(queue, 50).await;
     let (mut source, depth) = begun(queue, 20).await;
@@ -176,7 +177,7 @@ pub async fn how_much_is_left_is_told_truly_or_not_at_all(queue: &impl Queue) {
     assert_eq!(
         source.close().await.depth.waiting(),
         counted(queue, 5),
-        "nothing is to be had, and five are put off"
+        "nothing is ready, and five are delayed"
     );
     publish(queue, 3).await;
     let mut source = started(queue, 10).await;
@@ -186,9 +187,9 @@ pub async fn how_much_is_left_is_told_truly_or_not_at_all(queue: &impl Queue) {
     assert_eq!(source.close().await.depth.waiting(), counted(queue, 8), "three of them by this run");
 }
 
-/// Another's messages are not left to anybody: two who share a queue would each tell the other's as a
-/// backlog.
-pub async fn what_another_holds_is_not_left(queue: &impl Queue) {
+/// Messages held by another consumer do not count as waiting: two consumers of a queue would each report
+/// those of the other as a backlog.
+pub async fn messages_held_by_another_consumer_do_not_count_as_waiting(queue: &impl Queue) {
     publish(queue, 10).await;
     let mut other = started(queue, 4).await;
     let theirs = take(&mut other, 4).await;
@@ -201,7 +202,7 @@ pub async fn what_another_holds_is_not_left(queue: &impl Queue) {
     assert_eq!(other.close().await.depth.waiting(), counted(queue, 0));
 }
 
-/// Whether the queue's word on earlier deliveries is `attempts`, as far as it knows.
+/// Returns whether the queue's number of earlier deliveries is `attempts`, as far as it knows.
 fn known_attempts<Q: Queue>(_queue: &Q, delivery: &Delivery, attempts: Option<u32>) -> bool {
     let told = delivery.message.attempts.map(NonZeroU32::get);
     match Q::ATTEMPTS {
@@ -229,14 +230,14 @@ fn counted<Q: Queue>(_queue: &Q, depth: u64) -> Option<u64> {
     Q::IS_COUNTED.then_some(depth)
 }
 
-/// A run that is not told waits for messages that cannot come, with others that wait to be written.
-pub async fn a_full_window_is_told_once_and_has_no_more_than_the_limit(queue: &impl Queue) {
+/// Without this event, a run waits for messages that cannot arrive, while others wait to be written.
+pub async fn a_full_window_is_reported_once_and_stays_within_the_limit(queue: &impl Queue) {
     publish(queue, 50).await;
     let mut source = started(queue, 50).await;
     let first = take(&mut source, 10).await;
     assert!(matches!(receive(&mut source).await, Event::Full), "ten are unsettled, which is the limit");
     let more = tokio::time::timeout(Duration::from_millis(100), source.next()).await;
-    assert!(more.is_err(), "it was told, and nothing has changed: {more:?}");
+    assert!(more.is_err(), "it was reported, and nothing has changed: {more:?}");
     source.settle(all(first, Settlement::Done)).await;
     let rest = take(&mut source, 10).await;
     assert!(matches!(receive(&mut source).await, Event::Full), "the window was filled again");
@@ -246,8 +247,8 @@ pub async fn a_full_window_is_told_once_and_has_no_more_than_the_limit(queue: &i
     assert_eq!(queue.counts().await, (40, 0));
 }
 
-/// A store that waits for large batches waits for this: what it has gathered is unsettled.
-pub async fn an_empty_queue_says_so_whatever_is_unsettled(queue: &impl Queue) {
+/// A store that waits for large batches depends on this: the records that it has gathered are unsettled.
+pub async fn an_empty_queue_is_reported_with_any_number_of_unsettled_messages(queue: &impl Queue) {
     publish(queue, 3).await;
     let mut source = started(queue, 10).await;
     let unsettled = take(&mut source, 3).await;
@@ -257,8 +258,8 @@ pub async fn an_empty_queue_says_so_whatever_is_unsettled(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// A delivery that contradicts an inference has to be followed by the rest of the queue, in the same run.
-pub async fn a_consumer_that_has_stopped_says_so_and_goes_on_when_more_is_wanted(queue: &impl Queue) {
+/// After a delivery that contradicts an inference, the same run must continue with the rest of the queue.
+pub async fn a_stopped_consumer_reports_it_and_continues_when_more_is_wanted(queue: &impl Queue) {
     publish(queue, 5).await;
     let mut source = started(queue, 10).await;
     let first = take(&mut source, 5).await;
@@ -269,7 +270,7 @@ pub async fn a_consumer_that_has_stopped_says_so_and_goes_on_when_more_is_wanted
     let none = tokio::time::timeout(Duration::from_millis(50), source.next()).await;
     assert!(none.is_err(), "nothing was asked for: {none:?}");
     source.close().await;
-    // What the position was at the start, a log does not look beyond.
+    // A log is read only up to its end at the start of the run.
     let mut source = started(queue, 25).await;
     source.want(0).await;
     assert!(matches!(receive(&mut source).await, Event::Idle(_)));
@@ -280,8 +281,8 @@ pub async fn a_consumer_that_has_stopped_says_so_and_goes_on_when_more_is_wanted
     assert_eq!(queue.counts().await, (10, 0));
 }
 
-/// What was given back at the end of a run is the next run's, however the queue gives back.
-pub async fn what_is_given_back_comes_again_to_a_later_consumer_as_the_same(queue: &impl Queue) {
+/// A message that is requeued at the end of a run is delivered to the next run, however the queue requeues.
+pub async fn a_requeued_message_is_delivered_unchanged_to_a_later_consumer(queue: &impl Queue) {
     const SOON: Settlement = Settlement::Retry { after: Duration::ZERO };
     publish(queue, 6).await;
     let mut source = started(queue, 6).await;
@@ -300,8 +301,8 @@ pub async fn what_is_given_back_comes_again_to_a_later_consumer_as_the_same(queu
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// A requeued message comes again as the same and one attempt on.
-pub async fn a_requeued_message_comes_again_as_the_same_and_one_attempt_on(queue: &impl Queue) {
+/// A requeued message is delivered again with the same id, and its attempts increase by one.
+pub async fn a_requeued_message_is_delivered_unchanged_with_one_more_attempt(queue: &impl Queue) {
     publish(queue, 3).await;
     let mut source = started(queue, 10).await;
     let first = take(&mut source, 3).await;
@@ -318,8 +319,8 @@ pub async fn a_requeued_message_comes_again_as_the_same_and_one_attempt_on(queue
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// A delay keeps a message away for so long.
-pub async fn a_delay_keeps_a_message_away_for_so_long(queue: &impl Queue) {
+/// A delay postpones the next delivery for that time.
+pub async fn a_delay_postpones_the_next_delivery(queue: &impl Queue) {
     publish(queue, 1).await;
     let mut source = started(queue, 10).await;
     let first = take(&mut source, 1).await;
@@ -332,7 +333,7 @@ pub async fn a_delay_keeps_a_message_away_for_so_long(queue: &impl Queue) {
     source.close().await;
 }
 
-/// Sources until one of them finds something.
+/// Opens sources until one of them receives a message.
 async fn wait_for_another(queue: &impl Queue) -> Box<dyn Consumer> {
     let waited = async {
         while queue.counts().await.0 == 0 {
@@ -343,9 +344,9 @@ async fn wait_for_another(queue: &impl Queue) -> Box<dyn Consumer> {
     started(queue, 10).await
 }
 
-/// What a crash leaves behind comes again: the fake has to show it as well, or tests above it would never see
-/// a redelivery.
-pub async fn what_was_never_settled_comes_again(queue: &impl Queue) {
+/// Messages left behind by a crash are delivered again. The fake must do this as well, or tests above it
+/// would never see a redelivery.
+pub async fn an_unsettled_message_is_delivered_again(queue: &impl Queue) {
     publish(queue, 5).await;
     let mut source = started(queue, 10).await;
     let lost = take(&mut source, 5).await;
@@ -365,8 +366,8 @@ pub async fn what_was_never_settled_comes_again(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// A settlement that comes too late is told.
-pub async fn a_settlement_that_comes_too_late_is_told(queue: &impl Queue) {
+/// A settlement after the end of the lease is reported as unconfirmed.
+pub async fn a_late_settlement_is_reported_as_unconfirmed(queue: &impl Queue) {
     publish(queue, 1).await;
     let mut source = started(queue, 1).await; // so that it does not get the message again itself
     let late = take(&mut source, 1).await;
@@ -378,8 +379,8 @@ pub async fn a_settlement_that_comes_too_late_is_told(queue: &impl Queue) {
     assert_eq!(second.close().await.unconfirmed, 0);
 }
 
-/// A lease that is extended keeps a message ours.
-pub async fn a_lease_that_is_extended_keeps_a_message_ours(queue: &impl Queue) {
+/// Extending a lease keeps the message with this consumer.
+pub async fn an_extended_lease_keeps_the_message(queue: &impl Queue) {
     publish(queue, 1).await;
     let mut source = started(queue, 10).await;
     let deliveries = take(&mut source, 1).await;
@@ -388,12 +389,12 @@ pub async fn a_lease_that_is_extended_keeps_a_message_ours(queue: &impl Queue) {
         source.extend(deliveries.iter().collect()).await;
     }
     source.settle(all(deliveries, Settlement::Done)).await;
-    assert_eq!(source.close().await.unconfirmed, 0, "it was ours for twice the lease");
+    assert_eq!(source.close().await.unconfirmed, 0, "it was held for twice the lease");
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// A source may look after each mebibyte only.
-pub async fn bodies_that_are_unsettled_are_bounded_together(queue: &impl Queue) {
+/// A source may check the limit only after each mebibyte.
+pub async fn the_total_size_of_unsettled_bodies_is_bounded(queue: &impl Queue) {
     const COUNT: usize = 50;
     let body = Bytes::from(vec![b'x'; 900_000]);
     for _ in 0..COUNT {
@@ -402,7 +403,7 @@ pub async fn bodies_that_are_unsettled_are_bounded_together(queue: &impl Queue) 
     let mut source = started(queue, 100).await;
     let (mut unsettled, mut taken) = (Vec::new(), 0);
     while taken < COUNT {
-        // Where nothing comes for a while, nothing comes before something is settled.
+        // If nothing arrives for a while, nothing arrives before something is settled.
         match tokio::time::timeout(Duration::from_millis(300), source.next()).await {
             Ok(Event::Deliveries(deliveries)) => {
                 taken += deliveries.len();
@@ -425,13 +426,13 @@ pub async fn bodies_that_are_unsettled_are_bounded_together(queue: &impl Queue) 
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// Receiving loses nothing when it is cancelled.
-pub async fn receiving_loses_nothing_when_it_is_cancelled(queue: &impl Queue) {
+/// Cancelling a receive loses no message.
+pub async fn a_cancelled_receive_loses_nothing(queue: &impl Queue) {
     publish(queue, 200).await;
     let mut source = started(queue, 200).await;
     let mut seen = Vec::new();
     while seen.len() < 200 {
-        // Dropped at once whenever nothing is there at this very moment.
+        // Dropped at once whenever nothing is ready.
         let received = tokio::select! { biased; received = source.next() => Some(received), () = tokio::task::yield_now() => None };
         if let Some(Event::Deliveries(deliveries)) = received {
             seen.extend(bodies(&deliveries));
@@ -458,9 +459,9 @@ pub async fn closing_leaves_nothing_in_flight(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (50, 0));
 }
 
-/// Runs the claims of these groups on a queue: `every` queue's; those with a `window` of unsettled messages;
-/// those that can give a message back in the middle of a run, after `delays`; those with `leases` that end and
-/// can be extended.
+/// Runs groups of claims on a queue: `every` for every queue; `window` for queues with a limit on unsettled
+/// messages; `delays` for queues that can requeue a message during a run; `leases` for queues whose leases
+/// end and can be extended.
 #[macro_export]
 macro_rules! source_suite {
     ($kind:ident, $queue:ty, [$($group:ident),*]) => {
@@ -472,30 +473,30 @@ macro_rules! source_suite {
     };
     (@every $queue:ty) => {
         $crate::source_suite!(@claims $queue, 100, LONG_LEASE, [
-            an_empty_queue_says_so, an_empty_queue_says_so_whatever_is_unsettled,
-            what_is_published_is_delivered_once_and_finished, the_few_that_wait_come_at_once,
-            never_more_than_n_and_the_rest_stays, bodies_that_are_unsettled_are_bounded_together,
-            what_is_given_back_comes_again_to_a_later_consumer_as_the_same,
-            a_consumer_that_has_stopped_says_so_and_goes_on_when_more_is_wanted,
-            receiving_loses_nothing_when_it_is_cancelled, closing_leaves_nothing_in_flight,
+            an_empty_queue_is_reported, an_empty_queue_is_reported_with_any_number_of_unsettled_messages,
+            a_published_message_is_delivered_once_and_acknowledged, fewer_messages_than_requested_arrive_at_once,
+            never_more_than_n_and_the_rest_stays, the_total_size_of_unsettled_bodies_is_bounded,
+            a_requeued_message_is_delivered_unchanged_to_a_later_consumer,
+            a_stopped_consumer_reports_it_and_continues_when_more_is_wanted,
+            a_cancelled_receive_loses_nothing, closing_leaves_nothing_in_flight,
         ]);
     };
     (@window $queue:ty) => {
         $crate::source_suite!(@claims $queue, 10, LONG_LEASE, [
-            a_full_window_is_told_once_and_has_no_more_than_the_limit,
+            a_full_window_is_reported_once_and_stays_within_the_limit,
         ]);
     };
     (@delays $queue:ty) => {
         $crate::source_suite!(@claims $queue, 100, LONG_LEASE, [
-            how_much_is_left_is_told_truly_or_not_at_all, what_another_holds_is_not_left,
-            a_requeued_message_comes_again_as_the_same_and_one_attempt_on,
-            a_delay_keeps_a_message_away_for_so_long,
+            a_reported_depth_is_true, messages_held_by_another_consumer_do_not_count_as_waiting,
+            a_requeued_message_is_delivered_unchanged_with_one_more_attempt,
+            a_delay_postpones_the_next_delivery,
         ]);
     };
     (@leases $queue:ty) => {
         $crate::source_suite!(@claims $queue, 100, LEASE, [
-            what_was_never_settled_comes_again, a_settlement_that_comes_too_late_is_told,
-            a_lease_that_is_extended_keeps_a_message_ours,
+            an_unsettled_message_is_delivered_again, a_late_settlement_is_reported_as_unconfirmed,
+            an_extended_lease_keeps_the_message,
         ]);
     };
     (@claims $queue:ty, $limit:expr, $lease:expr, [$($claim:ident,)*]) => {

@@ -2,7 +2,7 @@
 //!
 //! An adapter's test is its fixture and one line: `x_msrv_contract::store_suite!(embedded, Sqlite);`
 
-#![expect(clippy::missing_panics_doc, reason = "each claim panics where it does not hold")]
+#![expect(clippy::missing_panics_doc, reason = "each claim panics if it does not hold")]
 
 use std::{cell::RefCell, collections::BTreeMap, ops::ControlFlow, rc::Rc};
 
@@ -16,30 +16,30 @@ use x_msrv_core::{
     store::{Aggregate, Function, Group, Put, Store, StoredRecord},
 };
 
-/// A database of one kind, empty, for one claim.
+/// An empty database of one kind, for one claim.
 #[expect(async_fn_in_trait, reason = "everything runs on one thread")]
 pub trait Database {
-    /// Whether its text can hold U+0000. Otherwise a record with it is refused.
+    /// Whether its text can contain U+0000. If not, a record with it is refused.
     const HOLDS_NUL: bool = true;
 
-    /// Whether a zero keeps its sign; the numbers of some databases have none for it.
+    /// Whether a zero keeps its sign; the numbers of some databases have no sign for it.
     const KEEPS_SIGN_OF_ZERO: bool = true;
 
-    /// An empty one.
+    /// Creates an empty database.
     async fn open() -> Self;
 
-    /// A new connection to the same database.
+    /// Opens a new connection to the same database.
     async fn store(&self) -> Box<dyn Store>;
 }
 
-/// Writes records; what the store says of each of them.
+/// Writes records, and returns the verdict on each.
 async fn put_all(store: &dyn Store, records: Vec<Record>) -> Vec<Result<Put, Fault>> {
     let (batch, verdicts) = answer::batch(records.into_iter());
     store.write(batch).await;
     verdicts.take().into_iter().map(|verdict| verdict.expect("a store answers for every record")).collect()
 }
 
-/// At most so many records of a store.
+/// Returns at most `limit` records of a store.
 async fn stored(store: &dyn Store, limit: usize) -> Vec<StoredRecord> {
     let mut records = Vec::new();
     let mut see = |record| {
@@ -60,7 +60,8 @@ fn text(key: &str) -> Key {
     Key::Text(key.to_owned())
 }
 
-/// What is there, by key. Order of fields and fields that are null are the store's own affair.
+/// Returns the stored records by key. The order of fields, and whether null fields are kept, is up to the
+/// store.
 async fn contents(store: &dyn Store) -> BTreeMap<Key, Vec<(String, String)>> {
     let records = stored(store, 100_000).await;
     let rows = records.into_iter().map(|record| (record.key.expect("a key"), comparable(&record.fields)));
@@ -95,8 +96,8 @@ async fn put(store: &dyn Store, records: &[Record]) {
     }
 }
 
-/// What is put is read back whatever its types.
-pub async fn what_is_put_is_read_back_whatever_its_types(database: &impl Database) {
+/// Records of any types are read back unchanged.
+pub async fn records_of_any_types_are_read_back_unchanged(database: &impl Database) {
     let store = database.store().await;
     let document = r#"{"int":-9223372036854775808,"max":9223372036854775807,"float":0.1,"whole":2.0,"big":1e300,"text":"ä\"\n",
         "yes":true,"no":false,"none":null,"list":[1,"a",null,[],{"x":[1.5]}],"map":{"a":{"b":null},"":1},"empty":"","list0":[],"map0":{}}"#;
@@ -118,7 +119,7 @@ pub async fn a_text_with_nul_is_read_back_or_refused(database: &impl Database) {
     put(&*store, &[record(text("b"), r#"{"a":"\\u0000"}"#)]).await;
 }
 
-/// Puts a record. Where the store cannot hold U+0000 and the record has it, it is refused.
+/// Writes a record. It is refused if it contains U+0000 and the store cannot hold that.
 async fn put_if_it_can_be<D: Database>(store: &dyn Store, _: &D, record: Record) {
     let has_nul = holds_nul(&Value::Map(record.fields.clone()));
     let result = put_all(store, vec![record.clone()]).await.remove(0);
@@ -146,8 +147,8 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
-/// The same record twice is one record and the last one counts.
-pub async fn the_same_record_twice_is_one_record_and_the_last_one_counts(database: &impl Database) {
+/// The same record written twice is one record, and the last write counts.
+pub async fn a_record_written_twice_is_one_record_with_the_last_content(database: &impl Database) {
     let store = database.store().await;
     put(&*store, &[record(text("a"), r#"{"x":1,"old":1}"#)]).await;
     store.close().await.expect("the store closes");
@@ -173,8 +174,8 @@ pub async fn keys_that_only_look_alike_are_two_records(database: &impl Database)
     assert_eq!(contents(&*store).await.len(), 4);
 }
 
-/// Every record has its result however many there are.
-pub async fn every_record_has_its_result_however_many_there_are(database: &impl Database) {
+/// Every record has its result, for any number of records.
+pub async fn every_record_has_its_result_for_any_number_of_records(database: &impl Database) {
     let store = database.store().await;
     assert_eq!(put_all(&*store, Vec::new()).await, []);
     for count in [1, 2, 99, 100, 101, 1_234] {
@@ -185,8 +186,8 @@ pub async fn every_record_has_its_result_however_many_there_are(database: &impl 
     assert_eq!(contents(&*store).await.len(), 1_234);
 }
 
-/// A scan keeps to its limit.
-pub async fn a_scan_keeps_to_its_limit(database: &impl Database) {
+/// A scan respects its limit.
+pub async fn a_scan_respects_its_limit(database: &impl Database) {
     let store = database.store().await;
     let records: Vec<_> = (0..50).map(|number| record(Key::Int(number), "{\"a\":1}")).collect();
     put(&*store, &records).await;
@@ -199,7 +200,7 @@ pub async fn a_scan_keeps_to_its_limit(database: &impl Database) {
         if seen < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     store.reader().expect("a store that can be read").scan(50, &mut see).await.expect("the store answers");
-    assert_eq!(seen, 3, "who has seen enough is shown no more");
+    assert_eq!(seen, 3, "a reader that stops early receives no more");
 }
 
 /// A large record is stored whole.
@@ -211,8 +212,8 @@ pub async fn a_large_record_is_stored_whole(database: &impl Database) {
     assert_eq!(contents(&*store).await[&record.key], comparable(&record.fields));
 }
 
-/// Documents of any shape come back equal.
-pub async fn documents_of_any_shape_come_back_equal(database: &impl Database) {
+/// Documents of any shape are read back equal.
+pub async fn documents_of_any_shape_are_read_back_equal(database: &impl Database) {
     let store = database.store().await;
     let seen = Rc::new(RefCell::new(0));
     for document in arbitrary_documents() {
@@ -222,7 +223,7 @@ pub async fn documents_of_any_shape_come_back_equal(database: &impl Database) {
     }
 }
 
-/// Documents by proptest, from a fixed seed, so that every store sees the same.
+/// Documents by proptest, from a fixed seed, so that every store gets the same ones.
 fn arbitrary_documents() -> Vec<String> {
     use proptest::{strategy::ValueTree as _, test_runner::TestRunner};
     let leaf = prop_oneof![
@@ -245,7 +246,7 @@ fn arbitrary_documents() -> Vec<String> {
     documents.map(|fields| serde_json::to_string(&fields).expect("JSON")).collect()
 }
 
-/// What the read side shows has to be what was stored.
+/// The read side must show what was stored.
 pub async fn aggregates_are_those_of_the_records(database: &impl Database) {
     let store = database.store().await;
     let documents =
@@ -279,11 +280,11 @@ macro_rules! store_suite {
         mod $kind {
             use super::*;
             $crate::store_suite!(@claims $database, [$($ignore)?], [
-                what_is_put_is_read_back_whatever_its_types, a_text_with_nul_is_read_back_or_refused,
-                the_same_record_twice_is_one_record_and_the_last_one_counts,
+                records_of_any_types_are_read_back_unchanged, a_text_with_nul_is_read_back_or_refused,
+                a_record_written_twice_is_one_record_with_the_last_content,
                 keys_that_only_look_alike_are_two_records,
-                every_record_has_its_result_however_many_there_are, a_scan_keeps_to_its_limit,
-                a_large_record_is_stored_whole, documents_of_any_shape_come_back_equal,
+                every_record_has_its_result_for_any_number_of_records, a_scan_respects_its_limit,
+                a_large_record_is_stored_whole, documents_of_any_shape_are_read_back_equal,
                 aggregates_are_those_of_the_records,
             ]);
         }

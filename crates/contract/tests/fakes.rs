@@ -1,4 +1,4 @@
-//! The queues and stores in memory pass the suites that adapters pass.
+//! The in-memory queues and stores pass the suites that adapters pass.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -126,7 +126,7 @@ impl Database for MemoryDatabase {
     }
 }
 
-/// A store that takes a batch as a whole, three records in each and two at once.
+/// A whole-batch store, with three records in a batch and two batches at once.
 struct Whole(MemoryStore);
 
 impl Database for Whole {

@@ -1,7 +1,7 @@
 //! The promises of a run on every kind of queue with every kind of store, in paused time.
 //!
-//! A promise that holds on one queue by its own rules, such as "stored once" where the queue delays what comes
-//! again, was no promise of the run: on a queue that gives back at once it would not hold.
+//! A promise that one queue keeps by its own rules is not a promise of the run. "Stored once", for example,
+//! may hold only because the queue delays redeliveries; it would not hold on a queue that requeues at once.
 
 use std::{
     cell::Cell,
@@ -41,14 +41,14 @@ enum Queue {
     Requests(Requests),
 }
 
-/// Messages that are unsettled at most.
+/// The limit on unsettled messages.
 const WINDOW: u64 = 20;
 
-/// Messages of a run at most.
+/// The limit on messages of a run.
 const N: u64 = 10;
 
 impl Queue {
-    /// One of each kind.
+    /// Creates a queue of each kind.
     fn all() -> Vec<(&'static str, Self)> {
         let window = NonZeroU64::new(WINDOW).expect("not zero");
         vec![
@@ -88,7 +88,7 @@ impl Queue {
         assert_eq!(verdicts.take(), vec![Some(Ok(())); count]);
     }
 
-    /// Messages that are not done, and whether any of them is in flight.
+    /// Returns the number of unsettled messages, and whether any of them is in flight.
     fn left(&self) -> (u64, bool) {
         let (waiting, in_flight) = match self {
             Self::Delayed(queue) => (queue.len() as u64, queue.in_flight() as u64),
@@ -106,7 +106,7 @@ impl Queue {
     }
 }
 
-/// A store of one kind.
+/// Creates a store of each kind.
 fn stores() -> Vec<(&'static str, MemoryStore)> {
     vec![
         ("idempotent", MemoryStore::default()),
@@ -118,7 +118,7 @@ fn stores() -> Vec<(&'static str, MemoryStore)> {
     ]
 }
 
-/// Failures counted over runs, in memory.
+/// Failure counts across runs, in memory.
 #[derive(Default)]
 struct Counted(BTreeMap<Key, u32>);
 
@@ -134,7 +134,7 @@ impl Failures for Counted {
     }
 }
 
-/// A queue, stores and what runs leave behind.
+/// A queue, stores, and what runs leave behind.
 struct Scene {
     queue: Queue,
     stores: Vec<MemoryStore>,
@@ -204,7 +204,7 @@ impl Scene {
             began: Instant::now(),
             progress: &Cell::default(),
         };
-        let report = run(parts, self.limits, shutdown).await.expect("a queue in memory can be reached");
+        let report = run(parts, self.limits, shutdown).await.expect("an in-memory queue is always reachable");
         let counters = report.counters;
         assert!(counters.add_up(), "every message is accounted for: {report}");
         assert!(
@@ -215,8 +215,8 @@ impl Scene {
         report
     }
 
-    /// Runs, each as long after the last as a delay may last, until the queue is empty. That it becomes so is a
-    /// promise as well.
+    /// Runs until the queue is empty, with a wait as long as the longest delay in between. That it becomes
+    /// empty is a promise as well.
     async fn drain(&mut self) -> Vec<RunReport> {
         let mut reports = Vec::new();
         while self.queue.left().0 > 0 {
@@ -227,21 +227,21 @@ impl Scene {
         reports
     }
 
-    /// Asserts that these messages are stored, once each, and that nothing else is.
+    /// Asserts that exactly these messages are stored, once each.
     #[track_caller]
     fn assert_stored(&self, what: &str, numbers: impl IntoIterator<Item = i64>) {
         let expected: BTreeSet<_> = numbers.into_iter().map(Key::Int).collect();
         let stored: BTreeSet<_> = self.stores.iter().flat_map(|store| store.records().into_keys()).collect();
         assert_eq!(stored, expected, "{what}");
         let rows: usize = self.stores.iter().map(MemoryStore::rows).sum();
-        // A log without marks gives again what is done behind a message that is not: where a store recognizes
-        // nothing, that is stored once more, which is what `check` and the documentation say.
+        // A log without marks delivers settled messages again after one that is not settled. An append-only
+        // store then stores them once more, as `check` and the documentation say.
         let may_double = what.starts_with("position without") && what.ends_with("append-only");
         assert!(rows == expected.len() || may_double, "{what}: each once, not {rows} rows");
     }
 }
 
-/// Runs a scene on all pairs of a queue and a store.
+/// Runs a scene with every pair of queue and store.
 async fn on_all(scene: impl AsyncFn(&str, Scene)) {
     for store in 0..stores().len() {
         for (queue_name, queue) in Queue::all() {
@@ -265,10 +265,10 @@ async fn every_message_is_stored_once_and_the_queue_becomes_empty() {
     .await;
 }
 
-/// A message that an outage kept from being written is retried, and the run does not meet it again: on a queue
-/// that gives back at once it would, for as long as the run lasts.
+/// A message that is requeued because of an outage is not delivered to the same run again. On a queue that
+/// requeues at once it would be, for as long as the run lasts.
 #[tokio::test(start_paused = true)]
-async fn an_outage_loses_nothing_and_doubles_nothing() {
+async fn an_outage_loses_nothing_and_duplicates_nothing() {
     on_all(async |what, mut scene| {
         scene.queue.publish(0..35).await;
         for number in [0, 3, 4, 12] {
@@ -276,7 +276,7 @@ async fn an_outage_loses_nothing_and_doubles_nothing() {
         }
         let first = scene.run().await;
         assert_eq!(first.exit(), Exit::TemporaryFailure, "{what}: {first}");
-        assert!(first.counters.received <= N, "{what}: none of them came twice: {first}");
+        assert!(first.counters.received <= N, "{what}: none was delivered twice: {first}");
         tokio::time::advance(Duration::from_secs(300)).await;
         scene.drain().await;
         scene.assert_stored(what, 0..35);
@@ -286,7 +286,7 @@ async fn an_outage_loses_nothing_and_doubles_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_at_fault_becomes_a_dead_letter_once_and_takes_no_other_with_it() {
+async fn a_record_at_fault_becomes_one_dead_letter_and_affects_no_other_record() {
     on_all(async |what, mut scene| {
         scene.queue.publish(0..25).await;
         scene.store().fail(Key::Int(7), Fault::new(Blame::Record, "too long"));
@@ -302,10 +302,10 @@ async fn a_record_at_fault_becomes_a_dead_letter_once_and_takes_no_other_with_it
     .await;
 }
 
-/// Where the queue does not count deliveries, failures are counted by key over runs; otherwise such a message
-/// would come for ever.
+/// If the queue does not count deliveries, failures are counted by key across runs. Without that, such a
+/// message would be retried forever.
 #[tokio::test(start_paused = true)]
-async fn a_message_that_fails_for_unknown_reasons_is_given_up_after_its_attempts_on_every_queue() {
+async fn a_message_that_fails_for_unknown_reasons_is_rejected_at_the_attempts_limit_on_every_queue() {
     on_all(async |what, mut scene| {
         scene.queue.publish(0..5).await;
         scene.store().fail(Key::Int(2), Fault::new(Blame::Unknown, "code 99"));
@@ -313,14 +313,14 @@ async fn a_message_that_fails_for_unknown_reasons_is_given_up_after_its_attempts
         scene.assert_stored(what, [0, 1, 3, 4]);
         let letters = scene.dead_letter.letters();
         assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "too-many-attempts"), "{what}");
-        assert_eq!(reports.len(), 3, "{what}: as often as is allowed");
-        assert!(scene.failures.0.is_empty(), "{what}: what is settled is forgotten");
+        assert_eq!(reports.len(), 3, "{what}: up to the limit");
+        assert!(scene.failures.0.is_empty(), "{what}: settled records are forgotten");
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signal_in_the_middle_of_a_slow_store_leaves_every_message_stored_or_at_the_queue() {
+async fn a_signal_during_a_slow_write_leaves_every_message_stored_or_in_the_queue() {
     on_all(async |what, mut scene| {
         scene.queue.publish(0..30).await;
         scene.limits.max_messages = NonZeroU64::new(30).expect("not zero");
@@ -342,9 +342,10 @@ async fn a_signal_in_the_middle_of_a_slow_store_leaves_every_message_stored_or_a
     .await;
 }
 
-/// A store that wants large batches gets them, and what it has gathered is written when nothing more can come.
+/// A gathering store receives large batches, and its gathered records are written when nothing more can
+/// arrive.
 #[tokio::test(start_paused = true)]
-async fn a_gathering_store_is_written_to_at_its_limit_when_the_window_is_full_and_when_the_queue_is_idle() {
+async fn a_gathering_store_is_written_at_its_limit_at_a_full_window_and_at_an_idle_queue() {
     for (name, queue) in Queue::all() {
         let mut scene = Scene::new(&queue, &MemoryStore::default().gathering(8));
         scene.limits.max_messages = NonZeroU64::new(1_000).expect("not zero");
@@ -352,7 +353,7 @@ async fn a_gathering_store_is_written_to_at_its_limit_when_the_window_is_full_an
         let report = scene.run().await;
         assert_eq!(report.stop_reason, StopReason::QueueEmpty, "{name}: {report}");
         assert_eq!(scene.store().batches(), [8, 8, 3], "{name}");
-        // More than the window has: a batch that waits for more would wait for ever.
+        // More than the window holds: a batch that waits for more would wait forever.
         if matches!(queue, Queue::Requests(_)) {
             continue; // it has no window
         }
@@ -369,14 +370,14 @@ async fn a_gathering_store_is_written_to_at_its_limit_when_the_window_is_full_an
     }
 }
 
-/// Held messages that fill the window leave no room for others: without an end, the run would wait for its
+/// Held messages that fill the window leave no room for others: the run must end instead of waiting for its
 /// deadline.
 #[tokio::test(start_paused = true)]
-async fn messages_that_are_held_and_fill_the_window_end_the_run() {
+async fn held_messages_that_fill_the_window_end_the_run() {
     let queue = NoDelayQueue::new(5, None);
     let mut scene = Scene::new(&Queue::NoDelay(queue), &MemoryStore::default());
     scene.limits.max_messages = NonZeroU64::new(100).expect("not zero");
-    // One that is stored keeps the outage from being the whole store's.
+    // One stored message shows that the outage is not the whole store's.
     scene.queue.publish(0..100).await;
     for number in 0..100 {
         if number % 5 != 0 {
@@ -390,10 +391,10 @@ async fn messages_that_are_held_and_fill_the_window_end_the_run() {
     assert_eq!(scene.queue.left(), (100 - report.counters.stored, false));
 }
 
-/// A queue that counts "nothing ready" while messages are on their way made a run end as if it were empty, and
-/// gave the messages a delivery for nothing.
+/// A queue that reports "nothing ready" while messages are on their way made a run end as if the queue were
+/// empty, and cost each message a delivery.
 #[tokio::test(start_paused = true)]
-async fn a_delivery_that_contradicts_an_inference_is_taken_and_the_run_goes_on() {
+async fn a_delivery_that_contradicts_an_inference_is_taken_and_the_run_continues() {
     let queue = NoDelayQueue::new(WINDOW, None);
     let mut scene = Scene::new(&Queue::NoDelay(queue.clone()), &MemoryStore::default());
     scene.limits.max_messages = NonZeroU64::new(100).expect("not zero");
@@ -406,10 +407,9 @@ async fn a_delivery_that_contradicts_an_inference_is_taken_and_the_run_goes_on()
     scene.assert_stored("late", 0..5);
 }
 
-/// A queue that drops a message after some deliveries would drop it silently: an outage and a timer were
-/// message loss.
+/// A queue that silently drops a message after some deliveries would lose it during an outage.
 #[tokio::test(start_paused = true)]
-async fn the_last_delivery_of_a_message_is_kept_as_a_dead_letter_and_never_given_back() {
+async fn the_last_delivery_of_a_message_is_kept_as_a_dead_letter_and_never_requeued() {
     let queue = NoDelayQueue::new(WINDOW, Some(3));
     let mut scene = Scene::new(&Queue::NoDelay(queue.clone()), &MemoryStore::default());
     scene.queue.publish(0..4).await;
@@ -421,7 +421,7 @@ async fn the_last_delivery_of_a_message_is_kept_as_a_dead_letter_and_never_given
     assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "last-delivery"));
     let last = reports.last().expect("three runs");
     assert_eq!((last.exit(), last.given_up), (Exit::TemporaryFailure, 1), "{last}");
-    // What was not started, and would be dropped, is kept as well.
+    // A message that was not started, and would be dropped, is kept as well.
     let queue = NoDelayQueue::new(WINDOW, Some(1));
     let mut scene =
         Scene::new(&Queue::NoDelay(queue.clone()), &MemoryStore::default().slow(Duration::from_secs(1)));
@@ -448,9 +448,9 @@ async fn a_request_is_answered_after_it_is_stored_and_one_without_a_reply_subjec
     scene.assert_stored("requests", 0..3);
 }
 
-/// A store that is down stopped messages for all others.
+/// A store with an outage stopped messages for all other stores.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_down_does_not_stop_messages_for_another() {
+async fn a_store_with_an_outage_does_not_stop_messages_for_another() {
     let by_parity = |fields: &Fields| match fields.first() {
         Some((_, Value::Int(number))) if *number >= 100 => usize::MAX,
         Some((_, Value::Int(number))) => usize::try_from(number % 2).unwrap_or(0),
@@ -471,7 +471,7 @@ async fn a_store_that_is_down_does_not_stop_messages_for_another() {
         let counters = report.counters;
         assert_eq!((counters.stored, counters.rejected, counters.requeued), (10, 1, 10), "{name}: {report}");
         assert_eq!(report.exit(), Exit::TemporaryFailure, "{name}: {report}");
-        scene.stores[1].mend();
+        scene.stores[1].recover();
         tokio::time::advance(Duration::from_secs(300)).await;
         scene.drain().await;
         scene.assert_stored(name, 0..20);
@@ -482,9 +482,10 @@ async fn a_store_that_is_down_does_not_stop_messages_for_another() {
     }
 }
 
-/// What is done behind a message that is not comes again, where marks do not fit: that is told, and no error.
+/// Settled messages after an unsettled one are delivered again if marks do not fit: that is reported, and is
+/// not an error.
 #[tokio::test(start_paused = true)]
-async fn what_comes_again_behind_a_pinned_position_is_told() {
+async fn redeliveries_after_a_pinned_position_are_reported() {
     for (marks, behind) in [(0, 5), (3, 2), (100, 0)] {
         let queue = PositionQueue::new(WINDOW, marks);
         let mut scene = Scene::new(&Queue::Position(queue), &MemoryStore::default());

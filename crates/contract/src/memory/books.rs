@@ -1,4 +1,4 @@
-//! What every consumer in memory keeps account of.
+//! The bookkeeping of every in-memory consumer.
 
 use x_msrv_core::{
     message::{Delivery, Settlement, bytes},
@@ -17,20 +17,20 @@ pub(super) struct Books {
     pub(super) closed: Closed,
 }
 
-/// What the run was told last, and is told once.
+/// The last event that the run received; each is reported once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Full,
     Stopped,
 }
 
-/// What a consumer does next.
+/// The next step of a consumer.
 pub(super) enum Next {
-    /// Looks for so many messages.
+    /// Look for up to this many messages.
     Take(usize),
-    /// Returns this.
+    /// Return this event.
     Tell(Event),
-    /// Waits for another call.
+    /// Wait for another call.
     Wait,
 }
 
@@ -55,7 +55,7 @@ impl Books {
         if self.told.replace(told) == Some(told) { Next::Wait } else { Next::Tell(event) }
     }
 
-    /// Takes a delivery to the books; false where bytes leave no room for it.
+    /// Returns whether the byte limit leaves room for another delivery.
     pub(super) fn has_room(&self) -> bool {
         self.bytes < BYTES_IN_FLIGHT
     }

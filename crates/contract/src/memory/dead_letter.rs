@@ -1,4 +1,4 @@
-//! Letters in memory, for tests of what stands above dead letters.
+//! Dead letters in memory, for tests of the code above the contract.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -7,7 +7,7 @@ use x_msrv_core::{
     dead_letter::{DeadLetter, DeadLetterError, Kept, Letter, Pending, answer_all},
 };
 
-/// Letters that several handles share.
+/// Dead letters that several handles share.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDeadLetter {
     letters: Rc<RefCell<Vec<Letter>>>,
@@ -15,13 +15,13 @@ pub struct MemoryDeadLetter {
 }
 
 impl MemoryDeadLetter {
-    /// One that keeps nothing and says so.
+    /// Creates a destination that keeps nothing and reports failures.
     #[must_use]
     pub fn broken() -> Self {
         Self { broken: true, ..Self::default() }
     }
 
-    /// What was kept.
+    /// Returns the kept letters.
     #[must_use]
     pub fn letters(&self) -> Vec<Letter> {
         self.letters.borrow().clone()
@@ -31,7 +31,11 @@ impl MemoryDeadLetter {
 impl DeadLetter for MemoryDeadLetter {
     fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()> {
         let result = if self.broken {
-            Err(DeadLetterError { place: "memory".into(), cause: "told to fail".into(), is_setup: false })
+            Err(DeadLetterError {
+                place: "memory".into(),
+                cause: "configured to fail".into(),
+                is_setup: false,
+            })
         } else {
             self.letters.borrow_mut().extend(letters.iter().map(|letter| letter.item.clone()));
             Ok(Kept::Durably)

@@ -1,4 +1,4 @@
-//! In memory: queues with the rules of each kind that there is, stores, and dead letters.
+//! In-memory queues with the rules of each kind, stores, and dead letters.
 
 mod books;
 pub mod dead_letter;

@@ -1,6 +1,6 @@
-//! A queue that cannot delay, as those of AMQP: a message that is given back comes again at once, to us as
-//! well; redeliveries are only marked; it pushes as many messages as the window allows; and it may drop a
-//! message after a number of deliveries.
+//! A queue that cannot delay, like those of AMQP. A requeued message is delivered again at once, also to the
+//! same consumer. Redeliveries are only marked. The queue pushes as many messages as the window allows, and
+//! it may drop a message after a number of deliveries.
 
 use std::{cell::RefCell, collections::VecDeque, num::NonZeroU32, rc::Rc};
 
@@ -21,7 +21,7 @@ use x_msrv_core::{
 pub struct NoDelayQueue {
     state: Rc<RefCell<State>>,
     window: u64,
-    /// Deliveries after which a message is dropped.
+    /// The number of deliveries after which a message is dropped.
     most_deliveries: Option<u32>,
 }
 
@@ -29,7 +29,7 @@ pub struct NoDelayQueue {
 struct State {
     next_id: u64,
     ready: VecDeque<Row>,
-    /// Messages that the queue does not count as ready and that reach a consumer that has asked for no more.
+    /// Messages that the queue does not count as ready, and that reach a consumer that has asked for no more.
     late: VecDeque<Row>,
     taken: Vec<Row>,
     dropped: u64,
@@ -43,7 +43,7 @@ struct Row {
 }
 
 impl NoDelayQueue {
-    /// An empty queue. So many messages may be unsettled, and a message is dropped after so many deliveries.
+    /// Creates an empty queue with a window of unsettled messages and a limit on deliveries.
     #[must_use]
     pub fn new(window: u64, most_deliveries: Option<u32>) -> Self {
         Self { state: Rc::default(), window, most_deliveries }
@@ -67,26 +67,26 @@ impl NoDelayQueue {
         Row { id: state.next_id, body, deliveries: 0 }
     }
 
-    /// Messages that could be delivered, and those that are unsettled.
+    /// Returns the number of messages that could be delivered, and of those that are unsettled.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         let state = self.state.borrow();
         ((state.ready.len() + state.late.len()) as u64, state.taken.len() as u64)
     }
 
-    /// Messages that were dropped.
+    /// Returns the number of dropped messages.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.state.borrow().dropped
     }
 
-    /// A source that reads this queue.
+    /// Returns a source that reads this queue.
     #[must_use]
     pub fn source(&self) -> NoDelaySource {
         NoDelaySource(self.clone())
     }
 
-    /// To the front, at once; or nowhere.
+    /// Requeues at the front, or drops the message.
     fn give_back(&self, id: u64) {
         let state = &mut *self.state.borrow_mut();
         let Some(index) = state.taken.iter().position(|row| row.id == id) else { return };
@@ -135,7 +135,7 @@ impl Source for NoDelaySource {
 struct NoDelayConsumer {
     queue: NoDelayQueue,
     books: Books,
-    /// Whether the queue was asked for no more; what was on its way comes all the same.
+    /// Whether the queue was asked for no more; messages on their way are still delivered.
     stopped: bool,
     /// Unsettled.
     ours: Vec<u64>,
@@ -168,7 +168,8 @@ impl Consumer for NoDelayConsumer {
     fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async move {
             if self.stopped {
-                // What was on its way when the queue was asked for no more: within N all the same.
+                // Messages that were on their way when the queue was asked for no more; they are still within
+                // N.
                 self.books.left = self.books.left.max(1);
                 let late = if self.books.left > 0 { self.take(1) } else { Vec::new() };
                 self.books.left = 0;
@@ -215,7 +216,7 @@ impl Consumer for NoDelayConsumer {
     }
 }
 
-/// A connection that ends gives back what is unsettled.
+/// A closed connection requeues what is unsettled.
 impl Drop for NoDelayConsumer {
     fn drop(&mut self) {
         for id in std::mem::take(&mut self.ours) {

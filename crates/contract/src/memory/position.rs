@@ -1,6 +1,6 @@
-//! A queue that knows a position and no single messages, as Kafka does: what is done is committed up to the
-//! first message that is not, and everything from there on comes again to a later consumer. Marks beside the
-//! position, where they are kept, say what is done above it.
+//! A queue with a position and no single messages, like Kafka: the settled prefix is committed, and
+//! everything after it is delivered again to a later consumer. Marks beside the position, if they are kept,
+//! record what is settled above it.
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
@@ -33,20 +33,20 @@ struct Log {
 }
 
 impl PositionQueue {
-    /// An empty queue. So many messages may be unsettled, and so many marks fit beside the position.
+    /// Creates an empty queue with a window of unsettled messages and a limit on marks.
     #[must_use]
     pub fn new(window: u64, most_marks: usize) -> Self {
         Self { log: Rc::default(), most_marks, window }
     }
 
-    /// Messages from the position to the end, those that are marked as done left out.
+    /// Returns the number of messages from the position to the end, without those marked as settled.
     #[must_use]
     pub fn lag(&self) -> u64 {
         let log = self.log.borrow();
         log.messages.len() as u64 - log.position - log.marks.len() as u64
     }
 
-    /// A source that reads this queue.
+    /// Returns a source that reads this queue.
     #[must_use]
     pub fn source(&self) -> PositionSource {
         PositionSource(self.clone())
@@ -95,9 +95,9 @@ struct PositionConsumer {
     books: Books,
     /// The offset of the next message.
     next: u64,
-    /// The end, as it was at the start: what comes later is for the next run.
+    /// The end of the log at the start: later messages are for the next run.
     end: u64,
-    /// What is done above the position.
+    /// Offsets that are settled above the position.
     done: BTreeSet<u64>,
 }
 
@@ -122,7 +122,7 @@ impl PositionConsumer {
         deliveries
     }
 
-    /// Commits what is done without a gap, and the marks that fit.
+    /// Commits the settled prefix, and the marks that fit.
     fn commit(&mut self) {
         let log = &mut *self.queue.log.borrow_mut();
         while self.done.remove(&log.position) {

@@ -1,5 +1,5 @@
-//! Requests that expect a reply, as those of core NATS: the reply is the settlement. A request that gets none
-//! is asked again by its requester.
+//! Requests that expect a reply, like those of core NATS: the reply is the settlement. A request without a
+//! reply is sent again by its requester.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct Requests(Rc<RefCell<State>>);
 struct State {
     next: u64,
     waiting: VecDeque<Request>,
-    /// Got no reply: asked again once their requesters have waited for it, which is longer than a run.
+    /// Without a reply: sent again when the requester's wait is over, which is longer than a run.
     unanswered: Vec<Request>,
     taken: Vec<Request>,
     replies: Vec<u64>,
@@ -38,12 +38,12 @@ struct Request {
 }
 
 impl Requests {
-    /// Asks, and expects a reply.
+    /// Sends a request that expects a reply.
     pub fn ask(&self, body: &[u8]) {
         self.push(Bytes::copy_from_slice(body), true);
     }
 
-    /// Publishes without saying where a reply would go.
+    /// Publishes a message without a reply subject.
     pub fn tell(&self, body: &[u8]) {
         self.push(Bytes::copy_from_slice(body), false);
     }
@@ -55,20 +55,20 @@ impl Requests {
         state.waiting.push_back(Request { id, body, expects_reply });
     }
 
-    /// Requests that nobody has, and those that are being worked on.
+    /// Returns the number of waiting requests, and of those in progress.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         let state = self.0.borrow();
         ((state.waiting.len() + state.unanswered.len()) as u64, state.taken.len() as u64)
     }
 
-    /// How many replies there were.
+    /// Returns the number of replies.
     #[must_use]
     pub fn replies(&self) -> u64 {
         self.0.borrow().replies.len() as u64
     }
 
-    /// A source that answers these requests.
+    /// Returns a source that answers these requests.
     #[must_use]
     pub fn source(&self) -> RequestSource {
         RequestSource(self.clone())

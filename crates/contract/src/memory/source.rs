@@ -1,5 +1,5 @@
-//! A queue in memory, for tests of what stands above sources. Like a real one it delivers again what is not
-//! settled in time.
+//! A queue in memory, for tests of the code above sources. Like a real queue, it delivers messages again that
+//! are not settled in time.
 
 use std::{
     cell::RefCell,
@@ -38,12 +38,12 @@ struct Row {
     body: Bytes,
     attempts: u32,
     ready_at: Instant,
-    /// Which source has it, until then.
+    /// The source that holds it, and until when.
     lease: Option<u64>,
 }
 
 impl MemoryQueue {
-    /// An empty queue with these limits.
+    /// Creates an empty queue with these limits.
     #[must_use]
     pub fn new(max_in_flight: NonZeroU64, lease: Duration) -> Self {
         Self {
@@ -56,19 +56,19 @@ impl MemoryQueue {
         }
     }
 
-    /// Messages that could be delivered now.
+    /// Returns the number of messages that could be delivered now.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.rows.borrow().iter().filter(|row| row.ready_at <= Instant::now()).count()
     }
 
-    /// Messages that are leased and not settled.
+    /// Returns the number of messages that are leased and not settled.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.rows.borrow().iter().filter(|row| row.lease.is_some() && row.ready_at > Instant::now()).count()
     }
 
-    /// What it holds, those that are leased to others among it.
+    /// Returns its depth, including messages that other consumers hold.
     fn held(&self) -> Depth {
         let (rows, now) = (self.rows.borrow(), Instant::now());
         let count =
@@ -80,19 +80,19 @@ impl MemoryQueue {
         }
     }
 
-    /// Messages in whatever state.
+    /// Returns the number of messages in any state.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.borrow().len()
     }
 
-    /// Whether there is none.
+    /// Returns whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// From now on the queue is gone for its sources.
+    /// Makes the queue unreachable for its sources.
     pub fn go_away(&self) {
         *self.closed.borrow_mut() = true;
     }
@@ -111,7 +111,7 @@ impl MemoryQueue {
         self.rows.borrow_mut().push(row);
     }
 
-    /// A source that reads this queue.
+    /// Returns a source that reads this queue.
     #[must_use]
     pub fn source(&self) -> MemorySource {
         *self.sources.borrow_mut() += 1;

@@ -1,5 +1,5 @@
-//! A store in memory, for tests of what stands above stores. It can be made to fail, and to have the rules of
-//! stores that take a batch as a whole, append only, or want large batches.
+//! A store in memory, for tests of the code above stores. It can be made to fail, and to have the rules of
+//! whole-batch, append-only and gathering stores.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -32,7 +32,7 @@ struct Contents {
     most_calls: usize,
 }
 
-/// How often a fault comes.
+/// How often a fault occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Times {
     Once,
@@ -52,13 +52,13 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// A store that leaves alone what it already has.
+    /// Creates a store that leaves existing records unchanged.
     #[must_use]
     pub fn create_only() -> Self {
         Self { create_only: true, ..Self::default() }
     }
 
-    /// A store that takes all records of a batch or none, and says nothing of single ones.
+    /// Creates a store that accepts or refuses whole batches, without a verdict on single records.
     #[must_use]
     pub fn whole_batch() -> Self {
         let mut store = Self::default();
@@ -66,7 +66,7 @@ impl MemoryStore {
         store
     }
 
-    /// A store that has a record as often as it is written.
+    /// Creates a store that appends a row for each write.
     #[must_use]
     pub fn append_only() -> Self {
         let mut store = Self::default();
@@ -74,19 +74,19 @@ impl MemoryStore {
         store
     }
 
-    /// The same store, with other limits.
+    /// Returns a handle with other limits.
     #[must_use]
     pub fn limited(&self, limits: BatchLimits) -> Self {
         Self { limits, ..self.clone() }
     }
 
-    /// The same store, which waits for full batches of so many records.
+    /// Returns a handle that waits for full batches of this many records.
     #[must_use]
     pub fn gathering(&self, records: usize) -> Self {
         self.limited(BatchLimits { gather: Gather::UntilIdle, ..BatchLimits::new(records, 1) })
     }
 
-    /// The same store, which gets the messages as well.
+    /// Returns a handle that also receives the messages.
     #[must_use]
     pub fn with_messages(&self) -> Self {
         let mut store = self.clone();
@@ -94,46 +94,46 @@ impl MemoryStore {
         store
     }
 
-    /// The same store, which writes a batch at once and answers after this long.
+    /// Returns a handle that writes a batch at once and answers after this delay.
     #[must_use]
     pub fn slow(&self, delay: Duration) -> Self {
         Self { delay, ..self.clone() }
     }
 
-    /// The next write of `key` fails.
+    /// Makes the next write of `key` fail.
     pub fn fail_once(&self, key: Key, fault: Fault) {
         self.contents.borrow_mut().faults.push((key, fault, Times::Once));
     }
 
-    /// Every write of `key` fails, until [`mend`](Self::mend).
+    /// Makes every write of `key` fail, until [`recover`](Self::recover).
     pub fn fail(&self, key: Key, fault: Fault) {
         self.contents.borrow_mut().faults.push((key, fault, Times::Always));
     }
 
-    /// Nothing fails any more.
-    pub fn mend(&self) {
+    /// Removes all faults.
+    pub fn recover(&self) {
         self.contents.borrow_mut().faults.clear();
     }
 
-    /// What is stored, by key; the last where a key is there several times.
+    /// Returns the stored fields by key; the last row if a key is stored several times.
     #[must_use]
     pub fn records(&self) -> BTreeMap<Key, Fields> {
         self.contents.borrow().rows.iter().cloned().collect()
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.contents.borrow().rows.len()
     }
 
-    /// The records of each call that was made, in their order.
+    /// Returns the number of records of each call, in order.
     #[must_use]
     pub fn batches(&self) -> Vec<usize> {
         self.contents.borrow().batches.clone()
     }
 
-    /// The most calls that were in progress at once.
+    /// Returns the highest number of concurrent calls.
     #[must_use]
     pub fn most_calls(&self) -> usize {
         self.contents.borrow().most_calls
@@ -220,7 +220,7 @@ impl Reader for MemoryStore {
             .iter()
             .take(limit)
             .map(|(key, fields)| StoredRecord { key: Some(key.clone()), fields: fields.clone() });
-        // Who breaks it off has seen enough.
+        // A reader that stops early has seen enough.
         let _seen = some.try_for_each(see);
         Box::pin(std::future::ready(Ok(())))
     }
