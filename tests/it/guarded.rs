@@ -130,7 +130,7 @@ fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
         &server,
         &program(&server, &trusting(&authority)),
         78,
-        &["the server wants a certificate of ours"],
+        &["the server requires a client certificate"],
     );
     let stranger = Authority::new();
     refused(&server, &with(stranger.client()), 78, &["the server refuses the handshake"]);
@@ -141,8 +141,8 @@ fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
 fn an_invalid_certificate_is_exit_69_unless_verification_is_off() {
     let (authority, other) = (Authority::new(), Authority::new());
     for (pair, words) in [
-        (other.server(&["127.0.0.1"]), "it was not signed by the trusted authority of that name"),
-        (authority.self_signed(), "it comes from an authority that is not trusted"),
+        (other.server(&["127.0.0.1"]), "it is signed by another CA with the name of a trusted one"),
+        (authority.self_signed(), "it is signed by an unknown CA"),
         (authority.expired(), "the server's certificate expired at 2"),
         (authority.server(&["store.example"]), "not valid for name \"127.0.0.1\""),
     ] {

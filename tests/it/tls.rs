@@ -120,7 +120,7 @@ fn the_authorities_of_the_system_are_trusted_by_default() {
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &[]);
     let system = |file: &str| program(&nsqd.tcp, "true").env("SSL_CERT_FILE", file).env("SSL_CERT_DIR", "");
     works(&nsqd, &system(&authority.file.display().to_string()));
-    refused(&system("/dev/null"), 78, &["nsq.tls: this system has no certificates of authorities"]);
+    refused(&system("/dev/null"), 78, &["nsq.tls: this system has no CA certificates"]);
 }
 
 /// Otherwise an attacker on the network path could read and alter messages.
@@ -129,17 +129,13 @@ fn a_certificate_of_another_authority_or_self_signed_is_refused_and_nothing_is_r
     let (authority, other) = (Authority::new(), Authority::new());
     // Both authorities have the same name.
     let signed_by_other =
-        (other.server(&["127.0.0.1"]), "it was not signed by the trusted authority of that name");
-    let self_signed = (authority.self_signed(), "it comes from an authority that is not trusted");
+        (other.server(&["127.0.0.1"]), "it is signed by another CA with the name of a trusted one");
+    let self_signed = (authority.self_signed(), "it is signed by an unknown CA");
     for (pair, words) in [signed_by_other, self_signed] {
         let nsqd = nsqd(&pair, &[]);
         let words = ["cannot reach nsqd at 127.0.0.1:", "TLS handshake: invalid peer certificate: ", words];
         refused(&program(&nsqd.tcp, &trusting(&authority)), 69, &words);
-        refused(
-            &program(&nsqd.tcp, "true"),
-            69,
-            &["it comes from an authority that is not trusted (`ca-file` names others)"],
-        );
+        refused(&program(&nsqd.tcp, "true"), 69, &["it is signed by an unknown CA (see `ca-file`)"]);
         assert_eq!(nsqd.depths("t").waiting, 0);
     }
 }
@@ -197,7 +193,7 @@ fn a_client_certificate_is_sent_to_an_nsqd_that_requires_one() {
     let ca = format!("-tls-root-ca-file={}", authority.file.display());
     let nsqd = nsqd(&authority.server(&["127.0.0.1"]), &["-tls-client-auth-policy=require-verify", &ca]);
     works(&nsqd, &program(&nsqd.tcp, &with_certificate(&authority, &authority.client())));
-    refused(&program(&nsqd.tcp, &trusting(&authority)), 78, &["the server wants a certificate of ours"]);
+    refused(&program(&nsqd.tcp, &trusting(&authority)), 78, &["the server requires a client certificate"]);
     let other = Authority::new();
     refused(
         &program(&nsqd.tcp, &with_certificate(&authority, &other.client())),
@@ -250,11 +246,11 @@ fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
     for (tls, words) in [
         ("{ca-file: nonesuch.pem}".to_owned(), "nsq.tls: cannot read /"),
         ("{ca-file: nonesuch.pem}".to_owned(), "/nonesuch.pem: No such file"),
-        ("{ca-file: x-msrv.yml}".to_owned(), "/x-msrv.yml holds no certificate in PEM"),
-        (files(&client.key, &client.key), "client.key holds no certificate in PEM"),
+        ("{ca-file: x-msrv.yml}".to_owned(), "/x-msrv.yml contains no certificate in PEM"),
+        (files(&client.key, &client.key), "client.key contains no certificate in PEM"),
         (
             files(&client.certificate, &client.certificate),
-            "client.pem holds no private key without a passphrase in PEM",
+            "client.pem contains no private key without a passphrase in PEM",
         ),
         (
             files(&client.certificate, &other.key),
@@ -267,9 +263,9 @@ fn a_missing_or_unreadable_tls_file_is_exit_78_and_named() {
         ("{certificate: a.pem}", "nsq.tls: `certificate` and `key` must be set together"),
         (
             "{certificate: a.pem, key: a.key}",
-            "nsq.tls.key: is not a private key in PEM; one in a file is named by `file: PATH`",
+            "nsq.tls.key: is not a private key in PEM; use `file: PATH` for a key in a file",
         ),
-        ("{server-name: 'a b'}", "`a b` is no name or address that a certificate can bear"),
+        ("{server-name: 'a b'}", "`a b` is not a name or address that a certificate can contain"),
         ("{ca-fiel: a.pem}", "nsq.tls.ca-fiel: unknown key `ca-fiel`"),
         ("maybe", "true, false, or a section with keys of its own"),
     ] {

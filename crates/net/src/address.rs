@@ -1,11 +1,10 @@
-//! A host and a port, as configuration names them.
+//! Host and port in the configuration.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use x_msrv_settings::{Kind, text_setting};
 
-/// `host:port`; an IPv6 address stands in brackets. Equal text is the same place: names are not resolved
-/// here.
+/// `host:port`; an IPv6 address is in brackets. Equal text is the same address: names are not resolved here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostPort {
     /// A name or an address, without brackets.
@@ -31,10 +30,10 @@ impl FromStr for HostPort {
         let wrong =
             || match text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default()) {
                 Some(inner) if inner.parse::<Self>().is_ok() => {
-                    format!("`{text}` is a URL, HOST:PORT is required: `{inner}`")
+                    format!("`{text}` is a URL; HOST:PORT is required: `{inner}`")
                 }
                 Some(_) => format!(
-                    "`{text}` is a URL, HOST:PORT is required, for instance localhost:4150 or [::1]:4150"
+                    "`{text}` is a URL; HOST:PORT is required, for instance localhost:4150 or [::1]:4150"
                 ),
                 None => format!("`{text}` is not HOST:PORT, for instance localhost:4150 or [::1]:4150"),
             };
@@ -59,8 +58,7 @@ impl FromStr for HostPort {
 
 text_setting!(HostPort, Kind::Address);
 
-/// Addresses without repetitions: a server that is named twice would be used by two connections with one share
-/// each.
+/// Removes duplicate addresses: a server that is named twice would get two connections, each with a share.
 #[must_use]
 pub fn distinct(mut addresses: Vec<HostPort>) -> Vec<HostPort> {
     let mut seen = BTreeSet::new();
@@ -73,23 +71,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_shown_the_same() {
+    fn an_address_is_displayed_as_it_is_parsed() {
         for text in ["localhost:4150", "10.0.0.7:1", "[::1]:65535"] {
             assert_eq!(text.parse::<HostPort>().expect(text).to_string(), text);
         }
     }
 
     #[test]
-    fn a_url_is_told_as_the_address_that_is_in_it() {
+    fn a_url_is_refused_with_the_address_in_it() {
         let fault = |text: &str| text.parse::<HostPort>().expect_err("a URL");
         for text in ["http://queue:4161", "http://queue:4161/", "tcp://queue:4161/lookup?topic=t"] {
-            assert_eq!(fault(text), format!("`{text}` is a URL, HOST:PORT is required: `queue:4161`"));
+            assert_eq!(fault(text), format!("`{text}` is a URL; HOST:PORT is required: `queue:4161`"));
         }
-        assert!(fault("http://queue").contains("is a URL, HOST:PORT is required, for instance"));
+        assert!(fault("http://queue").contains("is a URL; HOST:PORT is required, for instance"));
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_refused() {
         for text in [
             "",
             "localhost",

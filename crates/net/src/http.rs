@@ -1,4 +1,4 @@
-//! One bounded HTTP GET that brings JSON: for nsqlookupd and nsqd's statistics.
+//! One bounded HTTP GET that returns JSON: for nsqlookupd and nsqd's statistics.
 
 use std::{error::Error, io, time::Duration};
 
@@ -10,29 +10,29 @@ use tokio::{net::TcpStream, time::timeout};
 
 use crate::address::HostPort;
 
-/// Bytes of the largest answer that is read.
+/// The limit on the size of a response in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// What a server said.
+/// The response of a server.
 #[derive(Debug)]
 pub enum Answer<T> {
     /// 200, with a body of the expected shape.
     Found(T),
-    /// 404, with whatever body: the server knows nothing of what was asked for.
+    /// 404, with any body: the server does not know the requested object.
     NotFound(Bytes),
 }
 
-/// How long a server may take.
+/// The time limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// To take the connection, which its system does whether it is busy or not.
+    /// For the connection. The server's kernel accepts it even if the server is busy.
     pub connect: Duration,
-    /// For all together.
+    /// For the whole request.
     pub answer: Duration,
 }
 
 impl Bounds {
-    /// So long, for whatever part.
+    /// Returns limits with the same time for both.
     #[must_use]
     pub fn of(bound: Duration) -> Self {
         Self { connect: bound, answer: bound }
@@ -44,11 +44,11 @@ impl Bounds {
 #[error("no answer in time")]
 pub struct Late;
 
-/// Asks `address` for `path`.
+/// Requests `path` from `address`.
 ///
 /// # Errors
-/// The server can't be reached in time, which is an [`io::Error`]; it does not answer in time, which is
-/// [`Late`]; it answers with another status, or with something that is not the expected JSON.
+/// The server cannot be reached in time ([`io::Error`]), or does not answer in time ([`Late`]). It
+/// answers with another status, or with something other than the expected JSON.
 pub async fn get_json<T: DeserializeOwned>(
     address: &HostPort,
     path: &str,

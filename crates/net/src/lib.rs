@@ -1,4 +1,4 @@
-//! What adapters need of the network: addresses, TLS, secrets, a small HTTP client.
+//! Network code that adapters share: addresses, TLS, secrets, a small HTTP client.
 
 pub mod address;
 pub mod http;

@@ -1,22 +1,22 @@
-//! Secrets: where they are, and reading them when they are needed. They are never shown.
+//! Secrets: where they are stored, and reading them when they are needed. They are never displayed.
 
 use std::{fmt, io, path::PathBuf};
 
 use x_msrv_settings::{Access, Kind, NamedFile, Reader, Setting, Told, Value};
 
-/// A secret, by its place. Whoever shows one shows the place.
+/// A secret, by its location. Displaying it shows only the location.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     /// The text itself, from the configuration or the environment.
     Text(String),
     /// The content of a file.
     File(PathBuf),
-    /// A credential that the service manager hands over: a file of this name in `$CREDENTIALS_DIRECTORY`
+    /// A credential from the service manager: a file of this name in `$CREDENTIALS_DIRECTORY`
     /// (systemd.exec(5), `LoadCredential=`).
     Credential(String),
 }
 
-/// Why a secret can't be had. Blame: the configuration, or who was to hand it over.
+/// Why a secret cannot be read. Blame: the configuration, or the service manager.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the {place}")]
 pub struct SecretError {
@@ -26,10 +26,10 @@ pub struct SecretError {
 }
 
 impl Secret {
-    /// The secret itself; one line end behind it, as editors leave it, does not belong to it.
+    /// Reads the secret. One line end at the end, as editors add it, is not part of it.
     ///
     /// # Errors
-    /// The file or the credential can't be read, or is not text.
+    /// The file or the credential cannot be read, or is not text.
     pub fn read(&self) -> Result<String, SecretError> {
         let path = match self {
             Self::Text(text) => return Ok(text.clone()),
@@ -39,7 +39,7 @@ impl Secret {
                 .ok_or_else(|| {
                     io::Error::new(
                         io::ErrorKind::NotFound,
-                        "there is no $CREDENTIALS_DIRECTORY: the service manager handed none over",
+                        "$CREDENTIALS_DIRECTORY is not set: the service manager passed no credentials",
                     )
                 }),
         };
@@ -65,7 +65,7 @@ impl fmt::Display for Secret {
     }
 }
 
-/// What is no secret, but is named as secrets are: text is a path.
+/// A file that is configured like a secret but is not secret: plain text is a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place(pub Secret);
 
@@ -100,7 +100,7 @@ impl Setting for Place {
     }
 }
 
-/// What text means is up to the key. No fault repeats what was found.
+/// Parses a text or a location; the key decides what plain text means. No fault repeats the value.
 fn text_or_place(
     found: &Value,
     reader: &mut Reader<'_>,

@@ -1,9 +1,9 @@
-//! TLS: what is configured, to what rustls needs. Files are read when a connection is to be made, and none of
-//! it happens where none is encrypted.
+//! TLS: converts the configuration to what rustls needs. Files are read when a connection is about to be
+//! made, and only if it is encrypted.
 //!
-//! The cryptography is that of *ring*, which the Aerospike client brings along. Nobody is trusted without a
-//! reason: certificates are verified against the configured authorities or the system's, unless the
-//! configuration says in so many words that any will do.
+//! The cryptography is *ring*, which the Aerospike client already depends on. Certificates are always
+//! verified, against the configured CA certificates or the system's, unless the configuration explicitly
+//! turns verification off.
 
 use std::{borrow::Cow, fmt, io, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -18,29 +18,29 @@ use x_msrv_settings::{self as settings, Kind, OnOr, ReadFile, Reader, Setting, T
 
 use crate::secret::{Place, Secret, SecretError};
 
-/// How connections to one kind of server are encrypted, and whom they trust.
+/// How connections to one kind of server are encrypted and verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// The authorities that are trusted, in PEM; the system's where there is none.
+    /// CA certificates (PEM); the system's if unset.
     pub ca_file: Option<PathBuf>,
-    /// What a server is shown that asks who we are.
+    /// The client certificate for mutual TLS.
     pub certificate: Option<ClientCertificate>,
-    /// The name that the server's certificate has to bear; that of the host where there is none.
+    /// The name that the server's certificate must contain; the host's name if unset.
     pub server_name: Option<Name>,
-    /// Whether any certificate will do.
+    /// Whether certificates are not verified (insecure).
     pub insecure_skip_verify: bool,
 }
 
-/// A certificate of our own and its key, both in PEM.
+/// A client certificate and its key, both in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The certificate, and those of the authorities between it and one that the server knows.
+    /// The certificate, with the intermediate certificates.
     pub chain: Secret,
     /// Its key.
     pub key: Secret,
 }
 
-/// A host's name or address, as certificates bear them.
+/// A host's name or address, as in certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name(ServerName<'static>);
 
@@ -49,7 +49,8 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = ServerName::try_from(text.to_owned());
-        name.map(Self).map_err(|_| format!("`{text}` is no name or address that a certificate can bear"))
+        name.map(Self)
+            .map_err(|_| format!("`{text}` is not a name or address that a certificate can contain"))
     }
 }
 
@@ -88,7 +89,7 @@ pub struct Keys {
     insecure_skip_verify: bool,
 }
 
-/// A section `tls` whose keys fit each other, or `true` or `false`.
+/// A section `tls` with consistent keys, or `true` or `false`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section(pub OnOr<Keys>);
 
@@ -103,7 +104,7 @@ impl Setting for Section {
                 None
             }
             Some((_, Some(Secret::Text(key)))) if !key.contains("-----BEGIN ") => {
-                reader.fault_at("key", "is not a private key in PEM; one in a file is named by `file: PATH`");
+                reader.fault_at("key", "is not a private key in PEM; use `file: PATH` for a key in a file");
                 None
             }
             _ => Some(Self(section)),
@@ -122,13 +123,13 @@ impl Setting for Section {
 }
 
 impl Section {
-    /// Connections are not encrypted.
+    /// Returns settings without encryption.
     #[must_use]
     pub fn none() -> Self {
         Self(OnOr(None))
     }
 
-    /// What connections need; `None` where they are not encrypted.
+    /// Returns the settings for connections; `None` if they are not encrypted.
     #[must_use]
     pub fn settings(&self) -> Option<Box<Settings>> {
         let keys = self.0.0.as_ref()?;
@@ -142,43 +143,41 @@ impl Section {
     }
 }
 
-/// Why TLS can't be used. Blame: the configuration, or the files that it names.
+/// Why TLS cannot be used. Blame: the configuration, or the files that it names.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file can't be read.
+    /// A file cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// Which.
+        /// The path.
         path: PathBuf,
         /// Why not.
         #[source]
         cause: io::Error,
     },
-    /// Our certificate or its key can't be had.
+    /// The client certificate or its key cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// What was read is something else.
-    #[error("the {place} holds no {wanted} in PEM")]
+    /// The content is not as expected.
+    #[error("the {place} contains no {wanted} in PEM")]
     Content {
-        /// Where it was read.
+        /// The location.
         place: String,
-        /// What was wanted.
+        /// The expected content.
         wanted: &'static str,
     },
-    /// There is nobody to trust.
-    #[error(
-        "this system has no certificates of authorities (the package ca-certificates); name those to trust by `ca-file`"
-    )]
+    /// There are no CA certificates.
+    #[error("this system has no CA certificates (package ca-certificates); set `ca-file`")]
     NoAuthorities,
-    /// Certificate and key are not a pair, or of a kind that is not known.
+    /// Certificate and key do not match, or have an unknown type.
     #[error("certificate and key cannot be used")]
     Pair(#[source] rustls::Error),
-    /// A host's name that no certificate can bear.
-    #[error("{0}; the name to expect can be set by `server-name`")]
+    /// A host name that no certificate can contain.
+    #[error("{0}; set `server-name` to the expected name")]
     Name(String),
 }
 
-/// All that encrypted connections need, read and checked.
+/// Everything that encrypted connections need, read and checked.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// For rustls, and for clients that use it.
@@ -187,10 +186,10 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads what the settings name.
+    /// Reads the files of the settings.
     ///
     /// # Errors
-    /// A file can't be read or does not hold what it should.
+    /// A file cannot be read, or its content is not as expected.
     pub fn load(settings: &Settings) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
@@ -210,10 +209,10 @@ impl Tls {
         Ok(Self { config: Arc::new(config), server_name: settings.server_name.clone() })
     }
 
-    /// The name that the certificate of a server at `host` has to bear.
+    /// Returns the name that the certificate of a server at `host` must contain.
     ///
     /// # Errors
-    /// No certificate can bear it.
+    /// No certificate can contain it.
     pub fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
         match &self.server_name {
             Some(Name(name)) => Ok(name.clone()),
@@ -236,13 +235,13 @@ fn authorities(file: Option<&PathBuf>) -> Result<RootCertStore, TlsError> {
                     .map_err(|_| TlsError::Content { place: place(), wanted: "valid certificate" })?;
             }
         }
-        // Some of the system's many files may be broken; the others do.
+        // Some of the system's many files may be broken; the others are used.
         None => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     if store.is_empty() { Err(TlsError::NoAuthorities) } else { Ok(store) }
 }
 
-/// All certificates in a text; `None` where there is none, or a broken one.
+/// Returns all certificates in a text; `None` if there is none, or a broken one.
 fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok().filter(|found| !found.is_empty())
 }
@@ -252,14 +251,13 @@ impl ClientCertificate {
         let wrong = |secret: &Secret, wanted| TlsError::Content { place: secret.to_string(), wanted };
         let chain =
             certificates(self.chain.read()?.as_bytes()).ok_or_else(|| wrong(&self.chain, "certificate"))?;
-        // Its error is not passed on: it might show a part of the key.
+        // Its error is not passed on: it might contain a part of the key.
         let key = PrivateKeyDer::from_pem_slice(self.key.read()?.as_bytes());
         Ok((chain, key.map_err(|_| wrong(&self.key, "private key without a passphrase"))?))
     }
 }
 
-/// `insecure-skip-verify`: whoever answers is believed to be the server. Its signature still has to fit the
-/// certificate that it shows.
+/// `insecure-skip-verify`: any certificate is accepted. The handshake signature must still match it.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -298,8 +296,8 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// Whether a handshake failed because the server does not take the certificate that we show, or that we show
-/// none: only the configuration can mend that. (Alerts of RFC 8446, section 6.2.)
+/// Returns whether a handshake failed because the server refuses the client certificate, or requires one.
+/// Only the configuration can fix that. (Alerts of RFC 8446, section 6.2.)
 #[must_use]
 pub fn is_refusal_of_ours(fault: &str) -> bool {
     const ALERTS: [&str; 7] = [
@@ -316,19 +314,22 @@ pub fn is_refusal_of_ours(fault: &str) -> bool {
         .is_some_and(|(_, alert)| ALERTS.iter().any(|name| alert.starts_with(name)))
 }
 
-/// What rustls says when a handshake fails, in words for the person who has to mend it. Text, because the
-/// Aerospike client leaves no more of it.
+/// Explains rustls' text for a failed handshake. It works on text, because the Aerospike client keeps nothing
+/// else.
 #[must_use]
 pub fn in_plain_words(fault: &str) -> Cow<'_, str> {
     const WORDS: [(&str, &str); 7] = [
-        ("UnknownIssuer", "it comes from an authority that is not trusted (`ca-file` names others)"),
-        ("BadSignature", "it was not signed by the trusted authority of that name, but by another"),
-        ("Other(OtherError(CaUsedAsEndEntity))", "it is an authority's own (CA:TRUE) and no server's"),
+        ("UnknownIssuer", "it is signed by an unknown CA (see `ca-file`)"),
+        ("BadSignature", "it is signed by another CA with the name of a trusted one"),
+        (
+            "Other(OtherError(CaUsedAsEndEntity))",
+            "it is a CA certificate (CA:TRUE), not a server certificate",
+        ),
         ("received corrupt message of type InvalidContentType", "the other side does not speak TLS"),
         ("tls handshake eof", "the other side closed the connection instead of speaking TLS"),
         (
             "received fatal alert: CertificateRequired",
-            "the server wants a certificate of ours (`certificate` and `key`)",
+            "the server requires a client certificate (`certificate` and `key`)",
         ),
         ("received fatal alert:", "the server refuses the handshake:"),
     ];
@@ -341,7 +342,7 @@ pub fn in_plain_words(fault: &str) -> Cow<'_, str> {
     fault.replace(theirs, ours).into()
 }
 
-/// When a certificate expired, from `… but certificate is not valid after SECONDS (… ago)`.
+/// Returns when a certificate expired, from `… but certificate is not valid after SECONDS (… ago)`.
 fn expiry(fault: &str) -> Option<humantime::Rfc3339Timestamp> {
     let (_, seconds) = fault.split_once("certificate is not valid after ")?;
     let seconds = seconds.split(' ').next()?.parse().ok()?;
