@@ -401,8 +401,7 @@ fn records_of_a_store_that_cannot_be_opened_is_exit_78() {
     for command in [&["records"][..], &["check", "--connect"]] {
         let ended = program.run(command);
         assert!(
-            ended.code == Some(78)
-                && ended.stderr.contains("it is a symlink, and those are not followed here"),
+            ended.code == Some(78) && ended.stderr.contains("it is a symlink, which is not followed here"),
             "{ended:?}"
         );
     }
@@ -418,7 +417,7 @@ fn replay_does_not_follow_a_symlink() {
     std::os::unix::fs::symlink("elsewhere", program.path("dead-letter.ndjson")).expect("a symlink");
     let ended = program.run(&["dead", "replay", "dead-letter.ndjson"]);
     assert!(
-        ended.code == Some(66) && ended.stderr.contains("it is a symlink, and those are not followed here"),
+        ended.code == Some(66) && ended.stderr.contains("it is a symlink, which is not followed here"),
         "{ended:?}"
     );
     assert!(program.letters_in("elsewhere").iter().all(|letter| letter["replayed"] == false));

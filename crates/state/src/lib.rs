@@ -1,4 +1,4 @@
-//! State files, and how SQLite files are opened.
+//! State files, and opening SQLite files.
 
 pub mod sqlite;
 pub mod state_file;

@@ -1,4 +1,4 @@
-//! Opening SQLite files the same way everywhere: durable, shared with other processes, every wait bounded.
+//! Opens all SQLite files the same way: durable, shared with other processes, with bounded waits.
 
 use std::{
     io,
@@ -13,27 +13,29 @@ use x_msrv_settings::FileKind;
 
 use crate::state_file;
 
-/// How long another process's write is waited for where messages depend on it.
+/// How long to wait for another process's write if messages depend on it.
 pub const BUSY_BOUND: Duration = Duration::from_secs(2);
 
-/// How often it is tried where SQLite has no wait of its own.
+/// The retry interval for operations in which SQLite does not wait itself.
 const BUSY_POLL: Duration = Duration::from_millis(2);
 
-/// Opens or creates the database at `path`: write-ahead log, a commit is on the disk when it returns. One
-/// that is created has pages of `page` bytes, or of as many as SQLite likes best. Another process is waited
-/// for no longer than `busy_bound` at each step.
+/// Opens or creates the database at `path`, with a write-ahead log; a commit is on disk when it returns. A
+/// new database has pages of `page` bytes, or of SQLite's default size. Each step waits at most `busy_bound`
+/// for another process.
 ///
 /// # Errors
+/// The file cannot be created or opened, or is not a database.
 /// The file can't be created or opened, or is no database.
 pub fn open(
     path: &Path,
     page: Option<u32>,
     busy_bound: Duration,
 ) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
-    // SQLite itself would create it readable for everybody, and its -wal and -shm files take mode and owner
-    // from it.
+    // SQLite itself would create it readable for all users. Its -wal and -shm files take mode and owner from
+    // it.
     state_file::open_or_create(path)?;
-    // It opens the file by its name again: where that has become a symlink meanwhile, it refuses it as well.
+    // SQLite opens the file by its name again; if that has become a symlink meanwhile, SQLite refuses it as
+    // well.
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
     let folder = state_file::folder(path).canonicalize()?;
     let connection = Connection::open_with_flags(
@@ -49,7 +51,7 @@ pub fn open(
     Ok(connection)
 }
 
-/// The files that SQLite keeps beside a database (<https://www.sqlite.org/tempfiles.html>).
+/// Returns the files that SQLite creates beside a database (<https://www.sqlite.org/tempfiles.html>).
 pub fn companions(path: &Path) -> impl Iterator<Item = PathBuf> {
     ["-wal", "-shm", "-journal"].into_iter().map(|end| {
         let mut name = path.as_os_str().to_owned();
@@ -68,8 +70,8 @@ impl FileKind for Database {
     }
 }
 
-/// SQLite does not wait for others where two connections make a new file one with a write-ahead log: one of
-/// them is told at once that it is busy.
+/// If two connections enable the write-ahead log of a new file, SQLite does not wait: one of them fails with
+/// "busy" at once.
 #[expect(clippy::disallowed_methods, reason = "there is nothing to wait on, and it is bounded")]
 fn retry_while_busy(
     bound: Duration,
@@ -88,10 +90,10 @@ fn retry_while_busy(
     }
 }
 
-/// Makes sure that a statement fits the tables.
+/// Checks that a statement matches the tables.
 ///
 /// # Errors
-/// It does not; which is a fault in the set-up, and told without the statement.
+/// It does not match, which is a setup fault; the error does not contain the statement.
 pub fn check(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare(sql).map(drop).map_err(|error| match error {
         rusqlite::Error::SqlInputError { error, msg, .. } => rusqlite::Error::SqliteFailure(error, Some(msg)),
@@ -99,15 +101,15 @@ pub fn check(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     })
 }
 
-/// The same for an error of [`open`].
+/// Returns the same for an error of [`open`].
 #[must_use]
 pub fn is_open_fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(state_file::is_setup_fault)
         || error.downcast_ref::<rusqlite::Error>().is_some_and(is_setup_fault)
 }
 
-/// Whether an error can't pass by itself: the file is no database, damaged, not ours to write, or a table in
-/// it has another shape (SQLite's general error).
+/// Returns whether an error is permanent: the file is not a database, damaged, not writable for this user, or
+/// one of its tables has another shape (SQLite's general error).
 #[must_use]
 pub fn is_setup_fault(error: &rusqlite::Error) -> bool {
     matches!(
@@ -123,8 +125,8 @@ pub fn is_setup_fault(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// The same error, and that the disk is full where it is. At some moments, such as when the shared-memory
-/// file is made, SQLite says no more than that the disk fails.
+/// Returns the error, and states that the disk is full if it is. In some situations, for instance when it
+/// creates the shared-memory file, SQLite reports only an I/O error.
 #[must_use]
 pub fn in_plain_words(
     path: &Path,
@@ -133,7 +135,7 @@ pub fn in_plain_words(
     let fails = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
     let full = || rustix::fs::statvfs(state_file::folder(path)).is_ok_and(|disk| disk.f_bavail == 0);
     if error.downcast_ref::<rusqlite::Error>().is_some_and(fails) && full() {
-        return format!("no space is left on its disk ({error})").into();
+        return format!("no space left on its disk ({error})").into();
     }
     error
 }

@@ -1,5 +1,5 @@
-//! Files of ours: created for us and our group only, never where a symlink is in the way that is not an
-//! administrator's, and never in root's name where somebody else is to write them.
+//! State files. They are accessible only to the service's user and group, never created through a foreign
+//! symlink, and never left with root as the owner in a folder of the service.
 
 use std::{
     fs::{DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -10,17 +10,18 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
-/// Opens a file for reading and appending, without creating it. A symlink in its place is an error, not a way
-/// to write elsewhere, and so is one on the way to it that is neither root's nor ours.
+/// Opens a file for reading and appending, without creating it. A symlink at the path is refused, and so is a
+/// symlink in its folders unless root or this user owns it.
 ///
 /// # Errors
+/// It does not exist, is not accessible, or is a symlink.
 /// It is not there, not ours, or a symlink.
 pub fn open(path: &Path) -> io::Result<File> {
     refuse_links_of_others(path)?;
     options().open(path).map_err(in_plain_words)
 }
 
-/// The same for reading only.
+/// Opens a file in the same way, for reading only.
 ///
 /// # Errors
 /// As with [`open`].
@@ -29,7 +30,7 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     options().append(false).open(path).map_err(in_plain_words)
 }
 
-/// The same for reading, and for writing over what is there.
+/// Opens a file in the same way, for reading and overwriting.
 ///
 /// # Errors
 /// As with [`open`].
@@ -38,10 +39,10 @@ pub fn open_to_overwrite(path: &Path) -> io::Result<File> {
     options().append(false).write(true).open(path).map_err(in_plain_words)
 }
 
-/// Whether there is a file of this name, or anything else that bears it.
+/// Returns whether the path exists, as a file or anything else.
 ///
 /// # Errors
-/// We may not look.
+/// The folder is not accessible.
 pub fn exists(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
@@ -50,21 +51,21 @@ pub fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Where something is written that is to take the place of a file. The name's ending is not that of the file:
-/// whoever collects such files passes over one that was left behind by a process that was killed.
+/// Returns a temporary name for a new version of a file. Its extension differs, so that programs that collect
+/// such files ignore one that a killed process left behind.
 #[must_use]
 pub fn new_name(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     folder(path).join(format!(".{name}.{}", std::process::id()))
 }
 
-/// Puts `text` in the place of a file, so that a reader finds the old one or the new one. Without permissions
-/// the process's mask decides.
+/// Replaces a file with `text` atomically: a reader sees the old or the new content. Without permissions, the
+/// process's umask applies.
 ///
-/// Not synced: what a power failure takes can be written again.
+/// Not synced: the content can be written again after a power failure.
 ///
 /// # Errors
-/// It can't be written; what was there is left as it was.
+/// It cannot be written; the old content is unchanged.
 pub fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io::Result<()> {
     let new = new_name(path);
     let written = File::create_new(&new).and_then(|mut file| {
@@ -78,7 +79,7 @@ pub fn replace(path: &Path, text: &str, permissions: Option<Permissions>) -> io:
     written
 }
 
-/// Whether a file can't be opened before somebody has mended what is in the way.
+/// Returns whether the file stays inaccessible until the user fixes its path or permissions.
 #[must_use]
 pub fn is_setup_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
@@ -88,25 +89,25 @@ pub fn is_setup_fault(error: &io::Error) -> bool {
     )
 }
 
-/// The system calls a symlink that is not to be followed one too many of them.
+/// The system reports a refused symlink as "too many levels of symbolic links".
 fn in_plain_words(error: io::Error) -> io::Error {
     match Errno::from_io_error(&error) {
         Some(Errno::LOOP) => {
-            io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink, and those are not followed here")
+            io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink, which is not followed here")
         }
         _ => error,
     }
 }
 
-/// Who may write to a folder of the service's could lead root's commands elsewhere by a symlink in it.
-/// Symlinks of root's are how systems are laid out (`/var/lib/x-msrv` of a service with `DynamicUser=` is
-/// one).
+/// A user who can write to a folder of the service could redirect root's commands with a symlink in it.
+/// Symlinks of root are part of the system's layout (for instance `/var/lib/x-msrv` of a service with
+/// `DynamicUser=`).
 fn refuse_links_of_others(path: &Path) -> io::Result<()> {
     let us = rustix::process::geteuid().as_raw();
     for folder in std::path::absolute(folder(path))?.ancestors() {
         match folder.symlink_metadata() {
             Ok(found) if found.is_symlink() && found.uid() != 0 && found.uid() != us => {
-                let fault = format!("{} is a symlink of another user's", folder.display());
+                let fault = format!("{} is a symlink of another user", folder.display());
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, fault));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -116,13 +117,14 @@ fn refuse_links_of_others(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same, and creates it with mode 0640 where it is not there, and the folders on the way to it with mode
-/// 0750.
+/// Opens a file in the same way, and creates it with mode 0640 and its folders with mode 0750 if they do not
+/// exist.
 ///
-/// The service does not run as root, but administrators do: what root creates in a folder of the service's
+/// The service does not run as root, but administrators do. What root creates in a folder of the service
 /// belongs to the service.
 ///
 /// # Errors
+/// It cannot be opened or created.
 /// It can't be opened or created.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     loop {
@@ -136,14 +138,14 @@ pub fn open_or_create(path: &Path) -> io::Result<File> {
                 give(&file, &owner)?;
                 return Ok(file);
             }
-            // Another process was faster.
+            // Another process created it first.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Creates a folder, and those on the way to it; each belongs to the owner of the one that it is in.
+/// Creates a folder and its parents; each belongs to the owner of its parent.
 fn create_folder(path: &Path) -> io::Result<Metadata> {
     match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -152,14 +154,14 @@ fn create_folder(path: &Path) -> io::Result<Metadata> {
     let owner = create_folder(folder(path))?;
     match DirBuilder::new().mode(0o750).create(path) {
         Ok(()) => give(&File::open(path)?, &owner)?,
-        // Another process was faster.
+        // Another process created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
     path.metadata()
 }
 
-/// Gives what root has just created to whom the folder belongs.
+/// Gives a file that root has created to the owner of the folder.
 fn give(created: &File, folder: &Metadata) -> io::Result<()> {
     match (created.metadata()?.uid(), folder.uid()) {
         (0, owner) if owner != 0 => fchown(created, Some(owner), Some(folder.gid())),
@@ -167,7 +169,7 @@ fn give(created: &File, folder: &Metadata) -> io::Result<()> {
     }
 }
 
-/// The folder that a file is in.
+/// Returns the folder of a file.
 #[must_use]
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -186,7 +188,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
     #[test]
-    fn a_file_is_created_with_its_folders_and_found_again() {
+    fn a_file_is_created_with_its_folders_and_can_be_opened_again() {
         let top = tempfile::tempdir().expect("a folder");
         let path = top.path().join("a/b/file");
         assert_eq!(open(&path).expect_err("not there").kind(), io::ErrorKind::NotFound);
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_is_not_followed_even_where_it_points_to_nothing() {
+    fn a_symlink_is_not_followed_even_if_it_is_dangling() {
         let top = tempfile::tempdir().expect("a folder");
         let path = top.path().join("link");
         symlink(top.path().join("target"), &path).expect("a symlink");
@@ -206,10 +208,10 @@ mod tests {
         assert!(!top.path().join("target").exists());
     }
 
-    /// The service's user could have root write to a folder that only root may write to.
+    /// The service's user could make root write to a folder that only root can write to.
     #[test]
-    #[ignore = "only root can make a symlink that is somebody else's: .ci/test"]
-    fn a_folder_that_somebody_else_has_linked_elsewhere_is_refused() {
+    #[ignore = "only root can create a symlink of another user: .ci/test"]
+    fn a_folder_behind_a_symlink_of_another_user_is_refused() {
         let top = tempfile::tempdir().expect("a folder");
         let (elsewhere, link) = (top.path().join("elsewhere"), top.path().join("link"));
         std::fs::create_dir(&elsewhere).expect("a folder");
@@ -217,13 +219,13 @@ mod tests {
         open_or_create(&link.join("a/file")).expect("root's own symlink");
         std::os::unix::fs::lchown(&link, Some(4_242), Some(4_242)).expect("root may");
         let error = open_or_create(&link.join("b/file")).expect_err("a symlink of somebody else's");
-        assert!(error.to_string().contains("link is a symlink of another user's"), "{error}");
+        assert!(error.to_string().contains("link is a symlink of another user"), "{error}");
         assert!(!elsewhere.join("b").exists());
     }
 
     #[test]
     #[ignore = "only root can give files away: .ci/test"]
-    fn what_root_creates_in_a_folder_of_the_service_belongs_to_the_service() {
+    fn a_file_that_root_creates_in_a_folder_of_the_service_belongs_to_the_service() {
         let top = tempfile::tempdir().expect("a folder");
         chown(top.path(), Some(4_242), Some(4_243)).expect("root may");
         open_or_create(&top.path().join("a/b/queue.db")).expect("created");

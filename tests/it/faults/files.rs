@@ -107,7 +107,7 @@ fn a_full_disk_before_the_store_is_opened_is_reported_as_full() {
     std::io::copy(&mut std::io::repeat(0), &mut &fill).expect_err("it is full");
     let ended = program.run(&["run"]);
     assert!(
-        ended.code == Some(69) && ended.stderr.contains("disk/store.db: no space is left on its disk"),
+        ended.code == Some(69) && ended.stderr.contains("disk/store.db: no space left on its disk"),
         "{ended:?}"
     );
     disk.remount("size=16m");
