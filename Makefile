@@ -20,7 +20,7 @@ help: ## Show this
 
 build: ## Build the release binary
 	test/prerequisites build
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --package x-msrv
 
 deb: ## Build the Debian package into target/packages
 	test/prerequisites deb

@@ -65,7 +65,7 @@ const ENTRIES: [Entry; 39] = [
         "70",
         "exit code: a bug",
         "Either the program ended where it should not have: what was in flight comes again after the queue's message timeout, and the run, like one that is killed, is neither in the history nor in the metrics, of which the alert XMsrvRunsMissing sees that runs are too few. Or the report does not account for every message that was received: it and the history have both numbers.",
-        "Report it, with the lines on standard error or in the journal.",
+        "Report it with the lines on standard error or in the journal, which include a backtrace if the program panicked.",
     ),
     (
         "74",
