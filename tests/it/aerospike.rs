@@ -577,12 +577,12 @@ fn messages_that_timed_out_are_one_warning_a_run() {
     let nsqd = Nsqd::impatient();
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\ntimeout: 20s\n\
-         aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 15s}}\n",
+         aerospike: {{hosts: ['{}'], namespace: test, set: s, timeout: 18s}}\n",
         nsqd.tcp,
         server.address()
     ));
     nsqd.publish("t", lines("valid.ndjson"));
-    server.rule(Rule::always(When::Write, Then::Delay(Duration::from_secs(5))));
+    server.rule(Rule::always(When::Write, Then::Delay(Duration::from_secs(12))));
     let child = program.spawn(&[]);
     block_on(server.until_writes(1));
     signal(&child, "STOP");

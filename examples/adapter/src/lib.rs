@@ -1,0 +1,32 @@
+//! A folder of files as a queue, and as a store: a small adapter, complete, for people who write one.
+//!
+//! A message is a file; its name is its id. A record is a file as well, named by its key. One run at a time
+//! reads a folder. Everything here is local and short, so nothing waits; an adapter with a network bounds each
+//! wait.
+
+mod settings;
+pub mod source;
+pub mod store;
+
+pub use settings::ADAPTER;
+
+use std::{fs, io, path::Path};
+
+/// Writes a file as a whole or not at all: readers see names that do not begin with a dot.
+fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = folder.join(format!(".{name}"));
+    let mut file = fs::File::create(&unfinished)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?; // what is answered for is on the disk
+    fs::rename(&unfinished, folder.join(name))?;
+    fs::File::open(folder)?.sync_all()
+}
+
+/// The names of the finished files, in their order.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names = entries.collect::<io::Result<Vec<_>>>()?;
+    names.retain(|name| !name.starts_with('.'));
+    names.sort_unstable();
+    Ok(names)
+}
