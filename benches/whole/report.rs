@@ -97,7 +97,7 @@ fn markdown(figures: &Figures) -> String {
         figures.nsqd,
         match &figures.aerospike {
             Some(address) => format!("Aerospike at {address}"),
-            None => "SQLite (no Aerospike server was there, so nothing here is about Aerospike)".to_owned(),
+            None => "SQLite (no Aerospike server was available, so no figure is about Aerospike)".to_owned(),
         },
         processors(),
         figures.time

@@ -104,7 +104,7 @@ fn repeat(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
     }
 }
 
-/// The same, and returns the output of the program.
+/// The same, and reads what the program sends.
 fn repeat_and_read(bytes: Vec<u8>) -> impl Fn(TcpStream) -> io::Result<()> {
     move |stream| {
         let mut reader = stream.try_clone()?;
