@@ -1,4 +1,4 @@
-//! A folder of files as a queue, and as a store: a small adapter, complete, for people who write one.
+//! A folder of files as a queue, and as a store: a small but complete adapter, as a model for others.
 //!
 //! A message is a file; its name is its id. A record is a file as well, named by its key. One run at a time
 //! reads a folder. Everything here is local and short, so nothing waits; an adapter with a network bounds each
@@ -22,7 +22,7 @@ fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// The names of the finished files, in their order.
+/// Returns the names of the finished files, in order.
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let mut names = entries.collect::<io::Result<Vec<_>>>()?;

@@ -24,9 +24,9 @@ use crate::{names, write_whole};
 /// A folder of messages.
 #[derive(Debug, Clone)]
 pub struct Folder {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Messages that are unsettled at most.
+    /// The maximum number of unsettled messages.
     pub max_in_flight: u64,
 }
 
@@ -36,7 +36,7 @@ impl Folder {
         Depth { ready, later: Some(0), elsewhere: None }
     }
 
-    /// Returns why the folder cannot be used, if it cannot.
+    /// Checks that the folder can be used.
     ///
     /// # Errors
     /// It cannot be read.
@@ -51,7 +51,7 @@ impl Folder {
 impl Source for Folder {
     fn traits(&self) -> SourceTraits {
         SourceTraits {
-            // There is no delay: what is given back is there for the next run.
+            // There is no delay: a returned message is available to the next run.
             retry: Retry::Immediate,
             attempts: Attempts::Unknown,
             lease: Lease::None,
@@ -69,7 +69,7 @@ impl Source for Folder {
                 taken: BTreeSet::new(),
                 unsettled: 0,
                 bytes: 0,
-                told: None,
+                reported: None,
                 closed: Closed::default(),
             }),
         });
@@ -77,17 +77,17 @@ impl Source for Folder {
     }
 }
 
-/// A folder that is read.
+/// The consumer of a folder.
 struct Reading {
     folder: Folder,
     origin: Origin,
     left: u64,
-    /// What this run has had: it does not meet it twice.
+    /// The messages that this run has taken: it takes none of them twice.
     taken: BTreeSet<String>,
     unsettled: u64,
     bytes: usize,
-    /// Whether the run was told that the window is full, or that nothing more comes; each is told once.
-    told: Option<bool>,
+    /// The event that was reported last: idle (true) or full (false); each is reported once.
+    reported: Option<bool>,
     closed: Closed,
 }
 
@@ -117,12 +117,12 @@ impl Consumer for Reading {
         let is_full = self.unsettled == self.folder.max_in_flight || self.bytes >= BYTES_IN_FLIGHT;
         if self.left == 0 || is_full {
             let stopped = self.left == 0;
-            if self.told.replace(stopped) == Some(stopped) {
+            if self.reported.replace(stopped) == Some(stopped) {
                 return Box::pin(pending());
             }
             return Box::pin(ready(if stopped { Event::Idle(Proof::Proven) } else { Event::Full }));
         }
-        self.told = None;
+        self.reported = None;
         let event = match self.take() {
             Ok(deliveries) if deliveries.is_empty() => Event::Idle(Proof::Proven),
             Ok(deliveries) => Event::Deliveries(deliveries),
@@ -135,7 +135,7 @@ impl Consumer for Reading {
     }
 
     fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
-        (self.left, self.told) = (more, None);
+        (self.left, self.reported) = (more, None);
         Box::pin(ready(()))
     }
 
@@ -164,7 +164,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// Creates a publisher. `now` is the time since the epoch: it makes names that no other publisher gives.
+    /// Creates a publisher. `now` is the time since the epoch: it makes its file names unique.
     #[must_use]
     pub fn new(folder: Folder, now: Duration) -> Self {
         Self { folder, began: now, count: Cell::new(0) }

@@ -20,12 +20,12 @@ const JSON: Json = Json { big_integers: BigIntegers::Reject };
 /// A folder of records.
 #[derive(Debug, Clone)]
 pub struct Records {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
 }
 
 impl Records {
-    /// Returns why the folder cannot be used, if it cannot.
+    /// Checks that the folder can be used.
     ///
     /// # Errors
     /// It does not exist, or cannot be read.
@@ -69,7 +69,7 @@ fn key_of(name: &str) -> Option<Key> {
 
 impl Store for Records {
     fn traits(&self) -> StoreTraits {
-        // The name is made of the key: a record that is written twice is one file.
+        // The name is derived from the key: a record that is written twice is one file.
         StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
     }
 
