@@ -649,14 +649,14 @@ fn dead_letters_are_deleted_only_by_a_configured_limit_and_each_deletion_is_logg
     assert!((0..3).all(|_| !run(&few).contains("deleted")));
     let words = run(&few);
     assert!(
-        words.contains("WARN  dead letters are deleted path=/")
+        words.contains("WARN  deleting dead letters path=/")
             && words.contains("/dead-letter.ndjson.1 letters=1 not-replayed=1 limit=max-files"),
         "{words}"
     );
     assert_eq!(files(&few), ["dead-letter.ndjson", "dead-letter.ndjson.2", "dead-letter.ndjson.3"]);
     said(&few, &["replay"]);
     let words = run(&few);
-    assert!(words.contains("INFO  dead letters are deleted") && words.contains("not-replayed=0"), "{words}");
+    assert!(words.contains("INFO  deleting dead letters") && words.contains("not-replayed=0"), "{words}");
     assert_eq!(few.letters().len(), 1, "the current file is unchanged");
 }
 

@@ -1,8 +1,8 @@
-//! Letters in a file, one JSON object a line, on the disk before the message is finished.
+//! Dead letters in a file, one JSON object a line, on disk before the message is acknowledged.
 //!
-//! Several processes may append to the same file: each writes under an exclusive lock, and what a failed
-//! write left behind is cut off again. A file that has grown too large is renamed; nothing is ever deleted
-//! here (see [`tidy`](crate::tidy)).
+//! Several processes may append to the same file: each writes under an exclusive lock, and removes what a
+//! failed write left behind. A file that has grown too large is renamed. Nothing is deleted here (see
+//! [`tidy`](crate::tidy)).
 
 use std::{
     ffi::OsStr,
@@ -22,28 +22,27 @@ use x_msrv_core::{
 };
 use x_msrv_state::state_file;
 
-/// Bytes that are written in one go.
+/// The size of one write in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// How dead letters in a file are set up.
+/// The settings of a dead-letter file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; its folder is created with mode 0750, itself with 0640.
+    /// The file, created with mode 0640; its folder is created with mode 0750.
     pub path: PathBuf,
-    /// A file of at least this many bytes is renamed before more is written.
+    /// A file of at least this many bytes is renamed before the next write.
     pub max_size: u64,
-    /// Of the files that were renamed, at most this many are kept.
+    /// The most renamed files to keep.
     pub max_files: Option<NonZeroU64>,
-    /// A file that was renamed is kept for this long after its last letter, and no file is written for longer
-    /// than that.
+    /// How long a renamed file is kept after its last letter. The current file is renamed when its first
+    /// letter is this old.
     pub max_age: Option<Duration>,
 }
 
-/// What the file is called where none is configured, behind a prefix where several configurations have one
-/// folder.
+/// The default name of the file. It has a prefix if several configurations share a folder.
 pub const DEFAULT_NAME: &str = "dead-letter.ndjson";
 
-/// A configured file of dead letters.
+/// The file kind of dead-letter files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letters;
 
@@ -87,7 +86,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// What is in force; without a path the file has its default name.
+    /// Returns the effective settings; without a path, the file has its default name.
     #[must_use]
     pub fn settings(&mut self, places: &Places) -> Settings {
         let path = self.path.get_or_insert_with(|| StateFile::by_default(places, DEFAULT_NAME));
@@ -100,14 +99,14 @@ impl Keys {
     }
 }
 
-/// A file as a [`DeadLetter`].
+/// A file as a [`DeadLetter`] destination.
 #[derive(Debug, Clone)]
 pub struct FileDeadLetter {
     settings: Settings,
 }
 
 impl FileDeadLetter {
-    /// A file that is created when the first letter comes.
+    /// Creates a destination; the file is created for the first letter.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings }
@@ -131,14 +130,14 @@ impl FileDeadLetter {
         let is_new = file.metadata()?.len() == 0;
         append(&mut file, letters)?;
         if is_new {
-            // A new file is durable only when its name is.
+            // A new file is durable only after its folder is synced.
             File::open(state_file::folder(path))?.sync_all()?;
         }
         Ok(())
     }
 }
 
-/// Renames the file that letters go to, as if it had grown too large.
+/// Renames the current file, as if it had grown too large.
 pub(super) async fn rename(path: &Path) -> io::Result<()> {
     let _no_run_appends = open_locked(path).await?;
     std::fs::rename(path, free_name(path)?)
@@ -150,7 +149,7 @@ fn append(file: &mut File, letters: &[Pending<'_>]) -> io::Result<()> {
     let write = || {
         let mut lines = BufWriter::with_capacity(BUFFER, &*file);
         if torn {
-            lines.write_all(b"\n")?; // somebody was killed in the middle of a line: ours begin on a new one
+            lines.write_all(b"\n")?; // a process was killed in the middle of a line: start a new one
         }
         letters.iter().try_for_each(|letter| letter.item.write_line(&mut lines))?;
         lines.flush()?;
@@ -171,11 +170,11 @@ fn last_byte(file: &mut File) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-/// The files that there are of this name, the oldest first: those that somebody has rotated under a date,
-/// those that have grown too large, and the one that letters go to.
+/// Returns the existing files of this name, the oldest first: those that were rotated by date, the renamed
+/// ones, and the current one.
 ///
 /// # Errors
-/// We may not look into their folder. One that is not there has none.
+/// The folder cannot be read. A missing folder is empty.
 pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
     let beside = beside(path).map_err(|error| of_folder(path, &error))?;
     let with = |wanted: fn(&Rotated) -> bool| {
@@ -189,13 +188,13 @@ pub fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Those of them that have grown too large: no run writes to them.
+/// Returns the renamed files: no run writes to them.
 pub(super) fn complete(path: &Path) -> io::Result<Vec<PathBuf>> {
     let numbered = beside(path)?.into_iter().filter(|(rotated, _)| matches!(rotated, Rotated::Numbered(_)));
     Ok(numbered.map(|(_, file)| file).collect())
 }
 
-/// The files of this name that somebody has rotated and compressed. Nothing here reads them.
+/// Returns the files of this name that were rotated and compressed. They are never read.
 ///
 /// # Errors
 /// As with [`all`].
@@ -208,7 +207,7 @@ pub fn compressed(path: &Path) -> io::Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Whether a file of this name would be taken for letters of `path`, or be replaced when they are purged.
+/// Returns whether a file of this name would be read as dead letters of `path`, or be replaced by a purge.
 #[must_use]
 pub fn is_beside(path: &Path, other: &Path) -> bool {
     let (name, found) = (path.file_name().unwrap_or_default(), other.file_name().unwrap_or_default());
@@ -219,18 +218,18 @@ fn of_folder(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", state_file::folder(path).display()))
 }
 
-/// What a file is that bears the name of another and more.
+/// How a rotated file was named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rotated {
-    /// By us: `FILE.7`. A file that is purged empty leaves a gap.
+    /// By this program: `FILE.7`. A file that is purged empty leaves a gap.
     Numbered(u64),
-    /// By logrotate(8) with `dateext`: `FILE-20261128`, or with `extension` before what its name ends with.
+    /// By logrotate(8) with `dateext`: `FILE-20261128`, or with `extension` before the extension.
     Dated,
-    /// Either of them, and compressed.
+    /// Either of them, compressed.
     Compressed,
 }
 
-/// What programs that compress files put behind their names.
+/// The extensions of compressed files.
 const COMPRESSED: [&[u8]; 8] = [b".gz", b".bz2", b".xz", b".zst", b".lz4", b".lzma", b".Z", b".zip"];
 
 fn rotated(name: &OsStr, found: &OsStr) -> Option<Rotated> {
@@ -243,11 +242,11 @@ fn rotated(name: &OsStr, found: &OsStr) -> Option<Rotated> {
 
 fn rotated_plain(name: &[u8], found: &[u8]) -> Option<Rotated> {
     let number = |rest: &[u8]| {
-        // Only as we write it: 01 and +1 are another's files.
+        // Only in the exact form that this program writes: 01 and +1 belong to other programs.
         let text = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?;
         text.parse::<u64>().ok().filter(|number| number.to_string() == text).map(Rotated::Numbered)
     };
-    // A day has six digits at least. Its parts may be kept apart, and a time stand behind it.
+    // A date has at least six digits. It may have separators, and be followed by a time.
     let date = |rest: &[u8]| {
         let is_date = rest.iter().all(|byte| byte.is_ascii_digit() || b"-_.T".contains(byte));
         (is_date
@@ -263,8 +262,8 @@ fn rotated_plain(name: &[u8], found: &[u8]) -> Option<Rotated> {
     date(found.strip_prefix(stem)?.strip_suffix(extension)?)
 }
 
-/// The files beside this one that bear its name and more: by their numbers, the smallest first, then by their
-/// names.
+/// Returns the files in the same folder whose names extend this name: by number, the smallest first, then by
+/// name.
 fn beside(path: &Path) -> io::Result<Vec<(Rotated, PathBuf)>> {
     let folder = state_file::folder(path);
     let entries = match std::fs::read_dir(folder) {
@@ -275,7 +274,7 @@ fn beside(path: &Path) -> io::Result<Vec<(Rotated, PathBuf)>> {
     let mut found = Vec::new();
     for entry in entries {
         let other = entry?.file_name();
-        // Beside the file as it is named, whatever `read_dir` calls its folder.
+        // With the configured folder name, not the one that `read_dir` returns.
         found.extend(rotated(name, &other).map(|rotated| (rotated, path.with_file_name(&other))));
     }
     found.sort_unstable();
@@ -288,7 +287,7 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
     name.into()
 }
 
-/// `FILE.1`, or the number behind the highest that is taken: what is newer has the higher one, also where
+/// Returns `FILE.1`, or the number after the highest existing one: newer files have higher numbers, even if
 /// some are gone.
 fn free_name(path: &Path) -> io::Result<PathBuf> {
     let numbers = beside(path)?.into_iter().filter_map(|(rotated, _)| match rotated {
@@ -301,7 +300,7 @@ fn free_name(path: &Path) -> io::Result<PathBuf> {
 impl DeadLetter for FileDeadLetter {
     fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            // One write for all of them: they are all on the disk, or none is.
+            // One write for all letters: all of them are on disk, or none.
             let kept = self.write(&letters).await.map(|()| Kept::Durably);
             answer_all(letters, &kept.map_err(|cause| self.error(&cause)));
         })
@@ -309,7 +308,7 @@ impl DeadLetter for FileDeadLetter {
 
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
         let opened = match state_file::open(&self.settings.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // it is created when the first letter comes
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // it is created for the first letter
             other => other.map(drop),
         };
         Box::pin(std::future::ready(opened.map_err(|cause| self.error(&cause))))
@@ -321,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_have_rotated_is_told_apart_from_other_files() {
+    fn files_rotated_by_other_programs_are_recognized() {
         use Rotated::{Compressed, Dated, Numbered};
         let cases = [
             ("d.ndjson.7", Some(Numbered(7))),

@@ -1,28 +1,28 @@
-//! Which letters are meant. Pure.
+//! Filters for dead letters. Pure.
 
 use std::time::SystemTime;
 
 use x_msrv_core::dead_letter::Letter;
 
-/// What a letter has to be; all of it.
+/// The conditions on a letter; all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Rejected for one of these reasons; any where there are none.
+    /// Rejected for one of these reasons; an empty list allows any.
     pub reasons: Vec<String>,
-    /// Rejected then or later.
+    /// Rejected at this time or later.
     pub since: Option<SystemTime>,
-    /// Rejected before then.
+    /// Rejected before this time.
     pub until: Option<SystemTime>,
-    /// Of the message with this id, which is that of its queue, or as in [`Letter::full_id`].
+    /// With this message id, either the queue's id or as in [`Letter::full_id`].
     pub id: Option<String>,
-    /// Published again, or not yet.
+    /// Whether it was published again.
     pub replayed: Option<bool>,
-    /// From this source; one that ends with `@` stands for all that begin like it.
+    /// From this source; a value that ends with `@` is a prefix.
     pub source: Option<String>,
 }
 
 impl Filter {
-    /// Whether this letter is meant. One whose time is none is meant only where no time is asked for.
+    /// Returns whether the letter matches. A letter without a valid time matches only if no time is given.
     #[must_use]
     pub fn matches(&self, letter: &Letter) -> bool {
         let time = letter.rejected_at();
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_meant_only_if_all_that_is_asked_for_holds() {
+    fn a_letter_matches_only_if_all_conditions_hold() {
         let early = letter("not-json", "1970-01-01T00:00:10.000Z", None);
         let late = letter("schema", "1970-01-01T00:00:20.000Z", Some("1970-01-01T00:01:00.000Z"));
         let odd = letter("schema", "yesterday", None);

@@ -1,8 +1,7 @@
-//! A file of letters, one a line, as several processes use it at once.
+//! A dead-letter file, one letter a line, used by several processes at once.
 //!
-//! Runs append under an exclusive lock on the file. What changes letters that are there (a replay, a purge)
-//! also holds a lock on the folder, so that only one of them is at it, and may take its time without holding
-//! up runs.
+//! Runs append under an exclusive lock on the file. A replay or a purge, which changes existing letters, also
+//! holds a lock on the folder. So only one of them runs at a time, and it does not block runs for long.
 
 use std::{
     fs::{File, TryLockError},
@@ -17,32 +16,32 @@ use tokio::time::{Instant, sleep};
 use x_msrv_core::dead_letter::{Letter, NOT_REPLAYED, replayed};
 use x_msrv_state::state_file;
 
-/// How long the lock on the file is waited for.
+/// How long to wait for the lock on the file.
 const LOCK_BOUND: Duration = Duration::from_secs(2);
 
-/// How often it is asked for meanwhile: the standard library has no wait with a bound.
+/// The retry interval for the lock: the standard library has no wait with a limit.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
-/// What a line holds.
+/// The content of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A letter, whole, whatever wrote it: its keys may have any order and any space between them, and there
-    /// may be others.
+    /// A complete letter, written by any program: its keys may have any order and spacing, and there may be
+    /// others.
     Letter(Letter),
-    /// Anything else: a truncated letter of a process that was killed, or something that is none.
+    /// Anything else: a truncated letter of a killed process, or text that is not a letter.
     NoLetter,
 }
 
-/// A line and where it begins.
+/// The position of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Bytes from the beginning of the file.
+    /// The offset from the start of the file in bytes.
     pub offset: u64,
-    /// Lines from the beginning; the first is 1.
+    /// The line number; the first is 1.
     pub number: u64,
 }
 
-/// What is in a line.
+/// Parses a line.
 #[must_use]
 pub fn parse(line: &[u8]) -> Line {
     let letter = read(line).filter(|letter| letter.body.to_bytes().is_ok());
@@ -51,7 +50,7 @@ pub fn parse(line: &[u8]) -> Line {
 
 fn read(line: &[u8]) -> Option<Letter> {
     let letter = serde_json::from_slice(without_mark(line)).ok()?;
-    // Of a key that is there twice the last one counts, as it does when the line is written anew.
+    // The last one of duplicate keys counts, as it does when the line is rewritten.
     if has_room(line) {
         Some(letter)
     } else {
@@ -59,13 +58,12 @@ fn read(line: &[u8]) -> Option<Letter> {
     }
 }
 
-/// Editors put a byte order mark in front of the first line.
+/// Editors add a byte order mark before the first line.
 fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 
-/// Whether a line that holds a letter begins with its `replayed` and as much room as the moment of a replay
-/// takes.
+/// Returns whether a line with a letter starts with `replayed`, with enough room for the time of a replay.
 #[must_use]
 pub fn has_room(line: &[u8]) -> bool {
     let Some(value) = line.get(..NOT_REPLAYED.len()).and_then(|begin| begin.strip_prefix(br#"{"replayed":"#))
@@ -78,13 +76,13 @@ pub fn has_room(line: &[u8]) -> bool {
     }
 }
 
-/// The same letter with that room, and with all that it holds beside what is ours.
+/// Returns the letter with that room, and with all keys of other programs.
 fn with_room(line: &[u8], letter: &Letter) -> io::Result<Vec<u8>> {
     let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(without_mark(line))?;
     keys.remove("replayed");
     let mut new = match &letter.replayed {
         None => NOT_REPLAYED.to_vec(),
-        // One that is no time stays one that was replayed.
+        // A value that is not a time still marks a replayed letter.
         Some(time) => replayed(humantime::parse_rfc3339_weak(time).unwrap_or(SystemTime::UNIX_EPOCH)),
     };
     let mut rest = serde_json::to_vec(&keys)?;
@@ -96,10 +94,10 @@ fn with_room(line: &[u8], letter: &Letter) -> io::Result<Vec<u8>> {
     Ok(new)
 }
 
-/// The lines of a file as far as it goes now, for runs may append to it meanwhile.
+/// Returns the lines up to the current end of the file; runs may append to it meanwhile.
 ///
 /// # Errors
-/// The file can't be read.
+/// The file cannot be read.
 pub fn lines(file: &File) -> io::Result<impl Iterator<Item = io::Result<(Place, Vec<u8>)>>> {
     let mut input = BufReader::new(file.take(file.metadata()?.len()));
     let mut next = Place { offset: 0, number: 1 };
@@ -117,21 +115,21 @@ pub fn lines(file: &File) -> io::Result<impl Iterator<Item = io::Result<(Place, 
     }))
 }
 
-/// Marks the letters that begin at these offsets as published again, and brings that to the disk.
+/// Marks the letters at these offsets as replayed, and syncs the file.
 ///
 /// # Errors
-/// The file can't be written.
+/// The file cannot be written.
 pub fn mark_replayed(file: &File, offsets: &[u64], time: SystemTime) -> io::Result<()> {
     let mark = replayed(time);
     offsets.iter().try_for_each(|offset| file.write_all_at(&mark, *offset))?;
     file.sync_data()
 }
 
-/// The right to change letters in the folder of `path`, for as long as the handle lives; `None` where
-/// somebody else has it.
+/// Takes the lock for changing letters in the folder of `path`, for as long as the handle lives. Returns
+/// `None` if another process holds it.
 ///
 /// # Errors
-/// The folder can't be opened.
+/// The folder cannot be opened.
 pub fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     let folder = File::open(state_file::folder(path))?;
     match folder.try_lock() {
@@ -141,26 +139,26 @@ pub fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes lines from a file: what is kept takes its place as a whole, or all stays as it was. A file of
-/// which nothing is left is removed, and one of which nothing goes is not touched.
+/// Removes lines from a file, atomically. A file that becomes empty is removed. If no line is removed, the
+/// file is unchanged.
 ///
 /// # Errors
-/// The file can't be read or replaced, or runs do not let go of it.
+/// The file cannot be read or replaced, or other processes hold its lock for too long.
 ///
 /// # Cancel safety
-/// Dropping the future while the lock is waited for changes nothing.
+/// Dropping the future while it waits for the lock changes nothing.
 pub async fn purge(path: &Path, mut goes: impl FnMut(&Place, &[u8]) -> bool) -> io::Result<()> {
     change(path, |place, line| Ok(if goes(place, line) { Change::Goes } else { Change::Stays })).await
 }
 
-/// Opens a file to mark letters in it. Those that are `meant` and have no room for that, because another
-/// program wrote them, get it before: the file is replaced as a whole, while runs wait.
+/// Opens a file for marking letters. Matching letters without room for a mark, written by another program,
+/// get it first: the file is replaced atomically, while runs wait.
 ///
 /// # Errors
-/// The file can't be opened, read or replaced, or runs do not let go of it.
+/// The file cannot be opened, read or replaced, or other processes hold its lock for too long.
 ///
 /// # Cancel safety
-/// Dropping the future while the lock is waited for changes nothing.
+/// Dropping the future while it waits for the lock changes nothing.
 pub async fn open_to_mark(path: &Path, meant: impl Fn(&Letter) -> bool) -> io::Result<File> {
     let change_of = |line: &[u8]| match parse(line) {
         Line::Letter(letter) if !has_room(line) && meant(&letter) => {
@@ -177,14 +175,14 @@ pub async fn open_to_mark(path: &Path, meant: impl Fn(&Letter) -> bool) -> io::R
     state_file::open_to_overwrite(path)
 }
 
-/// What becomes of a line.
+/// The change to a line.
 enum Change {
     Stays,
     Goes,
     Becomes(Vec<u8>),
 }
 
-/// Puts another file in the place of this one, under the lock by which runs append to it.
+/// Replaces a file under the lock that runs use for appending.
 async fn change(path: &Path, change_of: impl FnMut(&Place, &[u8]) -> io::Result<Change>) -> io::Result<()> {
     let file = open_locked(path).await?;
     let new = new_name(path);
@@ -202,18 +200,18 @@ async fn change(path: &Path, change_of: impl FnMut(&Place, &[u8]) -> io::Result<
     rewritten.inspect_err(|_| drop(std::fs::remove_file(&new)))
 }
 
-/// Where what is to take the place of the file is written first.
+/// Returns the temporary name for the new version of a file.
 pub(super) fn new_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
 }
 
-/// What is in the new file.
+/// The result of a rewrite.
 #[derive(Default)]
 struct Rewritten {
     lines: u64,
-    /// Whether that differs from what is in the old one.
+    /// Whether its content differs from the old file.
     changed: bool,
 }
 
@@ -224,14 +222,14 @@ fn rewrite(
 ) -> io::Result<Rewritten> {
     match std::fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {} // somebody was killed in the middle of this
+        _ => {} // a truncated letter of a killed process
     }
     let output = state_file::open_or_create(new)?;
     let before = file.metadata()?;
     if (before.uid(), before.gid()) != (output.metadata()?.uid(), output.metadata()?.gid()) {
-        fchown(&output, Some(before.uid()), Some(before.gid()))?; // whoever writes to it goes on writing
+        fchown(&output, Some(before.uid()), Some(before.gid()))?; // its writers can continue to write
     }
-    output.set_permissions(before.permissions())?; // an administrator may let fewer people read it
+    output.set_permissions(before.permissions())?; // an administrator may have restricted the permissions
     let mut writer = BufWriter::new(&output);
     let mut rewritten = Rewritten::default();
     for line in lines(file)? {
@@ -252,8 +250,7 @@ fn rewrite(
     Ok(rewritten)
 }
 
-/// Opens the file that has this name at the moment at which it is locked: another process may rename it in
-/// between.
+/// Opens the file that has this name when the lock is acquired: another process may rename it in between.
 pub(super) async fn open_locked(path: &Path) -> io::Result<File> {
     loop {
         let file = state_file::open_or_create(path)?;
@@ -267,7 +264,7 @@ pub(super) async fn open_locked(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Takes the exclusive lock, which others hold for one write at a time.
+/// Acquires the exclusive lock, which other processes hold for one write at a time.
 async fn lock_within(file: &File, bound: Duration) -> io::Result<()> {
     let until = Instant::now() + bound;
     loop {

@@ -1,8 +1,7 @@
-//! The end of old letters, where the configuration has a limit for them. Without one nothing is ever deleted.
+//! Deletes old dead letters if the configuration has a limit. Without a limit, nothing is deleted.
 //!
-//! Only files that we have renamed because they were complete are deleted, never the one that letters go to,
-//! and never while letters in the folder are being replayed or purged. What is deleted is told in the log
-//! before.
+//! Only renamed, complete files are deleted, never the current file, and never while letters in the folder
+//! are being replayed or purged. Each deletion is logged first.
 
 use std::{
     fs::File,
@@ -20,19 +19,19 @@ use crate::{
 use x_msrv_core::dead_letter::NOT_REPLAYED;
 use x_msrv_state::state_file;
 
-/// Files that are deleted by one run at most: each is read before.
+/// The limit on deleted files in one run: each is read first.
 const FILES_AT_ONCE: usize = 10;
 
-/// Deletes the files that are over the limits. With a limit of age, a file whose first letter is over it is
-/// renamed before, so that what does not grow has an end as well; a letter is then kept for up to twice the
-/// age. Where the run before began longer than that ago, at `previous`, nothing is too old: the clock may be
-/// wrong, and if it is right the next run deletes.
+/// Deletes the files that exceed the limits. With an age limit, a file whose first letter exceeds it is
+/// renamed first, so that a file that does not grow is also deleted eventually; a letter is kept for up to
+/// twice the age. If the previous run at `previous` started longer ago than the age, nothing is deleted: the
+/// clock may be wrong. If it is right, the next run deletes.
 ///
 /// # Errors
-/// The folder or a file in it can't be read or changed; what is not deleted is left as it was.
+/// The folder or a file in it cannot be read or changed; files that are not deleted are unchanged.
 ///
 /// # Cancel safety
-/// Dropping the future while the lock is waited for changes nothing.
+/// Dropping the future while it waits for the lock changes nothing.
 pub async fn tidy(settings: &Settings, now: SystemTime, previous: Option<SystemTime>) -> io::Result<()> {
     let has_jumped = |age: &Duration| previous.is_some_and(|previous| is_past(previous, *age, now));
     let settings = &Settings { max_age: settings.max_age.filter(|age| !has_jumped(age)), ..settings.clone() };
@@ -41,24 +40,24 @@ pub async fn tidy(settings: &Settings, now: SystemTime, previous: Option<SystemT
         return Ok(());
     }
     let Some(_one_at_a_time) = letters::lock_folder(path)? else {
-        debug!("letters are being replayed or purged, so none are deleted now");
+        debug!("dead letters are being replayed or purged, deleting none now");
         return Ok(());
     };
     if is_old(settings, now)? {
         rename(path).await?;
     }
     for (file, limit) in due(settings, now)?.into_iter().take(FILES_AT_ONCE) {
-        // Who rotates files himself may have renamed one that a run is about to write to.
+        // A user who rotates files may have renamed one that a run is about to write to.
         if File::open(&file)?.try_lock().is_err() {
             continue;
         }
-        tell(&file, limit)?;
+        log_deletion(&file, limit)?;
         std::fs::remove_file(&file)?;
     }
     File::open(state_file::folder(path))?.sync_all()
 }
 
-/// The files that are over a limit, the oldest first, each with the key of that limit.
+/// Returns the files that exceed a limit, the oldest first, with the key of the limit.
 fn due(settings: &Settings, now: SystemTime) -> io::Result<Vec<(PathBuf, &'static str)>> {
     let Settings { max_files, max_age, .. } = settings;
     if max_files.is_none() && max_age.is_none() {
@@ -68,7 +67,7 @@ fn due(settings: &Settings, now: SystemTime) -> io::Result<Vec<(PathBuf, &'stati
     for file in complete(&settings.path)? {
         files.push((file.symlink_metadata()?.modified()?, file));
     }
-    files.sort_by_key(|(modified, _)| *modified); // another rotation may number them the other way round
+    files.sort_by_key(|(modified, _)| *modified); // another rotation may number them in reverse
     let most = max_files.map_or(usize::MAX, |most| usize::try_from(most.get()).unwrap_or(usize::MAX));
     let over = files.len().saturating_sub(most);
     let mut due = Vec::new();
@@ -84,7 +83,7 @@ fn due(settings: &Settings, now: SystemTime) -> io::Result<Vec<(PathBuf, &'stati
     Ok(due)
 }
 
-/// Whether the first letter of the file that letters go to is over the age.
+/// Returns whether the first letter of the current file exceeds the age.
 fn is_old(settings: &Settings, now: SystemTime) -> io::Result<bool> {
     let Some(age) = settings.max_age else { return Ok(false) };
     let file = match state_file::open_to_read(&settings.path) {
@@ -103,8 +102,8 @@ fn is_past(time: SystemTime, age: Duration, now: SystemTime) -> bool {
     now.duration_since(time).is_ok_and(|passed| passed >= age)
 }
 
-/// Says how many letters go, and how many of them nobody has sent again.
-fn tell(path: &Path, limit: &str) -> io::Result<()> {
+/// Logs how many letters are deleted, and how many of them were not replayed.
+fn log_deletion(path: &Path, limit: &str) -> io::Result<()> {
     let (mut letters, mut not_replayed) = (0_u64, 0_u64);
     for line in letters::lines(&state_file::open_to_read(path)?)? {
         let (_, line) = line?;
@@ -114,7 +113,7 @@ fn tell(path: &Path, limit: &str) -> io::Result<()> {
         not_replayed += u64::from(!is_replayed);
     }
     let level = if not_replayed > 0 { Level::Warn } else { Level::Info };
-    log!(level, path = path.display().to_string(), letters = letters, not_replayed = not_replayed, limit = limit; "dead letters are deleted");
+    log!(level, path = path.display().to_string(), letters = letters, not_replayed = not_replayed, limit = limit; "deleting dead letters");
     Ok(())
 }
 
@@ -137,8 +136,8 @@ mod tests {
         ) + "\n"
     }
 
-    /// A folder with files of these names, each with a letter as old as its number of hours, and what is left
-    /// of them.
+    /// Creates a folder with files of these names, each with a letter as many hours old, and returns the
+    /// names that are left.
     fn left(files: &[(&str, u32)], max_files: Option<u64>, max_age: Option<Duration>) -> Vec<String> {
         left_after(files, max_files, max_age, None)
     }
@@ -169,10 +168,10 @@ mod tests {
         names
     }
 
-    /// Whoever set no limit, or one of the other kind, must not lose a letter, and neither must another
-    /// pipeline in the same folder.
+    /// Without a limit, or with a limit of the other kind, no letter may be lost, and neither may one of
+    /// another pipeline in the same folder.
     #[test]
-    fn only_our_own_complete_files_over_the_limit_go_and_never_the_one_that_is_written() {
+    fn only_complete_files_of_this_name_over_the_limit_are_deleted() {
         let files = [
             ("dead.ndjson", 9),
             ("dead.ndjson.2", 8),
@@ -206,7 +205,7 @@ mod tests {
 
     /// A machine that booted with a clock a year ahead would have deleted all letters.
     #[test]
-    fn nothing_is_too_old_where_the_run_before_is_as_well() {
+    fn nothing_is_deleted_if_the_previous_run_is_too_old_as_well() {
         let files = [("dead.ndjson", 0), ("dead.ndjson.1", 9)];
         for (hours, left) in [(9, 2), (0, 1)] {
             assert_eq!(
@@ -217,15 +216,15 @@ mod tests {
         }
     }
 
-    /// logrotate without dates gives the newest file the number 1.
+    /// Without dates, logrotate gives the newest file the number 1.
     #[test]
-    fn the_oldest_file_goes_first_whatever_its_number() {
+    fn the_oldest_file_is_deleted_first_with_any_number() {
         assert_eq!(left(&[("dead.ndjson.1", 1), ("dead.ndjson.2", 5)], Some(1), None), ["dead.ndjson.1"]);
     }
 
-    /// Where few messages are rejected the file never reached its size, and letters outlived any age.
+    /// If few messages were rejected, the file never reached its size limit, and letters exceeded any age.
     #[test]
-    fn a_file_whose_first_letter_is_over_the_age_is_renamed_although_it_is_small() {
+    fn a_small_file_whose_first_letter_exceeds_the_age_is_renamed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, now) = (folder.path().join("dead.ndjson"), now());
         std::fs::write(&path, letter(now - HOUR * 3) + &letter(now)).expect("written");
