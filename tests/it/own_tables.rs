@@ -47,7 +47,7 @@ fn a_record_refused_by_a_unique_index_changes_no_other_row() {
     let detail = letter["detail"].as_str().expect("text");
     assert_eq!(
         detail,
-        "refused by the store: the table has a rule against it: UNIQUE constraint failed: index 'i'"
+        "refused by the store: a constraint of the table refused it: UNIQUE constraint failed: index 'i'"
     );
     // A redelivered message still updates its own row.
     program.run_with_input(&["send"], b"{\"id\":3,\"a\":3}\n");
@@ -187,7 +187,7 @@ fn a_table_that_can_store_no_record_is_exit_78_with_the_reason() {
     let faults = [
         (
             "gid PRIMARY KEY, document, at TEXT NOT NULL",
-            "column at of the table t is NOT NULL and has no default",
+            "column at of the table t is NOT NULL without a default",
         ),
         ("gid, document", "column gid of the table t is neither its primary key nor unique"),
         ("gid PRIMARY KEY, body", "no column named document"),

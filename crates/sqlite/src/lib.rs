@@ -1,4 +1,4 @@
-//! SQLite as queue and as store.
+//! SQLite as source and store.
 
 mod settings;
 pub mod source;

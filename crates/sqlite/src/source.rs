@@ -1,9 +1,9 @@
-//! The embedded queue: a durable queue in one SQLite file, for a machine that has no other.
+//! The embedded queue: a durable queue in one SQLite file, for a machine without another queue.
 //!
-//! A message is a row. To lease it is to move its `ready_at` into the future under our own lease number;
-//! whoever does not settle in time finds the row leased to somebody else, and its settlement changes nothing.
-//! Calls are short and local, and block: there is no network to wait for, and every wait for another process
-//! is bounded.
+//! A message is a row. A lease moves its `ready_at` into the future and sets the consumer's lease number. A
+//! consumer that does not settle in time loses the row to another lease, and its late settlement changes
+//! nothing. Calls are short, local and blocking: there is no network, and every wait for another process is
+//! bounded.
 
 use std::{
     num::{NonZeroI64, NonZeroU32, NonZeroU64},
@@ -29,10 +29,10 @@ use x_msrv_core::{
 };
 use x_msrv_state::{sqlite, state_file};
 
-/// Messages that are leased in one go.
+/// The number of messages that are leased at once.
 const LEASE_AT_ONCE: u64 = 1_000;
 
-/// A message as the file has it.
+/// A message as stored in the file.
 struct FoundRow {
     id: i64,
     body: Vec<u8>,
@@ -42,7 +42,7 @@ struct FoundRow {
 }
 
 impl FoundRow {
-    /// What [`READY`] and [`PUT_OFF`] bring.
+    /// Parses a row of [`READY`] or [`DELAYED_BY_CLOCK`].
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self { id: row.get(0)?, body: row.get(1)?, attempts: row.get(2)?, published: row.get(3)? })
     }
@@ -60,11 +60,11 @@ impl FoundRow {
     }
 }
 
-/// Messages on their way out of the file: as many as there is room for.
+/// Messages read from the file, up to the available room.
 struct Found {
     rows: Vec<FoundRow>,
     room: usize,
-    /// Bytes of all bodies that are not settled, these among them.
+    /// Bytes of all unsettled bodies, including these.
     bytes: usize,
 }
 
@@ -82,14 +82,14 @@ impl Found {
     }
 }
 
-/// How the embedded queue is set up.
+/// The settings of the embedded queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; created if it is not there.
+    /// The file; created if it does not exist.
     pub path: PathBuf,
-    /// Messages that are unsettled at most.
+    /// The most unsettled messages.
     pub max_in_flight: NonZeroU64,
-    /// After this long without a settlement a message is delivered again.
+    /// The time without a settlement after which a message is delivered again.
     pub lease_timeout: Duration,
 }
 
@@ -103,31 +103,31 @@ const SCHEMA: &str = "
         ready_at INTEGER NOT NULL DEFAULT 0,    -- milliseconds since the epoch; not to be delivered before
         since INTEGER NOT NULL DEFAULT 0,       -- when that was decided
         lease INTEGER,                          -- whose it is until then
-        body BLOB NOT NULL                      -- last: what stands behind it is not found without reading it
+        body BLOB NOT NULL                      -- last: columns after it are not found without reading it
     ) STRICT;
     CREATE INDEX IF NOT EXISTS messages_by_turn ON messages (ready_at);  -- and by id: every index ends with it
 ";
 
-/// What the first files of this kind had.
+/// The columns of the first version of the file.
 const FIRST_COLUMNS: &str = "SELECT id, attempts, ready_at, since, lease, body FROM messages";
 
-/// What is ready, in its turn.
+/// Ready messages, in order.
 const READY: &str =
     "SELECT id, body, attempts, published FROM messages WHERE ready_at <= ?1 ORDER BY ready_at, id";
 
-/// What was put off by a clock that has gone back since: such a message would wait until the day that was
-/// wrong comes. Less than a second is no jump, but how clocks are kept right. What we have ourselves is left
-/// out; what another process has, who lives, is not.
-const PUT_OFF: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
+/// Messages delayed by a clock that has been set back since: they would wait until that clock time is
+/// reached. Less than a second is normal clock correction. Messages of this consumer are excluded; those of
+/// other live processes are not.
+const DELAYED_BY_CLOCK: &str = "SELECT id, body, attempts, published FROM messages WHERE ready_at > ?1 AND since > ?1 + 1000 AND lease IS NOT ?2 ORDER BY ready_at, id";
 
 /// All messages.
 const ALL: &str = "SELECT count(*) FROM messages WHERE ?1 IS NOT NULL";
 
-/// Those that somebody holds. What a clock that has gone back delayed can be taken, whoever held it.
+/// Messages in flight. Messages that a clock set back has delayed can be taken, whoever held them.
 const LEASED: &str =
     "SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NOT NULL";
 
-/// Those that are delayed.
+/// Delayed messages.
 const DELAYED: &str =
     "SELECT count(*) FROM messages WHERE ready_at > ?1 AND since <= ?1 + 1000 AND lease IS NULL";
 
@@ -151,7 +151,7 @@ fn open(path: &Path) -> Result<Connection, SourceError> {
         }
         transaction.commit()?;
         // A file of another version may lack a column.
-        [READY, PUT_OFF, LEASE].iter().try_for_each(|sql| sqlite::check(&connection, sql))?;
+        [READY, DELAYED_BY_CLOCK, LEASE].iter().try_for_each(|sql| sqlite::check(&connection, sql))?;
         Ok(connection)
     };
     prepare().map_err(|cause: Box<dyn std::error::Error + Send + Sync>| open_error(path, cause))
@@ -170,7 +170,7 @@ fn open_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -> S
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "leases and messages outlive the process, so their times are of the day"
+    reason = "leases and messages outlive the process, so their times are wall-clock times"
 )]
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
@@ -184,10 +184,10 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Returns what the queue's messages name as their source; `None` where there is no file.
+/// Returns the source name of the queue's messages; `None` if the file does not exist.
 ///
 /// # Errors
-/// The file can't be opened or is no queue.
+/// The file cannot be opened, or is not a queue.
 pub fn origin(settings: &Settings) -> Result<Option<String>, SourceError> {
     let path = &settings.path;
     if !state_file::exists(path).map_err(|cause| open_error(path, cause.into()))? {
@@ -197,10 +197,10 @@ pub fn origin(settings: &Settings) -> Result<Option<String>, SourceError> {
     queue.map(|id| Some(format!("queue-{id}"))).map_err(|cause| unreachable(path, cause))
 }
 
-/// Proves that the file, if it is there, can be opened and is a queue; takes and creates nothing.
+/// Checks that the file, if it exists, can be opened and is a queue. Takes and creates nothing.
 ///
 /// # Errors
-/// It can't.
+/// It cannot be opened, or is not a queue.
 pub fn probe(settings: &Settings) -> Result<(), SourceError> {
     let path = &settings.path;
     check(settings)?;
@@ -223,11 +223,11 @@ pub fn check(settings: &Settings) -> Result<(), SourceError> {
     }
 }
 
-/// Shows the messages that a source would take next, at most `limit`, and brings how many could be taken now.
-/// Nothing is changed, and no file is made.
+/// Shows at most `limit` messages that a source would take next, and returns how many could be taken now.
+/// Changes nothing, and creates no file.
 ///
 /// # Errors
-/// The file can't be opened or read, or is no queue.
+/// The file cannot be opened or read, or is not a queue.
 pub fn peek(
     settings: &Settings,
     limit: NonZeroU64,
@@ -281,7 +281,7 @@ impl SqliteSource {
     /// Opens the queue.
     ///
     /// # Errors
-    /// The file can't be opened or is no queue.
+    /// The file cannot be opened, or is not a queue.
     pub fn connect(settings: &Settings) -> Result<Self, SourceError> {
         let is_new = !state_file::exists(&settings.path).unwrap_or(true);
         let connection = open(&settings.path)?;
@@ -306,8 +306,8 @@ impl SqliteSource {
         })
     }
 
-    /// What is in the file. SQLite counts whole pages of the index: a million takes some milliseconds. It
-    /// looks at each of those that are leased or delayed, as a source that takes messages does.
+    /// Returns the depth. SQLite counts whole pages of the index: a million messages take some milliseconds.
+    /// It reads each leased or delayed message, as a source does.
     fn depth(&self) -> Depth {
         let count = |sql: &str| {
             let found = self.connection.query_row(sql, params![now_ms()], |row| row.get::<_, i64>(0));
@@ -329,8 +329,8 @@ impl Source for SqliteSource {
         }
     }
 
-    /// By the queue's own id: where the file is gone, a new one is made, and what was in the old one is
-    /// missing.
+    /// Identified by the queue's own id: if the file was deleted, a new one has another id, and the old queue
+    /// is missing.
     fn servers(&self) -> Servers {
         let path = self.path.display().to_string();
         let name = format!("the embedded {} at {path}", self.origin);
@@ -338,7 +338,7 @@ impl Source for SqliteSource {
     }
 
     fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
-        // What is ready now is all there is: a file that says "nothing" needs no time to be sure.
+        // Messages that are ready now are all there is: an empty result of a file is proof.
         let depth = self.depth();
         let consumer = Box::new(SqliteConsumer {
             queue: *self,
@@ -357,9 +357,9 @@ struct SqliteConsumer {
     queue: SqliteSource,
     left: u64,
     unsettled: u64,
-    /// Bytes of all bodies that are not settled.
+    /// Bytes of all unsettled bodies.
     bytes: usize,
-    /// What the run was told last, and need not be told again.
+    /// The last event that the run received; it is not repeated.
     told: Option<Told>,
     closed: Closed,
 }
@@ -374,11 +374,11 @@ impl SqliteConsumer {
     fn take(&mut self) -> rusqlite::Result<Vec<Delivery>> {
         let room = self.left.min(self.queue.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
         let transaction = Transaction::new_unchecked(&self.queue.connection, TransactionBehavior::Immediate)?;
-        let now = now_ms(); // not before: others may have held the file for seconds
+        let now = now_ms(); // not earlier: another process may have locked the file for seconds
         let mut found =
             Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
         found.add(transaction.prepare(READY)?.query(params![now])?)?;
-        found.add(transaction.prepare(PUT_OFF)?.query(params![now, self.queue.lease])?)?;
+        found.add(transaction.prepare(DELAYED_BY_CLOCK)?.query(params![now, self.queue.lease])?)?;
         if !found.rows.is_empty() {
             let mut lease = transaction.prepare(LEASE)?;
             for FoundRow { id, .. } in &found.rows {
@@ -402,7 +402,7 @@ impl SqliteConsumer {
         Ok(found.rows.into_iter().map(delivery).collect())
     }
 
-    /// Runs one statement for each row in one transaction; brings how many rows were not ours any more.
+    /// Executes one statement for each row in one transaction. Returns how many rows had another lease.
     fn settle_all<'a>(
         &self,
         rows: impl Iterator<Item = (&'a Delivery, Option<Duration>)>,
@@ -527,7 +527,7 @@ impl SqlitePublisher {
     /// Opens the queue.
     ///
     /// # Errors
-    /// The file can't be opened or is no queue.
+    /// The file cannot be opened, or is not a queue.
     pub fn connect(settings: &Settings) -> Result<Self, SourceError> {
         Ok(Self { connection: open(&settings.path)?, path: settings.path.clone() })
     }
@@ -547,7 +547,7 @@ impl SqlitePublisher {
         transaction.commit()
     }
 
-    /// The owner of the file may have added indexes, checks and triggers to the table.
+    /// The owner of the file may have added indexes, constraints and triggers to the table.
     fn insert_fault(&self, cause: &rusqlite::Error) -> Fault {
         let (blame, fault) = match cause {
             rusqlite::Error::StatementChangedRows(_) => {
@@ -564,7 +564,7 @@ impl SqlitePublisher {
 
 impl Publisher for SqlitePublisher {
     fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
-        // One transaction: all of them or none.
+        // One transaction: all messages are published, or none.
         bisect(
             messages,
             Rc::new(|messages: Vec<PendingMessage>| {

@@ -1,4 +1,4 @@
-//! Records in a SQLite file: a table for each set, with the key and the document as JSON, to be queried from
+//! Records in an SQLite file: a table for each set, with the key and the document as JSON, for queries with
 //! the `sqlite3` shell.
 
 use std::path::{Path, PathBuf};
@@ -19,19 +19,19 @@ use x_msrv_core::{
 };
 use x_msrv_state::{sqlite, state_file};
 
-/// Records in one transaction. Each waits for the disk once.
+/// Records in one transaction. Each transaction waits for the disk once.
 const RECORDS_AT_ONCE: usize = 1_000;
 
-/// How the store is set up.
+/// The settings of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; created if it is not there.
+    /// The file; created if it does not exist.
     pub path: PathBuf,
     /// The table.
     pub set: TableName,
 }
 
-/// The name of a table: 1 to 63 of `a-zA-Z0-9_.-`, not one of SQLite's own.
+/// The name of a table: 1 to 63 of `a-zA-Z0-9_.-`, without SQLite's reserved prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableName(String);
 
@@ -46,7 +46,7 @@ impl std::str::FromStr for TableName {
             || text.to_ascii_lowercase().starts_with("sqlite_")
         {
             return Err(format!(
-                "`{text}` is not a name for a table: 1 to 63 of a-zA-Z0-9_.- that do not begin with sqlite_"
+                "`{text}` is not a valid table name: 1 to 63 of a-zA-Z0-9_.-, not starting with sqlite_"
             ));
         }
         Ok(Self(text.to_owned()))
@@ -66,10 +66,10 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file and creates the table if it is not there.
+    /// Opens the file, and creates the table if it does not exist.
     ///
     /// # Errors
-    /// The file can't be opened or is no database.
+    /// The file cannot be opened, or is not a database.
     pub fn connect(settings: &Settings) -> Result<Self, StoreError> {
         let prepare = || {
             let connection = sqlite::open(&settings.path, None, sqlite::BUSY_BOUND)?;
@@ -86,10 +86,10 @@ impl SqliteStore {
         }
     }
 
-    /// Opens the file where it is there and has the table; creates neither.
+    /// Opens the file if it exists and has the table. Creates neither.
     ///
     /// # Errors
-    /// The file can't be opened or is no database.
+    /// The file cannot be opened, or is not a database.
     pub fn connect_to_existing(settings: &Settings) -> Result<Option<Self>, StoreError> {
         if !Self::is_there(settings)? {
             return Ok(None);
@@ -107,11 +107,11 @@ impl SqliteStore {
         }
     }
 
-    /// Proves that the file, if it is there, can be opened and has a table of the right shape, or none;
-    /// creates no file.
+    /// Checks that the file, if it exists, can be opened, and that its table, if it exists, has the right
+    /// shape. Creates no file.
     ///
     /// # Errors
-    /// It can't.
+    /// One of these checks fails.
     pub fn probe(settings: &Settings) -> Result<(), StoreError> {
         if Self::is_there(settings)? { Self::connect(settings).map(drop) } else { Ok(()) }
     }
@@ -120,10 +120,10 @@ impl SqliteStore {
         state_file::exists(&settings.path).map_err(|cause| connect_error(&settings.path, cause.into()))
     }
 
-    /// Writes records in one transaction, unless one of them spoils it for the others.
+    /// Writes records in one transaction, unless one of them makes it fail.
     ///
-    /// The table may have rules of its user's: unique indexes, checks, foreign keys, triggers. What they
-    /// refuse is that record's affair alone.
+    /// The table may have rules of its own: unique indexes, constraints, foreign keys, triggers. A record
+    /// that they refuse does not affect the others.
     fn write_batch(&self, records: &[Record]) -> rusqlite::Result<Vec<Result<Put, Fault>>> {
         let cause = match self.write_together(records, Guard::Nothing) {
             Err(Failed::Record(cause)) => cause,
@@ -138,7 +138,7 @@ impl SqliteStore {
             Err(Failed::Store(cause)) => return Err(cause),
             Ok(results) => return Ok(results),
         }
-        // A trigger has rolled everything back, or a foreign key was looked at only in the end.
+        // A trigger rolled everything back, or a foreign key was checked only at the end.
         let (first, second) = records.split_at(records.len() / 2);
         let mut results = self.write_batch(first)?;
         results.append(&mut self.write_batch(second)?);
@@ -203,16 +203,16 @@ impl SqliteStore {
     }
 }
 
-/// What a record is kept from spoiling.
+/// What happens when one record fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Guard {
-    /// The transaction fails with it.
+    /// The transaction fails.
     Nothing,
-    /// What it has changed is taken back, and the transaction goes on.
+    /// The record's changes are rolled back, and the transaction continues.
     EachRecord,
 }
 
-/// Why a transaction failed, and who is to blame. Nothing of it was written.
+/// Why a transaction failed, and what is to blame. Nothing of it was written.
 enum Failed {
     Record(rusqlite::Error),
     Store(rusqlite::Error),
@@ -224,8 +224,8 @@ impl From<rusqlite::Error> for Failed {
     }
 }
 
-/// Who is to blame where the statement fits the table and fails nevertheless. SQLite's general error is then
-/// one of an expression in an index or a trigger, which met a value that it cannot use.
+/// Assigns the blame if the statement matches the table and still fails. SQLite's general error then comes
+/// from an expression in an index or a trigger that cannot use a value.
 fn blamed(cause: rusqlite::Error) -> Failed {
     use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch, Unknown};
     match cause.sqlite_error_code() {
@@ -234,9 +234,8 @@ fn blamed(cause: rusqlite::Error) -> Failed {
     }
 }
 
-/// What a record comes to that failed by itself. A rule of the table's, or the type of its `gid`, may be such
-/// that no record can keep to it; but that another row has the same value is the record's own affair, as its
-/// size is.
+/// Returns the fault of a record that failed alone. No record may be able to satisfy a rule of the table, or
+/// the type of its `gid`. But a value that another row already has, or a size limit, is the record's fault.
 fn verdict(cause: &rusqlite::Error) -> Fault {
     let unique =
         matches!(cause.sqlite_error(), Some(error) if error.extended_code == SQLITE_CONSTRAINT_UNIQUE);
@@ -250,15 +249,15 @@ fn verdict(cause: &rusqlite::Error) -> Fault {
 }
 
 fn rule(cause: &rusqlite::Error) -> String {
-    format!("the table has a rule against it: {cause}")
+    format!("a constraint of the table refused it: {cause}")
 }
 
 /// A statement that succeeds and changes no row.
-const NOT_TAKEN: &str = "the table did not take it: a trigger ignored it, or it has a row whose gid differs only in what its collation ignores";
+const NOT_TAKEN: &str = "the table did not accept it: a trigger ignored it, or the gid of an existing row is equal in its collation";
 
-/// Writes over the row with the same `gid`, and no other. `OR ABORT` stands above what the table says of
-/// conflicts: its `ON CONFLICT REPLACE` would delete rows of other messages, its `ON CONFLICT IGNORE` would
-/// lose this one. The last condition is about a table whose `gid` has a collation such as `NOCASE`.
+/// Returns the statement that overwrites only the row with the same `gid`. `OR ABORT` overrides the table's
+/// conflict clauses: its `ON CONFLICT REPLACE` would delete rows of other messages, and its `ON CONFLICT
+/// IGNORE` would lose this record. The last condition is for a `gid` with a collation such as `NOCASE`.
 fn upsert(set: &TableName) -> String {
     format!(
         "INSERT OR ABORT INTO \"{set}\" ({KEY_FIELD}, document) VALUES (?1, ?2) ON CONFLICT ({KEY_FIELD}) \
@@ -266,7 +265,7 @@ fn upsert(set: &TableName) -> String {
     )
 }
 
-/// Makes sure that a table of that name, which may have been there before, can take records.
+/// Checks that a table of that name, which may have existed before, can accept records.
 fn check_shape(
     connection: &Connection,
     set: &TableName,
@@ -289,7 +288,7 @@ fn check_shape(
         None => Ok(()),
         Some(column) => {
             let fault = format!(
-                "column {column} of the table {set} is NOT NULL and has no default, so it takes no record"
+                "column {column} of the table {set} is NOT NULL without a default, so no record can be stored"
             );
             Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, fault).into())
         }
@@ -325,7 +324,7 @@ impl Store for SqliteStore {
     fn write(&self, records: Vec<Pending>) -> BoxFuture<'_, ()> {
         let (records, answers): (Vec<_>, Vec<_>) =
             records.into_iter().map(|Pending { item, answer }| (item, answer)).unzip();
-        // One transaction: when it fails, nothing of it was written.
+        // One transaction: if it fails, nothing was written.
         let results = self.write_batch(&records).unwrap_or_else(|cause| {
             let text = format!("{}: {cause}", self.settings.path.display());
             let error = if sqlite::is_setup_fault(&cause) {
