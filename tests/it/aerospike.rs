@@ -429,7 +429,7 @@ fn a_namespace_with_too_many_sets_requeues_all_messages_and_is_reported() {
     let (nsqd, server, program) = roomy_scene("");
     nsqd.publish("testtopic", lines("valid.ndjson"));
     server.use_up_set_names();
-    let words = "namespace `test` has 4095 sets, which is the most that the server takes: it cannot create set `testset` (code 4)";
+    let words = "namespace `test` has 4095 sets, the server's limit: cannot create set `testset` (code 4)";
     given_back(&nsqd, &program, 78, "store-setup", words);
     let check = program.run(&["check", "--connect"]);
     assert_eq!(check.code, Some(78), "{}", check.stderr);
@@ -481,7 +481,7 @@ fn a_namespace_that_refuses_the_configuration_is_reported_before_a_message_is_ta
         (
             "reject-non-xdr-writes=true",
             "never",
-            "namespace `test` takes only what other clusters send it".to_owned(),
+            "namespace `test` accepts only writes from other clusters".to_owned(),
         ),
     ] {
         let (nsqd, server, program) = roomy_scene(&format!("  ttl: {ttl}\n"));
@@ -527,7 +527,7 @@ fn a_refusal_without_a_known_reason_is_an_outage() {
         server.rule(Rule::always(When::Info, Then::Hang));
         put(&store, records(2)).await
     });
-    let unavailable = |result: &Result<Put, Fault>| matches!(result, Err(Fault { blame: Blame::Outage, text, .. }) if text.contains("does not say why"));
+    let unavailable = |result: &Result<Put, Fault>| matches!(result, Err(Fault { blame: Blame::Outage, text, .. }) if text.contains("no statistics from the server"));
     assert!(results.iter().all(unavailable), "{results:?}");
 }
 

@@ -256,12 +256,12 @@ fn a_fault_in_the_section_is_exit_78_with_the_path_of_the_key() {
         (
             AEROSPIKE,
             "{rename: {a: a-name-of-16-byt}}",
-            "fields.rename.a: the field name `a-name-of-16-byt` has 16 bytes, a bin name has 15 at most",
+            "fields.rename.a: the field name `a-name-of-16-byt` has 16 bytes (limit for a bin name: 15)",
         ),
         (
             AEROSPIKE,
             "{rename: {a: \"x\\0y\"}, on-long-name: hash}",
-            "fields.rename.a: the field name `x y` holds a NUL, which ends a bin name",
+            "fields.rename.a: the field name `x y` contains a NUL, which ends a bin name",
         ),
     ];
     for (store, fields, fault) in table {

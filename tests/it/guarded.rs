@@ -177,15 +177,10 @@ fn tls_on_one_side_only_is_reported() {
         &plain,
         &program(&plain, ", tls: true"),
         69,
-        &["a port without TLS does that, and `aerospike.tls` is set"],
+        &["it may be a port without TLS, but `aerospike.tls` is set"],
     );
     let strict = guarded(Guard::default().tls(&authority.server(&["127.0.0.1"]), None));
-    refused(
-        &strict,
-        &program(&strict, ""),
-        69,
-        &["a port for TLS does that, and `aerospike.tls` is not set"],
-    );
+    refused(&strict, &program(&strict, ""), 69, &["it may be a TLS port, but `aerospike.tls` is not set"]);
 }
 
 /// Otherwise a user would not know which of the files to fix.
@@ -242,7 +237,7 @@ fn a_wrong_missing_or_unexpected_login_is_exit_78_and_reported() {
         78,
         &["the server refuses the login of `stranger`: unknown user (code 60)"],
     );
-    refused(&server, &program(&server, ""), 78, &["the server wants a login", "`aerospike.user`"]);
+    refused(&server, &program(&server, ""), 78, &["the server requires a login", "`aerospike.user`"]);
     refused(
         &server,
         &program(&server, &login("{file: nonesuch}")),
@@ -250,7 +245,7 @@ fn a_wrong_missing_or_unexpected_login_is_exit_78_and_reported() {
         &["aerospike.password: cannot read the file /", "/nonesuch: No such"],
     );
     let open = guarded(Guard::default());
-    refused(&open, &program(&open, &login("other")), 78, &["the server knows no logins", "(code 51)"]);
+    refused(&open, &program(&open, &login("other")), 78, &["the server has no logins", "(code 51)"]);
 }
 
 /// A directory password is sent to the server as text and must not be sent unencrypted.

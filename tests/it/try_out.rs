@@ -74,7 +74,7 @@ fn try_needs_no_server_and_checks_the_limits_of_the_store() {
         (&json!(1), &json!(1), &json!("orders"), &json!("orders@<nsqd>"))
     );
     assert!(record["at"].as_u64().is_some_and(|time| time > 1_700_000_000_000));
-    let detail = "refused by the store: the field name `customer-address-line-1` has 23 bytes, a bin name has 15 at most";
+    let detail = "refused by the store: the field name `customer-address-line-1` has 23 bytes (limit for a bin name: 15)";
     assert_eq!(tried[1], json!({"line": 2, "reason": "refused", "detail": detail}));
     let shown = program.run_with_input(&["try"], b"{\"id\":1}\n[]\n");
     assert!(

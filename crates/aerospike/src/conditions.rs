@@ -1,42 +1,42 @@
-//! What the server says of itself, where a result code can mean the record or the store: the one place that
-//! reads its statistics.
+//! The server's statistics, for result codes that can blame the record or the store. This is the only place
+//! that reads them.
 //!
-//! Names and forms are those of `info_get_namespace_info` in `thr_info.c`, `cfg_info.c` and
-//! `append_set_props` in `namespace.c` of aerospike-server 8.1; what each makes the server refuse is in its
-//! `transaction/write.c` and `namespace.c`. All of them were measured against a real one, but for those that
-//! only the enterprise edition or an older server has, which are marked.
+//! Names and formats are from `info_get_namespace_info` in `thr_info.c`, `cfg_info.c` and `append_set_props`
+//! in `namespace.c` of aerospike-server 8.1; what the server refuses for each is in its `transaction/write.c`
+//! and `namespace.c`. All were measured against a real server, except those marked as enterprise edition or
+//! older servers.
 
 use super::{Exists, Settings, Ttl, codes};
 
-/// How many sets a namespace can have (`AS_SET_MAX_COUNT` in `datamodel.h`); the smaller number is that of
+/// The limit on sets in a namespace (`AS_SET_MAX_COUNT` in `datamodel.h`); the smaller number applies to
 /// servers before 6.3.
 const MOST_SETS: [usize; 2] = [1_023, 4_095];
 
-/// The `default-ttl` of a set that means that its records do not expire (`TTL_NEVER_EXPIRE`).
+/// The `default-ttl` of a set whose records do not expire (`TTL_NEVER_EXPIRE`).
 const NEVER: u64 = u32::MAX as u64;
 
-/// Why the store takes no record.
+/// Why the store accepts no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Only the configuration, or the server's, can end it.
+    /// Only a change of the configuration, or of the server's, ends it.
     Setup(String),
-    /// It may pass by itself.
+    /// It may end by itself.
     Outage(String),
 }
 
-/// What one node tells.
+/// The statistics of one node.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    /// Its answer to `namespace/NAMESPACE`.
+    /// The response to `namespace/NAMESPACE`.
     pub(super) namespace: String,
-    /// Its answer to `sets/NAMESPACE/SET`; empty where it has no such set.
+    /// The response to `sets/NAMESPACE/SET`; empty if the set does not exist.
     pub(super) set: String,
-    /// Its answer to `sets/NAMESPACE`, where that was asked for.
+    /// The response to `sets/NAMESPACE`, if it was requested.
     pub(super) sets: String,
 }
 
 impl Node {
-    /// Why this node refuses all records of a set, by the result code that it refused one with.
+    /// Returns why this node refuses all records of a set, given the result code of a refused record.
     pub(super) fn condition(&self, code: i32, settings: &Settings, set: &str) -> Option<Condition> {
         match code {
             codes::PARAMETER => self.set_names(settings, set).or_else(|| self.replacing(settings)),
@@ -49,16 +49,16 @@ impl Node {
         }
     }
 
-    /// Why this node takes no record of a set, whatever the code would be. What only the configuration can
-    /// end comes before what may pass.
+    /// Returns why this node accepts no record of a set, for any code. Lasting conditions come before
+    /// temporary ones.
     pub(super) fn any_condition(&self, settings: &Settings, set: &str) -> Option<Condition> {
         let codes = [codes::FORBIDDEN, codes::PARAMETER, codes::BIN_NAME, codes::NO_SPACE];
         let all = codes.into_iter().filter_map(|code| self.condition(code, settings, set));
         all.min_by_key(|condition| matches!(condition, Condition::Outage(_)))
     }
 
-    /// Why this node takes no record at all, as far as the namespace alone tells; a record that has only
-    /// names that are there already may be taken when there is no room for others.
+    /// Returns why this node accepts no record at all, as far as the namespace shows. Records with only
+    /// existing names may be accepted even if there is no room for new names.
     pub(super) fn refuses_all(&self, settings: &Settings) -> Option<Condition> {
         self.condition(codes::FORBIDDEN, settings, "").or_else(|| self.replacing(settings))
     }
@@ -68,7 +68,7 @@ impl Node {
         let is_full = self.set.is_empty() && MOST_SETS.contains(&sets);
         is_full.then(|| {
             Condition::Setup(format!(
-                "namespace `{}` has {sets} sets, which is the most that the server takes: it cannot create set `{set}`",
+                "namespace `{}` has {sets} sets, the server's limit: cannot create set `{set}`",
                 settings.namespace
             ))
         })
@@ -78,7 +78,7 @@ impl Node {
     fn replacing(&self, settings: &Settings) -> Option<Condition> {
         let refuses = settings.exists == Exists::Replace && self.namespace_is("conflict-resolve-writes");
         refuses.then(|| {
-            let fault = "takes no record that replaces another (conflict-resolve-writes is true), and `aerospike.exists` is `replace`";
+            let fault = "does not replace records (conflict-resolve-writes is true), but `aerospike.exists` is `replace`";
             Condition::Setup(format!("namespace `{}` {fault}", settings.namespace))
         })
     }
@@ -87,7 +87,7 @@ impl Node {
         let stops = self.namespace_is("stop_writes");
         stops.then(|| {
             Condition::Outage(format!(
-                "namespace `{}` has reached a limit and takes no writes (stop_writes)",
+                "namespace `{}` has reached a limit and accepts no writes (stop_writes)",
                 settings.namespace
             ))
         })
@@ -98,7 +98,7 @@ impl Node {
         let none_left = self.namespace_number("available_bin_names") == Some(0);
         none_left.then(|| {
             Condition::Setup(format!(
-                "namespace `{}` has as many different bin names as the server takes",
+                "namespace `{}` has reached the server's limit on bin names",
                 settings.namespace
             ))
         })
@@ -107,18 +107,18 @@ impl Node {
     fn forbidden(&self, settings: &Settings) -> Option<Condition> {
         let namespace = &settings.namespace;
         if self.namespace_is("reject-non-xdr-writes") {
-            let fault = "takes only what other clusters send it (reject-non-xdr-writes is true)";
+            let fault = "accepts only writes from other clusters (reject-non-xdr-writes is true)";
             return Some(Condition::Setup(format!("namespace `{namespace}` {fault}")));
         }
         let skewed = self.namespace_is("clock_skew_stop_writes");
         skewed.then(|| {
             let fault =
-                "takes no writes while the clocks of its nodes differ so much (clock_skew_stop_writes)";
+                "accepts no writes because the clocks of its nodes differ too much (clock_skew_stop_writes)";
             Condition::Outage(format!("namespace `{namespace}` {fault}"))
         })
     }
 
-    /// A record that would expire where nothing removes what has.
+    /// A record that would expire in a namespace that does not remove expired records.
     fn ttl(&self, settings: &Settings, set: &str) -> Option<Condition> {
         if self.namespace_number("nsup-period") != Some(0) || self.namespace_is("allow-ttl-without-nsup") {
             return None;
@@ -202,8 +202,8 @@ mod tests {
         }
     }
 
-    /// What a server tells that is well, with what else is given; of a value that is given twice the last one
-    /// counts there, so it comes first here.
+    /// Returns the statistics of a healthy server, with the given values before them: if a value is given
+    /// twice, the first one counts.
     fn node(namespace: &str, set: &str) -> Node {
         let well = "clock_skew_stop_writes=false;stop_writes=false;allow-ttl-without-nsup=false;conflict-resolve-writes=false;default-ttl=0;\
             nsup-period=120;reject-non-xdr-writes=false";
@@ -215,10 +215,10 @@ mod tests {
         }
     }
 
-    /// The stand-in for a server has none of these: they are of the enterprise edition, of older servers, or
-    /// last for moments.
+    /// The stand-in has none of these conditions: they occur only in the enterprise edition, on older
+    /// servers, or for moments.
     #[test]
-    fn what_a_server_tells_of_itself_is_the_reason_for_its_code_and_for_no_other() {
+    fn a_condition_of_the_server_explains_its_own_code_and_no_other() {
         let table = [
             ("", "", [None; 4]),
             ("conflict-resolve-writes=true", "", [Some("setup"), None, None, None]),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_is_there_or_can_be_made_is_no_reason() {
+    fn a_set_that_exists_or_can_be_created_is_no_condition() {
         let (full, room) =
             ("ns=test:set=a:objects=0;".repeat(4_095), "ns=test:set=a:objects=0;".repeat(4_094));
         for (set, sets, is_reason) in [("", &full, true), ("", &room, false), ("objects=0;", &full, false)] {

@@ -1,4 +1,4 @@
-//! Connecting to the cluster, and what a person is told when that fails.
+//! Connecting to the cluster, and error texts for a failed connection.
 
 use aerospike::{AdminPolicy, AuthMode as Mode, Client, ClientPolicy, Host, TlsPolicy};
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use x_msrv_net::{
     tls::{self, Tls, TlsError},
 };
 
-/// A client that has found its cluster, and the namespace there, with what one node tells of it.
+/// Returns a client that has found its cluster and namespace, with the statistics of one node.
 pub(super) async fn connect(settings: &Settings) -> Result<(Client, String), StoreError> {
     let (policy, hosts) = policy_and_hosts(settings)?;
     let statistics = format!("namespace/{}", settings.namespace);
@@ -23,7 +23,7 @@ pub(super) async fn connect(settings: &Settings) -> Result<(Client, String), Sto
         let answer = client.info(&AdminPolicy::default(), &["namespaces", &statistics]).await?;
         Ok::<_, aerospike::Error>((client, answer))
     };
-    // The client's own timeouts bound single requests, not the whole of connecting.
+    // The client's own timeouts apply to single requests, not to connecting as a whole.
     let (client, mut answer) = match timeout(settings.connect_timeout, attempt).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(cause)) => return Err(error(settings, &cause)),
@@ -41,14 +41,14 @@ pub(super) async fn connect(settings: &Settings) -> Result<(Client, String), Sto
     Ok((client, statistics))
 }
 
-/// What the client needs; certificates and the password are read here.
+/// Returns the client's settings; certificates and the password are read here.
 fn policy_and_hosts(settings: &Settings) -> Result<(ClientPolicy, Vec<Host>), StoreError> {
     let mut policy = ClientPolicy::default();
     policy.timeout = millis(settings.connect_timeout);
     policy.use_services_alternate = settings.use_alternate_addresses;
     policy.max_conns_per_node = 2 * BATCHES_AT_ONCE;
-    // An empty pool is polled in steps of 5 ms when the first batch comes; these are opened while the queue
-    // connects.
+    // An empty pool is polled in steps of 5 ms for the first batch; these connections are opened while the
+    // queue connects.
     policy.min_conns_per_node = 1;
     if let Some(Login { user, password, mode }) = &settings.login {
         let password = password.read();
@@ -69,7 +69,7 @@ fn policy_and_hosts(settings: &Settings) -> Result<(ClientPolicy, Vec<Host>), St
     policy.tls_policy = tls.as_ref().map(|tls| TlsPolicy::new(tls.config.clone()));
     let host = |host: &HostPort| match &tls {
         None => Ok(Host::new(&host.host, host.port)),
-        // Nodes that are found from here are called as these call them.
+        // Discovered nodes get the names that these nodes use for them.
         Some(tls) => Ok(Host::new_tls(
             &host.host,
             &tls.server_name(&host.host).map_err(tls_error)?.to_str(),
@@ -85,7 +85,7 @@ pub(super) fn place(settings: &Settings) -> String {
     format!("Aerospike at {}", hosts.join(", "))
 }
 
-/// What an error of the client means for the store as a whole.
+/// Returns what an error of the client means for the whole store.
 pub(super) fn error(settings: &Settings, error: &aerospike::Error) -> StoreError {
     let place = place(settings);
     let text = error.to_string();
@@ -93,11 +93,11 @@ pub(super) fn error(settings: &Settings, error: &aerospike::Error) -> StoreError
         Some(code) => {
             StoreError::Setup { place, fault: refused(settings, code).unwrap_or_else(|| plain(&text)) }
         }
-        // What the client calls an answer without an answer in it: a server that wants a login gives no
-        // other.
+        // The client's error for a response without an answer: that is how a server that requires a login
+        // responds.
         None if settings.login.is_none() && text.contains("Missing node name") => StoreError::Setup {
             place,
-            fault: "the server wants a login, and `aerospike.user` is not set".to_owned(),
+            fault: "the server requires a login, but `aerospike.user` is not set".to_owned(),
         },
         None if tls::is_refusal_of_ours(&text) => {
             StoreError::Setup { place, fault: tls::in_plain_words(&plain(&text)).into_owned() }
@@ -109,36 +109,36 @@ pub(super) fn error(settings: &Settings, error: &aerospike::Error) -> StoreError
     }
 }
 
-/// The code by which a server refuses us for good, from the client's words: where several nodes were asked
-/// they are all that is left of it (`format_init_error` in its `cluster/mod.rs`).
+/// Returns the code with which a server refuses the client permanently, from the client's text. If several
+/// nodes were asked, only the codes are left in it (`format_init_error` in its `cluster/mod.rs`).
 fn refusal(text: &str) -> Option<i32> {
     let codes = text.split("Error ").skip(1).filter_map(|rest| rest.split([',', ':']).next()?.parse().ok());
     codes.into_iter().find(|code| codes::of_code(*code) == Some(Verdict::Stop))
 }
 
-/// What a refused login is about.
+/// Returns why a login was refused.
 fn refused(settings: &Settings, code: i32) -> Option<String> {
     let login = settings.login.as_ref()?;
     let fault = match code {
-        51 => return Some(format!("the server knows no logins, and `aerospike.user` is set (code {code})")),
+        51 => return Some(format!("the server has no logins, but `aerospike.user` is set (code {code})")),
         60 => "unknown user",
         62 | 65 | 93 => "wrong password",
         63 => "the password expired",
         82 => "not from this machine",
-        90..=92 => "it has no directory that works, and `aerospike.auth-mode` is `external`",
+        90..=92 => "it has no working directory service, but `aerospike.auth-mode` is `external`",
         _ => return None,
     };
     Some(format!("the server refuses the login of `{}`: {fault} (code {code})", login.user))
 }
 
-/// A connection that ends before anything was said has one cause that is more likely than others.
+/// Returns the most likely cause of a connection that ends before any data.
 fn hint(settings: &Settings, text: &str) -> &'static str {
     if !["reset by peer", "whole buffer", "Broken pipe"].iter().any(|words| text.contains(words)) {
         return "";
     }
     match &settings.tls {
-        None => " (a port for TLS does that, and `aerospike.tls` is not set)",
-        Some(_) => " (a port without TLS does that, and `aerospike.tls` is set)",
+        None => " (it may be a TLS port, but `aerospike.tls` is not set)",
+        Some(_) => " (it may be a port without TLS, but `aerospike.tls` is set)",
     }
 }
 
@@ -173,7 +173,7 @@ fn without_its_steps(text: &str) -> String {
     let mut parts = text.split(NOT_AEROSPIKE);
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        plain.push_str("what answers there does not speak Aerospike's protocol");
+        plain.push_str("the server does not speak Aerospike's protocol");
         plain.push_str(part.trim_start_matches(|letter: char| letter.is_ascii_digit()));
     }
     plain
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_s_words_are_one_line_without_its_codes() {
+    fn the_client_s_text_is_one_line_without_its_codes() {
         let text =
             "Error -8: Unable to connect: 127.0.0.1:9\n\tError -1: I/O: Connection refused (os error 111)\n";
         assert_eq!(plain(text), "Unable to connect: 127.0.0.1:9 I/O: Connection refused (os error 111)");
@@ -196,7 +196,7 @@ mod tests {
             ),
             (
                 "h:1 Invalid argument: Invalid size for info command buffer: 75107222706512",
-                "h:1 what answers there does not speak Aerospike's protocol",
+                "h:1 the server does not speak Aerospike's protocol",
             ),
         ];
         for (words, expected) in cases {

@@ -33,51 +33,51 @@ use x_msrv_core::{
 };
 use x_msrv_net::{address::HostPort, secret::Secret, tls};
 
-/// Records in one batch. Larger batches were measured to gain nothing and to cost memory on both sides.
+/// Records in one batch. Larger batches gained nothing in measurements and cost memory on both sides.
 const RECORDS_IN_BATCH: usize = 100;
 
-/// Bytes of the documents in one batch; from 120 MB on the server refuses all of it.
+/// The limit on the documents in one batch in bytes; above 120 MB the server refuses the whole batch.
 const BYTES_IN_BATCH: usize = 4 << 20;
 
-/// Batches that are under way at once.
+/// Concurrent batches.
 const BATCHES_AT_ONCE: usize = 8;
 
-/// How the Aerospike store is set up.
+/// The settings of the Aerospike store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Nodes to begin with; the client finds the others.
+    /// The first nodes to connect to; the client discovers the others.
     pub hosts: Vec<HostPort>,
-    /// The namespace; it has to exist.
+    /// The namespace; it must exist.
     pub namespace: Name<31>,
     /// The set; the server creates it.
     pub set: Set,
-    /// What happens to a record that is there already.
+    /// What happens to an existing record.
     pub exists: Exists,
-    /// How long a record lives whose message does not say that.
+    /// The lifetime of a record whose message does not set it.
     pub ttl: Ttl,
-    /// How the message says it, if it can.
+    /// The field that sets the lifetime, if configured.
     pub own_ttl: Option<TtlRule>,
-    /// Whether the server keeps the key itself beside its digest.
+    /// Whether the server stores the key itself beside its digest.
     pub send_key: bool,
-    /// How long one batch may take.
+    /// The time limit for one batch.
     pub timeout: Duration,
-    /// How long connecting may take, with everything that belongs to it.
+    /// The time limit for connecting, including all its steps.
     pub connect_timeout: Duration,
-    /// Who we are, where the server asks.
+    /// The login, if the server requires one.
     pub login: Option<Login>,
     /// How connections are encrypted.
     pub tls: Option<Box<tls::Settings>>,
-    /// Whether nodes are called by their `alternate-access-address`, which is the one outside of a network
-    /// that changes addresses.
+    /// Whether to connect to nodes by their `alternate-access-address`, for networks that translate
+    /// addresses.
     pub use_alternate_addresses: bool,
 }
 
-/// Which set a record goes to.
+/// The set of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Set {
-    /// All of them to this one.
+    /// One set for all records.
     Named(Name<63>),
-    /// The one that a field of the message names.
+    /// The set that a field of the message names.
     OfField(SetRule),
 }
 
@@ -89,7 +89,7 @@ impl std::str::FromStr for Set {
     }
 }
 
-/// As it can be written in a configuration.
+/// In the syntax of the configuration.
 impl std::fmt::Display for Set {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -102,7 +102,7 @@ impl std::fmt::Display for Set {
 }
 
 impl Set {
-    /// All that there may be.
+    /// Returns all possible sets.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let (one, several) = match self {
             Self::Named(name) => (Some(name.as_str()), &[][..]),
@@ -111,7 +111,7 @@ impl Set {
         one.into_iter().chain(several.iter().map(|name| &**name))
     }
 
-    /// That of a record, which names one where there are several.
+    /// Returns the set of a record; the record names it if there are several.
     fn of<'a>(&'a self, named: Option<&'a Arc<str>>) -> Option<&'a str> {
         match self {
             Self::Named(name) => Some(name.as_str()),
@@ -120,31 +120,31 @@ impl Set {
     }
 }
 
-/// Seconds of the longest time to live that the server takes (`MAX_ALLOWED_TTL` in its `datamodel.h`): ten
+/// The longest lifetime that the server accepts, in seconds (`MAX_ALLOWED_TTL` in its `datamodel.h`): ten
 /// years.
 pub const LONGEST_TTL: NonZeroU32 = NonZeroU32::new(10 * 365 * 24 * 3600).expect("not zero");
 
-/// Who we are.
+/// A login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The name.
+    /// The user.
     pub user: String,
-    /// What proves it.
+    /// The password.
     pub password: Secret,
-    /// Who knows the password.
+    /// Where the password is verified.
     pub mode: AuthMode,
 }
 
-/// Who knows a user's password.
+/// Where a user's password is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum AuthMode {
-    /// The server verifies the password, and a hash of it is sent.
+    /// By the server; a hash of the password is sent.
     Internal,
-    /// A directory verifies it for the server, and the password itself is sent, over TLS only.
+    /// By a directory service for the server; the password itself is sent, only over TLS.
     External,
 }
 
-/// A name of 1 to `MAX` bytes without `:` and `;`, which separate names in the server's own language.
+/// A name of 1 to `MAX` bytes without `:` and `;`, which separate names in the server's info protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name<const MAX: usize>(String);
 
@@ -155,7 +155,7 @@ impl<const MAX: usize> std::str::FromStr for Name<MAX> {
         if text.is_empty() || text.len() > MAX || text.contains([':', ';']) || text.contains(char::is_control)
         {
             return Err(format!(
-                "`{text}` is not a name that Aerospike takes here: 1 to {MAX} bytes without : and ;"
+                "`{text}` is not a valid name in Aerospike: 1 to {MAX} bytes without : and ;"
             ));
         }
         Ok(Self(text.to_owned()))
@@ -174,25 +174,25 @@ impl<const MAX: usize> std::fmt::Display for Name<MAX> {
     }
 }
 
-/// What happens to a record that is there already.
+/// What happens to an existing record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, x_msrv_settings::Settings)]
 pub enum Exists {
-    /// The record is replaced as a whole.
+    /// The whole record is replaced.
     Replace,
     /// The record is left unchanged, and the message counts as a duplicate.
     CreateOnly,
-    /// Bins with the same names are written; other bins stay.
+    /// Bins with the same names are written; other bins are kept.
     Update,
 }
 
-/// How long a record lives.
+/// The lifetime of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
-    /// As the namespace says.
+    /// The namespace's default.
     Namespace,
-    /// For ever.
+    /// No expiry.
     Never,
-    /// This many seconds.
+    /// This number of seconds.
     Seconds(NonZeroU32),
 }
 
@@ -205,35 +205,36 @@ pub struct AerospikeStore {
 }
 
 impl AerospikeStore {
-    /// Connects, and makes sure that the namespace exists and could take records.
+    /// Connects, and checks that the namespace exists and can accept records.
     ///
     /// # Errors
-    /// No node answers within the connect timeout, all refuse us, or the namespace is not there or is not set
-    /// up for what is configured.
+    /// No node answers within the connect timeout, or all refuse the connection. The namespace does not
+    /// exist, or its setup does not allow what is configured.
     pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
         let (client, namespace) = connect::connect(settings).await?;
         match (Node { namespace, ..Node::default() }).refuses_all(settings) {
             Some(Condition::Setup(fault)) => {
                 Err(StoreError::Setup { place: connect::place(settings), fault })
             }
-            // What may pass by itself shows when it is still there, and records that are there already may be
-            // taken nevertheless.
+            // A temporary condition is reported when a write fails because of it; writes to existing records
+            // may still be accepted.
             _ => Ok(Self::of(client, settings)),
         }
     }
 
-    /// Connects to read, and makes sure that the namespace exists.
+    /// Connects for reading, and checks that the namespace exists.
     ///
     /// # Errors
-    /// No node answers within the connect timeout, all refuse us, or the namespace is not there.
+    /// No node answers within the connect timeout, all refuse the connection, or the namespace does not
+    /// exist.
     pub async fn connect_to_existing(settings: &Settings) -> Result<Self, StoreError> {
         Ok(Self::of(connect::connect(settings).await?.0, settings))
     }
 
-    /// Asks every node whether it would take records, and disconnects.
+    /// Asks every node whether it would accept records, and disconnects.
     ///
     /// # Errors
-    /// As for [`connect`](Self::connect); or one of the nodes would not.
+    /// As for [`connect`](Self::connect); or one of the nodes would not accept records.
     pub async fn probe(settings: &Settings) -> Result<(), StoreError> {
         let store = Self::connect(settings).await?;
         let (place, mut found) = (connect::place(settings), Vec::new());
@@ -244,7 +245,7 @@ impl AerospikeStore {
             found.extend(nodes.iter().filter_map(|node| node.any_condition(settings, set)));
         }
         if let Err(error) = Box::new(store).close().await {
-            log::debug!(cause = error_chain::text(&error); "Aerospike does not close the connection");
+            log::debug!(cause = error_chain::text(&error); "cannot close the connection to Aerospike");
         }
         match first(found.into_iter()) {
             None => Ok(()),
@@ -262,8 +263,8 @@ impl AerospikeStore {
         }
     }
 
-    /// Writes a chunk. Where the client or the server refuses the chunk as a whole, it is halved until the
-    /// record at fault stands alone.
+    /// Writes a chunk. If the client or the server refuses the whole chunk, it is halved until the record at
+    /// fault is alone.
     fn write_chunk<'a>(
         &'a self,
         operations: &'a mut [BatchOperation],
@@ -275,9 +276,9 @@ impl AerospikeStore {
                 && (error.result_code() == codes::PARAMETER
                     || matches!(codes::verdict(error), Verdict::Refuse | Verdict::Shrink))
             {
-                // The rows are there to be sent again: the client takes them only where it can't route a
-                // batch, by codes with other verdicts (-3, 11, 20). What another node of the cluster has
-                // stored meanwhile is written once more, as the same record.
+                // The rows are still in the operations and can be sent again: the client consumes them only
+                // if it cannot route a batch, and reports that with other codes (-3, 11, 20). Records that
+                // another node of the cluster has stored meanwhile are written again, as the same records.
                 let (first, second) = operations.split_at_mut(operations.len() / 2);
                 let mut results = self.write_chunk(first).await;
                 results.extend(self.write_chunk(second).await);
@@ -287,7 +288,7 @@ impl AerospikeStore {
         })
     }
 
-    /// What the failures of rows mean, of which some have to be asked about; each row comes with its set.
+    /// Returns the verdicts on the failed rows; the server is asked about some of them. Each row has its set.
     async fn judged(&self, rows: Vec<(&str, Result<Put, Failure>)>) -> Vec<Result<Put, Fault>> {
         let mut reasons = BTreeMap::new();
         for (set, result) in &rows {
@@ -310,11 +311,11 @@ impl AerospikeStore {
         rows.into_iter().map(|(set, result)| result.or_else(|failure| meaning(set, failure))).collect()
     }
 
-    /// What each node that answers tells about the namespace and a set of it, and about all of its sets where
-    /// that is asked for.
+    /// Returns the statistics of each answering node about the namespace and one of its sets, and about all
+    /// sets if requested.
     ///
     /// # Errors
-    /// None of them answers, for a person.
+    /// No node answers; the text is for the user.
     async fn ask(&self, set: &str, about_all_sets: bool) -> Result<Vec<Node>, String> {
         let namespace = &self.settings.namespace;
         let names = [
@@ -327,7 +328,7 @@ impl AerospikeStore {
         let policy = AdminPolicy { timeout: millis(self.settings.timeout) };
         let nodes = self.client.nodes();
         let answers = nodes.iter().map(|node| timeout(self.settings.timeout, node.info(&policy, &names)));
-        let (mut told, mut failure) = (Vec::new(), "no node is known".to_owned());
+        let (mut told, mut failure) = (Vec::new(), "no known node".to_owned());
         for answer in join_all(answers).await {
             match answer {
                 Ok(Ok(mut answers)) => {
@@ -342,7 +343,7 @@ impl AerospikeStore {
         if told.is_empty() { Err(failure) } else { Ok(told) }
     }
 
-    /// The write of one record, or why Aerospike can't hold it.
+    /// Returns the write of one record, or why Aerospike cannot hold it.
     fn operation(&self, record: Record) -> Result<BatchOperation, String> {
         let key = match &record.key {
             Key::Int(number) => AsValue::Int(*number),
@@ -401,7 +402,7 @@ fn millis(duration: Duration) -> u32 {
 }
 
 fn batch_policy(settings: &Settings) -> BatchPolicy {
-    let mut policy = BatchPolicy::write_default(); // does not repeat writes: the queue does, and sees it
+    let mut policy = BatchPolicy::write_default(); // does not retry writes: the queue does, and counts it
     policy.base_policy.total_timeout = millis(settings.timeout);
     policy.base_policy.socket_timeout = millis(settings.timeout);
     policy
@@ -432,7 +433,7 @@ struct Failure {
 }
 
 impl Failure {
-    /// What it means, by its code alone.
+    /// Returns the verdict by the code alone.
     fn by_itself(self) -> Result<Put, Fault> {
         match self.verdict {
             Verdict::AlreadyThere => Ok(Put::Duplicate),
@@ -444,7 +445,7 @@ impl Failure {
         }
     }
 
-    /// What it means, by what the server has told of itself.
+    /// Returns the verdict by the server's condition.
     fn because(self, reason: &Result<Option<Condition>, String>) -> Result<Put, Fault> {
         let Self { code, text, .. } = &self;
         Err(match reason {
@@ -454,23 +455,23 @@ impl Failure {
             Ok(Some(Condition::Outage(fault))) => {
                 Fault::new(Blame::Outage, format!("Aerospike: {fault} (code {code})"))
             }
-            // Neither is ever a record's fault.
+            // Neither is ever the record's fault.
             Ok(None) if *code == codes::NO_SPACE => Fault::new(Blame::Outage, self.text),
             Ok(None) if *code == codes::FORBIDDEN => Fault::new(Blame::Unknown, self.text),
             Ok(None) => return self.by_itself(),
             Err(cause) => {
-                Fault::new(Blame::Outage, format!("{text}, and the server does not say why: {cause}"))
+                Fault::new(Blame::Outage, format!("{text} (no statistics from the server: {cause})"))
             }
         })
     }
 }
 
-/// Of several conditions the one that has to be ended first.
+/// Returns the condition that must be fixed first.
 fn first(conditions: impl Iterator<Item = Condition>) -> Option<Condition> {
     conditions.min_by_key(|condition| matches!(condition, Condition::Outage(_)))
 }
 
-/// What became of one row, given the failure of the call that it was in.
+/// Returns the result of one row, given the error of its call.
 fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result<Put, Failure> {
     let error = match (operation.error(), operation.record()) {
         (None, Some(_)) => return Ok(Put::Stored),
@@ -486,8 +487,8 @@ fn answer(operation: &BatchOperation, call: Option<&aerospike::Error>) -> Result
     })
 }
 
-/// Splits the writes of records of these sizes into chunks that stay within both bounds; one record over the
-/// bound is a chunk of its own.
+/// Splits the writes of records with these sizes into chunks within both limits; a record over the limit is a
+/// chunk of its own.
 fn chunks<'a, T>(mut writes: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
     let mut chunks = Vec::with_capacity(sizes.len() / RECORDS_IN_BATCH + 1);
     let (mut count, mut bytes) = (0, 0);
@@ -569,7 +570,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_keep_to_count_and_bytes_and_lose_no_record() {
+    fn chunks_respect_both_limits_and_lose_no_record() {
         let lengths = |sizes: &[usize]| {
             chunks(&mut vec![(); sizes.len()], sizes).iter().map(|chunk| chunk.len()).collect::<Vec<_>>()
         };
@@ -582,7 +583,7 @@ mod tests {
     }
 
     #[test]
-    fn names_keep_to_the_server_s_limits() {
+    fn names_over_the_server_s_limits_are_refused() {
         "test".parse::<Name<31>>().expect("a name");
         for name in [String::new(), "a:b".into(), "a;b".into(), "a\n".into(), "a".repeat(32)] {
             assert!(name.parse::<Name<31>>().is_err(), "{name}");

@@ -1,25 +1,25 @@
-//! Fields to bins and back.
+//! Converts fields to bins and back.
 
 use aerospike::{Bin, IndexMap, Value as AsValue};
 
 use x_msrv_core::record::{Fields, KEY_FIELD, Key, Record, Value};
 
-/// Bytes of the longest bin name (`AS_BIN_NAME_MAX_SZ` less its end).
+/// The length of the longest bin name in bytes (`AS_BIN_NAME_MAX_SZ` without the terminator).
 pub const MAX_BIN_NAME: usize = 15;
 
-/// Bins of one record (`RECORD_MAX_BINS` in the server's `datamodel.h`), the key's among them. The client
-/// sends their number in 16 bits and cuts off the rest.
+/// The limit on bins of one record (`RECORD_MAX_BINS` in the server's `datamodel.h`), including the key's.
+/// The client sends their number in 16 bits and drops the higher bits.
 const MAX_BINS: usize = 32_767;
 
-/// Letters of a name that an error shows.
+/// How many characters of a name an error shows.
 const SHOWN: usize = 40;
 
-/// The bins of a record, its key among them.
+/// Returns the bins of a record, including its key.
 ///
-/// A field that is null is left out: under `update` it would delete the bin, under `replace` it is an error.
+/// A null field is omitted: under `update` it would delete the bin, and under `replace` it is an error.
 ///
 /// # Errors
-/// Why Aerospike can't hold it, for a person.
+/// Why Aerospike cannot hold it, as text for the user.
 pub fn bins(record: Record) -> Result<Vec<Bin>, String> {
     let mut bins = Vec::with_capacity(record.fields.len() + 1);
     bins.push(Bin::new(KEY_FIELD, as_value(record.key.into())));
@@ -31,29 +31,29 @@ pub fn bins(record: Record) -> Result<Vec<Bin>, String> {
     }
     if bins.len() > MAX_BINS {
         let (fields, most) = (bins.len() - 1, MAX_BINS - 1);
-        return Err(format!("the document has {fields} fields, a record has {most} at most beside its key"));
+        return Err(format!("the document has {fields} fields (limit {most})"));
     }
     Ok(bins)
 }
 
-/// Whether a bin can have this name.
+/// Checks that a bin can have this name.
 ///
 /// # Errors
-/// Why not, for a person.
+/// Why it cannot, as text for the user.
 pub fn check_name(name: &str) -> Result<(), String> {
     let shown = || {
         let shown: String = name.chars().take(SHOWN).collect();
         if shown.len() < name.len() { format!("`{shown}…`") } else { format!("`{shown}`") }
     };
     match name.len() {
-        // The server takes it, and then no tool can name the bin.
+        // The server accepts it, but no tool can then access the bin.
         0 => Err("a field without a name cannot be a bin".to_owned()),
         length if length > MAX_BIN_NAME => Err(format!(
-            "the field name {} has {length} bytes, a bin name has {MAX_BIN_NAME} at most",
+            "the field name {} has {length} bytes (limit for a bin name: {MAX_BIN_NAME})",
             shown()
         )),
         _ if name.contains('\0') => {
-            Err(format!("the field name {} holds a NUL, which ends a bin name", shown()))
+            Err(format!("the field name {} contains a NUL, which ends a bin name", shown()))
         }
         _ => Ok(()),
     }
@@ -64,7 +64,7 @@ fn as_value(value: Value) -> AsValue {
         Value::Null => AsValue::Nil,
         Value::Bool(value) => AsValue::Bool(value),
         Value::Int(value) => AsValue::Int(value),
-        // The server has no such integer, and no type for moments.
+        // The server has no such integer, and no type for timestamps.
         Value::UInt(value) => AsValue::String(value.to_string()),
         Value::Timestamp(value) => AsValue::String(value.to_string()),
         Value::Bytes(value) => AsValue::Blob(value.into()),
@@ -80,12 +80,12 @@ fn as_value(value: Value) -> AsValue {
     }
 }
 
-/// The fields that bins stand for.
+/// Returns the fields that bins represent.
 pub fn fields(bins: impl IntoIterator<Item = (String, AsValue)>) -> Fields {
     bins.into_iter().map(|(name, value)| (name, value_of(value))).collect()
 }
 
-/// The key that the `gid` bin holds.
+/// Returns the key in the `gid` bin.
 pub(super) fn key(value: Value) -> Option<Key> {
     match value {
         Value::Int(number) => Some(Key::Int(number)),
@@ -111,7 +111,7 @@ fn value_of(value: AsValue) -> Value {
         AsValue::SortedMap(map) => {
             Value::Map(map.into_iter().map(|(name, value)| (name_of(name), value_of(value))).collect())
         }
-        // Types that JSON has not, and that only others can have written: shown as text.
+        // Types without a JSON equivalent, which only other programs can have written: displayed as text.
         other => Value::Text(other.to_string()),
     }
 }
@@ -131,23 +131,22 @@ mod tests {
         Record { key: Key::Int(7), fields, size: 0, set: None, ttl: None, message: None }
     }
 
-    /// The original's consumer backed off for 2 s and let the message die when one name was longer than 15
-    /// bytes.
+    /// A name longer than 15 bytes made the original's consumer back off for 2 s and drop the message.
     #[test]
-    fn names_are_measured_in_bytes_and_refused_by_name() {
+    fn a_name_over_the_limit_in_bytes_is_refused_with_the_name() {
         let field = |name: &str| record(vec![(name.to_owned(), Value::Int(1))]);
         assert_eq!(bins(field("äöüäöüä1")).expect("15 bytes").len(), 2);
         assert!(bins(field("äöüäöüäö")).expect_err("16 bytes").contains("`äöüäöüäö` has 16 bytes"));
         let long = bins(field(&"ä".repeat(1_000))).expect_err("2,000 bytes");
         assert!(
             long.contains("…` has 2000 bytes") && long.chars().count() < 160,
-            "what is wrong stands behind the name: {long}"
+            "the fault is after the name: {long}"
         );
         assert!(bins(field("")).is_err());
     }
 
     #[test]
-    fn null_fields_are_left_out_and_an_empty_document_still_has_its_key() {
+    fn null_fields_are_omitted_and_an_empty_document_still_has_its_key() {
         let names = |fields| {
             bins(record(fields)).expect("bins").iter().map(|bin| bin.name.clone()).collect::<Vec<_>>()
         };
