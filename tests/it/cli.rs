@@ -562,7 +562,7 @@ fn an_unreachable_broadcast_address_names_the_option_of_nsqd() {
         let ended = program.run(command);
         let words = [
             "nsqd.invalid",
-            "nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here",
+            "nsqlookupd returned this address: nsqd's -broadcast-address must be reachable from here",
         ];
         assert!(ended.code == Some(69) && words.iter().all(|word| ended.stderr.contains(word)), "{ended:?}");
     }

@@ -684,7 +684,7 @@ fn a_mistyped_topic_is_reported_by_check_status_and_the_run_that_creates_it() {
     );
     let reported = said(&["run"]);
     assert!(
-        reported.contains("the topic was not there, and is created now") && reported.contains("topic=odrers"),
+        reported.contains("the topic did not exist and is created now") && reported.contains("topic=odrers"),
         "{reported}"
     );
     assert!(!said(&["run"]).contains(" WARN "), "reported once, because a topic may be quiet");
@@ -711,10 +711,10 @@ fn a_new_channel_beside_others_is_reported_once() {
     nsqd.publish("t", bodies(0..3));
     let program = program(&[&nsqd], "");
     let reported = program.run(&["check", "--connect"]).stderr;
-    assert!(reported.contains("the topic has other channels, and not this one"), "{reported}");
+    assert!(reported.contains("the topic has other channels but not this one"), "{reported}");
     let reported = program.run(&[]).stderr;
     assert!(
-        reported.contains("the channel was not there, and is created now") && reported.contains("channel=c"),
+        reported.contains("the channel did not exist and is created now") && reported.contains("channel=c"),
         "{reported}"
     );
     assert!(!program.run(&[]).stderr.contains(" WARN "));

@@ -124,7 +124,7 @@ fn fails(ended: &Ended, words: &[&str]) {
 #[test]
 fn a_missing_unreadable_or_wrong_secret_is_exit_78_and_named() {
     let nsqd = nsqd();
-    fails(&program(&nsqd, "").run(&[]), &["wants authentication", "no `nsq.auth-secret` is configured"]);
+    fails(&program(&nsqd, "").run(&[]), &["requires authentication", "no `nsq.auth-secret` is configured"]);
     fails(
         &program(&nsqd, ", auth-secret: {file: nonesuch}").run(&[]),
         &["cannot read the file /", "/nonesuch: No such file"],

@@ -281,7 +281,7 @@ fn tls_on_one_side_only_is_exit_78_and_never_unencrypted() {
     refused(
         &program(&plain.tcp, "true"),
         78,
-        &["nsqd at 127.0.0.1:", "it offers no TLS, and `nsq.tls` is set"],
+        &["nsqd at 127.0.0.1:", "it offers no TLS, but `nsq.tls` is set"],
     );
     assert_eq!(plain.depths("t").waiting, 0);
     let authority = Authority::new();
@@ -289,7 +289,7 @@ fn tls_on_one_side_only_is_exit_78_and_never_unencrypted() {
     refused(
         &program(&strict.tcp, "false"),
         78,
-        &["nsqd at 127.0.0.1:", "it demands TLS, and `nsq.tls` is not set"],
+        &["nsqd at 127.0.0.1:", "it requires TLS, but `nsq.tls` is not set"],
     );
 }
 
@@ -314,7 +314,7 @@ fn unencrypted_bytes_before_the_handshake_end_the_connection() {
     let frame =
         [&u32::try_from(answer.len() + 4).expect("short").to_be_bytes()[..], &[0; 4], answer].concat();
     let injecting = one_that_answers([&frame[..], &[0, 0, 0, 6, 0, 0]].concat());
-    refused(&program(&injecting, "true"), 69, &["something was sent in plain before the TLS handshake"]);
+    refused(&program(&injecting, "true"), 69, &["received unencrypted data before the TLS handshake"]);
     let silent = program(&one_that_answers(frame), "true").env("X_MSRV__CONNECT_TIMEOUT", "300ms");
     refused(&silent, 69, &["no answer in time"]);
 }
@@ -351,7 +351,7 @@ fn dead_letters_may_have_separate_tls_settings() {
         format!("nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nidle-timeout: 300ms", plain.tcp);
     works_with_letters_at(&nsqd, &program(&in_plain, &own), 2);
     for (tls, words) in [
-        ("", "it demands TLS, and `dead-letter.nsq.tls` is not set"),
+        ("", "it requires TLS, but `dead-letter.nsq.tls` is not set"),
         (", tls: {ca-file: nonesuch.pem}", "dead-letter.nsq.tls: cannot read /"),
     ] {
         let check = program(embedded, tls).run(&["check", "--connect"]);

@@ -86,7 +86,7 @@ fn messages_that_time_out_before_the_store_answers_are_stored_once() {
             scene.look_at(&ended, Interference::Nothing);
             assert_eq!(ended.code, Some(75), "its settlements were too late: {}", ended.stdout);
             assert_eq!(
-                ended.stderr.matches("nsqd refuses a command").count(),
+                ended.stderr.matches("nsqd refused a command").count(),
                 1,
                 "not once for each: {}",
                 ended.stderr

@@ -1,4 +1,4 @@
-//! One TCP connection to nsqd: reading and writing without ever losing a byte to a cancelled future.
+//! One TCP connection to nsqd. A cancelled future never loses a byte that was read or queued for writing.
 
 use std::{
     fmt, io,
@@ -30,19 +30,19 @@ use x_msrv_net::{
     tls::{self, Tls},
 };
 
-/// Frames that are read in one go before others get their turn.
+/// The number of frames that are read before other tasks get their turn.
 const FRAMES_AT_ONCE: usize = 2_500;
 
-/// Bytes of messages after which no more are read in one go.
+/// The size of messages in bytes after which reading pauses.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// Bytes that the read buffer starts with.
+/// The initial size of the read buffer in bytes.
 const READ_BUFFER: usize = 64 << 10;
 
-/// Why a connection can't be used.
+/// Why a connection cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NsqError {
-    /// The network, the server or the peer's protocol. Blame: not ours; it may work later.
+    /// A network, server or protocol error. It may work later.
     #[error("connection to nsqd at {address} failed")]
     Io {
         /// Which nsqd.
@@ -51,97 +51,96 @@ pub enum NsqError {
         #[source]
         cause: io::Error,
     },
-    /// nsqd answered with an error frame. Blame: what it was asked for.
+    /// nsqd answered with an error frame. Blame: the request.
     #[error("nsqd at {address} refuses: {fault}")]
     Refused {
         /// Which nsqd.
         address: HostPort,
-        /// The frame's text.
+        /// The text of the frame.
         fault: String,
     },
-    /// nsqd wants a secret, and there is none to be had. Blame: the configuration.
-    #[error("nsqd at {address} wants authentication")]
+    /// nsqd requires a secret, and none can be read. Blame: the configuration.
+    #[error("nsqd at {address} requires authentication")]
     Secret {
         /// Which nsqd.
         address: HostPort,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// TLS can't be used, or can't be done without. Blame: the configuration, or the files that it names.
+    /// TLS cannot be used, or is required. Blame: the configuration, or the files that it names.
     #[error("nsqd at {address}: {fault}")]
     Tls {
         /// Which nsqd.
         address: HostPort,
-        /// Why.
+        /// The fault.
         fault: String,
     },
 }
 
-/// How nsqd refuses every command but IDENTIFY where it demands TLS (`nsqd/protocol_v2.go`,
+/// How nsqd refuses every command except IDENTIFY if it requires TLS (`nsqd/protocol_v2.go`,
 /// `enforceTLSPolicy`).
 const TLS_REQUIRED: &str = "(TLS required)";
 
-/// What we tell nsqd about ourselves with IDENTIFY.
+/// What the client tells nsqd with IDENTIFY.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The section of the configuration where the secret and TLS stand, for errors.
+    /// The section of the configuration with the secret and TLS, for errors.
     pub section: &'static str,
-    /// How long nsqd is to wait for a settlement; `None` for one who only publishes, who wants no heartbeats
-    /// either: there may be hours between two batches.
+    /// The requested lease; `None` for a publisher. A publisher also turns heartbeats off, because hours can
+    /// pass between two batches.
     pub msg_timeout: Option<Duration>,
-    /// Bytes of the largest body that is read.
+    /// The limit on the size of a body that is read, in bytes.
     pub max_body: usize,
-    /// What is sent with AUTH where nsqd wants it (<https://nsq.io/components/nsqd.html#auth>).
+    /// The secret for AUTH, if nsqd requires it (<https://nsq.io/components/nsqd.html#auth>).
     pub auth_secret: Option<Secret>,
-    /// How the connection is encrypted; in plain where there is nothing.
+    /// The encryption of the connection; none if unset.
     pub tls: Option<Tls>,
 }
 
 impl NsqError {
-    /// Whether the time was over. Where that happened once, trying again may take as long.
+    /// Returns whether the error is a timeout. Another attempt may take as long.
     #[must_use]
     pub fn is_late(&self) -> bool {
         matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::TimedOut)
     }
 
-    /// Whether nsqd refuses what was published, and would take other messages: it has these two codes for
-    /// that (`nsqd/protocol_v2.go`, `MPUB` and `readMPUB`). The others are about who publishes, and where.
+    /// Returns whether nsqd refused the published messages and would accept others: these two codes mean that
+    /// (`nsqd/protocol_v2.go`, `MPUB` and `readMPUB`). Other codes are about the publisher or the topic.
     #[must_use]
     pub fn is_about_messages(&self) -> bool {
         matches!(self, Self::Refused { fault, .. } if ["E_BAD_MESSAGE", "E_BAD_BODY"].iter().any(|code| fault.starts_with(code)))
     }
 }
 
-/// What nsqd told about itself in return.
+/// What nsqd answers to IDENTIFY.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServerLimits {
     /// The largest RDY that does not end the connection.
     pub max_rdy_count: NonZeroU32,
-    /// How long nsqd waits for a settlement on this connection, in milliseconds. None at all would be to ask
-    /// for more time without a pause.
+    /// The lease on this connection, in milliseconds. Zero would mean extending leases without a pause.
     pub msg_timeout: NonZeroU64,
-    /// Whether nothing but AUTH is allowed now.
+    /// Whether only AUTH is allowed now.
     #[serde(default)]
     auth_required: bool,
-    /// Whether it waits for a TLS handshake now.
+    /// Whether nsqd waits for a TLS handshake now.
     #[serde(default)]
     tls_v1: bool,
 }
 
-/// A connection on which both sides have said who they are.
+/// A connection after the handshake of both sides.
 pub struct Connection {
     address: HostPort,
     local_address: SocketAddr,
     peer: IpAddr,
-    /// How many the name stands for.
+    /// The number of servers behind the name.
     servers: usize,
     section: &'static str,
     stream: Stream,
     decoder: FrameDecoder,
     read: BytesMut,
     written: BytesMut,
-    /// Set once reading failed; frames that were read before are handed out first.
+    /// Set once reading failed; earlier frames are returned first.
     broken: Option<io::Error>,
 }
 
@@ -151,8 +150,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// How many servers a name stands for that is resolved to these addresses: one has an address of each family
-/// at most, as far as anybody can tell.
+/// Returns the number of servers behind a name that resolves to these addresses. One server has at most one
+/// address of each family, as far as the client can tell.
 #[must_use]
 pub fn servers(addresses: &[SocketAddr]) -> usize {
     let mut hosts: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
@@ -171,15 +170,15 @@ fn closed() -> io::Error {
 }
 
 impl Connection {
-    /// Connects, identifies, encrypts and authenticates, as far as it is wanted, all of it within `bound`. A
-    /// connection that was to be encrypted is never used in plain.
+    /// Connects, identifies, encrypts and authenticates as required, all within `bound`. A connection that
+    /// must be encrypted is never used without TLS.
     ///
-    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and ends the connection; then
-    /// nsqd's default is asked for.
+    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and closes the connection.
+    /// The client then reconnects and uses nsqd's default.
     ///
     /// # Errors
-    /// nsqd can't be reached in time, refuses, shows a certificate that is not trusted, or wants a secret or
-    /// TLS where there is none to be had.
+    /// nsqd cannot be reached in time, refuses, or shows a certificate that is not trusted; or it requires a
+    /// secret or TLS that is not configured.
     pub async fn open(
         address: &HostPort,
         identity: &Identity,
@@ -246,14 +245,14 @@ impl Connection {
         let limits: ServerLimits = serde_json::from_slice(&answer).map_err(|cause| {
             io_error(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("its answer to IDENTIFY is not nsqd's: {cause}"),
+                format!("its response to IDENTIFY is not from nsqd: {cause}"),
             ))
         })?;
         match &identity.tls {
             Some(tls) if limits.tls_v1 => connection = connection.encrypted(tls).await?,
             Some(_) => {
                 return Err(
-                    connection.tls_error(&format!("it offers no TLS, and `{}.tls` is set", identity.section))
+                    connection.tls_error(&format!("it offers no TLS, but `{}.tls` is set", identity.section))
                 );
             }
             None => {}
@@ -261,15 +260,15 @@ impl Connection {
         Ok((connection, limits))
     }
 
-    /// The same connection over TLS. nsqd waits for the handshake behind its answer to IDENTIFY, and says
-    /// `OK` when it is done (`nsqd/protocol_v2.go`, `IDENTIFY`; `nsqd/client_v2.go`, `UpgradeTLS`).
+    /// Returns the same connection over TLS. nsqd waits for the handshake after its response to IDENTIFY, and
+    /// sends `OK` when it is done (`nsqd/protocol_v2.go`, `IDENTIFY`; `nsqd/client_v2.go`, `UpgradeTLS`).
     async fn encrypted(mut self, tls: &Tls) -> Result<Self, NsqError> {
         if !self.read.is_empty() {
-            // Whoever is on the way could have put it there, to be read as if it had come under encryption.
-            // (`response` dropped whole frames.)
+            // An attacker on the network path could have injected these bytes, to be read as if they were
+            // encrypted. (`response` removed whole frames.)
             return Err(self.io_error(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "something was sent in plain before the TLS handshake",
+                "received unencrypted data before the TLS handshake",
             )));
         }
         let name = tls.server_name(&self.address.host).map_err(|error| self.tls_error(&error.to_string()))?;
@@ -290,12 +289,12 @@ impl Connection {
             }
             already @ Stream::Tls(_) => already,
         };
-        // In TLS 1.3 a server that does not like our certificate says so only now.
+        // In TLS 1.3, a server that refuses the client certificate reports it only now.
         match self.response().await {
             Ok(answer) if answer == wire::OK => Ok(self),
             Ok(_) => {
                 Err(self
-                    .io_error(io::Error::new(io::ErrorKind::InvalidData, "no OK behind the TLS handshake")))
+                    .io_error(io::Error::new(io::ErrorKind::InvalidData, "no OK after the TLS handshake")))
             }
             Err(NsqError::Io { cause, .. }) => Err(failed(cause)),
             Err(error) => Err(error),
@@ -312,18 +311,18 @@ impl Connection {
         match self.response().await {
             Err(NsqError::Refused { address, fault }) => Err(NsqError::Refused {
                 address,
-                fault: format!("{fault} (it was sent `{}.auth-secret`)", self.section),
+                fault: format!("{fault} (with `{}.auth-secret`)", self.section),
             }),
             answer => answer.map(drop),
         }
     }
 
-    /// Proves that nsqd takes commands from us: IDENTIFY it answers in plain even where it demands TLS for
-    /// all others. CLS has no effect on a connection that is not subscribed; it is refused, and the
-    /// connection ends.
+    /// Checks that nsqd accepts commands: it answers IDENTIFY without TLS even if it requires TLS for all
+    /// other commands. CLS has no effect on a connection without a subscription; nsqd refuses it and closes
+    /// the connection.
     ///
     /// # Errors
-    /// The connection broke, or nsqd demands TLS.
+    /// The connection failed, or nsqd requires TLS.
     pub async fn probe(mut self, bound: Duration) -> Result<(), NsqError> {
         wire::put_cls(&mut self.written);
         match timeout(bound, self.response()).await {
@@ -333,46 +332,46 @@ impl Connection {
         }
     }
 
-    /// The address as it was configured or discovered: the name of this nsqd in keys and logs.
+    /// Returns the configured or discovered address: the name of this nsqd in keys and logs.
     #[must_use]
     pub fn address(&self) -> &HostPort {
         &self.address
     }
 
-    /// Our end of it, as nsqd sees it where no network changes addresses on the way.
+    /// Returns the local address, as nsqd sees it unless the network translates addresses.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
     }
 
-    /// The machine on the other end: a name may stand for several.
+    /// Returns the address of the server; a name may have several.
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer
     }
 
-    /// How many servers the name stands for.
+    /// Returns the number of servers behind the name.
     #[must_use]
     pub fn servers(&self) -> usize {
         self.servers
     }
 
-    /// Where commands are put; they are sent by the next flush.
+    /// Returns the buffer for commands; the next flush sends them.
     pub fn commands(&mut self) -> &mut BytesMut {
         &mut self.written
     }
 
-    /// Whether everything that was put was handed to the system.
+    /// Returns whether all queued commands were passed to the kernel.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.written.is_empty() && !self.stream.holds_back()
     }
 
-    /// Publishes all of `bodies` or nothing, within `bound`.
+    /// Publishes all `bodies` or none, within `bound`.
     ///
     /// # Errors
-    /// The connection broke or the time is over, and the bodies may have been published; or nsqd refused, and
-    /// they were not. The connection is of no more use either way: nsqd ends it when it refuses.
+    /// The connection failed or timed out, and the bodies may have been published; or nsqd refused them, and
+    /// they were not. The connection cannot be used again in either case: nsqd closes it when it refuses.
     pub async fn publish(
         &mut self,
         topic: &TopicName,
@@ -384,18 +383,18 @@ impl Connection {
         answer.unwrap_or_else(|_| Err(self.io_error(late()))).map(drop)
     }
 
-    /// Sends what is waiting and brings the next response that is not a heartbeat; not for use once messages
-    /// may come.
+    /// Sends the queued commands and returns the next response that is not a heartbeat. Not for use once
+    /// messages may arrive.
     ///
     /// # Errors
-    /// The connection broke, or nsqd answered with an error frame.
+    /// The connection failed, or nsqd answered with an error frame.
     pub async fn response(&mut self) -> Result<Bytes, NsqError> {
         let (mut frames, mut unsent) = (Vec::new(), None);
         loop {
             std::future::poll_fn(|cx| {
-                // nsqd says what it does not like and closes, whether it read all of it or not. Why is worth
-                // more than that it could not be sent; and a connection that can't be written to any more can
-                // be read to its end.
+                // nsqd reports its error and closes, whether it has read everything or not. The reason is
+                // worth more than the failed write, and a connection that cannot be written to can still be
+                // read to its end.
                 if unsent.is_none()
                     && let Poll::Ready(Err(cause)) = self.poll_flush(cx)
                 {
@@ -411,20 +410,22 @@ impl Connection {
                     Frame::Response(data) => return Ok(data),
                     Frame::Error(text) => return Err(self.refusal(&String::from_utf8_lossy(&text))),
                     Frame::Message(_) => {
-                        return Err(self
-                            .io_error(io::Error::new(io::ErrorKind::InvalidData, "a message came unasked")));
+                        return Err(self.io_error(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            "received a message without a subscription",
+                        )));
                     }
                 }
             }
         }
     }
 
-    /// An error frame as an error, by nsqd's `protocol_v2.go`: what it got a part of only (`failed to read
-    /// body` and its like), the network has lost; and it may fail at what it was rightly asked for, as one
-    /// that is about to end does (`SUB failed exiting`).
+    /// Converts an error frame, by nsqd's `protocol_v2.go`. If nsqd received only a part (`failed to read
+    /// body` and similar), the network lost the rest. nsqd may also fail on a valid request, for instance
+    /// while it shuts down (`SUB failed exiting`).
     fn refusal(&self, fault: &str) -> NsqError {
         const FAILED: [&str; 3] = ["E_SUB_FAILED", "E_PUB_FAILED", "E_MPUB_FAILED"];
-        // nsqd tells a client the same whether its authentication server does not answer or does not know the
+        // nsqd sends the same error if its authentication server does not answer and if it does not know the
         // secret (`client_v2.go`, `QueryAuthd`).
         if fault.starts_with("E_AUTH_FAILED") {
             let words = format!(
@@ -434,23 +435,22 @@ impl Connection {
             return self.io_error(io::Error::other(words));
         }
         if FAILED.iter().any(|code| fault.starts_with(code)) {
-            return self
-                .io_error(io::Error::other(format!("it could not do what it was asked for: {fault}")));
+            return self.io_error(io::Error::other(format!("it failed to execute the command: {fault}")));
         }
         if fault.contains(" failed to read ") {
             return self.io_error(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                format!("a command was cut short on its way: {fault}"),
+                format!("a command was truncated on the network: {fault}"),
             ));
         }
         if fault.ends_with(TLS_REQUIRED) {
-            return self.tls_error(&format!("it demands TLS, and `{}.tls` is not set", self.section));
+            return self.tls_error(&format!("it requires TLS, but `{}.tls` is not set", self.section));
         }
         NsqError::Refused { address: self.address.clone(), fault: fault.to_owned() }
     }
 
-    /// Any command says that we are alive, so there is never more than one NOP waiting, however many
-    /// heartbeats come.
+    /// Any command proves that the client is alive, so at most one NOP is queued, for any number of
+    /// heartbeats.
     pub fn answer_heartbeat(&mut self) {
         if self.written.is_empty() {
             wire::put_nop(&mut self.written);
@@ -465,14 +465,14 @@ impl Connection {
         NsqError::Tls { address: self.address.clone(), fault: fault.to_owned() }
     }
 
-    /// Reads whole frames: what is there, up to `BYTES_AT_ONCE` and one frame more.
+    /// Reads the available whole frames, up to `BYTES_AT_ONCE` and one more frame.
     ///
     /// # Errors
-    /// The peer closed, the network failed or the bytes are not the protocol; every frame before that was
-    /// handed out by an earlier call.
+    /// The peer closed the connection, the network failed, or the bytes are not the protocol. An earlier call
+    /// returned every frame before that.
     ///
     /// # Cancel safety
-    /// A part of a frame stays in the buffer.
+    /// A partial frame stays in the buffer.
     pub fn poll_frames(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<io::Result<()>> {
         let (before, mut bytes) = (frames.len(), 0);
         while self.broken.is_none() && frames.len() - before < FRAMES_AT_ONCE && bytes < BYTES_AT_ONCE {
@@ -489,8 +489,8 @@ impl Connection {
                     match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read) {
                         Poll::Ready(Ok(0)) => self.broken = Some(closed()),
                         Poll::Ready(Ok(_)) => {}
-                        // nsqd ends a connection over TLS without saying so in TLS. What has to be known to
-                        // have arrived has its own barrier.
+                        // nsqd closes a TLS connection without a TLS close message. Data that must arrive has
+                        // its own barrier.
                         Poll::Ready(Err(cause)) if cause.kind() == io::ErrorKind::UnexpectedEof => {
                             self.broken = Some(closed());
                         }
@@ -512,13 +512,13 @@ impl Connection {
         }
     }
 
-    /// Sends the waiting commands.
+    /// Sends the queued commands.
     ///
     /// # Errors
     /// The network failed.
     ///
     /// # Cancel safety
-    /// What was not sent stays in the buffer.
+    /// Unsent bytes stay in the buffer.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
             let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.written))?;
@@ -530,7 +530,7 @@ impl Connection {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Tells nsqd that no more commands follow; nsqd processes all that were sent, and then closes.
+    /// Signals nsqd that no more commands follow. nsqd processes all sent commands, and then closes.
     ///
     /// # Errors
     /// The network failed.
@@ -544,7 +544,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_an_address_of_each_family_is_one_server_and_one_with_two_of_a_family_is_two() {
+    fn addresses_of_different_families_count_as_one_server_and_two_of_one_family_as_two() {
         let count = |addresses: &[&str]| {
             servers(&addresses.iter().map(|text| text.parse().expect("an address")).collect::<Vec<_>>())
         };

@@ -6,18 +6,18 @@ use sha2::{Digest as _, Sha256};
 
 use x_msrv_core::NAME;
 
-/// The longest name that nsqd takes (`internal/protocol/names.go`).
+/// The length of the longest name that nsqd accepts (`internal/protocol/names.go`).
 const MAX_LENGTH: usize = 64;
 
-/// The name of a topic: 1 to 64 of `.a-zA-Z0-9_-`, with `#ephemeral` behind it or not.
+/// The name of a topic: 1 to 64 of `.a-zA-Z0-9_-`, optionally followed by `#ephemeral`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicName(String);
 
-/// The name of a channel, of the same form as a topic's.
+/// The name of a channel, with the same syntax.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelName(String);
 
-/// What the names of topics and channels end with that nsqd does not keep.
+/// The suffix of topics and channels that nsqd does not keep.
 const EPHEMERAL: &str = "#ephemeral";
 
 fn is_ephemeral(name: &str) -> bool {
@@ -32,7 +32,7 @@ fn check(text: &str) -> Result<String, String> {
     let stem = text.strip_suffix(EPHEMERAL).unwrap_or(text);
     if stem.is_empty() || text.len() > MAX_LENGTH || !stem.chars().all(is_allowed) {
         return Err(format!(
-            "`{text}` is not a name that nsqd takes: 1 to {MAX_LENGTH} of .a-zA-Z0-9_- with #ephemeral behind it or not"
+            "`{text}` is not a valid name in nsqd: 1 to {MAX_LENGTH} of .a-zA-Z0-9_-, optionally followed by #ephemeral"
         ));
     }
     Ok(text.to_owned())
@@ -67,8 +67,8 @@ impl fmt::Display for ChannelName {
 }
 
 impl ChannelName {
-    /// The channel of a pipeline that names none: `x-msrv`, or `x-msrv-PIPELINE`. A hash keeps those apart
-    /// that nsqd does not take as they are.
+    /// Returns the channel of a pipeline that configures none: `x-msrv`, or `x-msrv-PIPELINE`. A hash
+    /// distinguishes names that nsqd does not accept unchanged.
     #[must_use]
     pub fn of_pipeline(pipeline: &str) -> Self {
         if pipeline == NAME {
@@ -84,7 +84,7 @@ impl ChannelName {
         Self(format!("{}-{hash}", kept.take(MAX_LENGTH - 1 - hash.len()).collect::<String>()))
     }
 
-    /// Whether nsqd drops the channel, and all that waits in it, when its last consumer leaves.
+    /// Returns whether nsqd drops the channel and its messages when its last consumer leaves.
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {
         is_ephemeral(&self.0)
@@ -92,7 +92,7 @@ impl ChannelName {
 }
 
 impl TopicName {
-    /// Whether nsqd keeps its messages in memory only, and drops it with its last channel.
+    /// Returns whether nsqd keeps its messages only in memory, and drops it with its last channel.
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {
         is_ephemeral(&self.0)
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_that_nsqd_takes() {
+    fn names_that_nsqd_refuses_are_refused() {
         let longest = "a".repeat(64);
         for name in ["a", "A.b-c_9", "tail123456#ephemeral", longest.as_str()] {
             assert_eq!(name.parse::<TopicName>().expect(name).to_string(), name);
@@ -115,9 +115,9 @@ mod tests {
         }
     }
 
-    /// Two pipelines on one channel would take each other's messages.
+    /// Two pipelines on one channel would take messages from each other.
     #[test]
-    fn every_pipeline_has_a_channel_of_its_own_that_nsqd_keeps() {
+    fn every_pipeline_has_its_own_durable_channel() {
         let channel = |pipeline: &str| ChannelName::of_pipeline(pipeline).to_string();
         assert_eq!(channel("x-msrv"), "x-msrv");
         assert_eq!(channel("orders"), "x-msrv-orders");
@@ -136,10 +136,7 @@ mod tests {
         let channels: std::collections::BTreeSet<_> = odd.iter().map(|pipeline| channel(pipeline)).collect();
         assert_eq!(channels.len(), odd.len(), "{channels:?}");
         for channel in channels {
-            assert!(
-                !channel.parse::<ChannelName>().expect("a name that nsqd takes").is_ephemeral(),
-                "{channel}"
-            );
+            assert!(!channel.parse::<ChannelName>().expect("a valid name").is_ephemeral(), "{channel}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes to and from nsqd, encrypted or not.
+//! The byte stream to and from nsqd, encrypted or not.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Whether bytes that were taken have not been handed to the system yet.
+    /// Returns whether accepted bytes have not been passed to the kernel yet.
     pub(super) fn holds_back(&self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -56,8 +56,7 @@ impl AsyncWrite for Stream {
         }
     }
 
-    /// Ends our half only; over TLS it says so first (`close_notify`), so that nobody can cut the stream
-    /// short unnoticed.
+    /// Closes the sending side only. Over TLS it sends `close_notify` first, so that truncation is detected.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),

@@ -1,4 +1,4 @@
-//! Frames from nsqd and commands to it, as bytes.
+//! Encodes commands to nsqd and decodes its frames.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use tokio_util::codec::Decoder;
 
 use super::name::{ChannelName, TopicName};
 
-/// What a client sends first.
+/// The first bytes that a client sends.
 pub const MAGIC: &[u8] = b"  V2";
 
-/// The data of a response frame that wants a NOP in return.
+/// The data of a response frame that requires a NOP.
 pub const HEARTBEAT: &[u8] = b"_heartbeat_";
 
-/// The data of the response that says that TLS is in force, among others.
+/// The data of the response that confirms TLS, among others.
 pub const OK: &[u8] = b"OK";
 
 /// The data of the response to [`put_cls`].
 pub const CLOSE_WAIT: &[u8] = b"CLOSE_WAIT";
 
-/// What stands in the place of a type where nsqlookupd answers `E_BAD_PROTOCOL`
+/// The bytes at the position of the type if nsqlookupd answers `E_BAD_PROTOCOL`
 /// (`internal/protocol/protocol.go`, `SendResponse`).
 const LOOKUPD_ERROR: i32 = i32::from_be_bytes(*b"E_BA");
 
-/// Bytes in front of a message's body: timestamp, attempts, id.
+/// The size of the header before a message's body: timestamp, attempts, id.
 const MESSAGE_HEADER: usize = 8 + 2 + 16;
 
 /// A message's id: 16 bytes of hexadecimal digits (`nsqd/message.go`).
@@ -41,14 +41,14 @@ impl fmt::Debug for WireId {
 pub enum Frame {
     /// Type 0: an answer or a heartbeat.
     Response(Bytes),
-    /// Type 1: a code such as `E_FIN_FAILED`, with text behind it.
+    /// Type 1: a code such as `E_FIN_FAILED`, followed by text.
     Error(Bytes),
     /// Type 2.
     Message(WireMessage),
 }
 
 impl Frame {
-    /// Bytes of its data; of a message's, those of its body.
+    /// Returns the size of its data; for a message, of its body.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {
@@ -58,54 +58,54 @@ impl Frame {
     }
 }
 
-/// A message as it stands on the wire.
+/// A message on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireMessage {
     /// When it was published, in nanoseconds since the epoch by nsqd's clock.
     pub timestamp: i64,
-    /// Deliveries so far, this one included; nsqd lets it wrap at 65,535.
+    /// Deliveries so far, including this one; nsqd wraps it at 65,535.
     pub attempts: u16,
-    /// Unique on its nsqd.
+    /// Unique within its nsqd.
     pub id: WireId,
     /// The body as published.
     pub body: Bytes,
 }
 
-/// The peer does not speak the protocol; the connection is of no more use.
+/// The peer does not speak the protocol; the connection cannot be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// A size that no frame can have, or one over the limit.
+    /// An impossible frame size, or one over the limit.
     #[error(
-        "a frame of {size} bytes was announced, 4 to {limit} are allowed: it is not nsqd, or takes messages far over `max-message-size`"
+        "received a frame size of {size} bytes (4 to {limit} are allowed): it is not nsqd, or its messages are far larger than `max-message-size`"
     )]
     Size {
-        /// As announced.
+        /// The received size.
         size: i32,
-        /// The limit in force.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// An answer in HTTP.
+    /// An HTTP response.
     #[error("this is an HTTP port: nsqd's TCP port is required, 4150 by default")]
     Http,
-    /// An answer of nsqlookupd's, which has no type.
+    /// A response of nsqlookupd, which has no type.
     #[error("this is nsqlookupd's TCP port, 4160 by default: nsqd's TCP port is required, 4150 by default")]
     Lookupd,
     /// A type that does not exist.
-    #[error("what it sends is not nsqd's protocol: a frame of type {0}")]
+    #[error("it does not speak nsqd's protocol: unknown frame type {0}")]
     Type(i32),
     /// A message frame that is too short for its header, or whose id is not text.
     #[error("a message frame without a valid header")]
     Message,
 }
 
-/// Splits the stream into frames: size (4 bytes, big endian, counting what follows), type (4 bytes), data.
+/// Splits the stream into frames: size of the rest (4 bytes, big endian), type (4 bytes), data.
 #[derive(Debug, Clone)]
 pub struct FrameDecoder {
     max_size: usize,
 }
 
 impl FrameDecoder {
-    /// A decoder that refuses bodies over `max_body` bytes, before it takes memory for them.
+    /// Creates a decoder that refuses bodies over `max_body` bytes before it allocates memory for them.
     #[must_use]
     pub fn new(max_body: usize) -> Self {
         Self { max_size: max_body.saturating_add(4 + MESSAGE_HEADER) }
@@ -156,8 +156,7 @@ fn message(mut frame: Bytes) -> Option<WireMessage> {
     let attempts = frame.get_u16();
     let mut id = [0; 16];
     frame.copy_to_slice(&mut id);
-    // The id is sent back within a line of text, and it becomes part of keys: nothing but visible ASCII may
-    // stand in it.
+    // The id is sent back within a line of text, and it becomes part of keys: only visible ASCII is allowed.
     id.iter().all(u8::is_ascii_graphic).then_some(WireMessage {
         timestamp,
         attempts,
@@ -166,37 +165,37 @@ fn message(mut frame: Bytes) -> Option<WireMessage> {
     })
 }
 
-/// `RDY`: how many messages may be in flight on this connection.
+/// `RDY`: the limit on messages in flight on this connection.
 pub fn put_rdy(out: &mut BytesMut, count: u32) {
     put_line(out, format_args!("RDY {count}"));
 }
 
-/// `FIN`: the message is done with.
+/// `FIN`: acknowledges the message.
 pub fn put_fin(out: &mut BytesMut, id: &str) {
     put_words(out, &["FIN ", id]);
 }
 
-/// `REQ`: the message is to come again after `delay_ms` milliseconds.
+/// `REQ`: requeues the message with a delay of `delay_ms` milliseconds.
 pub fn put_req(out: &mut BytesMut, id: &str, delay_ms: u128) {
     put_line(out, format_args!("REQ {id} {delay_ms}"));
 }
 
-/// `TOUCH`: the message's time starts anew.
+/// `TOUCH`: renews the lease of the message.
 pub fn put_touch(out: &mut BytesMut, id: &str) {
     put_words(out, &["TOUCH ", id]);
 }
 
-/// `NOP`: the answer to a heartbeat.
+/// `NOP`: the response to a heartbeat.
 pub fn put_nop(out: &mut BytesMut) {
     put_words(out, &["NOP"]);
 }
 
-/// `CLS`: no more messages; answered by [`CLOSE_WAIT`] after everything that was sent before.
+/// `CLS`: no more messages; [`CLOSE_WAIT`] follows after everything sent before.
 pub fn put_cls(out: &mut BytesMut) {
     put_words(out, &["CLS"]);
 }
 
-/// `SUB`: messages of this topic and channel are wanted.
+/// `SUB`: subscribes to this topic and channel.
 pub fn put_sub(out: &mut BytesMut, topic: &TopicName, channel: &ChannelName) {
     put_line(out, format_args!("SUB {topic} {channel}"));
 }
@@ -213,7 +212,7 @@ pub fn put_auth(out: &mut BytesMut, secret: &[u8]) {
     put_sized(out, secret);
 }
 
-/// `MPUB`: all of these bodies, or none.
+/// `MPUB`: publishes all of these bodies, or none.
 pub fn put_mpub(out: &mut BytesMut, topic: &TopicName, bodies: &[Bytes]) {
     put_line(out, format_args!("MPUB {topic}"));
     let size: usize = 4 + bodies.iter().map(|body| 4 + body.len()).sum::<usize>();
@@ -229,8 +228,8 @@ fn put_sized(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-/// What does not fit is said to be of the largest number, which nsqd reads as a negative one and refuses
-/// (`protocol_v2.go`, `MPUB` and `AUTH`).
+/// Returns a length as the protocol's number. A length that does not fit becomes the largest number, which
+/// nsqd reads as negative and refuses (`protocol_v2.go`, `MPUB` and `AUTH`).
 fn length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -252,10 +251,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A line of 5 GiB, or the letter of a message that escapes make six times as large, ended the program by
-    /// a panic.
+    /// A line of 5 GiB, or a letter six times as large as its message because of escapes, ended the program
+    /// with a panic.
     #[test]
-    fn a_body_that_the_protocol_has_no_number_for_is_left_to_nsqd_to_refuse() {
+    fn a_body_too_large_for_the_protocol_is_refused_by_nsqd_without_a_panic() {
         assert_eq!((length(7), length(u32::MAX as usize + 1)), (7, u32::MAX));
     }
 
@@ -287,7 +286,7 @@ mod tests {
                 frames.push(frame);
             }
         }
-        assert!(read.is_empty(), "nothing is left over");
+        assert!(read.is_empty(), "all bytes are decoded");
         frames
     }
 
@@ -305,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_of_any_frames_decodes_the_same(
+        fn frames_decode_the_same_from_any_pieces(
             frames in proptest::collection::vec(any_frame(), 1..20),
             cuts in proptest::collection::vec(any::<usize>(), 0..60),
         ) {
@@ -314,7 +313,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_decoder_panic_or_grow_without_bound(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+        fn any_bytes_are_decoded_without_a_panic_and_in_bounded_memory(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
             let mut decoder = FrameDecoder::new(64);
             let mut read = BytesMut::from(&bytes[..]);
             while let Ok(Some(_)) = decoder.decode(&mut read) {}
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_refused_by_its_announced_size_before_memory_is_taken() {
+    fn a_frame_over_the_limit_is_refused_before_memory_is_allocated() {
         for size in [i32::MIN, -1, 0, 3, 64 + 31, i32::MAX] {
             let mut read = BytesMut::from(&size.to_be_bytes()[..]);
             assert!(FrameDecoder::new(64).decode(&mut read).is_err(), "{size}");
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_written_as_the_specification_shows_them() {
+    fn commands_are_encoded_as_in_the_specification() {
         let mut out = BytesMut::new();
         put_rdy(&mut out, 10);
         put_fin(&mut out, "0123456789abcdef");

@@ -1,4 +1,4 @@
-//! Finding nsqd, connecting and subscribing.
+//! Discovers nsqd, connects and subscribes.
 
 use std::{io, net::IpAddr, time::Duration};
 
@@ -30,24 +30,24 @@ use x_msrv_net::{
     http::{Bounds, Late},
 };
 
-/// What is believed of an nsqd that says how long it waits for a settlement: the shortest and the longest
-/// time.
+/// The shortest and the longest lease that is accepted from nsqd.
 const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
 
-/// How long statistics are waited for that did not answer in time so often. nsqd counts nothing while it
-/// waits for its disk, but its system takes connections all the same: where none is made, a firewall drops
-/// them, and to wait would cost more than the statistics save.
+/// Returns how long to wait for statistics that were late `late` times. nsqd does not answer while it waits
+/// for its disk, but its kernel still accepts connections. If no connection is accepted, a firewall drops
+/// packets, and waiting would cost more than the statistics save.
 pub(super) fn patience(round_trip: Duration, late: u32) -> Bounds {
     let connect = Duration::from_millis(10) + 5 * round_trip;
     Bounds { connect, answer: (Duration::from_millis(10) + connect) * 4_u32.saturating_pow(late) }
 }
 
-/// The part of the connect timeout that is left: it bounds finding nsqd, connecting and subscribing together.
+/// Returns the remaining part of the connect timeout, which limits discovery, connecting and subscribing
+/// together.
 fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-/// An nsqd to connect to, with its HTTP address where it is known.
+/// An nsqd to connect to, with its HTTP address if known.
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) tcp: HostPort,
@@ -55,8 +55,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// An error, and who said that nsqd is there where that is probably what is wrong: nsqd tells nsqlookupd
-    /// its machine's name, unless it is told another.
+    /// Adds to an error where the address came from, if that is the likely cause: nsqd registers the name of
+    /// its host at nsqlookupd by default.
     pub(super) fn explained(&self, error: NsqError) -> NsqError {
         let is_loopback = || {
             self.tcp.host == "localhost"
@@ -69,7 +69,7 @@ impl Place {
                         || cause.kind() == io::ErrorKind::ConnectionRefused && is_loopback()) =>
             {
                 let words = format!(
-                    "{cause} (nsqlookupd names this address: nsqd's -broadcast-address has to lead to it from here)"
+                    "{cause} (nsqlookupd returned this address: nsqd's -broadcast-address must be reachable from here)"
                 );
                 NsqError::Io { address, cause: io::Error::new(cause.kind(), words) }
             }
@@ -78,23 +78,23 @@ impl Place {
     }
 }
 
-/// Whether a name could not be resolved, of which the standard library leaves no more than its words.
+/// Returns whether a name could not be resolved; the standard library provides only the text.
 fn is_unresolved(cause: &io::Error) -> bool {
     cause.to_string().starts_with("failed to lookup address information")
 }
 
-/// The nsqd that were found.
+/// The discovered nsqd.
 pub(super) struct Found {
     pub(super) places: Vec<Place>,
-    /// The nsqlookupd that were asked.
+    /// The queried nsqlookupd.
     lookupds: Vec<Server>,
-    /// Whether these are all nsqd that may have messages. Unknown where an nsqlookupd does not answer, and
-    /// where none lists an nsqd: nsqd that are stopped, or whose topic is a tombstone, are not listed, and
-    /// keep their messages.
+    /// Whether these are all nsqd that may have messages. Unknown if an nsqlookupd does not answer, or if
+    /// none lists an nsqd: stopped nsqd, or nsqd whose topic is a tombstone, are not listed but keep their
+    /// messages.
     are_all: bool,
 }
 
-/// Returns the nsqd to connect to. At least one nsqlookupd has to answer; each one that does not is a
+/// Returns the nsqd to connect to. At least one nsqlookupd must answer; each one that does not is logged as a
 /// warning.
 pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Found, SourceError> {
     let lookupds = match &settings.servers {
@@ -119,7 +119,7 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Foun
             Err(cause) => failures.push((lookupd, cause)),
         }
     }
-    // Where none answers, one of them is the error.
+    // If none answers, the error of one of them is returned.
     let error = if answered { None } else { failures.pop() };
     let all_answered = failures.is_empty();
     let is_reached = |lookupd| failures.iter().all(|(other, _)| *other != lookupd);
@@ -142,15 +142,16 @@ pub(super) async fn discover(settings: &Settings, until: Instant) -> Result<Foun
     Ok(Found { places, lookupds: asked, are_all })
 }
 
-/// What a run receives from.
+/// The connections of a run.
 pub(super) struct Connected {
     pub(super) lanes: Vec<Lane>,
     pub(super) servers: servers::Servers,
-    /// Whether there is a lane to every nsqd that may have messages.
+    /// Whether every nsqd that may have messages is connected.
     pub(super) are_all: bool,
 }
 
-/// Finds nsqd, and connects and subscribes to all of them at once; warns of those that don't answer.
+/// Discovers nsqd, connects and subscribes to all of them concurrently, and logs a warning for those that do
+/// not answer.
 pub(super) async fn connect(settings: &Settings) -> Result<Connected, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
@@ -175,18 +176,18 @@ pub(super) async fn connect(settings: &Settings) -> Result<Connected, SourceErro
     Ok(Connected { lanes, servers, are_all })
 }
 
-/// A run drains the one that answers first, and another run perhaps another one.
+/// A run drains the one that answers first; the next run may drain another one.
 fn warn_of_several(connection: &Connection) {
     if connection.servers() > 1 {
         warn!(
             address = connection.address().to_string(), servers = connection.servers();
-            "the name stands for several nsqd, and a run drains one of them; name each by an address of its own, or use nsqlookupd"
+            "the name resolves to several nsqd, but a run drains only one; configure an address for each, or use nsqlookupd"
         );
     }
 }
 
-/// What was reached, with a warning for each that was not; where that is all of them, one of them is the
-/// error.
+/// Returns the reached ones, and logs a warning for each of the others. If none was reached, returns the
+/// error of one of them.
 fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) -> Result<Vec<T>, SourceError> {
     let (mut reached, mut failures) = (Vec::new(), Vec::new());
     for (place, attempt) in places.iter().zip(attempts) {
@@ -195,7 +196,8 @@ fn those_that_answer<T>(places: &[Place], attempts: Vec<Result<T, NsqError>>) ->
             Err(error) => failures.push((place, place.explained(error))),
         }
     }
-    // What only the configuration can mend is told, whoever else is down, and whatever the order.
+    // A fault that only the configuration can fix is reported, whichever others are unreachable and in any
+    // order.
     let worst = failures.iter().position(|(_, error)| !matches!(error, NsqError::Io { .. })).unwrap_or(0);
     let error = (reached.is_empty() && !failures.is_empty()).then(|| failures.remove(worst).1);
     for (place, error) in failures {
@@ -215,26 +217,26 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
         }
         NsqError::Tls { address, fault } => SourceError::Setup { place: format!("nsqd at {address}"), fault },
         NsqError::Secret { address, cause } => {
-            let fault = format!("it wants authentication: {}", error_chain::text(&*cause));
+            let fault = format!("it requires authentication: {}", error_chain::text(&*cause));
             SourceError::Refused { place: format!("nsqd at {address}"), fault }
         }
     }
 }
 
-/// Proves that nsqd, and nsqlookupd where it is configured, answer; subscribes to nothing.
+/// Checks that nsqd, and nsqlookupd if configured, answer. Subscribes to nothing.
 ///
 /// # Errors
-/// None of them answers, or nsqd refuses us.
+/// None of them answers, or nsqd refuses the connection.
 pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     if let Servers::Lookupd(addresses) = &settings.servers {
         for address in addresses {
-            // One that cannot be resolved does not answer either.
+            // A name that cannot be resolved does not answer either.
             let found =
                 timeout(settings.connect_timeout, lookup_host((address.host.as_str(), address.port))).await;
             let servers =
                 found.ok().and_then(Result::ok).map_or(1, |found| nsq::servers(&found.collect::<Vec<_>>()));
             if servers > 1 {
-                warn!(address = address.to_string(), servers = servers; "the name stands for several nsqlookupd, and a run asks one of them; name each by an address of its own");
+                warn!(address = address.to_string(), servers = servers; "the name resolves to several nsqlookupd, but a run queries only one; configure an address for each");
             }
         }
     }
@@ -243,15 +245,15 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
     Ok(())
 }
 
-/// Proves that at least one nsqd answers; each one that does not is a warning.
+/// Checks that at least one nsqd answers, and logs a warning for each one that does not.
 ///
 /// # Errors
-/// None of them answers, or they refuse us.
+/// None of them answers, or they refuse the connection.
 pub async fn answers(settings: &Settings) -> Result<(), SourceError> {
     probed(settings).await.map(drop)
 }
 
-/// The nsqd that were found, of which one at least answers.
+/// Returns the discovered nsqd, at least one of which answers.
 async fn probed(settings: &Settings) -> Result<Found, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
@@ -266,12 +268,12 @@ async fn probed(settings: &Settings) -> Result<Found, SourceError> {
     Ok(found)
 }
 
-/// Returns how many messages could be taken now, by the statistics of all nsqd, which are looked for where a
-/// run looks for them; `None` where one of them does not tell, or where not all nsqd are known. Subscribes to
+/// Returns how many messages could be taken now, by the statistics of all nsqd, at the addresses that a run
+/// would use. Returns `None` if one of them does not report it, or if not all nsqd are known. Subscribes to
 /// nothing.
 ///
 /// # Errors
-/// Neither nsqlookupd nor nsqd answers, or nsqd refuses us.
+/// Neither nsqlookupd nor nsqd answers, or nsqd refuses the connection.
 pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
     let Found { places, are_all, .. } = probed(settings).await?;
     if !are_all {
@@ -293,32 +295,31 @@ pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
     Ok(all.into_iter().try_fold(0_u64, |sum, available| Some(sum.saturating_add(available?))))
 }
 
-/// What one nsqd had before somebody subscribed; `None` where it does not tell.
+/// The state of one nsqd before the subscription; `None` if it does not report it.
 type Before = Option<Option<lookup::Topic>>;
 
-/// Where an nsqd that no nsqlookupd named tells its statistics by default. With TLS nothing is said in plain
-/// to an address that nobody named.
+/// Returns the default address for the statistics of an nsqd without a known HTTP port. With TLS, no plain
+/// request is sent to an address that is not configured.
 fn statistics_beside(settings: &Settings, place: &Place) -> Option<HostPort> {
     let port = place.tcp.port.checked_add(1).filter(|_| settings.tls.is_none())?;
     Some(HostPort { host: place.tcp.host.clone(), port })
 }
 
-/// A topic or a channel that is not there is made by whoever subscribes: with a name that was mistyped a run
-/// would find it empty for ever.
+/// Subscribing creates a missing topic or channel: with a mistyped name, a run would always find it empty.
 fn warn_of_what_is_made(settings: &Settings, before: &[Before]) {
     let topic = settings.topic.to_string();
     let is_new = |topic: &lookup::Topic| !topic.has_channel && topic.has_others;
     let known: Option<Vec<_>> = before.iter().copied().collect();
     let Some(known) = known.filter(|known| !known.is_empty()) else { return };
     if known.iter().all(Option::is_none) {
-        warn!(topic = topic; "the topic was not there, and is created now; no message comes if its name is wrong");
+        warn!(topic = topic; "the topic did not exist and is created now; it stays empty if its name is wrong");
     } else if known.iter().flatten().all(is_new) && !settings.channel.is_ephemeral() {
         let channel = settings.channel.to_string();
-        warn!(topic = topic, channel = channel; "the channel was not there, and is created now; it gets only messages that are published from now on");
+        warn!(topic = topic, channel = channel; "the channel did not exist and is created now; it gets only messages that are published from now on");
     }
 }
 
-/// The same for somebody who only looks.
+/// The same warning for a command that does not subscribe.
 async fn warn_of_what_is_missing(settings: &Settings, places: &[Place]) {
     let ask = async |place: &Place| {
         let http = place.http.clone().or_else(|| statistics_beside(settings, place))?;
@@ -331,27 +332,27 @@ async fn warn_of_what_is_missing(settings: &Settings, places: &[Place]) {
     let (topic, channel) = (settings.topic.to_string(), settings.channel.to_string());
     let topics = || known.iter().flatten();
     if topics().next().is_none() {
-        warn!(topic = topic; "no nsqd has the topic; the first run creates it, and no message comes if its name is wrong");
+        warn!(topic = topic; "no nsqd has the topic; the first run creates it, and it stays empty if its name is wrong");
     } else if !topics().any(|topic| topic.had_messages) {
-        warn!(topic = topic; "the topic has had no message since nsqd was started; is its name right?");
+        warn!(topic = topic; "the topic has had no message since nsqd was started; check its name");
     } else if topics().all(|topic| !topic.has_channel && topic.has_others) && !settings.channel.is_ephemeral()
     {
-        warn!(topic = topic, channel = channel; "the topic has other channels, and not this one; it gets only messages that are published after the first run");
+        warn!(topic = topic, channel = channel; "the topic has other channels but not this one; it gets only messages that are published after the first run");
     }
 }
 
 /// A subscribed connection.
 pub(super) struct Lane {
     pub(super) connection: Connection,
-    /// Where its statistics are, if that is known.
+    /// The address of its statistics, if known.
     pub(super) http: Option<HostPort>,
-    /// How often they have not answered in time.
+    /// How often its statistics were late.
     pub(super) late: u32,
-    /// Whether a delivery was given back, at once or for later.
+    /// Whether a delivery was requeued, with or without a delay.
     pub(super) gave_back: bool,
-    /// What they said last.
+    /// The last result of its statistics.
     pub(super) told: Option<Waiting>,
-    /// What they said before we subscribed.
+    /// The result before the subscription.
     before: Before,
     pub(super) origin: Origin,
     pub(super) start: LaneStart,
@@ -360,11 +361,11 @@ pub(super) struct Lane {
     pub(super) closing: CloseState,
 }
 
-/// Where the statistics of a lane's nsqd are, what they say, and whether they are its own.
+/// Returns the address of the statistics of a lane's nsqd, their content, and whether they are its own.
 ///
-/// Where no nsqlookupd tells the port, they are looked for where nsqd has them by default, on the port above
-/// the one for its protocol (`nsqd/options.go`); whoever answers there is believed if he knows our
-/// connection. With TLS nothing is said in plain to an address that nobody named.
+/// If nsqlookupd does not report the port, the default is tried: the port above the protocol's port
+/// (`nsqd/options.go`). The response is trusted if it contains this connection. With TLS, no plain request is
+/// sent to an address that is not configured.
 async fn statistics(
     settings: &Settings,
     place: &Place,
@@ -385,8 +386,8 @@ async fn statistics(
     let address = http.to_string();
     let told = match named {
         Some(_) => ask(2).await,
-        // On a busy machine it is late now and then; once more, and a port that takes connections and says
-        // nothing costs no more than that.
+        // On a busy machine a response is late now and then. One retry is enough, and costs little if a port
+        // accepts connections and does not respond.
         None => match ask(0).await {
             Err(cause) if cause.is::<Late>() => ask(1).await,
             told => told,
@@ -396,29 +397,29 @@ async fn statistics(
         Ok(told) if told.ours.is_some() => (Some(http), Some(told), Statistics::Proven),
         Ok(told) if named.is_some() => (Some(http), Some(told), Statistics::Unproven),
         Err(cause) if named.is_some() && !cause.is::<io::Error>() => {
-            debug!(address = address, cause = error_chain::text(&*cause); "nsqd's statistics do not answer");
+            debug!(address = address, cause = error_chain::text(&*cause); "nsqd does not return its statistics");
             (Some(http), None, Statistics::Unproven)
         }
         told => {
             let cause = told.map_or_else(
                 |cause| error_chain::text(&*cause),
-                |_| "they do not know our connection".to_owned(),
+                |_| "they do not contain this connection".to_owned(),
             );
-            debug!(address = address, cause = cause; "without nsqd's statistics, silence tells when the queue is empty");
+            debug!(address = address, cause = cause; "without nsqd's statistics, an empty queue is inferred from silence");
             (None, None, Statistics::None)
         }
     }
 }
 
-/// How far a lane's orderly end has come.
+/// The progress of closing a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseState {
     Open,
     /// CLS was sent.
     Asked,
-    /// `CLOSE_WAIT` came: nsqd has processed every settlement before it.
+    /// `CLOSE_WAIT` arrived: nsqd has processed every settlement before it.
     Confirmed,
-    /// Our half of the stream is closed, or is about to be: no more commands follow.
+    /// The sending side is closed, or is about to be: no more commands follow.
     HungUp,
     /// The connection is lost.
     Lost,
@@ -461,14 +462,14 @@ impl Lane {
         })
     }
 
-    /// Asks what nsqd knows of topic and channel while the connection is made, for about as long as that
-    /// takes: subscribing is not put off by it.
+    /// Requests what nsqd knows about topic and channel while the connection is made, for about as long as
+    /// that takes. Subscribing does not wait for it.
     async fn beside<T>(
         settings: &Settings,
         place: &Place,
         opening: impl Future<Output = Result<T, NsqError>>,
     ) -> (Result<T, NsqError>, Before) {
-        // Where nsqlookupd names an nsqd, it has the topic.
+        // If nsqlookupd lists an nsqd, it has the topic.
         let http = statistics_beside(settings, place).filter(|_| place.http.is_none());
         let Some(http) = http else { return (opening.await, None) };
         let began = Instant::now();
@@ -495,8 +496,7 @@ impl Lane {
     }
 }
 
-/// Brings the places into an order that differs from run to run, so that nobody is always first where N is
-/// smaller than their number.
+/// Shuffles the places for each run, so that a different one is first if N is smaller than their number.
 fn shuffle(places: &mut [Place]) {
     use std::hash::BuildHasher as _;
     let seed = std::collections::hash_map::RandomState::new();

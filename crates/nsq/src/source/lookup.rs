@@ -1,4 +1,4 @@
-//! Finding the nsqd that have a topic, and asking how much waits there.
+//! Discovers the nsqd that have a topic, and reads their statistics.
 
 use std::{error::Error, fmt::Display, net::SocketAddr, time::Duration};
 
@@ -10,22 +10,22 @@ use x_msrv_net::{
     http::{self, Answer, Bounds, get_json},
 };
 
-/// The port on which nsqlookupd listens for nsqd, not for HTTP; the original's example names it by mistake.
+/// The port on which nsqlookupd listens for nsqd, not for HTTP; the original's example uses it by mistake.
 const LOOKUPD_TCP_PORT: u16 = 4160;
 
-/// The most nsqd that are believed to have one topic; each costs a connection.
+/// The limit on nsqd for one topic; each costs a connection.
 const MOST_PRODUCERS: usize = 1_000;
 
-/// An nsqd as nsqlookupd knows it.
+/// An nsqd as nsqlookupd reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Producer {
-    /// Where it speaks its own protocol.
+    /// The address for the nsqd protocol.
     pub tcp: HostPort,
-    /// Where its statistics are.
+    /// The address of its statistics.
     pub http: HostPort,
 }
 
-/// nsqlookupd's answer to `/lookup` (`nsqlookupd/http.go`, `doLookup`).
+/// The response of nsqlookupd to `/lookup` (`nsqlookupd/http.go`, `doLookup`).
 #[derive(Deserialize)]
 pub struct Lookup {
     producers: Vec<LookupProducer>,
@@ -39,7 +39,7 @@ struct LookupProducer {
 }
 
 impl Lookup {
-    /// The nsqd that it names.
+    /// Returns the listed nsqd.
     #[must_use]
     pub fn producers(self) -> Vec<Producer> {
         let producer = |LookupProducer { broadcast_address, tcp_port, http_port }| {
@@ -50,8 +50,8 @@ impl Lookup {
     }
 }
 
-/// Asks one nsqlookupd for the nsqd that have `topic`; none where it does not know the topic. It may never
-/// have been published to, or all nsqd that have it are stopped: that is one answer.
+/// Queries one nsqlookupd for the nsqd that have `topic`; none if it does not know the topic. The topic may
+/// never have been published to, or all nsqd that have it are stopped: the response is the same.
 pub(super) async fn producers(
     lookupd: &HostPort,
     topic: &TopicName,
@@ -61,10 +61,10 @@ pub(super) async fn producers(
         get_json::<Lookup>(lookupd, &format!("/lookup?topic={}", escape(topic)), Bounds::of(bound)).await;
     match answer {
         Ok(Answer::Found(lookup)) if lookup.producers.len() > MOST_PRODUCERS => {
-            Err(format!("it names {} nsqd, {MOST_PRODUCERS} are the most", lookup.producers.len()).into())
+            Err(format!("it lists {} nsqd (limit {MOST_PRODUCERS})", lookup.producers.len()).into())
         }
         Ok(Answer::Found(lookup)) => Ok(lookup.producers()),
-        // nsqd answers 404 as well, in other words (`nsqlookupd/http.go`, `doLookup`).
+        // nsqd answers 404 as well, with another text (`nsqlookupd/http.go`, `doLookup`).
         Ok(Answer::NotFound(body)) if String::from_utf8_lossy(&body).contains("TOPIC_NOT_FOUND") => Ok(Vec::new()),
         Ok(Answer::NotFound(_)) => Err("this is not nsqlookupd (nsqd's own address belongs in `nsqd-tcp-address`)".into()),
         Err(cause) if http::is_not_http(&*cause) => {
@@ -77,10 +77,10 @@ pub(super) async fn producers(
     }
 }
 
-/// nsqd's answer to `/stats` (`nsqd/http.go`, `doStats`; `nsqd/stats.go`).
+/// The response of nsqd to `/stats` (`nsqd/http.go`, `doStats`; `nsqd/stats.go`).
 #[derive(Deserialize)]
 pub struct Stats {
-    /// Null where there are none.
+    /// Null if there are none.
     topics: Option<Vec<TopicStats>>,
 }
 
@@ -115,41 +115,41 @@ struct ClientStats {
     ready_count: u64,
 }
 
-/// What one nsqd knows of a topic.
+/// What one nsqd knows about a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Topic {
     /// Whether it has a message, or had one since nsqd was started.
     pub had_messages: bool,
-    /// Whether the channel is there.
+    /// Whether the channel exists.
     pub has_channel: bool,
-    /// Whether other channels are there: what was published before has gone to these.
+    /// Whether other channels exist: earlier messages were delivered to these.
     pub has_others: bool,
 }
 
-/// What one nsqd says of a channel.
+/// What one nsqd reports about a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Messages that may come now: they decide whether a run goes on. The topic's own are what a new channel
-    /// will get; what is paused sends nothing.
+    /// Ready messages: they decide whether a run continues. Messages of the topic itself are those that a new
+    /// channel will get. A paused topic or channel delivers nothing.
     pub available: u64,
-    /// Messages that were put off, and come later.
+    /// Delayed messages.
     pub put_off: u64,
-    /// Messages that wait on the topic, which is paused.
+    /// Messages on a paused topic.
     pub on_paused_topic: u64,
-    /// Messages that wait on the channel, which is paused.
+    /// Messages on a paused channel.
     pub on_paused_channel: u64,
-    /// Whether some of them wait on the topic. nsqd does not count topic and channel in one moment, so one
-    /// that moves may be in neither.
+    /// Whether some of them are on the topic. nsqd does not count topic and channel at the same moment, so a
+    /// message that moves may be in neither.
     pub moving: bool,
-    /// What it knows of our connection; `None` where it knows none from our address, as behind a network that
-    /// changes addresses, or where it is another nsqd.
+    /// What it knows about this connection; `None` if it has no client with this address. The network may
+    /// translate addresses, or it is another nsqd.
     pub ours: Option<Ours>,
 }
 
-/// What one nsqd says of our connection.
+/// What one nsqd reports about this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ours {
-    /// Messages that it has sent, or holds in its output buffer, since we connected.
+    /// Messages that it has sent, or holds in its output buffer, since the connection started.
     pub sent: u64,
     /// Those of them that are not settled.
     pub in_flight: u64,
@@ -158,14 +158,14 @@ pub struct Ours {
 }
 
 impl Waiting {
-    /// Messages that nobody holds and that do not come now: delayed, or held back by a pause.
+    /// Returns the number of messages that no consumer holds and that are not ready: delayed or paused.
     #[must_use]
     pub fn later(&self) -> u64 {
         self.put_off.saturating_add(self.on_paused_topic).saturating_add(self.on_paused_channel)
     }
 
-    /// Messages that wait or are under way, where `delivered` have come; at least one where nsqd may still
-    /// send one. `None` where it is not known to be our nsqd that told.
+    /// Returns the number of messages that wait or are under way, given that `delivered` have arrived; at
+    /// least one if nsqd may still send one. Returns `None` if the statistics may be from another nsqd.
     #[must_use]
     pub fn not_come(&self, delivered: u64) -> Option<u64> {
         let under_way = self
@@ -176,7 +176,7 @@ impl Waiting {
 }
 
 impl Stats {
-    /// What is known of the topic that was asked for; `None` where there is no such topic.
+    /// Returns what is known about the requested topic; `None` if it does not exist.
     #[must_use]
     pub fn topic(&self, channel: &ChannelName) -> Option<Topic> {
         let topic = self.topics.iter().flatten().next()?;
@@ -191,8 +191,8 @@ impl Stats {
         })
     }
 
-    /// Whether they are about the topic that was asked for, and about `channel` where one is named. nsqd that
-    /// does not have them answers without them.
+    /// Returns whether they contain the requested topic, and `channel` if given. An nsqd without them omits
+    /// them from the response.
     fn are_of(&self, channel: Option<&ChannelName>) -> bool {
         let is_asked_for = |topic: &TopicStats| {
             let mut channels = topic.channels.iter().flatten();
@@ -201,12 +201,12 @@ impl Stats {
         self.topics.iter().flatten().any(is_asked_for)
     }
 
-    /// What waits for `channel`, and for us, whose connection has the local address `ours`.
+    /// Returns what waits for `channel`, and for this connection with the local address `ours`.
     #[must_use]
     pub fn waiting(&self, channel: &ChannelName, ours: Option<SocketAddr>) -> Waiting {
         let (channel, ours) = (channel.to_string(), ours.map(|ours| ours.to_string()));
         let mut told = Waiting::default();
-        // Depths come from elsewhere: whatever they are, their sum is a number.
+        // The numbers are from another program: their sum must not overflow.
         for topic in self.topics.iter().flatten() {
             let waiting = if topic.paused { &mut told.on_paused_topic } else { &mut told.available };
             *waiting = waiting.saturating_add(topic.depth);
@@ -234,7 +234,7 @@ impl Stats {
     }
 }
 
-/// Asks one nsqd, by its HTTP address, what it knows of a topic; subscribing makes what is not there.
+/// Queries one nsqd, by its HTTP address, for a topic; subscribing would create what is missing.
 pub(super) async fn topic(
     http: &HostPort,
     topic: &TopicName,
@@ -248,13 +248,12 @@ pub(super) async fn topic(
     Ok(stats.topic(channel))
 }
 
-/// Asks one nsqd, by its HTTP address, how much waits for `channel`, and for the connection from `ours`,
-/// which is subscribed to it. Without one, what waits on the topic is told as well where there is no such
-/// channel yet.
+/// Queries one nsqd, by its HTTP address, for what waits for `channel`, and for the subscribed connection
+/// from `ours`. Without a connection, the number includes messages on a topic that does not have the channel
+/// yet.
 ///
 /// # Errors
-/// It does not answer, or without the topic or the subscribed channel: that is no answer, and not the answer
-/// zero.
+/// It does not answer, or its response lacks the topic or the subscribed channel. That is an error, not zero.
 pub(super) async fn waiting(
     http: &HostPort,
     topic: &TopicName,
@@ -262,20 +261,19 @@ pub(super) async fn waiting(
     ours: Option<SocketAddr>,
     bounds: Bounds,
 ) -> Result<Waiting, Box<dyn Error + Send + Sync>> {
-    // Asked for a channel that it does not have, nsqd leaves out the topic as well (`nsqd/stats.go`,
-    // `GetStats`).
+    // If it does not have the requested channel, nsqd omits the topic as well (`nsqd/stats.go`, `GetStats`).
     let only = if ours.is_some() { format!("&channel={}", escape(channel)) } else { String::new() };
     let path = format!("/stats?format=json&include_mem=false&topic={}{only}", escape(topic));
     let Answer::Found(stats) = get_json::<Stats>(http, &path, bounds).await? else {
         return Err("no statistics at this address".into());
     };
     if !stats.are_of(ours.map(|_| channel)) {
-        return Err("the statistics at this address do not have the topic and the channel".into());
+        return Err("the statistics at this address do not contain the topic and the channel".into());
     }
     Ok(stats.waiting(channel, ours))
 }
 
-/// A name holds one byte at most that a query may not: the `#` of `#ephemeral`.
+/// A name contains at most one byte that a query must escape: the `#` of `#ephemeral`.
 fn escape(name: &impl Display) -> String {
     name.to_string().replace('#', "%23")
 }
@@ -284,7 +282,7 @@ fn escape(name: &impl Display) -> String {
 mod tests {
     use super::*;
 
-    /// All that nobody holds.
+    /// Returns everything that no consumer holds.
     fn depth(told: Waiting) -> u64 {
         told.available.saturating_add(told.later())
     }
@@ -298,10 +296,10 @@ mod tests {
         format!(r#"{{"topics":[{{"depth":500,"channels":[{channels}]}}]}}"#)
     }
 
-    /// Two depths were added without a bound: an nsqd that tells nonsense ended the run by a panic, or was
-    /// taken for an empty one.
+    /// Two depths were added without an overflow check: absurd numbers from an nsqd ended the run with a
+    /// panic, or it was taken for an empty one.
     #[test]
-    fn depths_that_are_nonsense_add_up_to_very_many() {
+    fn absurd_depths_add_up_without_overflow() {
         let depth = |text: &str| depth(waiting(text));
         let channels = r#"{"channel_name":"c","depth":3},{"channel_name":"other","depth":40}"#;
         assert_eq!(depth(&one_topic(channels)), 503);
@@ -314,9 +312,9 @@ mod tests {
         assert_eq!(depth(r#"{"topics":null}"#), 0);
     }
 
-    /// Whoever answered without the topic was taken for an nsqd in which nothing waits.
+    /// A response without the topic was taken for an nsqd in which nothing waits.
     #[test]
-    fn statistics_without_topic_or_channel_are_no_answer() {
+    fn statistics_without_topic_or_channel_are_an_error() {
         let channel: ChannelName = "c".parse().expect("a name");
         let are_of =
             |text: &str, channel| serde_json::from_str::<Stats>(text).expect("statistics").are_of(channel);
@@ -333,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_nobody_has_published_to_is_told_apart_from_one_that_is_empty_now() {
+    fn a_topic_without_any_message_differs_from_one_that_is_empty_now() {
         let topic = |text: &str| {
             serde_json::from_str::<Stats>(text).expect("statistics").topic(&"c".parse().expect("a name"))
         };
@@ -351,7 +349,7 @@ mod tests {
             ),
             of(true, true, false)
         );
-        // nsqd was restarted, and has its backlog from the disk.
+        // nsqd was restarted, and has read its backlog from disk.
         assert_eq!(
             topic(
                 r#"{"topics":[{"depth":0,"message_count":0,"channels":[{"channel_name":"d","depth":3}]}]}"#
@@ -361,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_is_left_and_does_not_come() {
+    fn delayed_messages_are_counted_and_not_expected() {
         let told = waiting(&one_topic(
             r#"{"channel_name":"c","depth":3,"deferred_count":40},{"channel_name":"d","depth":1,"deferred_count":7}"#,
         ));
@@ -372,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_paused_is_left_and_does_not_come() {
+    fn paused_messages_are_counted_and_not_expected() {
         let told = waiting(&one_topic(
             r#"{"channel_name":"c","depth":3,"paused":true},{"channel_name":"d","depth":7,"paused":true}"#,
         ));
@@ -392,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_nsqd_that_names_our_connection_is_ours() {
+    fn only_statistics_with_this_connection_are_trusted() {
         let client = |address| {
             let client = format!(
                 r#"{{"remote_address":"{address}","message_count":9,"in_flight_count":7,"ready_count":8}}"#
@@ -405,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_only_where_nothing_is_under_way_and_nothing_may_be_sent() {
+    fn nothing_waits_only_if_nothing_is_under_way_or_may_be_sent() {
         let not_come = |available, sent, in_flight, rdy| {
             Waiting { available, ours: Some(Ours { sent, in_flight, rdy }), ..Waiting::default() }.not_come(7)
         };

@@ -1,4 +1,4 @@
-//! The NSQ source: one connection ("lane") to each nsqd, N shared out over them by `flow`.
+//! The NSQ source: one connection ("lane") to each nsqd; `flow` distributes N over them.
 
 mod connect;
 mod flow;
@@ -24,41 +24,41 @@ pub use connect::{answers, probe, waiting};
 pub use publisher::NsqPublisher;
 pub use receiver::NsqSource;
 
-/// The smallest limit on bodies: what is over the run's own limit still has to be received, to become a dead
+/// The smallest limit on bodies: a body over the run's own limit must still be received, to become a dead
 /// letter.
 const LEAST_MAX_BODY: usize = 16 << 20;
 
-/// How the NSQ source is set up.
+/// The settings of the NSQ source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The section of the configuration that it comes from, for errors.
+    /// The section of the configuration, for errors.
     pub section: &'static str,
-    /// Where nsqd is found.
+    /// The servers.
     pub servers: Servers,
-    /// What is consumed.
+    /// The topic.
     pub topic: TopicName,
-    /// As what.
+    /// The channel.
     pub channel: ChannelName,
-    /// Messages that are unsettled at most, over all nsqd.
+    /// The most unsettled messages, over all nsqd.
     pub max_in_flight: NonZeroU64,
-    /// Bytes of the largest body that the run stores.
+    /// The largest body that the run stores, in bytes.
     pub max_message_size: usize,
-    /// How long connecting to everything may take.
+    /// The time limit for connecting to all servers.
     pub connect_timeout: Duration,
-    /// What is told to an nsqd that wants authentication.
+    /// The secret for an nsqd that requires authentication.
     pub auth_secret: Option<Secret>,
-    /// How connections to nsqd are encrypted; nsqlookupd and nsqd's statistics have no part in it.
+    /// The encryption of connections to nsqd; it does not apply to nsqlookupd and to statistics.
     pub tls: Option<Box<tls::Settings>>,
-    /// How long a run takes at most: nsqd is asked to wait longer than that for settlements.
+    /// The longest duration of a run: the lease requested from nsqd is longer.
     pub longest_run: Duration,
 }
 
-/// Where nsqd is found.
+/// How nsqd are configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Servers {
-    /// These, by their TCP addresses.
+    /// By their TCP addresses.
     Nsqd(Vec<HostPort>),
-    /// Those that these nsqlookupd know, by their HTTP addresses.
+    /// Discovered from nsqlookupd at these HTTP addresses.
     Lookupd(Vec<HostPort>),
 }
 
@@ -70,10 +70,11 @@ impl Settings {
         }
     }
 
-    /// What is told to every nsqd; certificates are read here, once for all.
+    /// Returns what is sent to every nsqd with IDENTIFY; certificates are read here, once for all
+    /// connections.
     fn identity(&self) -> Result<Identity, SourceError> {
-        // No longer than needed: after a crash, this is how long the messages wait. Above nsqd's maximum it
-        // is refused, and its default holds.
+        // Not longer than needed: after a crash, the messages wait for this time. A value above nsqd's
+        // maximum is refused, and its default applies.
         let msg_timeout = self.longest_run + Duration::from_secs(5);
         let max_body = self.max_message_size.saturating_mul(2).max(LEAST_MAX_BODY);
         let tls = self.tls.as_deref().map(Tls::load).transpose();

@@ -1,24 +1,24 @@
-//! What nsqd is known to have heard of what it was told about messages. Pure; time is passed in.
+//! Tracks which settlements nsqd has certainly received. Pure; time is passed in.
 //!
-//! nsqd does not answer FIN and REQ. `CLOSE_WAIT` proves all that stand before it; where a connection is lost
-//! there is none. But nsqd sends no message while as many are in flight as RDY allows (`nsqd/client_v2.go`,
-//! `IsReadyForMessages`), so each message that came beyond that proves that one before it was settled, as
-//! long as none can have timed out.
+//! nsqd does not answer FIN and REQ. `CLOSE_WAIT` confirms all settlements before it, but a lost connection
+//! has none. However, nsqd sends no message while RDY messages are in flight (`nsqd/client_v2.go`,
+//! `IsReadyForMessages`). So each message beyond RDY proves that an earlier one was settled, as long as none
+//! can have timed out.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The books of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Proof {
     delivered: u64,
     settled: u64,
-    /// The largest RDY that nsqd was told.
+    /// The largest RDY that was sent to nsqd.
     most_rdy: u64,
-    /// FIN and REQ that nsqd has certainly read.
+    /// The number of FIN and REQ that nsqd has certainly read.
     confirmed: u64,
-    /// From here on a message may have timed out.
+    /// After this time a message may have timed out.
     reliable_until: Instant,
 }
 
@@ -27,39 +27,39 @@ impl Proof {
         Self { delivered: 0, settled: 0, most_rdy: 0, confirmed: 0, reliable_until: now + lease }
     }
 
-    /// Messages that came, whatever became of them.
+    /// Returns the number of messages that arrived, with any outcome.
     pub(super) fn messages(&self) -> u64 {
         self.delivered
     }
 
-    /// A message came.
+    /// Records a message.
     pub(super) fn delivered(&mut self) {
         self.delivered += 1;
     }
 
-    /// So many FIN and REQ were put.
+    /// Records this many FIN and REQ.
     pub(super) fn settled(&mut self, count: u64) {
         self.settled += count;
     }
 
-    /// nsqd refused one of them, which is thereby no longer in doubt.
+    /// nsqd refused one of them, so it is not in doubt.
     pub(super) fn refused(&mut self) {
         self.settled = self.settled.saturating_sub(1);
         self.confirmed = self.confirmed.min(self.settled);
     }
 
-    /// RDY was put.
+    /// Records an RDY.
     pub(super) fn rdy(&mut self, rdy: u32) {
         self.most_rdy = self.most_rdy.max(rdy.into());
     }
 
-    /// nsqd has read everything until now: `CLOSE_WAIT` came, or it has closed the stream after we had closed
-    /// our half.
+    /// nsqd has read everything so far: `CLOSE_WAIT` arrived, or nsqd closed the stream after the sending
+    /// side was closed.
     pub(super) fn confirmed(&mut self) {
         self.confirmed = self.settled;
     }
 
-    /// How many FIN and REQ may not have arrived.
+    /// Returns how many FIN and REQ may not have arrived.
     pub(super) fn in_doubt(&self, now: Instant) -> u64 {
         let implied =
             if now < self.reliable_until { self.delivered.saturating_sub(self.most_rdy) } else { 0 };
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_beyond_rdy_proves_that_others_were_settled() {
+    fn messages_beyond_rdy_prove_that_earlier_ones_were_settled() {
         let now = Instant::now();
         for (delivered, settled, rdy, in_doubt) in [
             (1_000, 1_000, &[5][..], 5),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_message_may_have_timed_out_nothing_but_an_answer_proves_anything() {
+    fn after_a_possible_timeout_only_a_response_is_proof() {
         let now = Instant::now();
         let mut proof = proof(1_000, 1_000, &[5], now);
         assert_eq!(proof.in_doubt(now + LEASE), 1_000);
@@ -114,7 +114,7 @@ mod tests {
         proof.confirmed();
         assert_eq!(proof.in_doubt(now + LEASE), 0);
         proof.settled(2);
-        assert_eq!(proof.in_doubt(now + LEASE), 2, "an answer proves what was before it");
+        assert_eq!(proof.in_doubt(now + LEASE), 2, "a response confirms everything before it");
         proof.confirmed();
         assert_eq!(proof.in_doubt(now + LEASE), 0);
     }

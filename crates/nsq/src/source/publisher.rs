@@ -17,15 +17,15 @@ use x_msrv_core::{
     source::{PendingMessage, Publisher, SourceError},
 };
 
-/// How long a connection that nobody uses is kept. nsqd ends one that does not answer a heartbeat, which it
-/// sends every 30 s by default; connecting anew costs a millisecond.
+/// How long an idle connection is kept. nsqd closes one that does not answer a heartbeat, which it sends
+/// every 30 s by default; reconnecting costs a millisecond.
 const MOST_IDLE: Duration = Duration::from_secs(20);
 
-/// nsqd as a [`Publisher`]: the first that answers. Each batch in progress has a connection of its own.
+/// nsqd as a [`Publisher`]: the first one that answers. Each batch in progress has its own connection.
 pub struct NsqPublisher {
     settings: Settings,
     identity: Identity,
-    /// The one that answered last comes first.
+    /// The one that answered last is first.
     places: RefCell<Vec<Place>>,
     idle: RefCell<Vec<(Connection, Instant)>>,
 }
@@ -34,7 +34,7 @@ impl NsqPublisher {
     /// Connects to the first nsqd that answers.
     ///
     /// # Errors
-    /// None does.
+    /// None answers.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
         let identity = Identity { msg_timeout: None, ..settings.identity()? };
         let found = discover(settings, Instant::now() + settings.connect_timeout).await?;
@@ -50,7 +50,7 @@ impl NsqPublisher {
             None => {
                 return Err(SourceError::Unreachable {
                     place: format!("an nsqd with the topic {}", settings.topic),
-                    cause: format!("{} knows of none", settings.place()).into(),
+                    cause: format!("{} lists none", settings.place()).into(),
                 });
             }
         }
@@ -61,7 +61,7 @@ impl NsqPublisher {
         self.idle.borrow_mut().push((connection, Instant::now()));
     }
 
-    /// Connects to the first nsqd that answers, or returns the last one's error; `None` where there is none.
+    /// Connects to the first nsqd that answers, or returns the last error; `None` if there is no nsqd.
     async fn open(&self) -> Option<Result<Connection, NsqError>> {
         let places = self.places.borrow().clone();
         let mut failure = None;
@@ -70,7 +70,7 @@ impl NsqPublisher {
                 Ok((connection, _)) => return Some(Ok(connection)),
                 Err(error) => failure = Some(Err(place.explained(error))),
             }
-            // The next time, those come first that may answer.
+            // The next attempt starts with the others, which may answer.
             self.places.borrow_mut().rotate_left(1);
         }
         failure
@@ -84,24 +84,24 @@ impl NsqPublisher {
             None => match self.open().await {
                 Some(Ok(connection)) => Ok(connection),
                 Some(Err(error)) => Err(Fault { in_doubt: false, ..fault(&error) }),
-                None => Err(Fault::new(Blame::Outage, format!("{} knows of no nsqd", self.settings.place()))),
+                None => Err(Fault::new(Blame::Outage, format!("{} lists no nsqd", self.settings.place()))),
             },
         }
     }
 
-    /// All of them or none.
+    /// Publishes all messages or none.
     async fn publish_batch(&self, bodies: &[Bytes]) -> Result<(), Fault> {
         let mut connection = self.connection().await?;
         let published = connection.publish(&self.settings.topic, bodies, self.settings.connect_timeout).await;
         match published {
             Ok(()) => self.keep(connection),
-            Err(error) => return Err(fault(&error)), // nsqd ends the connection when it refuses
+            Err(error) => return Err(fault(&error)), // nsqd closes the connection when it refuses
         }
         Ok(())
     }
 }
 
-/// What an error says of the messages that were to be published.
+/// Returns the fault of the messages for an error.
 fn fault(error: &NsqError) -> Fault {
     let text = error_chain::text(error);
     match error {

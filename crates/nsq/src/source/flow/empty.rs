@@ -1,8 +1,8 @@
-//! Whether the queue is empty.
+//! Decides whether the queue is empty.
 //!
-//! It is best asked of nsqd's statistics (`nsqd/stats.go`): they count what waits, and what was ever sent to
-//! us whether it has come or not. A lane that is *asked* has no permit meanwhile, so that nothing is under
-//! way when the answer is "nothing". Where a lane's statistics are not to be had, only silence can tell.
+//! The best answer comes from nsqd's statistics (`nsqd/stats.go`): they count waiting messages, and messages
+//! sent to this client, arrived or not. A lane that is *asked* has no permit meanwhile, so nothing is under
+//! way when the answer is "nothing". Without statistics, only silence can tell.
 
 use std::time::Duration;
 
@@ -10,29 +10,28 @@ use tokio::time::Instant;
 
 use super::{FILL_TIME, Flow, Lane, Phase, Statistics};
 
-/// Silence that is needed at least where nobody can be asked.
+/// The minimum silence if statistics are not available.
 const LEAST_SILENCE: Duration = Duration::from_millis(10);
 
-/// The longest silence that is ever waited for, however long messages were flowing, where two round trips are
-/// no longer.
+/// The maximum silence, however long messages were flowing, unless two round trips take longer.
 const LONGEST_SILENCE: Duration = Duration::from_millis(250);
 
-/// The least silence after a message that used up a lane's last permit: nsqd sent all that it was allowed to,
-/// so it probably has more.
+/// The minimum silence after a message that used up a lane's last permit: nsqd sent all that it could, so it
+/// probably has more.
 const SILENCE_WHEN_FULL: Duration = Duration::from_millis(100);
 
-/// How often statistics that may be of another nsqd are believed that more waits than comes.
+/// How often statistics that may be from another nsqd are trusted when they report more waiting messages than
+/// arrive.
 const MOST_CONTRADICTIONS: u32 = 3;
 
-/// How many times a round trip, or the lateness of a timer, silence has to last.
+/// The minimum silence in multiples of a round trip, or of a timer's delay.
 const PATIENCE: u32 = 5;
 
-/// How late tokio's timers come on a machine that has nothing else to do.
+/// The usual delay of tokio's timers on an idle machine.
 const TIMER_PRECISION: Duration = Duration::from_millis(2);
 
 impl Flow {
-    /// Whether nothing waits on any lane: its statistics say so, or it was listened to and was silent for
-    /// long enough.
+    /// Returns whether nothing waits on any lane: its statistics say so, or it was silent for long enough.
     pub(in crate::source) fn is_empty(&self, now: Instant) -> bool {
         !self.paused
             && self.alive().all(|lane| match (lane.statistics, lane.phase) {
@@ -42,14 +41,14 @@ impl Flow {
             })
     }
 
-    /// Whether an empty queue is one by the statistics of all lanes, which are proven to be theirs: nothing
-    /// can be under way then.
+    /// Returns whether the statistics of all lanes prove that the queue is empty: nothing can be under way
+    /// then.
     pub(in crate::source) fn is_told_by_all(&self) -> bool {
         self.alive().all(|lane| lane.statistics == Statistics::Proven)
     }
 
-    /// Whether the lanes' statistics are to be asked: as soon as all that is known of has come, or silence
-    /// says that there is no more.
+    /// Returns whether the statistics are to be requested: as soon as all known messages have arrived, or
+    /// silence suggests that there are no more.
     pub(in crate::source) fn wants_to_ask(&self, now: Instant) -> bool {
         !self.paused
             && now >= self.ask_after.max(self.idle_since + self.idle_timeout)
@@ -62,14 +61,14 @@ impl Flow {
             })
     }
 
-    /// The statistics are being asked.
+    /// Marks the statistics as being requested.
     pub(in crate::source) fn asked(&mut self) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.statistics == Statistics::Proven) {
             lane.phase = Phase::Asked;
         }
     }
 
-    /// What they will answer is of no use any more.
+    /// Marks their pending response as outdated.
     pub(in crate::source) fn not_asked(&mut self, now: Instant) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.phase == Phase::Asked) {
             lane.phase = Phase::Narrow;
@@ -77,13 +76,13 @@ impl Flow {
         }
     }
 
-    /// Whether a lane's statistics are known to be its own.
+    /// Returns whether a lane's statistics are known to be its own.
     pub(in crate::source) fn is_proven(&self, lane: usize) -> bool {
         self.lanes[lane].statistics == Statistics::Proven
     }
 
-    /// A lane's statistics say that so many wait that have not come; `None` where they are not to be had.
-    /// Nothing has come since they were asked.
+    /// Records the number of waiting messages that have not arrived, by a lane's statistics; `None` if they
+    /// are not available. Nothing has arrived since they were requested.
     pub(in crate::source) fn told(&mut self, lane: usize, waiting: Option<u64>, now: Instant) {
         let lane = &mut self.lanes[lane];
         match waiting {
@@ -92,8 +91,8 @@ impl Flow {
                 lane.expected = 0;
                 lane.phase = Phase::Dry { checked: now, told: true };
             }
-            // A channel that others consume has messages that do not come to us, and nsqd pauses when it
-            // reads from its disk.
+            // If other consumers share the channel, some messages do not arrive here, and nsqd pauses while
+            // it reads from its disk.
             Some(_)
                 if lane.statistics == Statistics::Unproven && self.contradictions >= MOST_CONTRADICTIONS =>
             {
@@ -111,12 +110,12 @@ impl Flow {
         }
     }
 
-    /// All of the answers were told.
+    /// Completes a request after all responses.
     pub(in crate::source) fn all_told(&mut self, now: Instant) {
         let pause = (FILL_TIME * 2_u32.saturating_pow(self.contradictions)).min(LONGEST_SILENCE);
         self.contradictions += 1;
         self.ask_after = now + pause;
-        self.not_asked(now); // those without an answer
+        self.not_asked(now); // lanes without a response
         let is_told = |lane: &Lane| matches!(lane.phase, Phase::Dry { told: true, .. });
         let all = self.alive().all(|lane| is_told(lane) || lane.statistics == Statistics::None);
         for lane in
@@ -125,22 +124,22 @@ impl Flow {
             if all {
                 self.left += std::mem::take(&mut lane.open); // nothing is under way, and nsqd may send nothing
             } else {
-                lane.phase = Phase::Narrow; // the run goes on, and listens to it
+                lane.phase = Phase::Narrow; // the run continues and listens to it
                 lane.since = now;
             }
         }
         self.share_out(now);
     }
 
-    /// [`LEAST_SILENCE`], or the idle timeout, or two round trips, or more, up to [`LONGEST_SILENCE`], where
-    /// silence says less:
-    /// - after a long flow, for a backlog on nsqd's disk comes with pauses: it syncs every 2,500 messages
-    ///   (`nsqd/options.go`, `SyncEvery`), which takes tens of milliseconds on a slow disk; half of the time
-    ///   that messages were flowing costs little in comparison;
-    /// - where nsqd sent all that it was allowed to the last time;
+    /// Returns [`LEAST_SILENCE`], the idle timeout or two round trips, whichever is longest. It is more, up
+    /// to [`LONGEST_SILENCE`], if silence is less conclusive:
+    /// - after a long flow, because a backlog on nsqd's disk arrives with pauses: it syncs every 2,500
+    ///   messages (`nsqd/options.go`, `SyncEvery`), which takes tens of milliseconds on a slow disk; half of
+    ///   the time that messages were flowing costs little in comparison;
+    /// - if nsqd sent all that it could the last time;
     /// - while a store works, which keeps the machine busy;
-    /// - where nsqd is slow to answer;
-    /// - where our own timers come late: the machine is busy, and nsqd on it waits for its turn as well.
+    /// - if nsqd is slow to answer;
+    /// - if local timers are late: the machine is busy, and an nsqd on it waits for the CPU as well.
     pub(super) fn needed_silence(&self) -> Duration {
         let flow = self.last_message - self.started;
         let round_trip = self.alive().map(|lane| lane.round_trip).max().unwrap_or_default();
@@ -151,14 +150,14 @@ impl Flow {
         self.idle_timeout.max(LEAST_SILENCE).max(round_trip * 2).max(doubt.min(LONGEST_SILENCE))
     }
 
-    /// A timer of ours came `late`.
+    /// Records that a local timer was `late`.
     pub(in crate::source) fn woke(&mut self, late: Duration) {
         if late > TIMER_PRECISION {
             self.lateness += late;
         }
     }
 
-    /// Whether a lane is dry, and nothing came from anywhere or was settled for long enough.
+    /// Returns whether a lane is dry, and nothing arrived anywhere or was settled for long enough.
     fn is_silent(&self, lane: &Lane, now: Instant) -> bool {
         let is_dry =
             matches!(lane.phase, Phase::Dry { checked, .. } if lane.heard_since(checked, self.last_message));
@@ -177,7 +176,7 @@ mod tests {
     };
 
     #[test]
-    fn the_queue_is_empty_when_all_lanes_were_silent_and_the_idle_timeout_is_over() {
+    fn the_queue_is_empty_after_silence_on_all_lanes_and_the_idle_timeout() {
         let now = Instant::now();
         let mut flow = Flow::new(10, 10, 10 * MS, &lanes(2), now);
         flow.tick(now + MS);
@@ -185,14 +184,14 @@ mod tests {
         assert!(!flow.is_empty(now + 9 * MS) && flow.is_empty(now + 10 * MS));
         assert!(flow.received(1, now + 9 * MS));
         flow.settled(1, 1, now + 9 * MS);
-        assert!(!flow.is_empty(now + 19 * MS), "lane 1 has to be silent again first");
+        assert!(!flow.is_empty(now + 19 * MS), "lane 1 must be silent again first");
         flow.tick(now + 19 * MS);
         flow.tick(now + 22 * MS);
         assert!(flow.is_empty(now + 22 * MS));
     }
 
     #[test]
-    fn after_a_long_flow_a_longer_silence_is_needed() {
+    fn a_long_flow_requires_a_longer_silence() {
         let now = Instant::now();
         let mut flow = Flow::new(100, 10, 10 * MS, &lanes(1), now);
         for (last, silence) in [(100, 50), (10_000, 250)] {
@@ -206,12 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn after_a_message_that_used_up_the_permits_a_longer_silence_is_needed() {
+    fn a_message_that_uses_up_the_permits_requires_a_longer_silence() {
         let now = Instant::now();
         let after = |count| {
             let mut flow = Flow::new(100, 2, 10 * MS, &lanes(1), now);
             assert!((0..count).all(|_| flow.received(0, now)));
-            assert_eq!(flow.needed_silence(), LONGEST_SILENCE, "a store works, and keeps the machine busy");
+            assert_eq!(flow.needed_silence(), LONGEST_SILENCE, "a store keeps the machine busy");
             flow.settled(0, count, now);
             flow.needed_silence()
         };
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nsqd_or_the_machine_is_slow_a_longer_silence_is_needed() {
+    fn a_slow_nsqd_or_machine_requires_a_longer_silence() {
         let now = Instant::now();
         let silence_needed = |round_trip, late| {
             let start =
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_to_wait_is_asked_for_and_no_more_and_then_whether_that_was_all() {
+    fn known_messages_are_requested_exactly_and_then_the_statistics_again() {
         let now = Instant::now();
         let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[2]), now);
         assert_eq!(rdy(&mut flow, 0), Some(2), "two fill RDY, so nsqd holds back neither");
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_comes_while_statistics_are_asked_is_taken_and_they_are_asked_again() {
+    fn a_message_that_arrives_during_a_request_is_taken_and_the_statistics_are_requested_again() {
         let now = Instant::now();
         let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0, 0]), now);
         flow.asked();
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn where_more_waits_than_comes_statistics_are_asked_less_and_less_often_and_the_queue_is_not_empty() {
+    fn statistics_are_requested_less_often_if_waiting_messages_do_not_arrive() {
         let mut now = Instant::now();
         let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0]), now);
         assert!(flow.wants_to_ask(now));
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_has_nothing_is_listened_to_as_long_as_another_has_more() {
+    fn an_empty_lane_stays_open_as_long_as_another_has_more() {
         let now = Instant::now();
         let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0, 0]), now);
         flow.asked();
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_queue_is_listened_to_for_the_idle_timeout() {
+    fn an_empty_queue_stays_open_for_the_idle_timeout() {
         let now = Instant::now();
         let mut flow = Flow::new(10, 10, 50 * MS, &proven(&[0]), now);
         assert_eq!(rdy(&mut flow, 0), Some(1));
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_cannot_be_asked_any_more_has_to_be_silent() {
+    fn a_lane_without_statistics_must_be_silent() {
         let now = Instant::now();
         let mut flow = Flow::new(10, 10, Duration::ZERO, &proven(&[0, 0]), now);
         flow.told(0, Some(0), now);
@@ -333,7 +332,8 @@ mod tests {
     }
 
     #[test]
-    fn statistics_that_may_be_of_another_nsqd_are_asked_after_a_silence_and_not_believed_for_ever() {
+    fn statistics_that_may_be_from_another_nsqd_are_requested_after_a_silence_and_trusted_for_a_limited_time()
+    {
         let mut now = Instant::now();
         let start = LaneStart { available: Some(0), statistics: Statistics::Unproven, ..lanes(1)[0] };
         let mut flow = Flow::new(10, 10, Duration::ZERO, &[start], now);

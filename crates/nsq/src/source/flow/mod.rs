@@ -1,20 +1,20 @@
-//! Who may send how much: N and the in-flight limit shared out over the connections. Pure; time is passed in.
+//! Distributes N and the in-flight limit over the connections. Pure; time is passed in.
 //!
-//! RDY caps what is *in flight* on a connection, so every settlement admits another message. The books are
+//! RDY limits what is *in flight* on a connection, so every settlement admits another message. The state is
 //! therefore kept per lane (one connection) as `unsettled` (received, not settled) and `open` (what nsqd may
-//! still send), and RDY is always their sum. Two sums hold over all lanes: `received + open <= N`, and
-//! `unsettled + open <= max_in_flight`. A settlement turns into `open` again as long as N allows it, so RDY
-//! does not change in the middle of a run; where it has to sink, it sinks *before* the FIN that would admit a
+//! still send), and RDY is always their sum. Two limits hold over all lanes: `received + open <= N`, and
+//! `unsettled + open <= max_in_flight`. A settlement becomes `open` again as long as N allows it, so RDY does
+//! not change in the middle of a run. If it must decrease, it does so *before* the FIN that would admit a
 //! message too many.
 //!
 //! nsqd holds messages back in its output buffer as long as fewer are in flight than RDY allows. It flushes
 //! when its message pump finds the client "not ready", that is, in flight >= RDY (`nsqd/protocol_v2.go`,
-//! `messagePump`). So when nothing came for [`FILL_TIME`], the lane is *narrowed*: RDY goes down to one above
-//! what we know of. If anything is held back, in flight is at or above that, and nsqd flushes at once; if
-//! not, the one permit that is left lets the next message through without any delay, because it fills RDY.
-//! Nothing can be missed, and nothing is sent twice as with a switch to 0 and back.
+//! `messagePump`). So if nothing arrived for [`FILL_TIME`], the lane is *narrowed*: RDY drops to one more
+//! than the known messages. If anything is held back, in flight is at or above that, and nsqd flushes at
+//! once. If not, the one remaining permit lets the next message through without delay, because it fills RDY.
+//! Nothing can be missed, and nothing is sent twice, as could happen with a switch to 0 and back.
 //!
-//! Whether the queue is empty is the other question; `empty` answers it from the same books.
+//! Whether the queue is empty is a separate question; `empty` answers it from the same state.
 
 mod empty;
 
@@ -22,14 +22,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Silence after which a lane is narrowed. Where statistics say that more waits than comes, also the least
-/// time until they are asked again.
+/// Silence after which a lane is narrowed. Also the minimum time before statistics are requested again if
+/// they report more waiting messages than arrive.
 const FILL_TIME: Duration = Duration::from_millis(1);
 
-/// The least silence on a narrowed lane that says that its nsqd has nothing.
+/// The minimum silence on a narrowed lane that means that its nsqd has nothing.
 const LEAST_QUIET_TIME: Duration = Duration::from_millis(3);
 
-/// The books of all lanes.
+/// The state of all lanes.
 #[derive(Debug)]
 pub(super) struct Flow {
     /// Messages of N that are neither received nor open on a lane.
@@ -39,14 +39,14 @@ pub(super) struct Flow {
     lanes: Vec<Lane>,
     started: Instant,
     last_message: Instant,
-    /// The last message or settlement. While messages are worked on the machine is busy with us, and silence
-    /// says little.
+    /// The time of the last message or settlement. While messages are processed the machine is busy, and
+    /// silence means little.
     idle_since: Instant,
-    /// How late our timers came, all together.
+    /// The total delay of local timers.
     lateness: Duration,
-    /// When statistics may be asked again, after they said that more waits and nothing came.
+    /// When statistics may be requested again, after they reported waiting messages that did not arrive.
     ask_after: Instant,
-    /// How often they have said so since the last message.
+    /// How often they reported that since the last message.
     contradictions: u32,
     paused: bool,
 }
@@ -55,62 +55,62 @@ pub(super) struct Flow {
 struct Lane {
     open: u64,
     unsettled: u64,
-    /// What nsqd was told last.
+    /// The last RDY that was sent to nsqd.
     rdy: u64,
-    /// The largest RDY that it takes.
+    /// The largest RDY that it accepts.
     max_rdy: u64,
-    /// How much waits there, where known; a lane is opened in proportion.
+    /// The number of waiting messages there, if known; a lane is opened in proportion.
     weight: u64,
     statistics: Statistics,
-    /// What is known to wait there and has not come.
+    /// The number of known waiting messages that have not arrived.
     expected: u64,
     round_trip: Duration,
-    /// How long a narrowed lane has to be silent.
+    /// How long a narrowed lane must be silent.
     quiet_time: Duration,
     phase: Phase,
     /// Whether the last message used up the last permit.
     was_full: bool,
-    /// The last message, or the last change of phase.
+    /// The time of the last message, or of the last change of phase.
     since: Instant,
     gone: bool,
-    /// nsqd sends no more than it has sent: its connection was asked to end.
+    /// nsqd sends nothing new: its connection is being closed.
     retired: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// RDY stands at all that is open.
+    /// RDY covers everything that is open.
     Wide,
     /// RDY admits one message more than is in flight, whatever is open.
     Narrow,
-    /// RDY admits no message, whatever is open, until statistics have answered.
+    /// RDY admits no message, whatever is open, until the statistics arrive.
     Asked,
     /// Nothing waits there.
     Dry {
         /// Since when that is known.
         checked: Instant,
-        /// Whether statistics say so, and not silence alone.
+        /// Whether statistics prove it, not only silence.
         told: bool,
     },
 }
 
-/// Whether a lane's nsqd can be asked how much waits there.
+/// Whether the statistics of a lane's nsqd are available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Statistics {
-    /// Nobody knows where.
+    /// Their address is unknown.
     None,
-    /// Where nsqlookupd says. Its statistics do not name our connection, so nothing proves whose they are.
+    /// At the address from nsqlookupd. They do not contain this connection, so nothing proves whose they are.
     Unproven,
-    /// They name our connection.
+    /// They contain this connection.
     Proven,
 }
 
-/// What is known of a lane before the start.
+/// What is known about a lane before the start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LaneStart {
     pub(super) max_rdy: u32,
     pub(super) round_trip: Duration,
-    /// How much may come from there; `None` where nobody told.
+    /// How many messages may arrive from it; `None` if unknown.
     pub(super) available: Option<u64>,
     pub(super) statistics: Statistics,
 }
@@ -146,8 +146,8 @@ impl Flow {
         flow
     }
 
-    /// All connections were asked to end: what nsqd may send on them is what it has sent, and is still taken
-    /// as far as both sums allow.
+    /// All connections are being closed: nsqd may send only what it has already sent, which is still taken
+    /// within both limits.
     pub(super) fn retire(&mut self) {
         for lane in self.lanes.iter_mut().filter(|lane| !lane.gone) {
             lane.retired = true;
@@ -155,19 +155,19 @@ impl Flow {
         }
     }
 
-    /// New connections take the place of those that are retired.
+    /// Replaces the retired connections with new ones.
     pub(super) fn reopen(&mut self, starts: &[LaneStart], now: Instant) {
         self.lanes.append(&mut lanes(starts, now));
         self.idle_since = now;
         self.share_out(now);
     }
 
-    /// How long nothing has come and nothing was worked on.
+    /// Returns how long nothing has arrived and nothing was processed.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         now - self.idle_since
     }
 
-    /// A message came. False if the lane had no right to send it: it is a stray, and not on the books.
+    /// Records a message. Returns false if the lane had no permit for it: it is a stray, and is not counted.
     pub(super) fn received(&mut self, lane: usize, now: Instant) -> bool {
         self.last_message = now;
         self.idle_since = now;
@@ -176,13 +176,13 @@ impl Flow {
         let room = self.room();
         let lane = &mut self.lanes[lane];
         lane.since = now;
-        // The last one of those that were known: there may be no more, and if there are, the next comes at
+        // The last of the known messages: there may be no more, and if there are, the next one arrives at
         // once.
         lane.phase = if lane.expected == 1 { Phase::Narrow } else { Phase::Wide };
         lane.expected = lane.expected.saturating_sub(1);
         if lane.open == 0 {
-            // A share that was moved away while the message was under way: taken from what nobody has, if
-            // there is any.
+            // The permit was moved away while the message was under way: it is taken from the unassigned
+            // ones, if there are any.
             if room == 0 || self.paused {
                 return false;
             }
@@ -195,14 +195,14 @@ impl Flow {
         true
     }
 
-    /// Settlements are about to be sent.
+    /// Records settlements that are about to be sent.
     pub(super) fn settled(&mut self, lane: usize, count: u64, now: Instant) {
         self.lanes[lane].unsettled -= count;
         self.idle_since = now;
         self.share_out(now);
     }
 
-    /// Time went by: narrows what is silent, and moves shares away from lanes that have nothing.
+    /// Handles the passage of time: narrows silent lanes, and moves permits away from empty ones.
     pub(super) fn tick(&mut self, now: Instant) {
         if self.paused {
             return;
@@ -222,7 +222,7 @@ impl Flow {
         self.share_out(now);
     }
 
-    /// When there is something new to be said, if nothing comes until then.
+    /// Returns when the state changes next if nothing arrives until then.
     pub(super) fn next_tick(&self, now: Instant) -> Option<Instant> {
         if self.paused {
             return None;
@@ -237,14 +237,14 @@ impl Flow {
         lanes.chain(all).filter(|at| *at > now).min()
     }
 
-    /// Lanes are read again that were not for a while: what they have sent meanwhile is about to come.
+    /// Lanes are read again after a pause: messages sent meanwhile are about to arrive.
     pub(super) fn resumed(&mut self, now: Instant) {
         for lane in &mut self.lanes {
             lane.since = now;
         }
     }
 
-    /// No more messages are wanted. True if nsqd had the right to send some.
+    /// Stops asking for messages. Returns whether nsqd was allowed to send some.
     pub(super) fn pause(&mut self) -> bool {
         self.paused = true;
         let open: u64 = self.lanes.iter_mut().map(|lane| std::mem::take(&mut lane.open)).sum();
@@ -252,7 +252,7 @@ impl Flow {
         open > 0
     }
 
-    /// So many messages more are wanted, whatever was before.
+    /// Asks for this many more messages, whatever was asked for before.
     pub(super) fn resume(&mut self, more: u64, now: Instant) {
         self.paused = false;
         let open: u64 = self.lanes.iter().map(|lane| lane.open).sum();
@@ -264,7 +264,7 @@ impl Flow {
         self.share_out(now);
     }
 
-    /// Whether a lane that may have more has no permit before something is settled.
+    /// Returns whether a lane that may have more has no permit until something is settled.
     pub(super) fn is_full(&self) -> bool {
         !self.paused && self.left > 0 && self.alive().any(|lane| !lane.is_open() && !lane.is_dry())
     }
@@ -273,7 +273,7 @@ impl Flow {
         self.paused
     }
 
-    /// The connection is lost; what was unsettled there will come again by itself.
+    /// Records a lost connection; nsqd delivers its unsettled messages again.
     pub(super) fn lost(&mut self, lane: usize, now: Instant) {
         let lane = &mut self.lanes[lane];
         lane.gone = true;
@@ -282,18 +282,17 @@ impl Flow {
         self.share_out(now);
     }
 
-    /// The RDY that nsqd is to be told, if it differs from what it was told last; `None` also where the lane
-    /// is lost.
+    /// Returns the RDY to send to nsqd if it differs from the last one; `None` if the lane is lost.
     pub(super) fn change_of_rdy(&mut self, lane: usize) -> Option<RdyChange> {
         let lane = &mut self.lanes[lane];
         let permits = match lane.phase {
-            // No more than will come: nsqd holds nothing back once RDY is filled.
+            // Not more than will arrive: nsqd holds nothing back once RDY is filled.
             Phase::Wide if lane.expected > 0 => lane.open.min(lane.expected),
             Phase::Wide => lane.open,
             Phase::Narrow | Phase::Dry { .. } => lane.open.min(1),
             Phase::Asked => 0,
         };
-        // Where nothing will be opened again, RDY 0 says the same as RDY = in flight, and saves a command
+        // If nothing will be opened again, RDY 0 has the same effect as RDY = in flight, and saves a command
         // with each settlement.
         let no_more = permits == 0 && (self.left == 0 || self.paused);
         let rdy = if no_more { 0 } else { (lane.unsettled + permits).min(lane.max_rdy) };
@@ -308,7 +307,7 @@ impl Flow {
         self.lanes.iter().filter(|lane| !lane.gone && !lane.retired)
     }
 
-    /// What may still be opened by both sums.
+    /// Returns how much may still be opened within both limits.
     fn room(&self) -> u64 {
         let in_flight: u64 = self.lanes.iter().map(|lane| lane.unsettled + lane.open).sum();
         self.left.min(self.max_in_flight.saturating_sub(in_flight))
@@ -331,7 +330,7 @@ impl Flow {
             let share = share.min(lane.max_rdy.saturating_sub(lane.unsettled + lane.open));
             if share > 0 {
                 if !lane.is_open() {
-                    lane.since = now; // it is listened to from now on
+                    lane.since = now; // listening starts now
                 }
                 lane.open += share;
                 self.left -= share;
@@ -339,14 +338,14 @@ impl Flow {
         }
     }
 
-    /// Takes from lanes that have nothing what others can use, down to one permit to listen with, or to none
-    /// where lanes wait for their turn.
+    /// Takes permits from empty lanes for others that can use them, down to one permit to listen with, or to
+    /// none if lanes wait for their turn.
     fn take_back(&mut self, now: Instant) {
         let last_message = self.last_message;
         let stale = |lane: &Lane| matches!(lane.phase, Phase::Dry { checked, .. } if !lane.heard_since(checked, last_message));
         if self.alive().all(Lane::is_dry) {
-            // All were dry once, but some of them before the last message came elsewhere: they have their
-            // turn again.
+            // All were dry once, but some of them before the last message arrived elsewhere: they get another
+            // turn.
             for lane in self.lanes.iter_mut().filter(|lane| !lane.gone && !lane.retired && stale(lane)) {
                 lane.phase = Phase::Wide;
                 lane.since = now;
@@ -377,7 +376,7 @@ fn lanes(starts: &[LaneStart], now: Instant) -> Vec<Lane> {
         unsettled: 0,
         rdy: 0,
         max_rdy: u64::from(start.max_rdy),
-        // An empty queue may have got something since it was asked, so it is listened to as well.
+        // An empty queue may have received messages since its statistics, so its lane listens as well.
         weight: if known { start.available.unwrap_or(0).max(1) } else { 1 },
         statistics: start.statistics,
         expected: start.proven().unwrap_or(0),
@@ -396,7 +395,7 @@ fn lanes(starts: &[LaneStart], now: Instant) -> Vec<Lane> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RdyChange {
     pub(super) rdy: u32,
-    /// Whether it goes down, and so has to be sent before settlements.
+    /// Whether it decreases, and so must be sent before settlements.
     pub(super) sinks: bool,
 }
 
@@ -409,8 +408,8 @@ impl Lane {
         matches!(self.phase, Phase::Dry { .. })
     }
 
-    /// Whether what was found out at `checked` still holds after the last message on any lane: a lane that
-    /// still listens would have heard.
+    /// Returns whether a result from `checked` still holds after the last message on any lane: a lane that
+    /// still listens would have received it.
     fn heard_since(&self, checked: Instant, last_message: Instant) -> bool {
         self.is_open() || checked >= last_message
     }
@@ -475,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn rdy_stands_still_until_n_comes_near_and_then_sinks_with_each_finish() {
+    fn rdy_is_constant_until_n_is_near_and_then_decreases_with_each_settlement() {
         let now = Instant::now();
         let mut flow = Flow::new(30, 10, 10 * MS, &lanes(1), now);
         assert_eq!(rdy(&mut flow, 0), Some(10));
@@ -508,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn every_lane_has_its_turn_when_n_is_smaller_than_their_number() {
+    fn every_lane_gets_a_turn_if_n_is_smaller_than_their_number() {
         let mut now = Instant::now();
         let mut flow = Flow::new(2, 10, 10 * MS, &lanes(3), now);
         assert_eq!((rdy(&mut flow, 0), rdy(&mut flow, 1), rdy(&mut flow, 2)), (Some(1), Some(1), None));
@@ -538,11 +537,11 @@ mod tests {
         assert_eq!(rdy(&mut flow, 1), Some(0));
         assert!(!flow.received(1, now), "what comes after the pause is a stray");
         assert_eq!(flow.next_tick(now), None);
-        assert!(!flow.is_empty(now + 10_000 * MS), "nobody listens any more, so nobody knows");
+        assert!(!flow.is_empty(now + 10_000 * MS), "no lane listens any more, so it is unknown");
     }
 
     #[test]
-    fn shares_follow_the_depth_and_leave_nobody_out() {
+    fn shares_are_proportional_to_depth_and_never_zero() {
         assert_eq!(shares(10, &[1, 1, 1]), [4, 3, 3]);
         assert_eq!(shares(100, &[1_000_000, 1, 1]), [98, 1, 1]);
         assert_eq!(shares(2, &[5, 5, 5]), [1, 1, 0]);
@@ -562,8 +561,8 @@ mod tests {
     }
 
     impl Event {
-        /// The lanes 0 to 2 of an event are those that were opened last, from `current` on; 3 to 5 are the
-        /// first ones.
+        /// Maps the lanes 0 to 2 of an event to the most recently opened ones, from `current` on; 3 to 5 are
+        /// the first ones.
         fn at(self, current: usize) -> Self {
             let at = |lane: usize| if lane < 3 { current + lane } else { lane - 3 };
             match self {
@@ -590,9 +589,9 @@ mod tests {
     }
 
     proptest! {
-        /// An nsqd that sends whenever its RDY allows, and others that stay silent, in any order of events.
-        /// What was under way when a connection was asked to end still comes, and is taken as long as no
-        /// other connection has its place.
+        /// One nsqd sends whenever its RDY allows, and others stay silent, in any order of events. Messages
+        /// that were under way when a connection was closed still arrive, and are taken as long as no other
+        /// connection uses their permits.
         #[test]
         fn never_more_than_n_and_never_more_in_flight_than_allowed(
             max_messages in 1..40_u64,
@@ -604,7 +603,7 @@ mod tests {
             let starts = depths.map_or_else(|| lanes(3), |depths| proven(&depths));
             let mut flow = Flow::new(max_messages, max_in_flight, 10 * MS, &starts, now);
             let (mut told, mut in_flight, mut total) = (vec![0_u64; 3], vec![0_u64; 3], 0);
-            // Index of the first of three lanes that are not retired.
+            // The index of the first of three lanes that are not retired.
             let mut first = 0;
             for event in events {
                 for (lane, told) in told.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! Receiving from, and settling with, all nsqd at once.
+//! Receives from all nsqd, and settles with them.
 
 mod silence;
 mod statistics;
@@ -34,17 +34,17 @@ use x_msrv_core::{
     },
 };
 
-/// How long a write or the orderly end of a connection may take before the connection counts as lost.
+/// The time limit for a write or for closing a connection, after which the connection counts as lost.
 const SEND_BOUND: Duration = Duration::from_secs(1);
 
-/// Messages over what nsqd may send that are given back at most before it has read that they are.
+/// The limit on messages over RDY that are requeued before nsqd has read the new RDY.
 const MOST_STRAYS: u64 = 2_500;
 
-/// Bytes of commands for each message that may be unsettled. More than that wait only where nsqd sends what
-/// it was not asked for and does not read.
+/// The size of the command buffer for each message that may be unsettled, in bytes. It fills up only if nsqd
+/// sends messages that were not requested and does not read.
 const COMMANDS_PER_MESSAGE: u64 = 100;
 
-/// How long a message is waited for that nsqd had taken from the queue just when it was told to stop.
+/// How long to wait for a message that nsqd had taken from the queue just when it was asked to stop.
 const STRAY_TIME: Duration = Duration::from_millis(1);
 
 /// nsqd as a [`Source`]: connected and subscribed.
@@ -56,17 +56,17 @@ pub struct NsqSource {
 }
 
 impl NsqSource {
-    /// Finds nsqd, connects and subscribes, but asks for no message.
+    /// Discovers nsqd, connects and subscribes, but asks for no message.
     ///
     /// # Errors
-    /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. One that does not
-    /// answer is warned of.
+    /// No nsqlookupd or no nsqd answers within the connect timeout, or all of them refuse. A warning is
+    /// logged for each one that does not answer.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
         let Connected { lanes, servers, are_all } = connect::connect(settings).await?;
         Ok(Self { settings: settings.clone(), lanes, servers, are_all })
     }
 
-    /// How long nsqd waits for a settlement; the least of all.
+    /// Returns the shortest lease of all nsqd.
     fn lease(&self) -> Duration {
         self.lanes.iter().map(|lane| lane.lease).min().unwrap_or(Duration::from_secs(60))
     }
@@ -75,7 +75,7 @@ impl NsqSource {
 impl Source for NsqSource {
     fn traits(&self) -> SourceTraits {
         SourceTraits {
-            // `nsqd/options.go`, `MaxReqTimeout`: an hour by default; a longer delay is cut to it.
+            // `nsqd/options.go`, `MaxReqTimeout`: an hour by default; a longer delay is reduced to it.
             retry: Retry::Delayed { most: Duration::from_secs(3600) },
             attempts: Attempts::Counted,
             lease: Lease::Renewable(self.lease()),
@@ -120,7 +120,7 @@ impl Source for NsqSource {
     }
 }
 
-/// What the run was told last, and need not be told again.
+/// The last event that the run received; it is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Full,
@@ -128,48 +128,48 @@ enum Told {
 }
 
 /// nsqd as a [`Consumer`].
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each flag is independent")]
 struct NsqConsumer {
     settings: Settings,
-    /// Those that were asked to end, and from `first` on those that messages come from.
+    /// Closing lanes, and from `first` on the lanes that deliver messages.
     lanes: Vec<Lane>,
     first: usize,
-    /// How far the test of a silence has come.
+    /// The progress of the test of a silence.
     test: Option<Test>,
-    /// Silences that were put to the test.
+    /// How many silences were tested.
     tests: u32,
-    /// When nsqd was asked to end the connections that messages come from.
+    /// When nsqd was asked to close the delivering connections.
     asked_at: Option<Instant>,
-    /// When nsqd confirmed the end of one for the last time.
+    /// When nsqd last confirmed the end of one.
     answered_at: Option<Instant>,
-    /// Whether there is a lane to every nsqd that may have messages: what the others hold is not known.
+    /// Whether every nsqd that may have messages is connected: the depth of others is unknown.
     are_all: bool,
-    /// What nsqd's statistics were asked, until they answer or a message does.
+    /// The pending request for nsqd's statistics.
     question: Option<Question>,
-    /// Whether nsqd had the right to send more when it was told to stop.
+    /// Whether nsqd was allowed to send more when it was asked to stop.
     may_stray: bool,
-    /// The books.
+    /// The permits of all lanes.
     flow: Flow,
     /// Whether the run wants more.
     wants: bool,
     told: Option<Told>,
-    /// Received, on the books and not handed out.
+    /// Received, counted and not handed out.
     ready: VecDeque<Delivery>,
-    /// Bytes of all bodies that are not settled.
+    /// Bytes of all unsettled bodies.
     bytes: usize,
-    /// Whether nothing has come since the queue was known to be empty.
+    /// Whether nothing has arrived since the queue was known to be empty.
     is_empty: bool,
     closed: Closed,
-    /// How nsqd has told that messages had timed out: each is warned of once.
+    /// The error codes with which nsqd has reported timed-out messages: each is logged as a warning once.
     timed_out: BTreeSet<&'static str>,
     frames: Vec<Frame>,
 }
 
 impl NsqConsumer {
-    /// Reads what came on every lane, and tries to send what is waiting.
+    /// Reads from every lane, and tries to send queued commands.
     fn poll_lanes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut progress = Poll::Pending;
-        // Looked at once for all lanes: one that is not read would be taken for one that has nothing.
+        // One timestamp for all lanes: a lane that is not read would seem to have nothing.
         let full = self.bytes >= BYTES_IN_FLIGHT;
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].closing == CloseState::Lost {
@@ -196,14 +196,14 @@ impl NsqConsumer {
                     lane,
                     &io::Error::new(
                         io::ErrorKind::InvalidData,
-                        "nsqd sends what it was not asked for, and does not read",
+                        "nsqd sends messages that were not requested, and does not read",
                     ),
                 );
                 progress = Poll::Ready(());
             }
         }
         if progress.is_ready() && self.question.take().is_some() {
-            self.flow.not_asked(Instant::now()); // the answers would be about what was before
+            self.flow.not_asked(Instant::now()); // the responses would be outdated
         }
         progress
     }
@@ -238,8 +238,8 @@ impl NsqConsumer {
             Frame::Response(_) => {}
             Frame::Error(text) => {
                 let text = String::from_utf8_lossy(&text);
-                // None of these ends the connection: the message had timed out, and comes again. Anything
-                // else does.
+                // None of these ends the connection: the message had timed out, and is delivered again. Any
+                // other error ends it.
                 let timed_out = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"]
                     .into_iter()
                     .find(|code| text.starts_with(code));
@@ -248,13 +248,14 @@ impl NsqConsumer {
                     self.closed.unconfirmed += 1;
                     place.proof.refused();
                     let trouble =
-                        || format!("nsqd at {} refuses a command: {text}", place.connection.address());
+                        || format!("nsqd at {} refused a command: {text}", place.connection.address());
                     self.closed.trouble.get_or_insert_with(trouble);
                 }
-                // One line tells; where all messages of a run have timed out, thousands tell no more.
+                // One line is enough; if all messages of a run have timed out, thousands of lines say no
+                // more.
                 let is_known = timed_out.is_some_and(|code| !self.timed_out.insert(code));
                 let level = if is_known { Level::Debug } else { Level::Warn };
-                log!(level, address = place.connection.address().to_string(), answer = text.as_ref(); "nsqd refuses a command");
+                log!(level, address = place.connection.address().to_string(), answer = text.as_ref(); "nsqd refused a command");
             }
         }
     }
@@ -265,7 +266,7 @@ impl NsqConsumer {
         let WireMessage { timestamp, attempts, id, body } = message;
         self.lanes[lane].proof.delivered();
         self.is_empty = false;
-        let text = std::str::from_utf8(&id.0).expect("the decoder lets visible ASCII through only");
+        let text = std::str::from_utf8(&id.0).expect("the decoder accepts only visible ASCII");
         if on_the_books {
             let message = Message {
                 origin: self.lanes[lane].origin.clone(),
@@ -279,7 +280,7 @@ impl NsqConsumer {
             self.bytes += message.body.len();
             self.ready.push_back(Delivery { message, receipt: Receipt(lane as u64) });
         } else {
-            debug!(id = text; "a message over N is requeued");
+            debug!(id = text; "requeuing a message over N");
             wire::put_req(self.lanes[lane].connection.commands(), text, 0);
             self.lanes[lane].proof.settled(1);
             self.closed.returned += 1;
@@ -290,10 +291,10 @@ impl NsqConsumer {
     fn lose(&mut self, lane: usize, cause: &io::Error) {
         let lost = &mut self.lanes[lane];
         if lost.closing == CloseState::Lost {
-            return; // what it could not send any more is not sent a second time
+            return; // its unsent commands are not sent twice
         }
         if lost.closing == CloseState::HungUp && cause.kind() == io::ErrorKind::UnexpectedEof {
-            lost.proof.confirmed(); // it closes when it has read everything
+            lost.proof.confirmed(); // it closes after it has read everything
         } else if !matches!(lost.closing, CloseState::Confirmed | CloseState::HungUp) {
             let address = lost.connection.address();
             warn!(address = address.to_string(), cause = cause.to_string(); "connection to nsqd lost");
@@ -306,7 +307,8 @@ impl NsqConsumer {
         self.flow.lost(lane, Instant::now());
     }
 
-    /// Sends everything that waits, within a bound; reads meanwhile, so that neither side blocks the other.
+    /// Sends all queued commands, within a time limit. It also reads, so that the two sides do not block each
+    /// other.
     async fn flush(&mut self) {
         let flushed = poll_fn(|cx| {
             let _progress: Poll<()> = self.poll_lanes(cx);
@@ -329,7 +331,7 @@ impl NsqConsumer {
         loop {
             let now = Instant::now();
             let mut asks = false;
-            // Lanes that are not read are silent, and that says nothing.
+            // Lanes that are not read are silent, which means nothing.
             if self.bytes < BYTES_IN_FLIGHT && self.test.is_none() {
                 self.flow.tick(now);
                 asks = self.question.is_none() && self.flow.wants_to_ask(now);
@@ -340,7 +342,7 @@ impl NsqConsumer {
             }
             if !self.ready.is_empty() {
                 if asks {
-                    // It is on its way while the store gets these.
+                    // It is sent while the store works on these deliveries.
                     poll_fn(|cx| {
                         let _progress: Poll<()> = self.poll_lanes_and_question(cx);
                         Poll::Ready(())
@@ -374,10 +376,10 @@ impl NsqConsumer {
         }
     }
 
-    /// What there is to say while no delivery is here, if something.
+    /// Returns the event to report while no delivery is waiting, if any.
     fn known(&mut self, now: Instant) -> Option<Event> {
         if self.lanes.is_empty() && self.wants {
-            return Some(Event::Idle(Proof::Proven)); // nsqlookupd lists no nsqd: there is nobody to receive from
+            return Some(Event::Idle(Proof::Proven)); // nsqlookupd lists no nsqd: there is nothing to receive
         }
         let is_lost = |lane: &Lane| lane.closing == CloseState::Lost;
         if !self.lanes.is_empty() && self.lanes[self.first..].iter().all(is_lost) {
@@ -387,7 +389,7 @@ impl NsqConsumer {
             return Some(event);
         }
         let (told, event) = match self.wants {
-            // Whether nsqd had sent more is not known before the connection has ended in order.
+            // Whether nsqd had sent more is known only after the connection has been closed properly.
             false => (Told::Stopped, Event::Idle(Proof::Inferred)),
             true if self.is_full() => (Told::Full, Event::Full),
             true => return None,
@@ -433,9 +435,9 @@ impl NsqConsumer {
             if waiting { Poll::Pending } else { Poll::Ready(()) }
         });
         if timeout(bound, confirmed).await.is_err() {
-            warn!("nsqd does not confirm the end of the connection");
+            warn!("nsqd did not confirm the end of the connection");
         }
-        // Its answer is there before nsqd has hung up, or soon after.
+        // Its response arrives before nsqd has closed the connection, or soon after.
         let depth = timeout(SEND_BOUND, self.depth());
         let end = async {
             if self.may_stray {
@@ -451,11 +453,11 @@ impl NsqConsumer {
         self.closed
     }
 
-    /// nsqd's message pump may have taken a message just when it was told to stop, and have sent it behind
+    /// nsqd's message pump may have taken a message just when it was asked to stop, and have sent it after
     /// `CLOSE_WAIT`.
     async fn requeue_strays(&mut self) {
-        // `timeout`, not a sleep beside the reading: one who never stops sending would use up all turns of
-        // this task before the sleep has one.
+        // A timeout around the read, not a concurrent sleep: a peer that never stops sending would use up the
+        // task's budget before the sleep is polled.
         let reading = poll_fn(|cx| -> Poll<()> {
             while self.poll_lanes(cx).is_ready() {}
             Poll::Pending
@@ -463,7 +465,7 @@ impl NsqConsumer {
         timeout(STRAY_TIME, reading).await.unwrap_or_default();
     }
 
-    /// The last barrier: nsqd reads all commands before it sees our end of the stream, and closes only then.
+    /// The last barrier: nsqd reads all commands before it sees the end of the stream, and closes only then.
     async fn hang_up(&mut self) {
         for lane in self.lanes.iter_mut().filter(|lane| lane.closing == CloseState::Confirmed) {
             lane.closing = CloseState::HungUp;
@@ -479,7 +481,7 @@ impl NsqConsumer {
             if waiting { Poll::Pending } else { Poll::Ready(()) }
         });
         if timeout(SEND_BOUND, ended).await.is_err() {
-            debug!("nsqd does not close the connection");
+            debug!("nsqd did not close the connection");
         }
     }
 
@@ -551,7 +553,7 @@ impl Consumer for NsqConsumer {
                     self.put_change_of_rdy(lane);
                 }
             } else if matches!(self.test, Some(Test::Passed)) {
-                return; // nsqd was asked to end its connections; what comes all the same is still taken
+                return; // the connections are being closed; messages that still arrive are taken
             } else {
                 self.pause_flow();
             }

@@ -1,12 +1,12 @@
-//! Silence is put to the test before it counts as an empty queue.
+//! Tests a silence before it counts as an empty queue.
 //!
-//! Nobody but nsqd's statistics knows that a queue is empty; where they cannot be had, a silence only
-//! suggests it, and a path that delays small segments, or all of them, is silent too. So the connections are
-//! asked to end (CLS) before the run is: nsqd answers `CLOSE_WAIT` behind everything that it has sent, and
-//! goes on to take settlements (`nsqd/protocol_v2.go`, `CLS`, `FIN`). A message that arrives until then
-//! proves that the queue was not empty: it is taken, and nsqd is connected to once more. So it is where the
-//! answer took so long that the silence before it says nothing. What the answer took is from then on the
-//! round trip that silence is measured by. A connection stays open until the end: an ephemeral channel ends
+//! Only nsqd's statistics can prove that a queue is empty. Without them, silence merely suggests it, and a
+//! network that delays packets is silent too. So the run closes its connections first (CLS): nsqd sends
+//! `CLOSE_WAIT` after everything that it has sent, and still accepts settlements (`nsqd/protocol_v2.go`,
+//! `CLS`, `FIN`). A message that arrives before it proves that the queue was not empty: it is taken, and the
+//! run reconnects to nsqd. The run also reconnects if the response took so long that the silence before it
+//! means nothing. From then on, the time of that response is the round trip that silence is measured by. One
+//! connection stays open until the end, because an ephemeral channel is deleted with its last one.
 //! with its last one.
 
 use std::{
@@ -30,21 +30,21 @@ use x_msrv_core::{
     source::{Event, Proof, SourceError},
 };
 
-/// How often a run connects once more. Each time a longer silence is waited for; a path for which that is not
-/// enough is left to the next run.
+/// How often a run reconnects. Each time it waits for a longer silence; if that is not enough for a network,
+/// the next run continues.
 const MOST_TESTS: u32 = 16;
 
-/// How far the test of a silence has come.
+/// The progress of the test of a silence.
 pub(super) enum Test {
-    /// CLS was sent to all.
+    /// CLS was sent on all lanes.
     Asked(Asked),
-    /// Nothing came.
+    /// Nothing arrived.
     Passed,
-    /// Something came, or might have: new connections are made.
+    /// Something arrived, or might have: new connections are made.
     Reopening {
         connected: BoxFuture<'static, Result<Connected, SourceError>>,
         asked: Asked,
-        /// How long the answer to CLS took.
+        /// How long the response to CLS took.
         round_trip: Duration,
     },
 }
@@ -53,17 +53,17 @@ pub(super) enum Test {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     at: Instant,
-    /// How long it had lasted then.
+    /// How long it had lasted by then.
     silence: Duration,
-    /// Deliveries that had arrived then.
+    /// The number of deliveries by then.
     received: u64,
-    /// When all had answered.
+    /// When all had responded.
     answered: Option<Instant>,
 }
 
 impl NsqConsumer {
-    /// What is known of the queue while no message is here: that it is empty, that it is gone, or nothing
-    /// yet.
+    /// Returns what is known about the queue while no message is waiting: that it is empty, that it is lost,
+    /// or nothing yet.
     pub(super) fn judge(&mut self, now: Instant) -> Option<Event> {
         let flow = &self.flow;
         if flow.is_paused() {
@@ -77,7 +77,7 @@ impl NsqConsumer {
                 None
             }
             Some(Test::Asked(asked)) => self.conclude(*asked, now),
-            // More is wanted: of what came since.
+            // The run wants more: of the messages since then.
             Some(Test::Passed) if self.wants => {
                 let asked = Asked {
                     at: now,
@@ -92,7 +92,7 @@ impl NsqConsumer {
         }
     }
 
-    /// When [`judge`](Self::judge) has to be asked again, if nothing comes until then.
+    /// Returns when [`judge`](Self::judge) must be called again if nothing arrives until then.
     pub(super) fn next_judgement(&self) -> Option<Instant> {
         match &self.test {
             Some(Test::Asked(asked)) => {
@@ -102,8 +102,8 @@ impl NsqConsumer {
         }
     }
 
-    /// The time that nsqd has left to confirm the end of its connections, all of which have been asked or are
-    /// asked now.
+    /// Returns the remaining time for nsqd to confirm the end of its connections, all of which are being
+    /// closed by now.
     pub(super) fn left_to_confirm(&self, now: Instant) -> Duration {
         self.asked_at.map_or(SEND_BOUND, |at| SEND_BOUND.saturating_sub(now - at))
     }
@@ -125,7 +125,7 @@ impl NsqConsumer {
     fn conclude(&mut self, mut asked: Asked, now: Instant) -> Option<Event> {
         let lanes = &self.lanes[self.first..];
         if asked.answered.is_none() && lanes.iter().all(|lane| lane.closing != CloseState::Asked) {
-            // When it came, and not when there was time to look: a store may have been waited for meanwhile.
+            // The time of arrival, not the time of processing: a store may have delayed that.
             asked.answered = Some(self.answered_at.map_or(now, |at| at.max(asked.at)));
             self.test = Some(Test::Asked(asked));
         }
@@ -134,10 +134,10 @@ impl NsqConsumer {
         }
         let round_trip = asked.answered.map(|answered| answered - asked.at);
         let refuted = self.closed.received > asked.received;
-        // Without an answer nothing is known, and the end of the run says so.
+        // Without a response nothing is known, and the end of the run reports it.
         let says_nothing = round_trip.is_some_and(|round_trip| round_trip > asked.silence);
         if (refuted || says_nothing) && self.tests < MOST_TESTS {
-            debug!(refuted, answered_in_ms = (now - asked.at).as_millis(); "the silence was no empty queue");
+            debug!(refuted, answered_in_ms = (now - asked.at).as_millis(); "the queue was silent but not empty");
             self.reopen(asked, round_trip.unwrap_or(SEND_BOUND));
             return None;
         }
@@ -151,8 +151,7 @@ impl NsqConsumer {
         self.test = Some(Test::Reopening { connected, asked, round_trip });
     }
 
-    /// Takes the new connections to the books once they are there. Ready where there is something new to
-    /// judge.
+    /// Adds the new connections once they are open. Ready if there is something new to judge.
     pub(super) fn poll_reopening(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let Some(Test::Reopening { connected, asked, round_trip }) = &mut self.test else {
             return Poll::Pending;
@@ -162,7 +161,7 @@ impl NsqConsumer {
         match result {
             Ok(Connected { lanes, .. }) if lanes.is_empty() => {
                 self.test = Some(Test::Passed);
-                Poll::Ready(Some(Event::Idle(Proof::Proven))) // nsqlookupd lists no nsqd: there is nobody to receive from
+                Poll::Ready(Some(Event::Idle(Proof::Proven))) // nsqlookupd lists no nsqd: there is nothing to receive
             }
             Ok(Connected { mut lanes, are_all, .. }) => {
                 for lane in &mut lanes {
@@ -178,7 +177,7 @@ impl NsqConsumer {
             }
             Err(error) => {
                 self.test = Some(Test::Passed);
-                warn!(cause = error_chain::text(&error); "cannot connect to nsqd again");
+                warn!(cause = error_chain::text(&error); "cannot reconnect to nsqd");
                 // Something was on its way, so there may be more; otherwise the silence is all that is known.
                 Poll::Ready(Some(if self.closed.received > asked.received {
                     Event::Lost

@@ -1,4 +1,4 @@
-//! What nsqd's statistics are asked, and what their answers mean for a run.
+//! Requests nsqd's statistics, and interprets them for a run.
 
 use std::{
     future,
@@ -20,30 +20,30 @@ use super::{
 use x_msrv_core::{BoxFuture, error_chain, source::Depth};
 use x_msrv_net::http::Late;
 
-/// A question to the statistics of all lanes.
+/// A request for the statistics of all lanes.
 pub(super) struct Question {
     answers: BoxFuture<'static, Vec<Answer>>,
-    /// When the answers are no longer about now.
+    /// When the responses are outdated.
     until: Instant,
 }
 
-/// What a lane's statistics say.
+/// The statistics of a lane.
 struct Answer {
     lane: usize,
-    /// `None` where they are not to be had.
+    /// `None` if they are not available.
     told: Option<Result<Waiting, Late>>,
 }
 
-/// How often statistics may be late before they are not asked any more.
+/// How often statistics may be late before they are no longer requested.
 const MOST_LATE: u32 = 2;
 
 impl NsqConsumer {
-    /// Asks the statistics of every lane for which it is known where they are.
+    /// Requests the statistics of every lane with a known address.
     pub(super) fn ask(&self, now: Instant) -> Question {
         self.ask_again(now, 0)
     }
 
-    /// The same with the patience for answers that were late so often more.
+    /// Requests them again, with more patience for late responses.
     fn ask_again(&self, now: Instant, times: u32) -> Question {
         let lanes = || {
             self.lanes
@@ -62,7 +62,7 @@ impl NsqConsumer {
                 {
                     Ok(told) => Some(Ok(told)),
                     Err(cause) => {
-                        debug!(address = at.to_string(), cause = error_chain::text(&*cause); "nsqd's statistics do not answer");
+                        debug!(address = at.to_string(), cause = error_chain::text(&*cause); "nsqd does not return its statistics");
                         cause.downcast().ok().map(|late| Err(*late))
                     }
                 };
@@ -79,7 +79,7 @@ impl NsqConsumer {
         }
     }
 
-    /// Takes the answers to the books once they are all there.
+    /// Records the responses once all have arrived.
     pub(super) fn poll_question(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(question) = &mut self.question else { return Poll::Pending };
         let answers = ready!(question.answers.as_mut().poll(cx));
@@ -95,8 +95,8 @@ impl NsqConsumer {
             let waiting = match told {
                 Some(Ok(told)) => {
                     place.late = 0;
-                    // nsqd does not count topic and channel in one moment: where messages have moved, it is
-                    // asked once more.
+                    // nsqd does not count topic and channel at the same moment: if messages have moved, the
+                    // statistics are requested once more.
                     let moved = u64::from(place.told.replace(told).is_some_and(|before| before.moving));
                     let waiting = if flow.is_proven(lane) {
                         told.not_come(place.proof.messages())
@@ -107,7 +107,7 @@ impl NsqConsumer {
                 }
                 Some(Err(Late)) if place.late < MOST_LATE => {
                     place.late += 1;
-                    Some(1) // for all that is known
+                    Some(1) // at least one may be waiting
                 }
                 _ => None,
             };
@@ -120,22 +120,22 @@ impl NsqConsumer {
         Poll::Ready(())
     }
 
-    /// A pause that somebody forgot looks like an empty queue but for this. Said once, and not for each nsqd.
+    /// A forgotten pause looks like an empty queue otherwise. Logged once, not for each nsqd.
     pub(super) fn warn_of_pauses(&self) {
         let sum = |waiting: fn(Waiting) -> u64| {
             self.lanes.iter().filter_map(|lane| lane.told).map(waiting).fold(0, u64::saturating_add)
         };
         let (topic, channel) = (self.settings.topic.to_string(), self.settings.channel.to_string());
         if let messages @ 1.. = sum(|told| told.on_paused_topic) {
-            warn!(topic = topic, messages = messages; "the topic is paused: its messages do not come");
+            warn!(topic = topic, messages = messages; "the topic is paused: its messages are not delivered");
         }
         if let messages @ 1.. = sum(|told| told.on_paused_channel) {
-            warn!(topic = topic, channel = channel, messages = messages; "the channel is paused: its messages do not come");
+            warn!(topic = topic, channel = channel, messages = messages; "the channel is paused: its messages are not delivered");
         }
     }
 
-    /// How many messages are left at all nsqd together; `None` where one of them was not reached or is lost,
-    /// or where its statistics are not to be had, or not at once.
+    /// Returns the total depth over all nsqd; `None` if one of them was not reached or is lost, or if its
+    /// statistics are not available in time.
     pub(super) fn depth(&self) -> BoxFuture<'static, Option<Depth>> {
         if !self.are_all
             || self.lanes[self.first..]
@@ -144,8 +144,8 @@ impl NsqConsumer {
         {
             return Box::pin(future::ready(None));
         }
-        // Who said that nothing is to be had said what is put off or paused as well. That holds as long as
-        // nothing is given back.
+        // Statistics that reported no ready messages also reported delayed and paused ones. They hold as long
+        // as nothing is requeued.
         let said_empty = |lane: &Lane| lane.told.filter(|told| told.available == 0);
         if self.is_empty
             && !self.lanes.iter().any(|lane| lane.gave_back)
@@ -153,8 +153,8 @@ impl NsqConsumer {
         {
             return Box::pin(future::ready(Some(depth)));
         }
-        // On a busy machine an answer is late now and then: it is asked for again, with more patience each
-        // time, and nothing waits for it but the end.
+        // On a busy machine a response is late now and then: it is requested again, with more patience each
+        // time. Only the end of the run waits for it.
         let mut asked: Vec<_> =
             (0..=MOST_LATE).map(|times| self.ask_again(Instant::now(), times).answers).collect();
         asked.reverse();
@@ -171,7 +171,7 @@ impl NsqConsumer {
     }
 }
 
-/// What is left at all of them; `None` where one did not tell.
+/// Returns the total depth; `None` if one of them did not report it.
 pub(super) fn depth(mut told: impl Iterator<Item = Option<Waiting>>) -> Option<Depth> {
     let (ready, later) = told.try_fold((0_u64, 0_u64), |(ready, later), told| {
         let told = told?;
