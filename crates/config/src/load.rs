@@ -15,8 +15,9 @@ use x_msrv_core::{
 use x_msrv_letters::file::{self, DEFAULT_NAME};
 use x_msrv_settings::{
     Access, Bounds, Key, Known, Map, NamedFile, OnOr, Origins, Places, Reader, Section as _, Setting as _,
-    Told, Value, Word,
+    StateFile, Told, Value, Word,
 };
+use x_msrv_state::sqlite::Database;
 
 use crate::{
     ConfigError, DeadLetterSettings, LogFormat, LogSettings, LogTarget, Overrides, Settings, files,
@@ -151,6 +152,7 @@ impl Assembly<'_, '_> {
         let (dead_letter, has_default_letters) = letters?;
         let (history, metrics, log) = rest?;
         let state = self.reader.places.state.clone();
+        let failures = StateFile::<Database>::by_default(self.reader.places, "failures.db").0;
         Some(Settings {
             adapters: self.adapters,
             file,
@@ -167,6 +169,7 @@ impl Assembly<'_, '_> {
             source: source?,
             store: store?,
             dead_letter,
+            failures,
             history,
             metrics,
             log,

@@ -57,6 +57,8 @@ pub struct Settings {
     /// A file in which there may be dead letters of several configurations of one folder; until 0.1.0 they
     /// had one.
     pub shared_letters: Option<PathBuf>,
+    /// Where failures are counted for a queue that does not count deliveries.
+    pub failures: PathBuf,
     /// Where each run is remembered, unless that is not wanted.
     pub history: Option<x_msrv_history::Settings>,
     /// The file for the textfile collector of `node_exporter`, where one is wanted.

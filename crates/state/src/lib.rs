@@ -1,4 +1,5 @@
 //! State files, and opening SQLite files.
 
+pub mod failures;
 pub mod sqlite;
 pub mod state_file;

@@ -25,7 +25,6 @@ const BUSY_POLL: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// The file cannot be created or opened, or is not a database.
-/// The file can't be created or opened, or is no database.
 pub fn open(
     path: &Path,
     page: Option<u32>,

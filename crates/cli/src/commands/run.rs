@@ -15,11 +15,12 @@ use x_msrv_core::{
     error_chain,
     exit::Exit,
     report::{Depth, RunReport, Tally},
-    run::{NotCounted, Parts, run as drain},
+    run::{Parts, run as drain},
 };
 use x_msrv_history as history;
 use x_msrv_history::Logbook;
 use x_msrv_letters::tidy::tidy;
+use x_msrv_state::failures::FailureFile;
 
 pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
     let (time, began) = (now(), Instant::now());
@@ -71,13 +72,14 @@ async fn attempt(
         ));
     };
     let (store, source) = (store?, source?);
+    let mut failures = FailureFile::new(settings.failures.clone(), now);
     let progress = Cell::default();
     let parts = Parts {
         source,
         stores: vec![&*store],
         dead_letter: &mut *dead_letter,
         decoder: &decoder,
-        failures: &mut NotCounted,
+        failures: &mut failures,
         clock: now,
         began,
         progress: &progress,
