@@ -253,7 +253,7 @@ fn on_a_terminal_a_wrong_answer_is_reported_and_the_question_repeated() {
     for fault in [
         "`kafka` is none of the words",
         "`localhost` is not HOST:PORT",
-        "`t#` is not a name",
+        "`t#` is not a valid name",
         "0 is not allowed, at least 1 is required",
         "\"soon\" is not a duration",
     ] {

@@ -230,9 +230,9 @@ fn keys_that_no_message_could_supply_are_a_fault_of_the_configuration() {
         ("set: {field: type, allowed: [a]}", "aerospike.set.field", "`type` is not a JSON pointer"),
         ("set: {field: /type}", "aerospike.set", "allowed"),
         ("set: {field: /type, allowed: []}", "aerospike.set.allowed", "the list is empty"),
-        ("set: {field: /type, allowed: ['a:b']}", "aerospike.set.allowed", "`a:b` is not a name"),
+        ("set: {field: /type, allowed: ['a:b']}", "aerospike.set.allowed", "`a:b` is not a valid name"),
         ("set: {field: /type, allowed: [a], default: a}", "aerospike.set", "default"),
-        ("set: 'a:b'", "aerospike.set", "`a:b` is not a name"),
+        ("set: 'a:b'", "aerospike.set", "`a:b` is not a valid name"),
         ("set: s, ttl: {default: never}", "aerospike.ttl", "field"),
         ("set: s, ttl: {field: ttl}", "aerospike.ttl.field", "`ttl` is not a JSON pointer"),
         (

@@ -271,7 +271,7 @@ fn hosts(keys: &StoreKeys, reader: &mut Reader<'_>) -> Option<Vec<HostPort>> {
     }
 }
 
-/// Who we are; the mode is told only then.
+/// Returns the login; the mode is shown only with one.
 fn login(keys: &mut StoreKeys, reader: &mut Reader<'_>) -> Option<Login> {
     match (&keys.user, &keys.password) {
         (None, None) => None,

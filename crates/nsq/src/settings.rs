@@ -201,7 +201,7 @@ fn read_source(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Optio
         tls: keys.tls.settings(),
         longest_run: common.limits.timeout + common.limits.shutdown_timeout,
     };
-    keys.max_messages = None; // it is told at the top level
+    keys.max_messages = None; // it is shown at the top level
     Some(Arc::new(Queue { keys, settings }))
 }
 
@@ -266,7 +266,7 @@ impl ConfiguredSource for Queue {
 #[derive(Debug)]
 struct Letters {
     keys: LetterKeys,
-    /// Whether the secret, and whether TLS, are the queue's, which tells their files.
+    /// Whether the secret, and whether TLS, are the queue's, whose section reports their files.
     is_inherited: (bool, bool),
     settings: source::Settings,
 }

@@ -128,7 +128,7 @@ fn read_source(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Optio
         max_in_flight: *keys.max_in_flight.insert(common.max_in_flight(keys.max_in_flight)),
         lease_timeout: keys.lease_timeout,
     };
-    keys.max_messages = None; // it is told at the top level
+    keys.max_messages = None; // it is shown at the top level
     Some(Arc::new(Queue { keys, settings }))
 }
 

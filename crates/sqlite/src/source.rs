@@ -210,10 +210,10 @@ pub fn probe(settings: &Settings) -> Result<(), SourceError> {
     Ok(())
 }
 
-/// Proves that the file, if it exists, can be opened and is a queue; creates nothing.
+/// Checks that the file, if it exists, can be opened and is a queue. Creates nothing.
 ///
 /// # Errors
-/// It can't.
+/// It cannot be opened, or is not a queue.
 pub fn check(settings: &Settings) -> Result<(), SourceError> {
     let path = &settings.path;
     match state_file::exists(path) {

@@ -15,7 +15,6 @@ use rustix::{fs::OFlags, io::Errno};
 ///
 /// # Errors
 /// It does not exist, is not accessible, or is a symlink.
-/// It is not there, not ours, or a symlink.
 pub fn open(path: &Path) -> io::Result<File> {
     refuse_links_of_others(path)?;
     options().open(path).map_err(in_plain_words)
@@ -125,7 +124,6 @@ fn refuse_links_of_others(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// It cannot be opened or created.
-/// It can't be opened or created.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     loop {
         match open(path) {

@@ -1,4 +1,5 @@
-//! Letters to a queue: the whole letter as JSON, acknowledged by the queue before the message is.
+//! Dead letters on a queue: the whole letter as JSON. The queue acknowledges it before the message is
+//! acknowledged.
 
 use bytes::Bytes;
 
@@ -9,20 +10,20 @@ use crate::{
     source::{Outgoing, Publisher, SourceError},
 };
 
-/// Letters in one batch.
+/// Dead letters in one batch.
 const LETTERS_AT_ONCE: usize = 100;
 
-/// Bytes of the letters in one batch; nsqd accepts 5 MiB by default.
+/// The size of the letters in one batch in bytes; nsqd accepts 5 MiB by default.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// Batches in a row that may fail because of an outage before the queue is not tried again in this run: each
-/// may last as long as the connect timeout, and a run has to end.
+/// The number of consecutive batches that may fail because of an outage. After that, the queue is not tried
+/// again in this run: each attempt may take as long as the connect timeout, and a run must end.
 const MOST_FAILURES: u32 = 2;
 
 /// Connects to a queue, or checks that it answers.
 pub type Attempt<T> = Box<dyn Fn() -> BoxFuture<'static, Result<T, SourceError>>>;
 
-/// A queue as a [`DeadLetter`]. It connects when the first letter comes.
+/// A queue as a [`DeadLetter`] destination. It connects for the first letter.
 pub struct Published {
     place: String,
     connect: Attempt<Box<dyn Publisher>>,
@@ -34,7 +35,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// Creates a place for letters. `place` names it for a person.
+    /// Creates a destination. `place` is its name for the user.
     #[must_use]
     pub fn new(place: String, connect: Attempt<Box<dyn Publisher>>, probe: Attempt<()>) -> Self {
         Self { place, connect, probe, publisher: None, failures: 0, down: None }
