@@ -121,7 +121,7 @@ fn integers_above_2_to_the_53_keep_every_digit() {
         (Some(9_007_199_254_740_993), Some(i64::MIN))
     );
     let detail = program.letters()[0]["detail"].as_str().expect("text").to_owned();
-    assert!(detail.contains("field /n") && detail.contains("64 bits"), "{detail}");
+    assert!(detail.contains("field /n") && detail.contains("64-bit"), "{detail}");
 }
 
 /// The original's documentation has the command `-cfg=./etc/x-msrv-local`, a file name without an extension.
