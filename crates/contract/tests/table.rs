@@ -29,7 +29,7 @@ use x_msrv_core::{
     report::RunReport,
     run::{Failures, Limits, Parts, run},
     source::{Outgoing, Publisher, Source},
-    store::Store,
+    store::{BatchLimits, Gather, Store},
 };
 
 /// A queue of one kind.
@@ -370,6 +370,31 @@ async fn a_gathering_store_is_written_at_its_limit_at_a_full_window_and_at_an_id
     }
 }
 
+/// A batch that no run fills was released at the deadline by every run, and never stored.
+#[tokio::test(start_paused = true)]
+async fn gathered_records_are_written_at_the_end_of_a_run_and_at_the_limit_on_memory() {
+    for (name, queue) in Queue::all() {
+        let mut scene = Scene::new(&queue, &MemoryStore::default().gathering(1_000));
+        scene.limits.max_messages = NonZeroU64::new(1_000).expect("not zero");
+        scene.limits.idle_timeout = Duration::from_secs(3_600);
+        scene.queue.publish(0..5).await;
+        let report = scene.run_until(tokio::time::sleep(Duration::from_secs(1))).await;
+        assert_eq!((report.counters.stored, report.counters.requeued), (5, 0), "{name}: {report}");
+    }
+    let window = NonZeroU64::new(100).expect("not zero");
+    let queue = MemoryQueue::new(window, Duration::from_secs(60));
+    let limits = BatchLimits { bytes: 1 << 30, gather: Gather::UntilIdle, ..BatchLimits::new(1_000, 1) };
+    let mut scene = Scene::new(&Queue::Delayed(queue.clone()), &MemoryStore::default().limited(limits));
+    scene.limits.max_messages = NonZeroU64::new(1_000).expect("not zero");
+    scene.limits.idle_timeout = Duration::from_secs(3_600);
+    for number in 0..12 {
+        queue.push(format!("{{\"n\":{number},\"x\":\"{}\"}}", "x".repeat(1_000_000)).as_bytes());
+    }
+    scene.run_until(tokio::time::sleep(Duration::from_secs(1))).await;
+    assert_eq!(scene.store().batches(), [9, 3], "not all 12 MB at once");
+    scene.assert_stored("large", 0..12);
+}
+
 /// Held messages that fill the window leave no room for others: the run must end instead of waiting for its
 /// deadline.
 #[tokio::test(start_paused = true)]
@@ -425,7 +450,7 @@ async fn the_last_delivery_of_a_message_is_kept_as_a_dead_letter_and_never_reque
     let queue = NoDelayQueue::new(WINDOW, Some(1));
     let mut scene =
         Scene::new(&Queue::NoDelay(queue.clone()), &MemoryStore::default().slow(Duration::from_secs(1)));
-    scene.stores[0] = scene.store().limited(x_msrv_core::store::BatchLimits::new(2, 1));
+    scene.stores[0] = scene.store().limited(BatchLimits::new(2, 1));
     scene.queue.publish(0..6).await;
     let report = scene.run_until(tokio::time::sleep(Duration::from_millis(500))).await;
     let letters = scene.dead_letter.letters().len() as u64;

@@ -292,15 +292,18 @@ impl<'a> Drain<'a> {
     /// Returns whether a message may be decoded: a store accepts more, and decoded documents are within their
     /// limit.
     fn can_prepare(&self) -> bool {
-        let gathered: usize = self.outlets.iter().map(|outlet| outlet.gathered_bytes).sum();
         !self.waiting.is_empty()
-            && gathered < BYTES_GATHERED
+            && self.gathered_bytes() < BYTES_GATHERED
             && self.outlets.iter().any(Outlet::wants_records)
     }
 
     /// Returns whether incomplete batches are written, even for stores that wait for more.
     fn flushes(&self) -> bool {
-        self.flush || self.stop.is_some()
+        self.flush || self.stop.is_some() || self.gathered_bytes() >= BYTES_GATHERED
+    }
+
+    fn gathered_bytes(&self) -> usize {
+        self.outlets.iter().map(|outlet| outlet.gathered_bytes).sum()
     }
 
     /// Decodes messages until a batch is due, and starts writing it. Rejected messages become dead letters.
@@ -594,18 +597,21 @@ impl<'a> Drain<'a> {
             self.stop = Some(reason); // messages are requeued because of it, so the queue is not empty
         }
         // After N or an empty queue, everything received is finished. Otherwise, what was not started is
-        // released, except for requests: their requesters would have to ask again.
+        // released, except for requests: their requesters would have to ask again. What a store gathers has
+        // waited for a full batch: released, it would never be stored if no run fills one.
+        let is_in_time = matches!(reason, StopReason::Signal | StopReason::Deadline);
         let finishes = matches!(reason, StopReason::LimitReached | StopReason::QueueEmpty)
-            || self.traits.retry == Retry::Reply
-                && matches!(reason, StopReason::Signal | StopReason::Deadline);
+            || self.traits.retry == Retry::Reply && is_in_time;
         if !finishes {
-            let not_started = self.take_not_started();
+            let not_started = self.take_not_started(is_in_time);
             self.settle(not_started).await;
         }
     }
 
-    fn take_not_started(&mut self) -> Vec<(Delivery, Outcome)> {
-        let gathered = self.outlets.iter_mut().flat_map(Outlet::take_gathered);
+    /// Takes what is not started. With `writes_batches`, the batches of stores that gather are left.
+    fn take_not_started(&mut self, writes_batches: bool) -> Vec<(Delivery, Outcome)> {
+        let outlets = self.outlets.iter_mut().filter(|outlet| !(writes_batches && outlet.gathers()));
+        let gathered = outlets.flat_map(Outlet::take_gathered);
         gathered.chain(self.waiting.drain(..)).map(|delivery| (delivery, Outcome::NotStarted)).collect()
     }
 
@@ -620,7 +626,7 @@ impl<'a> Drain<'a> {
                 let cause = "the store did not answer within the shutdown timeout".to_owned();
                 (delivery, Outcome::Deferred { attempts, cause })
             });
-        let decided = in_doubt.collect::<Vec<_>>().into_iter().chain(self.take_not_started()).collect();
+        let decided = in_doubt.collect::<Vec<_>>().into_iter().chain(self.take_not_started(false)).collect();
         self.settle(decided).await;
     }
 }

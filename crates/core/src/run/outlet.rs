@@ -71,6 +71,11 @@ impl<'a> Outlet<'a> {
         self.calls < self.limits.at_once && self.bytes < 2 * self.limits.bytes
     }
 
+    /// Returns whether it waits for full batches.
+    pub(super) fn gathers(&self) -> bool {
+        self.limits.gather == Gather::UntilIdle
+    }
+
     fn is_full(&self) -> bool {
         self.gathered.len() >= self.limits.records || self.gathered_bytes >= self.limits.bytes
     }
@@ -78,7 +83,7 @@ impl<'a> Outlet<'a> {
     /// Returns whether more messages are decoded for it. A store with an outage still accepts them, to
     /// requeue them.
     pub(super) fn wants_records(&self) -> bool {
-        self.is_down || !self.is_full() && (self.has_capacity() || self.limits.gather == Gather::UntilIdle)
+        self.is_down || !self.is_full() && (self.has_capacity() || self.gathers())
     }
 
     /// Returns whether a full batch can be written now.
@@ -88,9 +93,7 @@ impl<'a> Outlet<'a> {
 
     /// Returns whether the gathered records are to be written now.
     pub(super) fn is_due(&self, flushes: bool) -> bool {
-        !self.gathered.is_empty()
-            && self.has_capacity()
-            && (flushes || self.is_full() || self.limits.gather == Gather::No)
+        !self.gathered.is_empty() && self.has_capacity() && (flushes || self.is_full() || !self.gathers())
     }
 
     pub(super) fn take_batch(&mut self) -> Prepared {
