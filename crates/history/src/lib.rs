@@ -1,8 +1,8 @@
 //! The history: one row for each run in a small SQLite file, and totals since the machine was booted.
 //!
-//! It is there for people who look at it later, and no run waits for it or fails because of it: a commit is
-//! not on the disk when it returns, and only now and then one is that the log is written into the file. What
-//! a power failure takes are the last rows, never the file.
+//! Users read it later; no run waits for it or fails because of it. A commit is not synced to disk, and the
+//! write-ahead log is written into the file only from time to time. A power failure can lose the last rows,
+//! but does not damage the file.
 
 mod logbook;
 pub mod metrics;
@@ -42,24 +42,25 @@ use x_msrv_state::{
     state_file,
 };
 
-/// How long another process's write is waited for; each takes some milliseconds at most.
+/// How long to wait for another process's write, which takes a few milliseconds at most.
 const BUSY_BOUND: Duration = Duration::from_millis(250);
 
-/// Bytes of a page. A run changes two or three of them, and each goes into the log as a whole.
+/// The size of a page in bytes. A run changes two or three pages, and each is written to the write-ahead log
+/// as a whole.
 const PAGE: u32 = 1024;
 
-/// Bytes of the log after which it is written into the file, which waits for the disk: every fortieth run or
-/// so. A longer log costs each run the time to read it.
+/// The size of the write-ahead log in bytes above which it is written into the file, which waits for the
+/// disk: about every fortieth run. A longer log slows down every run, because each one reads it.
 const LOG: u64 = 100 << 10;
 
-/// The last millisecond that can be written as RFC 3339 has it, in the year 9999; a row behind it is damaged.
+/// The last millisecond that RFC 3339 can express, in the year 9999; a row with a later time is damaged.
 const LAST_MOMENT: u64 = 253_402_300_799_999;
 
-/// Rows that are removed in one run at most, so that a smaller bound does not make one run slow.
+/// The most rows that one run deletes, so that a lowered limit does not slow down a run.
 const REMOVED_AT_ONCE: u32 = 100;
 
-/// What makes the tables of each version of those of the one before; the file's `user_version` says which it
-/// has.
+/// The statements that upgrade the tables to each version from the one before; the file's `user_version` is
+/// its version.
 const VERSIONS: [&str; 2] = [FIRST, servers::SCHEMA];
 
 const FIRST: &str = "
@@ -78,18 +79,18 @@ const FIRST: &str = "
         deferred INTEGER NOT NULL,
         unconfirmed INTEGER NOT NULL,
         received_bytes INTEGER NOT NULL,
-        depth_before INTEGER,                   -- null where it was not known
+        depth_before INTEGER,                   -- null if unknown
         depth_after INTEGER,
         error TEXT
     ) STRICT;
-    CREATE TABLE rejects (                      -- by reason, for runs that had some
+    CREATE TABLE rejects (                      -- by reason, for runs with rejected messages
         run INTEGER NOT NULL,
         reason TEXT NOT NULL,
         messages INTEGER NOT NULL,
-        detail TEXT NOT NULL,                   -- of the last of them
+        detail TEXT NOT NULL,                   -- of the last such message
         PRIMARY KEY (run, reason)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE totals (                       -- of all runs since the machine was booted, those that were removed among them
+    CREATE TABLE totals (                       -- of all runs since the machine was booted, including deleted ones
         name TEXT NOT NULL,
         label TEXT NOT NULL,
         value REAL NOT NULL,
@@ -97,14 +98,14 @@ const FIRST: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// How the history is set up.
+/// The settings of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; created if it is not there.
+    /// The file; it is created if it does not exist.
     pub path: PathBuf,
-    /// Rows of runs that began longer ago are removed.
+    /// Runs that started longer ago are deleted.
     pub max_age: Duration,
-    /// The oldest rows over this number are removed.
+    /// The oldest runs over this number are deleted.
     pub max_runs: NonZeroU64,
 }
 
@@ -130,7 +131,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// What is in force; without a path the file has its default name.
+    /// Returns the effective settings; without a path, the file has its default name.
     #[must_use]
     pub fn settings(&mut self, places: &Places) -> Settings {
         let path = self.path.get_or_insert_with(|| StateFile::by_default(places, "history.db"));
@@ -138,37 +139,36 @@ impl Keys {
     }
 }
 
-/// Whatever is wrong with a file.
+/// An error of the history file, of any kind.
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
-/// The file, open.
+/// The open history file.
 pub struct History {
     connection: Connection,
-    /// Of its tables: somebody who only reads meets those of an earlier version until a run has brought them
-    /// up to date.
+    /// The version of its tables: a reader sees those of an earlier version until a run has upgraded them.
     version: usize,
 }
 
 impl History {
-    /// Opens or creates the file to append to it.
+    /// Opens or creates the file for appending.
     ///
     /// # Errors
-    /// It can't be opened or created, or is no history, or a newer one than ours.
+    /// It cannot be opened or created, is not a history, or has a newer version than this program knows.
     pub fn open(path: &Path) -> Result<Self, AnyError> {
         let connection = sqlite::open(path, Some(PAGE), BUSY_BOUND)?;
         connection.pragma_update(None, "synchronous", "normal")?;
-        // SQLite would do it again at each run, for it forgets at the end of a process how far it has come.
+        // Otherwise SQLite would checkpoint again in each run: it forgets its progress when a process exits.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         if version(&connection)? < VERSIONS.len() {
             let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
-            let version = version(&transaction)?; // another process may have come first
+            let version = version(&transaction)?; // another process may have upgraded it first
             let is_new = || {
                 transaction
                     .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get::<_, bool>(0))
             };
             if version == 0 && !is_new()? {
-                return Err(no_history());
+                return Err(not_a_history());
             }
             for step in VERSIONS.iter().skip(version) {
                 transaction.execute_batch(step)?;
@@ -179,15 +179,15 @@ impl History {
         Self::of_known_version(connection)
     }
 
-    /// Opens the file to read it; `None` where there is none.
+    /// Opens the file for reading; returns `None` if it does not exist.
     ///
     /// # Errors
-    /// It may not be read, or is no history, or a newer one than ours.
+    /// It cannot be read, is not a history, or has a newer version than this program knows.
     pub fn open_existing(path: &Path) -> Result<Option<Self>, AnyError> {
         if !state_file::exists(path)? {
             return Ok(None);
         }
-        std::fs::File::open(path)?; // says why not; SQLite says no more than that it can't
+        std::fs::File::open(path)?; // reports the cause; SQLite reports only that it failed
         let connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW,
@@ -199,39 +199,39 @@ impl History {
     fn of_known_version(connection: Connection) -> Result<Self, AnyError> {
         const NEWEST: usize = VERSIONS.len();
         match version(&connection)? {
-            0 => Err(no_history()),
+            0 => Err(not_a_history()),
             version @ 1..=NEWEST => Ok(Self { connection, version }),
             newer => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("its version is {newer}, and {NEWEST} is known here"),
+                format!("its version is {newer}; this program supports versions up to {NEWEST}"),
             )
             .into()),
         }
     }
 
-    /// Lets the totals begin at 0 where the machine has been booted since they did. A power failure takes the
-    /// last runs out of them, and whoever saw them go back a little, as Prometheus does, takes that for a
-    /// counter that has begun anew, and all of it for new.
+    /// Resets the totals to 0 if the machine was booted after they started. A power failure can lose the last
+    /// runs. The totals would then decrease a little, and Prometheus would take that for a counter reset and
+    /// count the whole value as new.
     ///
     /// # Errors
-    /// The file can't be written, or another process does not let go of it; nothing is changed then.
+    /// The file cannot be written, or another process holds its lock for too long; nothing is changed then.
     pub fn count_since(&self, booted: SystemTime) -> rusqlite::Result<()> {
         if totals::are_of(&self.connection, booted)? {
             return Ok(());
         }
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        // Another process may have come first.
+        // Another process may have reset them first.
         if !totals::are_of(&transaction, booted)? {
             totals::begin(&transaction, booted)?;
         }
         transaction.commit()
     }
 
-    /// Appends a row, adds to the totals, takes in the servers that the run found if it came so far, and
-    /// removes what is too old or too much.
+    /// Appends a row, adds it to the totals, updates the known servers if the run connected to the queue, and
+    /// deletes the runs that exceed a limit.
     ///
     /// # Errors
-    /// The file can't be written, or another process does not let go of it; nothing is changed then.
+    /// The file cannot be written, or another process holds its lock for too long; nothing is changed then.
     pub fn append(&self, run: &Run, servers: Option<&Servers>, settings: &Settings) -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let unreached =
@@ -248,22 +248,22 @@ impl History {
         Ok(())
     }
 
-    /// Writes the log into the file. Where somebody reads it just now, or the disk is full, a later run does
-    /// it.
+    /// Writes the write-ahead log into the file. If another process is reading it, or the disk is full, a
+    /// later run does this.
     fn shorten_log(&self) {
         let at_once = self.connection.busy_timeout(Duration::ZERO);
         let written = at_once
             .and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         let restored = self.connection.busy_timeout(BUSY_BOUND);
         if let Err(cause) = written.and(restored) {
-            debug!(cause = cause.to_string(); "the log of the history stays long");
+            debug!(cause = cause.to_string(); "the write-ahead log of the history cannot be shortened");
         }
     }
 
-    /// Lets `act` have the totals and the servers while nobody else can change them.
+    /// Passes the totals and the servers to `act` while no other process can change them.
     ///
     /// # Errors
-    /// The file can't be read, another process does not let go of it, or `act` fails.
+    /// The file cannot be read, another process holds its lock for too long, or `act` fails.
     fn with_totals(
         &self,
         act: impl FnOnce(&totals::Totals, &[KnownServer]) -> io::Result<()>,
@@ -273,68 +273,67 @@ impl History {
         Ok(transaction.rollback()?)
     }
 
-    /// The runs that began at `since` or later, the oldest first.
+    /// Returns the runs that started at `since` or later, in the order in which they were recorded.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn runs(&self, since: SystemTime) -> Result<Vec<Run>, AnyError> {
         Ok(self.query("WHERE started_at >= ?1 ORDER BY id", millis(since))?)
     }
 
-    /// The same by the time of day at which they began, which is another order where the clock was put back.
+    /// Returns the same runs by their start times. The order differs if the clock was set back.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn runs_by_time(&self, since: SystemTime) -> Result<Vec<Run>, AnyError> {
         Ok(self.query("WHERE started_at >= ?1 ORDER BY started_at, id", millis(since))?)
     }
 
-    /// The last runs, the oldest first.
+    /// Returns the last runs, the oldest first.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn last(&self, count: u32) -> Result<Vec<Run>, AnyError> {
         let mut runs = self.query("ORDER BY id DESC LIMIT ?1", count.into())?;
         runs.reverse();
         Ok(runs)
     }
 
-    /// When the last run ended that ended with 0.
+    /// Returns when the last successful run ended.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn last_success(&self) -> Result<Option<SystemTime>, AnyError> {
         Ok(totals::all(&self.connection)?.last_success())
     }
 
-    /// Whether a run has received a message, or may have: of runs that were removed nobody knows.
+    /// Returns whether a run has received a message, or may have: deleted runs are unknown.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn may_have_received(&self) -> Result<bool, AnyError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE received > 0) OR (SELECT min(id) > 1 FROM runs)";
         Ok(self.connection.query_row(sql, [], |row| row.get::<_, Option<bool>>(0))?.unwrap_or_default())
     }
 
-    /// When the run began that was remembered last.
+    /// Returns when the last recorded run started.
     fn last_started(&self) -> rusqlite::Result<Option<SystemTime>> {
         let sql = "SELECT started_at FROM runs ORDER BY id DESC LIMIT 1";
         self.connection.query_row(sql, [], |row| Ok(time(count(row, 0)?))).optional()
     }
 
-    /// The servers of the queue that runs know, by name.
+    /// Returns the known servers of the queue, by name.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn servers(&self) -> Result<Vec<KnownServer>, AnyError> {
         if self.version < 2 { Ok(Vec::new()) } else { Ok(servers::all(&self.connection)?) }
     }
 
-    /// Forgets the server with this name, or at this address, until a run finds it again. Returns whether
-    /// there was one.
+    /// Forgets the server with this name or address until a run finds it again. Returns whether it was known.
     ///
     /// # Errors
-    /// The file can't be written, or another process does not let go of it.
+    /// The file cannot be written, or another process holds its lock for too long.
     pub fn forget_server(&self, name: &str) -> Result<bool, AnyError> {
         Ok(servers::forget(&self.connection, name)?)
     }
@@ -369,13 +368,13 @@ impl History {
     }
 }
 
-fn no_history() -> AnyError {
-    io::Error::new(io::ErrorKind::InvalidData, "it is a database, and no history").into()
+fn not_a_history() -> AnyError {
+    io::Error::new(io::ErrorKind::InvalidData, "it is a database, but not a history").into()
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok(usize::try_from(version).unwrap_or(usize::MAX)) // below 0 it is none of ours
+    Ok(usize::try_from(version).unwrap_or(usize::MAX)) // a negative version is of another program
 }
 
 fn time(millis: u64) -> SystemTime {
@@ -416,7 +415,7 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     })
 }
 
-/// Returns the row's number.
+/// Inserts a run, and returns its id.
 fn insert(transaction: &Transaction<'_>, run: &Run, unreached: &[String]) -> rusqlite::Result<i64> {
     let Counters {
         received,
@@ -464,7 +463,8 @@ fn insert(transaction: &Transaction<'_>, run: &Run, unreached: &[String]) -> rus
     Ok(id)
 }
 
-/// Only the oldest are looked at, so that a run costs the same whatever the file holds.
+/// Deletes the runs that exceed a limit. Only the oldest rows are examined, so that the cost does not depend
+/// on the size of the file.
 fn remove(
     transaction: &Transaction<'_>,
     newest: i64,
@@ -472,8 +472,8 @@ fn remove(
     settings: &Settings,
 ) -> rusqlite::Result<()> {
     let too_old = now.checked_sub(settings.max_age).map_or(0, millis);
-    // A clock that is ahead for one run makes all others old; so does a long pause, and then the next run
-    // removes them.
+    // If the clock is ahead during one run, all other runs appear old. The same happens after a long pause;
+    // then the next run deletes them.
     let before = "SELECT started_at FROM runs WHERE id < ?1 ORDER BY id DESC LIMIT 1";
     let before: Option<i64> = transaction.query_row(before, [newest], |row| row.get(0)).optional()?;
     let too_old = if before.is_some_and(|before| before < too_old) { 0 } else { too_old };
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_comes_back_as_it_was_whatever_is_known_of_it() {
+    fn a_run_is_read_back_as_it_was_written() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         assert!(
@@ -556,12 +556,13 @@ mod tests {
         let last_success = reader.last_success().expect("totals").expect("one succeeded");
         let off =
             last_success.duration_since(run(at(0)).ended()).unwrap_or_else(|earlier| earlier.duration());
-        assert!(off < Duration::from_micros(1), "the one that failed is none: {last_success:?}");
+        assert!(off < Duration::from_micros(1), "a failed run is not a success: {last_success:?}");
     }
 
-    /// Without it, a run every second fills the disk in some years, and totals would fall when rows go.
+    /// Without limits, a run every second fills the disk within years. Totals calculated from rows would
+    /// decrease when rows are deleted.
     #[test]
-    fn what_is_too_old_or_too_much_is_removed_and_still_counts() {
+    fn runs_over_a_limit_are_deleted_and_remain_in_the_totals() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
@@ -583,7 +584,7 @@ mod tests {
             .connection
             .query_row("SELECT count(*) FROM rejects", [], |row| count(row, 0))
             .expect("a count");
-        assert_eq!(rejects, 4, "they go with their runs");
+        assert_eq!(rejects, 4, "they are deleted with their runs");
         let sums = [
             (totals::MESSAGES, "stored"),
             (totals::REJECTED, "not-json"),
@@ -594,9 +595,9 @@ mod tests {
         assert_eq!(sums.map(|(name, label)| sum(&history, name, label)), ["130", "52", "18200", "26", "26"]);
     }
 
-    /// One run under a clock that was years ahead took all others with it.
+    /// One run while the clock was years ahead deleted all others.
     #[test]
-    fn a_clock_that_jumps_makes_nothing_old_before_it_stays_there() {
+    fn a_jump_of_the_clock_deletes_nothing_unless_it_lasts_for_two_runs() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
@@ -607,10 +608,9 @@ mod tests {
         assert_eq!([0, 1, 10_000, 2, 10_000, 10_001].map(kept), [1, 2, 3, 4, 5, 3]);
     }
 
-    /// One success under a clock that was a year ahead, and for a year nobody was told that there is none any
-    /// more.
+    /// After one success while the clock was a year ahead, missing successes were not reported for a year.
     #[test]
-    fn a_success_that_has_not_come_yet_is_none_for_longer_than_the_next_run() {
+    fn a_success_in_the_future_counts_only_until_the_next_run() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
@@ -637,14 +637,14 @@ mod tests {
         }
     }
 
-    /// A power failure took the last runs, the totals went back by them, and Prometheus counted all that
-    /// there had ever been a second time.
+    /// A power failure lost the last runs, so the totals decreased, and Prometheus counted everything a
+    /// second time.
     #[test]
-    fn totals_are_those_since_the_machine_was_booted() {
+    fn totals_start_at_0_when_the_machine_is_booted() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
-        // The clock is set right by some seconds now and then, which is no boot.
+        // Clocks are corrected by a few seconds now and then, which is not a boot.
         for (booted, second, stored) in
             [(0, 10, "5"), (3, 20, "10"), (0, 30, "15"), (40, 50, "5"), (41, 60, "10"), (7_200, 7_210, "5")]
         {
@@ -656,13 +656,13 @@ mod tests {
         assert_eq!(sum(&history, totals::RUNS, "queue-empty"), "0");
         assert!(
             history.last_success().expect("totals").is_some_and(|success| success > at(7_209)),
-            "it is no sum"
+            "it is not a sum"
         );
-        assert!(!history.last(1).expect("rows").is_empty(), "rows are not counted");
+        assert!(!history.last(1).expect("rows").is_empty(), "rows are kept");
     }
 
     #[test]
-    fn a_moment_that_cannot_be_written_is_the_last_one_that_can() {
+    fn a_time_after_the_year_9999_is_shown_as_the_last_valid_one() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
@@ -676,9 +676,9 @@ mod tests {
         );
     }
 
-    /// A run waited two seconds for it, as it does where messages depend on a file.
+    /// A run waited two seconds for the lock, as it does for files that messages depend on.
     #[test]
-    fn whoever_keeps_it_locked_holds_nobody_up() {
+    fn a_locked_history_does_not_delay_a_run() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let history = History::open(&settings.path).expect("a file");
@@ -693,7 +693,7 @@ mod tests {
     }
 
     #[test]
-    fn several_processes_may_write_it_at_once() {
+    fn several_processes_can_append_at_the_same_time() {
         let folder = TempDir::new().expect("a folder");
         let settings = Settings { max_runs: NonZeroU64::new(1_000).expect("not zero"), ..settings(&folder) };
         std::thread::scope(|scope| {
@@ -714,7 +714,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_kind_or_of_a_later_version_is_left_alone() {
+    fn a_file_of_another_kind_or_of_a_newer_version_is_not_changed() {
         let folder = TempDir::new().expect("a folder");
         let path = settings(&folder).path;
         History::open(&path)
@@ -729,17 +729,16 @@ mod tests {
         Connection::open(&path)
             .expect("a file")
             .execute_batch("CREATE TABLE mine (id INTEGER)")
-            .expect("somebody else's");
-        assert!(History::open(&path).err().expect("refused").to_string().contains("no history"));
-        std::fs::write(&path, "these are notes, and no database at all, as everybody can see")
-            .expect("written");
+            .expect("a table of another program");
+        assert!(History::open(&path).err().expect("refused").to_string().contains("not a history"));
+        std::fs::write(&path, "these are notes and not a database").expect("written");
         assert!(History::open(&path).is_err());
         assert!(std::fs::read_to_string(&path).expect("still there").starts_with("these are notes"));
     }
 
-    /// After an upgrade, what runs had told before was gone, or `status` failed until the next run.
+    /// After an upgrade, earlier runs were lost, or `status` failed until the next run.
     #[test]
-    fn a_file_of_an_earlier_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_run() {
+    fn a_file_of_an_earlier_version_is_readable_and_the_next_run_upgrades_it() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let first = Connection::open(&settings.path).expect("a file");
@@ -751,18 +750,18 @@ mod tests {
         };
         let reader = History::open_existing(&settings.path).expect("readable").expect("there");
         assert_eq!((starts(&reader), reader.servers().expect("none")), (vec![time(1_000)], Vec::new()));
-        let writer = History::open(&settings.path).expect("brought up to date");
+        let writer = History::open(&settings.path).expect("upgraded");
         let a = Server { name: "a".to_owned(), is_found: false, is_reached: false };
         writer
             .append(&run(at(0)), Some(&Servers { named: vec![a], scope: None }), &settings)
             .expect("appended");
         assert_eq!(starts(&writer), [time(1_000), at(0)]);
         assert_eq!(writer.last(1).expect("rows")[0].unreached, ["a"]);
-        assert_eq!(History::open(&settings.path).expect("as it is").servers().expect("rows").len(), 1);
+        assert_eq!(History::open(&settings.path).expect("opened again").servers().expect("rows").len(), 1);
     }
 
     #[test]
-    fn the_log_is_written_into_the_file_before_it_is_long() {
+    fn the_write_ahead_log_stays_short() {
         let folder = TempDir::new().expect("a folder");
         let settings = settings(&folder);
         let log = || settings.path.with_extension("db-wal").metadata().expect("the log").len();

@@ -1,5 +1,4 @@
-//! What a run leaves behind: its row in the history, and the metrics that follow from it. Nothing here fails
-//! a run.
+//! Records a run: its row in the history, and the metrics. No error here fails a run.
 
 use std::time::SystemTime;
 
@@ -9,7 +8,7 @@ use super::{AnyError, History, Run, Settings, metrics};
 use x_msrv_core::{error_chain, servers::Servers};
 use x_msrv_state::sqlite;
 
-/// The history as a run writes it, and the metrics.
+/// Writes the history and the metrics of a run.
 pub struct Logbook {
     settings: Option<Settings>,
     metrics: Option<metrics::Settings>,
@@ -17,37 +16,37 @@ pub struct Logbook {
 }
 
 impl Logbook {
-    /// Opens nothing yet.
+    /// Creates a logbook; nothing is opened yet.
     #[must_use]
     pub fn new(settings: Option<Settings>, metrics: Option<metrics::Settings>) -> Self {
         Self { settings, metrics, opened: None }
     }
 
-    /// Opens the history, while queue and store are waited for anyway.
+    /// Opens the history, while the run waits for queue and store anyway.
     pub fn open(&mut self) {
         if let (None, Some(settings)) = (&self.opened, &self.settings) {
             self.opened = Some(History::open(&settings.path));
         }
     }
 
-    /// When the run began that was remembered last; `None` where none was, or where that cannot be read.
+    /// Returns when the last recorded run started; `None` if there is none, or it cannot be read.
     pub fn previous(&mut self) -> Option<SystemTime> {
         self.open();
         self.opened.as_ref()?.as_ref().ok()?.last_started().ok()?
     }
 
-    /// Remembers a run and the servers that it found, if it came so far, of a machine that was booted then.
-    /// What goes wrong is a warning.
+    /// Records a run, and the servers that it found if it connected to the queue. The machine was booted at
+    /// `booted`. An error is logged as a warning.
     pub fn enter(mut self, run: &Run, servers: Option<&Servers>, booted: SystemTime) {
         self.open();
         let (Some(settings), Some(opened)) = (&self.settings, self.opened) else { return };
         let path = settings.path.display().to_string();
-        let remembered = opened.and_then(|history| {
+        let recorded = opened.and_then(|history| {
             history.count_since(booted)?;
             history.append(run, servers, settings)?;
             Ok(history)
         });
-        let history = match remembered {
+        let history = match recorded {
             Ok(history) => history,
             Err(cause) => {
                 let cause = sqlite::in_plain_words(&settings.path, cause);

@@ -1,5 +1,5 @@
-//! The metrics as the textfile collector of `node_exporter` reads them: Prometheus' text format 0.0.4, with
-//! names and units as `OpenMetrics` has them.
+//! The metrics for the textfile collector of `node_exporter`: Prometheus' text format 0.0.4, with names and
+//! units as in `OpenMetrics`.
 
 use std::{
     fmt::{Display, Write as _},
@@ -21,16 +21,16 @@ use super::{
 use x_msrv_core::{budget::StopReason, decode::Rejection, exit::Exit};
 use x_msrv_state::state_file;
 
-/// What becomes of a message that is not rejected.
+/// The outcomes of messages that are not rejected.
 const OUTCOMES: [&str; 4] = ["stored", "duplicate", "deferred", "not-started"];
 
-/// Where metrics go, and what they tell of the configuration.
+/// The file of the metrics, and the settings that they include.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; `node_exporter` wants a name that ends in `.prom`.
+    /// The file; `node_exporter` requires a name that ends in `.prom`.
     pub textfile: PathBuf,
-    /// The configuration's name, which every metric bears: where a host has several configurations, each has
-    /// a file.
+    /// The configuration's name, a label of every metric: a host with several configurations has a file for
+    /// each.
     pub pipeline: String,
     /// M.
     pub period: Duration,
@@ -38,12 +38,12 @@ pub struct Settings {
     pub max_messages: NonZeroU64,
 }
 
-/// Puts the metrics in the place of the file, readable for everybody.
+/// Replaces the file; all users can read it.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     state_file::replace(path, text, Some(Permissions::from_mode(0o644)))
 }
 
-/// All metrics after `run`, which is in the totals.
+/// Returns all metrics after `run`, which the totals already include.
 pub(super) fn text(settings: &Settings, totals: &Totals, servers: &[KnownServer], run: &Run) -> String {
     let mut page =
         Page { text: String::new(), label: format!("pipeline=\"{}\"", escape(&settings.pipeline)) };
@@ -51,18 +51,18 @@ pub(super) fn text(settings: &Settings, totals: &Totals, servers: &[KnownServer]
     page.sample("x_msrv_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     page.gauge(
         "x_msrv_period_seconds",
-        "How often the timer is to start a run.",
+        "Time between the starts of two runs, as configured.",
         settings.period.as_secs_f64(),
     );
-    page.gauge("x_msrv_max_messages", "Messages that a run takes at most.", settings.max_messages);
+    page.gauge("x_msrv_max_messages", "The most messages that a run takes.", settings.max_messages);
     page.totals(totals);
     page.last_run(totals, run);
     page.servers(servers, run);
     page.text
 }
 
-/// What `HELP` says of a metric must never change: of two files that differ in it, such as that of a pipeline
-/// that has not run since an upgrade, `node_exporter` leaves out one (`collector/textfile.go`).
+/// The `HELP` text of a metric must never change: if two files differ in it, for instance because a pipeline
+/// has not run since an upgrade, `node_exporter` drops one of them (`collector/textfile.go`).
 struct Page {
     text: String,
     label: String,
@@ -91,18 +91,14 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    /// What has not been counted yet is there as well, so that the first one is an increase.
+    /// Includes counters that are still 0, so that the first event is an increase.
     fn totals(&mut self, totals: &Totals) {
         const RUNS_TOTAL: &str = "x_msrv_runs_total";
         const FAILED_TOTAL: &str = "x_msrv_failed_runs_total";
         const FAILURES: [Exit; 4] =
             [Exit::Unavailable, Exit::Software, Exit::TemporaryFailure, Exit::Configuration];
         const MESSAGES_TOTAL: &str = "x_msrv_messages_total";
-        self.family(
-            MESSAGES_TOTAL,
-            "counter",
-            "Messages received, by what became of them, and by the reason of those that were rejected.",
-        );
+        self.family(MESSAGES_TOTAL, "counter", "Messages received, by outcome, and by reason if rejected.");
         for outcome in OUTCOMES {
             self.sample(
                 MESSAGES_TOTAL,
@@ -119,28 +115,24 @@ impl Page {
         }
         self.counter(
             "x_msrv_received_bytes_total",
-            "Bytes of the bodies of messages received.",
+            "Bytes of the bodies of received messages.",
             totals.get(BYTES, ""),
         );
         self.counter(
             "x_msrv_dead_letters_total",
-            "Messages that the dead letter has acknowledged.",
+            "Dead letters that were written and acknowledged.",
             totals.get(DEAD_LETTERED, ""),
         );
         self.counter(
             "x_msrv_unconfirmed_settlements_total",
-            "Settlements that the queue refused, or may not have got: the messages come again, or may.",
+            "Settlements that the queue refused or may not have received: the messages may be delivered again.",
             totals.get(UNCONFIRMED, ""),
         );
-        self.family(
-            RUNS_TOTAL,
-            "counter",
-            "Runs, by why they stopped taking messages; failed: they could take none.",
-        );
+        self.family(RUNS_TOTAL, "counter", "Runs, by stop reason; failed: they could not take messages.");
         for reason in StopReason::ALL.map(StopReason::as_str).into_iter().chain([FAILED]) {
             self.sample(RUNS_TOTAL, &[("stop_reason", reason)], totals.get(RUNS, reason));
         }
-        self.family(FAILED_TOTAL, "counter", "Runs that did not end with 0, by their exit code.");
+        self.family(FAILED_TOTAL, "counter", "Runs that did not exit with 0, by exit code.");
         for code in FAILURES.map(|exit| exit as u8) {
             self.sample(
                 FAILED_TOTAL,
@@ -155,7 +147,7 @@ impl Page {
         self.family(
             "x_msrv_run_duration_seconds",
             "histogram",
-            "How long runs took, from the configuration on.",
+            "Duration of runs, starting when the configuration has been read.",
         );
         let mut runs = 0.0;
         for bound in BUCKETS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]) {
@@ -171,48 +163,48 @@ impl Page {
         if let Some(success) = totals.last_success() {
             self.gauge(
                 "x_msrv_last_success_timestamp_seconds",
-                "When the last run ended that ended with 0.",
+                "When the last run that exited with 0 ended.",
                 seconds(success),
             );
         }
         self.gauge(
             "x_msrv_last_run_duration_seconds",
-            "How long the last run took.",
+            "Duration of the last run.",
             run.elapsed.as_secs_f64(),
         );
         self.gauge(
             "x_msrv_last_run_success",
-            "Whether the last run ended with 0.",
+            "Whether the last run exited with 0.",
             u8::from(run.exit_code == 0),
         );
         self.gauge("x_msrv_last_run_exit_code", "The exit code of the last run.", run.exit_code);
         self.gauge(
             "x_msrv_last_run_in_flight",
-            "Messages that the last run left unsettled, or may have.",
+            "Messages that the last run left, or may have left, unsettled.",
             run.counters.unconfirmed,
         );
         if let Some(depth) = run.depth.before {
             self.gauge(
                 "x_msrv_last_run_queue_depth_before",
-                "Messages that waited in the queue when the last run began, those that were put off or are paused among them.",
+                "Messages in the queue when the last run started, including delayed and paused ones.",
                 depth,
             );
         }
         if let Some(depth) = run.depth.after {
             self.gauge(
                 "x_msrv_last_run_queue_depth_after",
-                "Messages that waited in the queue when the last run ended, those that were put off or are paused among them.",
+                "Messages in the queue when the last run ended, including delayed and paused ones.",
                 depth,
             );
         }
     }
 
-    /// One that stays away is no failure of a run: the others are drained.
+    /// An unreached server does not fail a run: the others are drained.
     fn servers(&mut self, servers: &[KnownServer], run: &Run) {
         let missing = || servers.iter().filter_map(|server| server.unreached_since);
         self.gauge(
             "x_msrv_unreached_servers",
-            "Servers of the queue that are known, and that runs do not reach.",
+            "Known servers of the queue that runs do not reach.",
             missing().count(),
         );
         let longest = missing()
@@ -220,7 +212,7 @@ impl Page {
             .map_or(Duration::ZERO, |since| run.started.duration_since(since).unwrap_or_default());
         self.gauge(
             "x_msrv_unreached_servers_seconds",
-            "How long runs have not reached the one of them that has been away for longest.",
+            "How long the server that has been missing the longest has not been reached.",
             longest.as_secs_f64(),
         );
     }
@@ -230,7 +222,7 @@ fn seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// As label values are escaped.
+/// Escapes a label value.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

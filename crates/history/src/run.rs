@@ -1,4 +1,4 @@
-//! What is remembered of one run.
+//! The record of one run.
 
 use std::{
     collections::BTreeMap,
@@ -14,42 +14,42 @@ use x_msrv_core::{
     servers::Servers,
 };
 
-/// The stop reason of a run that failed before it could ask for a message.
+/// The stop reason of a run that failed before it could request a message.
 pub const FAILED: &str = "failed";
 
-/// A run, as people ask for it later.
+/// A run in the history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
-    /// When it began.
+    /// When it started.
     #[serde(serialize_with = "rfc3339")]
     pub started: SystemTime,
-    /// How long it took, from the configuration on.
+    /// How long it took, starting when the configuration had been read.
     #[serde(rename = "elapsed-seconds", serialize_with = "x_msrv_core::report::seconds")]
     pub elapsed: Duration,
     /// Its exit code.
     pub exit_code: u8,
-    /// Why it stopped taking messages, see [`StopReason`](x_msrv_core::budget::StopReason); [`FAILED`] where it
-    /// took none.
+    /// Why it stopped taking messages, see [`StopReason`](x_msrv_core::budget::StopReason); [`FAILED`] if it
+    /// could not take any.
     pub stop_reason: String,
-    /// What became of the messages.
+    /// The outcomes of its messages.
     #[serde(flatten)]
     pub counters: Counters,
     /// Why messages were rejected.
     pub reasons: BTreeMap<String, Rejected>,
-    /// What waited.
+    /// The depth of the queue.
     #[serde(flatten)]
     pub depth: Depth,
-    /// What went wrong, in the words of the log.
+    /// The error, as in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The names of the queue's servers that were known and not reached.
+    /// The names of the queue's known servers that were not reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreached: Vec<String>,
 }
 
 impl Run {
-    /// A run that came to its end.
+    /// Creates the record of a run that finished.
     #[must_use]
     pub fn of_report(started: SystemTime, report: &RunReport) -> Self {
         let rejects = |(reason, rejected): (&&str, &Rejected)| ((*reason).to_owned(), rejected.clone());
@@ -66,13 +66,13 @@ impl Run {
         }
     }
 
-    /// When it ended.
+    /// Returns when it ended.
     #[must_use]
     pub fn ended(&self) -> SystemTime {
         self.started + self.elapsed
     }
 
-    /// A run that failed before it could take a message.
+    /// Creates the record of a run that failed before it could take a message.
     #[must_use]
     pub fn of_failure(started: SystemTime, elapsed: Duration, exit: Exit, error: String) -> Self {
         Self {

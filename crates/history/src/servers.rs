@@ -1,5 +1,4 @@
-//! The servers of the queue as runs found them: one that stays away is missed by nobody who looks at one run
-//! alone.
+//! The servers of the queue, as runs found them. A single run does not show that a server has disappeared.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,41 +7,40 @@ use rusqlite::{Connection, Transaction, params};
 use super::{millis, time};
 use x_msrv_core::servers::Servers;
 
-/// How long a server that was found, and is neither found nor reached any more, is remembered.
+/// How long a discovered server is remembered after it is no longer found or reached.
 pub const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How old the time of the last contact may be in the file, so that not every run writes it.
+/// The allowed age in milliseconds of the last contact's time in the file, so that not every run writes it.
 const STALE: i64 = 60_000;
 
 pub(super) const SCHEMA: &str = "
-    CREATE TABLE unreached (                    -- servers that a run knew and did not reach
+    CREATE TABLE unreached (                    -- known servers that a run did not reach
         run INTEGER NOT NULL,
         name TEXT NOT NULL,
         PRIMARY KEY (run, name)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE servers (
         name TEXT PRIMARY KEY,
-        scope TEXT,                             -- what it was found for; null where the configuration names it
-        reached_at INTEGER,                     -- milliseconds since the epoch, a minute old at most; null where no run has reached it
-        unreached_since INTEGER                 -- when the first run began that missed it; null where the last one reached it
+        scope TEXT,                             -- the subject of the discovery; null if the configuration names it
+        reached_at INTEGER,                     -- milliseconds since the epoch, at most a minute out of date; null if no run has reached it
+        unreached_since INTEGER                 -- the start of the first run that did not reach it; null if the last one did
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// What runs know of a server.
+/// What runs know about a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownServer {
     /// Its name, as in [`x_msrv_core::servers::Server::name`].
     pub name: String,
-    /// Whether it was found, and not named by the configuration: then it is missed when it is not found any
-    /// more.
+    /// Whether it was discovered, not named by the configuration: if it is no longer found, it is missing.
     pub is_found: bool,
-    /// When a run reached it for the last time; `None` where none has.
+    /// When a run last reached it; `None` if none has.
     pub reached: Option<SystemTime>,
-    /// When the first of the runs began that have missed it since then; `None` where the last one reached it.
+    /// The start of the first run since then that did not reach it; `None` if the last one did.
     pub unreached_since: Option<SystemTime>,
 }
 
-/// A row as it is in the file.
+/// A row of the file.
 struct Row {
     name: String,
     scope: Option<String>,
@@ -64,7 +62,7 @@ fn rows(connection: &Connection) -> rusqlite::Result<Vec<Row>> {
     statement.query_map([], row)?.collect()
 }
 
-/// All of them, by name.
+/// Returns all servers, by name.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<KnownServer>> {
     let at = |millis: Option<i64>| millis.map(|millis| time(millis.cast_unsigned()));
     let known = |Row { name, scope, reached_at, unreached_since }| KnownServer {
@@ -76,8 +74,8 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<KnownServer>>
     Ok(rows(connection)?.into_iter().map(known).collect())
 }
 
-/// Takes in what a run found that began at `now`, and returns the names of those that it knew and did not
-/// reach.
+/// Updates the servers with what a run that started at `now` found, and returns the names of known servers
+/// that it did not reach.
 pub(super) fn enter(
     transaction: &Transaction<'_>,
     now: SystemTime,
@@ -105,8 +103,8 @@ pub(super) fn enter(
         }
     }
     for row in known.iter().filter(|row| servers.named.iter().all(|server| server.name != row.name)) {
-        // One that the configuration named is gone from it; one that was found for something else is no
-        // longer looked for.
+        // A server that the configuration no longer names is forgotten, and so is one that was discovered for
+        // another subject.
         let is_looked_for = row.scope.is_some() && row.scope == servers.scope;
         let last = row.reached_at.max(row.unreached_since).unwrap_or(now);
         if is_looked_for
@@ -123,7 +121,7 @@ pub(super) fn enter(
     Ok(unreached)
 }
 
-/// Forgets the server with this name, or at this address. Returns whether there was one.
+/// Forgets the server with this name or address. Returns whether it was known.
 pub(super) fn forget(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let gone = connection.execute(
         "DELETE FROM servers WHERE name = ?1 OR substr(name, -length(?1) - 4) = ' at ' || ?1",
@@ -161,16 +159,16 @@ mod tests {
             Self(connection)
         }
 
-        /// What a run at this second misses.
-        fn missed(&self, second: u64, servers: &Servers) -> Vec<String> {
+        /// Returns the servers that a run at this second does not reach.
+        fn missing(&self, second: u64, servers: &Servers) -> Vec<String> {
             let transaction = self.0.unchecked_transaction().expect("a transaction");
-            let missed = enter(&transaction, SystemTime::UNIX_EPOCH + Duration::from_secs(second), servers)
+            let missing = enter(&transaction, SystemTime::UNIX_EPOCH + Duration::from_secs(second), servers)
                 .expect("written");
             transaction.commit().expect("committed");
-            missed
+            missing
         }
 
-        /// Name, second of the last contact, and second since when it is missed.
+        /// Returns name, second of the last contact, and second since which it is missing.
         fn known(&self) -> Vec<(String, Option<u64>, Option<u64>)> {
             let second =
                 |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs();
@@ -181,24 +179,24 @@ mod tests {
         }
     }
 
-    /// One of two nsqd was down for a week, and each run said that all was well.
+    /// One of two nsqd was down for a week, and no run reported it.
     #[test]
-    fn a_server_that_stays_away_is_missed_since_the_first_run_without_it() {
+    fn an_unreached_server_is_missing_since_the_first_run_that_did_not_reach_it() {
         let file = File::new();
-        assert_eq!(file.missed(1_000, &configured(&[("a", true), ("b", true)])), [""; 0]);
+        assert_eq!(file.missing(1_000, &configured(&[("a", true), ("b", true)])), [""; 0]);
         for second in [1_010, 1_020] {
-            assert_eq!(file.missed(second, &configured(&[("a", true), ("b", false)])), ["b"]);
+            assert_eq!(file.missing(second, &configured(&[("a", true), ("b", false)])), ["b"]);
         }
         assert_eq!(
             file.known(),
             [("a".to_owned(), Some(1_000), None), ("b".to_owned(), Some(1_000), Some(1_010))]
         );
-        assert_eq!(file.missed(2_000, &configured(&[("a", true), ("b", true)])), [""; 0]);
+        assert_eq!(file.missing(2_000, &configured(&[("a", true), ("b", true)])), [""; 0]);
         assert_eq!(file.known(), [("a".to_owned(), Some(2_000), None), ("b".to_owned(), Some(2_000), None)]);
         assert_eq!(
-            file.missed(2_001, &configured(&[("c", false)])),
+            file.missing(2_001, &configured(&[("c", false)])),
             ["c"],
-            "one that was never there is missed as well"
+            "a server that was never reached is missing as well"
         );
         assert_eq!(
             file.known(),
@@ -207,28 +205,31 @@ mod tests {
         );
     }
 
-    /// nsqlookupd lists no nsqd that is stopped: its messages counted as nothing.
+    /// nsqlookupd does not list a stopped nsqd, so nothing showed that messages were waiting there.
     #[test]
-    fn a_server_that_is_not_listed_any_more_is_missed_until_it_is_forgotten() {
+    fn a_server_that_is_no_longer_listed_is_missing_until_it_is_forgotten() {
         let file = File::new();
-        file.missed(1_000, &found("t", &[("a", true), ("b", true)]));
-        assert_eq!(file.missed(1_010, &found("t", &[("a", true)])), ["b"]);
-        assert_eq!(file.missed(1_020, &found("t", &[])), ["a", "b"]);
+        file.missing(1_000, &found("t", &[("a", true), ("b", true)]));
+        assert_eq!(file.missing(1_010, &found("t", &[("a", true)])), ["b"]);
+        assert_eq!(file.missing(1_020, &found("t", &[])), ["a", "b"]);
         assert_eq!(
             file.known(),
             [("a".to_owned(), Some(1_000), Some(1_020)), ("b".to_owned(), Some(1_000), Some(1_010))]
         );
         let week = REMEMBERED.as_secs();
-        assert_eq!(file.missed(1_010 + week, &found("t", &[("a", true)])), ["b"]);
-        assert_eq!(file.missed(1_011 + week, &found("t", &[("a", true)])), [""; 0]);
-        file.missed(1_020 + week, &found("t", &[("a", true), ("nsqd at b:1", true), ("nsqd at bb:1", true)]));
-        assert_eq!(file.missed(1_030 + week, &found("t", &[("a", true)])), ["nsqd at b:1", "nsqd at bb:1"]);
+        assert_eq!(file.missing(1_010 + week, &found("t", &[("a", true)])), ["b"]);
+        assert_eq!(file.missing(1_011 + week, &found("t", &[("a", true)])), [""; 0]);
+        file.missing(
+            1_020 + week,
+            &found("t", &[("a", true), ("nsqd at b:1", true), ("nsqd at bb:1", true)]),
+        );
+        assert_eq!(file.missing(1_030 + week, &found("t", &[("a", true)])), ["nsqd at b:1", "nsqd at bb:1"]);
         assert!(forget(&file.0, "b:1").expect("written") && !forget(&file.0, "b:1").expect("nothing to do"));
-        assert_eq!(file.missed(1_040 + week, &found("t", &[("a", true)])), ["nsqd at bb:1"]);
+        assert_eq!(file.missing(1_040 + week, &found("t", &[("a", true)])), ["nsqd at bb:1"]);
         assert_eq!(
-            file.missed(1_050 + week, &found("another topic", &[])),
+            file.missing(1_050 + week, &found("another topic", &[])),
             [""; 0],
-            "nobody looks for those of the first one any more"
+            "those of the first topic are no longer looked for"
         );
         assert_eq!(file.known(), []);
     }

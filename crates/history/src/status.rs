@@ -1,5 +1,5 @@
-//! The state of a pipeline, judged by its runs and its timer. Pure: the caller passes what is known, and the
-//! time.
+//! The state of a pipeline, derived from its runs and its timer. Pure: the caller passes what is known, and
+//! the time.
 
 use std::{
     process::ExitCode,
@@ -17,23 +17,23 @@ use crate::{
     words::{number, rate, span},
 };
 
-/// States as monitoring plugins have them, with their exit codes (the guidelines of Nagios and its successors).
+/// The states of monitoring plugins, with their exit codes (the guidelines of Nagios and its successors).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Level {
-    /// All is well.
+    /// No problem is known.
     Ok = 0,
-    /// Somebody should look at it.
+    /// Attention is advisable.
     Warning = 1,
-    /// Somebody has to act.
+    /// Action is required.
     Critical = 2,
     /// The state is unknown.
     Unknown = 3,
 }
 
 impl Level {
-    /// The word for it.
+    /// Returns the level's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl Level {
         }
     }
 
-    /// Unknown may be critical, but critical is worse.
+    /// Unknown is worse than a warning, because it may be critical.
     fn severity(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -102,73 +102,73 @@ impl FromStr for Threshold {
     }
 }
 
-/// The periods without a successful run after which the state is a warning, and critical. It becomes critical
-/// at twice the time of the warning at the earliest. After the second a server that runs do not reach is
-/// critical as well.
+/// The numbers of periods without a successful run after which the state is a warning and critical. It
+/// becomes critical no earlier than at twice the time of the warning. The second number also applies to
+/// servers that runs do not reach.
 const PERIODS: (u32, u32) = (3, 10);
 
-/// Servers that a problem names.
+/// The most servers that a problem names.
 const SERVERS_NAMED: usize = 3;
 
-/// The latest runs, from which the trend of the backlog is calculated.
+/// The number of latest runs from which the trend of the backlog is calculated.
 const RUNS_OF_A_TREND: usize = 30;
 
-/// The most by which a clock that is corrected now and then differs.
+/// The largest difference of a clock that is corrected regularly.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
-/// The latest runs that must all have reached N, and know the depth, before a growing backlog is a problem and
-/// not a burst.
+/// The number of latest runs that must all have reached N and know the depth before a growing backlog is a
+/// problem, not a burst.
 const FULL_RUNS: usize = 3;
 
-/// Runs after which it is a problem that no message was ever received.
+/// The number of runs after which it is a problem that no message was ever received.
 const SILENT_RUNS: usize = 3;
 
-/// What is known of a pipeline.
+/// What is known about a pipeline.
 #[derive(Debug, Clone)]
 pub struct Known<'a> {
     /// The configuration's name.
     pub name: &'a str,
-    /// Now.
+    /// The current time.
     pub now: SystemTime,
-    /// M, as the configuration or the package has it.
+    /// M, from the configuration or the package.
     pub period: Duration,
     /// N.
     pub max_messages: u64,
-    /// The runs of the time that is looked at, the oldest first.
+    /// The runs of the requested time, the oldest first.
     pub runs: &'a [Run],
-    /// The last run, whenever that was.
+    /// The last run, even if it is older.
     pub last: Option<&'a Run>,
-    /// When the last run ended that succeeded, whenever that was, by the clock that it had.
+    /// When the last successful run ended by its own clock, even if it is older.
     pub last_success: Option<SystemTime>,
-    /// What systemd says; `None` where no timer belongs to it, so that runs are started by hand.
+    /// What systemd reports; `None` if the pipeline has no timer, so that runs are started by hand.
     pub timer: Option<&'a Result<Timer, String>>,
-    /// The servers of the queue that runs know.
+    /// The known servers of the queue.
     pub servers: &'a [KnownServer],
     /// The command that shows the status of this pipeline.
     pub command: &'a str,
-    /// The topic, where messages come from one and no run has ever received a message.
+    /// The topic, if messages come from one and no run has ever received a message.
     pub silent_topic: Option<&'a str>,
-    /// What works in the configuration, and is not wise.
+    /// Settings that work but are not advisable.
     pub warnings: &'a [String],
 }
 
-/// What is known of a timer and its service.
+/// What is known about a timer and its service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Timer {
     /// The timer's unit.
     pub unit: String,
-    /// Whether it starts runs now.
+    /// Whether it is active and starts runs.
     pub is_active: bool,
-    /// `enabled`, `disabled` and what else systemctl(1) has for it.
+    /// `enabled`, `disabled` or another state of systemctl(1).
     pub unit_file_state: String,
-    /// Whether a run is under way.
+    /// Whether a run is in progress.
     pub is_running: bool,
-    /// How the service ended the last time, where that was no success: `exit-code`, `signal`, `timeout` and
-    /// so on (systemd.exec(5)).
+    /// How the service last ended, if it failed: `exit-code`, `signal`, `timeout` and so on
+    /// (systemd.exec(5)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// When it started a run the last time.
+    /// When it last started a run.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
     pub last: Option<SystemTime>,
     /// When the next run starts.
@@ -176,7 +176,7 @@ pub struct Timer {
     pub next: Option<SystemTime>,
 }
 
-#[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => serializer.collect_str(&humantime::format_rfc3339_seconds(*time)),
@@ -184,7 +184,7 @@ fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S:
     }
 }
 
-/// One thing that is not as it should be.
+/// A problem of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// How bad it is.
@@ -193,14 +193,14 @@ pub struct Problem {
     pub text: String,
 }
 
-/// The worst of the problems.
+/// Returns the level of the worst problem.
 #[must_use]
 pub fn level(problems: &[Problem]) -> Level {
     problems.iter().map(|problem| problem.level).max_by_key(|level| level.severity()).unwrap_or(Level::Ok)
 }
 
-/// Returns the time between two starts of runs, as the timer has it where that is longer than M: an
-/// administrator may say so. `before` is the start of the run before the timer's last one, where that is
+/// Returns the time between the starts of two runs: M, or the timer's interval if that is longer, because an
+/// administrator may have changed it. `before` is the start of the run before the timer's last one, if it is
 /// known.
 #[must_use]
 pub fn interval(
@@ -210,15 +210,14 @@ pub fn interval(
     before: Option<SystemTime>,
 ) -> Duration {
     let Some(Ok(Timer { last: Some(last), next, .. })) = timer else { return period };
-    // While its service runs, a timer tells the moment that is over (`src/core/timer.c`), as if that were the
-    // next.
+    // While its service runs, a timer reports its past start as the next one (systemd's `src/core/timer.c`).
     let found = match (next.filter(|next| *next > now), before) {
         (Some(next), _) => next.duration_since(*last),
         (None, Some(before)) => last.duration_since(before),
         (None, None) => return period,
     };
     let found = found.unwrap_or_default();
-    // A timer is never quite on time.
+    // A timer is never exactly on time.
     if found > period.mul_f64(1.05) { found } else { period }
 }
 
@@ -230,8 +229,8 @@ impl Known<'_> {
         interval(self.period, self.now, self.timer, before)
     }
 
-    /// Whether a run may be late that nobody gave a limit for: the timer has started one since the last
-    /// success. Where systemd cannot be asked, `period` is all that is known.
+    /// Returns whether a run can be late without an explicit limit: the timer has started one since the last
+    /// success. If systemd does not answer, only `period` is known.
     fn may_be_late(&self, since: SystemTime) -> bool {
         match self.timer {
             None => false,
@@ -240,7 +239,8 @@ impl Known<'_> {
         }
     }
 
-    /// Returns the end of the last successful run. One in the future proves nothing, but one before it may.
+    /// Returns the end of the last successful run. A success in the future proves nothing, but an earlier one
+    /// may.
     #[must_use]
     pub fn success(&self) -> Option<SystemTime> {
         let mut successes = self.newest().filter(|run| run.exit_code == 0).map(Run::ended);
@@ -262,7 +262,7 @@ impl Known<'_> {
             add(
                 Level::Warning,
                 format!(
-                    "the last run began {} in the future: the clock was wrong then, or is wrong now",
+                    "the last run started {} in the future: the clock was wrong then, or is wrong now",
                     span(ahead)
                 ),
             );
@@ -278,7 +278,7 @@ impl Known<'_> {
         if let Some((level, text)) = self.unreached(last) {
             add(level, text);
         }
-        // nsqd creates a topic for whoever subscribes: a name that was mistyped is no error there.
+        // nsqd creates a topic when a consumer subscribes, so a mistyped name is not an error there.
         if let Some(topic) = self.silent_topic.filter(|_| self.runs.len() >= SILENT_RUNS) {
             add(
                 Level::Warning,
@@ -295,7 +295,7 @@ impl Known<'_> {
         problems
     }
 
-    /// What the timer shows to be wrong.
+    /// Adds the problems that the timer shows.
     fn timer_problems(&self, last: &Run, add: &mut impl FnMut(Level, String)) {
         let Some(Ok(timer)) = self.timer else { return };
         if !timer.is_active {
@@ -309,11 +309,11 @@ impl Known<'_> {
                 format!("{0} is active, but has no next run (systemctl status {0})", timer.unit),
             );
         }
-        // A run by hand may have succeeded since then, whether the one that failed left a row or not.
-        let has_told = timer
+        // A run by hand may have succeeded since then, whether or not the failed one left a row.
+        let has_reported = timer
             .last
             .is_some_and(|started| self.newest().any(|run| run.exit_code != 0 && run.started >= started));
-        if let (Some(failure), 0, false) = (&timer.failure, last.exit_code, has_told) {
+        if let (Some(failure), 0, false) = (&timer.failure, last.exit_code, has_reported) {
             let service = timer.unit.replace(".timer", "");
             let is_killed = ["signal", "core-dump", "oom-kill", "timeout", "watchdog"].contains(&&**failure);
             let ended = if is_killed { "was killed" } else { "ended" };
@@ -324,7 +324,7 @@ impl Known<'_> {
         }
     }
 
-    /// The thresholds that are exceeded, and those that cannot be checked.
+    /// Adds the thresholds that are exceeded, and those that cannot be checked.
     fn exceeded(
         &self,
         thresholds: &[(Level, Threshold)],
@@ -332,7 +332,7 @@ impl Known<'_> {
         add: &mut impl FnMut(Level, String),
     ) {
         let summary = Summary::of(self.runs);
-        // What an earlier run knew may have changed.
+        // What an earlier run reported may have changed.
         let newest = self.newest().find(|run| run.stop_reason != FAILED);
         let depth = newest.and_then(|run| run.depth.after);
         if depth.is_none()
@@ -382,7 +382,7 @@ impl Known<'_> {
         }
     }
 
-    /// A success that is too long ago.
+    /// Returns the problem of a last success that is too long ago.
     fn lateness(&self, last: &Run, thresholds: &[(Level, Threshold)]) -> Option<(Level, String)> {
         let since = self.success().unwrap_or_else(|| self.runs.first().unwrap_or(last).started);
         let age = self.now.duration_since(since).unwrap_or_default();
@@ -395,7 +395,7 @@ impl Known<'_> {
         let may_be_late = self.may_be_late(since);
         let by_periods = |periods| may_be_late.then(|| self.interval() * periods);
         let warning = chosen(Level::Warning).or_else(|| by_periods(PERIODS.0));
-        // With a later warning, critical comes later as well.
+        // A later warning also delays critical.
         let default_critical = || Some((self.interval() * PERIODS.1).max(warning?.saturating_mul(2)));
         let critical = chosen(Level::Critical).or_else(default_critical);
         let exceeded = [(Level::Critical, critical), (Level::Warning, warning)]
@@ -413,8 +413,8 @@ impl Known<'_> {
         })
     }
 
-    /// Servers of the queue that runs know and do not reach. How long that goes on is told by the runs: where
-    /// none start, nobody has looked.
+    /// Returns the problem of known servers that runs do not reach. How long they have been missing is
+    /// measured between runs: without runs, nothing was checked.
     fn unreached(&self, last: &Run) -> Option<(Level, String)> {
         let missing: Vec<_> =
             self.servers.iter().filter_map(|server| Some((server, server.unreached_since?))).collect();
@@ -449,8 +449,7 @@ impl Known<'_> {
         })
     }
 
-    /// The runs that are known, the newest first; the last one, which may be all that there is, is there
-    /// twice.
+    /// Returns the known runs, the newest first. The last run may be the only one; otherwise it occurs twice.
     fn newest(&self) -> impl Iterator<Item = &Run> {
         self.last.into_iter().chain(self.runs.iter().rev())
     }
@@ -461,7 +460,7 @@ impl Known<'_> {
         Trend::of(&self.runs[self.runs.len().saturating_sub(RUNS_OF_A_TREND)..])
     }
 
-    /// A backlog that grows although the last runs all reached N.
+    /// Returns the problem of a backlog that grows although the last runs all reached N.
     fn falls_behind(&self, trend: &Trend) -> Option<String> {
         let is_full = |run: &&Run| run.stop_reason == "limit-reached" && run.depth.after.is_some();
         let full = self.runs.iter().rev().take(FULL_RUNS).filter(is_full).count() == FULL_RUNS;
@@ -474,15 +473,15 @@ impl Known<'_> {
     /// Returns the last known depth of the queue.
     #[must_use]
     pub fn depth(&self) -> Option<u64> {
-        self.told().and_then(|run| run.depth.after)
+        self.last_with_depth().and_then(|run| run.depth.after)
     }
 
     /// Returns the last run that knew the depth of the queue.
-    fn told(&self) -> Option<&Run> {
+    fn last_with_depth(&self) -> Option<&Run> {
         self.newest().find(|run| run.depth.after.is_some())
     }
 
-    /// Returns what the last run left in the queue, as far as it is known, and its trend, in words.
+    /// Returns in words what the last run left in the queue, if that is known, and its trend.
     #[must_use]
     pub fn backlog(&self) -> String {
         let Some(depth) = self.depth() else {
@@ -494,7 +493,7 @@ impl Known<'_> {
             _ => format!("{} messages left", number(depth)),
         };
         let ago = |run: &Run| span(self.now.duration_since(run.ended()).unwrap_or_default());
-        match self.told() {
+        match self.last_with_depth() {
             Some(run) if self.last.is_some_and(|last| last.started != run.started) => {
                 return format!("{waiting} {} ago; unknown since then", ago(run));
             }
@@ -518,7 +517,7 @@ impl Known<'_> {
         }
     }
 
-    /// Returns the messages a second that runs can take: N / M.
+    /// Returns how many messages per second runs can take: N / M.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
     pub fn capacity(&self) -> f64 {
@@ -552,7 +551,7 @@ mod tests {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "it is what a question to systemd brings")]
+    #[expect(clippy::unnecessary_wraps, reason = "it has the type of systemd's answers")]
     fn timer(is_active: bool, next: Option<SystemTime>) -> Result<Timer, String> {
         let (unit, unit_file_state) = ("x-msrv.timer".to_owned(), "enabled".to_owned());
         Ok(Timer {
@@ -604,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_come_and_succeed_are_no_problem() {
+    fn regular_successful_runs_are_no_problem() {
         let (runs, active) = (
             [run(0, "queue-empty", 0), run(10, "queue-empty", 0), run(20, "queue-empty", 0)],
             timer(true, Some(at(30))),
@@ -614,13 +613,13 @@ mod tests {
         assert_eq!(level(&[]), Level::Ok);
     }
 
-    /// A timer that starts a run every ten seconds, the next one a second from now.
+    /// Returns a timer that starts a run every ten seconds, the next one a second from now.
     fn ticking(now: u64) -> Result<Timer, String> {
         timer(true, Some(at(now + 1)))
     }
 
     #[test]
-    fn without_a_successful_run_for_some_periods_it_gets_worse() {
+    fn periods_without_a_successful_run_are_a_warning_and_then_critical() {
         let runs = [run(0, "queue-empty", 0)];
         for (now, thresholds, expected) in [
             (30, &[][..], None),
@@ -638,13 +637,13 @@ mod tests {
         judged(&known(&[], 50, &ticking(50)), &[], &[(Level::Unknown, "no run in the history yet")]);
     }
 
-    /// With `OnCalendar=hourly` in a drop-in it was a warning after 30 s and critical after 100 s, by a
-    /// `period` that nobody goes by.
+    /// With `OnCalendar=hourly` in a drop-in, the state was a warning after 30 s and critical after 100 s,
+    /// because of a `period` that did not apply.
     #[test]
-    fn no_run_is_late_before_the_timer_was_to_start_it() {
+    fn no_run_is_late_before_the_timer_is_due() {
         let runs = [run(0, "queue-empty", 0), run(3_600, "queue-empty", 0)];
         let hourly = |last: Option<u64>, next: Option<u64>, is_running| {
-            let timer = timer(true, next.map(at)).expect("made so");
+            let timer = timer(true, next.map(at)).expect("a timer");
             Ok(Timer { last: last.map(at), is_running, ..timer })
         };
         let late = (Level::Warning, "(limit 3 h)");
@@ -653,10 +652,10 @@ mod tests {
             (7_000, hourly(None, Some(7_200), false), &[][..]),
             (7_000, hourly(Some(3_590), Some(7_200), false), &[]),
             (7_199, hourly(Some(3_600), Some(7_200), false), &[]),
-            // While the service runs, the moment that is over counts as the next one.
+            // While the service runs, the timer reports its past start as the next one.
             (7_201, hourly(Some(7_200), Some(7_200), true), &[]),
             (7_201, hourly(Some(7_200), None, true), &[]),
-            // Runs are started, and none comes to its end.
+            // Runs are started, and none finishes.
             (14_300, hourly(Some(10_800), Some(14_400), false), &[]),
             (14_500, hourly(Some(14_400), Some(18_000), false), &[late]),
             (40_000, hourly(Some(39_600), Some(43_200), false), &[(Level::Critical, "(limit 10 h)")]),
@@ -668,9 +667,9 @@ mod tests {
         judged(&known(&runs, 89_000, &nightly), &["age=1h"], &[(Level::Warning, "limit 1 h")]);
     }
 
-    /// Runs by hand have no time at which they are due.
+    /// Runs by hand have no due time.
     #[test]
-    fn a_pipeline_that_no_timer_starts_is_not_late_unless_somebody_says_so() {
+    fn a_pipeline_without_a_timer_is_late_only_by_an_explicit_limit() {
         let runs = [run(0, "queue-empty", 0)];
         let no_answer = Err("systemd does not answer".to_owned());
         let by_hand = Known { timer: None, ..known(&runs, 100_000, &no_answer) };
@@ -680,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_starts_nothing_any_more_is_told() {
+    fn a_timer_that_no_longer_starts_runs_is_reported() {
         let runs = [run(0, "queue-empty", 0)];
         judged(
             &known(&runs, 5_000, &timer(false, None)),
@@ -694,10 +693,9 @@ mod tests {
         );
     }
 
-    /// One of two nsqd was down for ever, with what it held, and each run and `status` said that all was
-    /// well.
+    /// One of two nsqd was down for good, with the messages in it, and neither runs nor `status` reported it.
     #[test]
-    fn a_server_that_runs_do_not_reach_is_told_and_is_critical_after_ten_periods() {
+    fn an_unreached_server_is_reported_and_is_critical_after_ten_periods() {
         let server = |name: &str, is_found, reached: Option<u64>, since: Option<u64>| KnownServer {
             name: name.to_owned(),
             is_found,
@@ -708,9 +706,9 @@ mod tests {
             let (runs, timer) = ([run(second, "queue-empty", 0)], ticking(second + 5));
             judged(&Known { servers, ..known(&runs, second + 5, &timer) }, &[], expected);
         };
-        let all_well = [server("nsqd at a:1", false, Some(0), None)];
-        judged(500, &all_well, &[]);
-        let one = [&all_well[..], &[server("nsqd at b:1", false, Some(40), Some(50))]].concat();
+        let reached = [server("nsqd at a:1", false, Some(0), None)];
+        judged(500, &reached, &[]);
+        let one = [&reached[..], &[server("nsqd at b:1", false, Some(40), Some(50))]].concat();
         let text =
             "1 of 2 queue servers not reached, messages may be waiting there: nsqd at b:1 (last reached ";
         judged(50, &one, &[(Level::Warning, text)]);
@@ -732,11 +730,11 @@ mod tests {
         judged(50, &many, &[(Level::Warning, "nsqd at c:1 (never reached), and 2 more")]);
     }
 
-    /// One that is killed leaves no row; without systemd's word, all would be well until the last row is old.
+    /// A killed run leaves no row. Without systemd's report, the state would be ok until the last row is old.
     #[test]
-    fn a_run_that_was_killed_is_told() {
+    fn a_killed_run_is_reported() {
         let (runs, mut killed) = ([run(0, "queue-empty", 0)], timer(true, Some(at(20))));
-        let Ok(timer) = &mut killed else { unreachable!("made so") };
+        let Ok(timer) = &mut killed else { unreachable!("it is a timer") };
         (timer.last, timer.failure) = (Some(at(10)), Some("oom-kill".to_owned()));
         judged(
             &known(&runs, 15, &killed),
@@ -761,9 +759,9 @@ mod tests {
         );
     }
 
-    /// A run of five hours ago was told as one of the last hour, and its rejects as those of now.
+    /// A run of five hours ago was reported as one of the last hour, and its rejected messages as current.
     #[test]
-    fn a_run_before_the_time_that_is_looked_at_is_the_last_run_and_no_more() {
+    fn a_run_before_the_requested_time_counts_only_as_the_last_run() {
         let (mut old, active) = (run(0, "limit-reached", 7), ticking(18_000));
         old.counters.rejected = 10;
         let known = Known { last: Some(&old), last_success: Some(at(0)), ..known(&[], 18_000, &active) };
@@ -773,7 +771,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_failed_is_told_with_its_error() {
+    fn a_failed_run_is_reported_with_its_error() {
         let failed = Run::of_failure(
             at(10),
             Duration::ZERO,
@@ -797,9 +795,9 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_ahead_is_told() {
+    fn a_run_in_the_future_is_reported() {
         let (runs, active) = ([run(7_200, "queue-empty", 0)], timer(true, Some(at(15))));
-        judged(&known(&runs, 5, &active), &[], &[(Level::Warning, "began 1 h 59 min in the future")]);
+        judged(&known(&runs, 5, &active), &[], &[(Level::Warning, "started 1 h 59 min in the future")]);
         let failed = |second| {
             Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned())
         };
@@ -817,7 +815,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_that_was_known_some_runs_ago_is_told_with_its_age() {
+    fn a_backlog_known_from_an_earlier_run_is_shown_with_its_age() {
         let mut runs = [run(0, "limit-reached", 40), run(10, "failed", 0)];
         runs[1].depth.after = None;
         let active = timer(true, Some(at(20)));
@@ -825,7 +823,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_that_grows_is_a_problem_only_when_runs_are_full() {
+    fn a_growing_backlog_is_a_problem_only_if_runs_reach_n() {
         let backlog = |reason: &str| {
             [100, 120, 140, 160]
                 .iter()
@@ -842,10 +840,10 @@ mod tests {
         judged(&known(&backlog("deadline"), 35, &active), &[], &[]);
     }
 
-    /// The burst was taken for growth until it had left the runs that are looked at, and one run's rest for a
-    /// backlog without an end.
+    /// A burst counted as growth until it was older than the examined runs, and what a single run left as a
+    /// backlog that does not shrink.
     #[test]
-    fn a_burst_that_is_worked_off_is_no_problem() {
+    fn a_burst_that_is_being_drained_is_no_problem() {
         let active = timer(true, Some(at(100_000)));
         for after in [1, 2, 3, 7, 10, 15, 20] {
             let burst = (0..after).map(|done| ("limit-reached", 9_900 - 100 * done));
@@ -863,7 +861,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_of_the_user_s_are_held_against_backlog_drain_time_and_rejects() {
+    fn thresholds_apply_to_backlog_drain_time_and_rejected_messages() {
         let mut runs: Vec<_> = [100, 80, 60, 40]
             .iter()
             .zip(0..)
@@ -884,9 +882,9 @@ mod tests {
         );
     }
 
-    /// Nobody saw that they were not judged, or were by what had been an hour ago.
+    /// Thresholds were silently not checked, or checked against figures of an hour ago.
     #[test]
-    fn thresholds_that_cannot_be_judged_now_are_unknown() {
+    fn thresholds_that_cannot_be_checked_are_unknown() {
         let backlog = |depths: &[Option<u64>]| -> Vec<_> {
             let run = |(depth, number): (&Option<u64>, u64)| Run {
                 depth: Depth { before: None, after: *depth },
@@ -929,7 +927,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_that_is_none_says_what_is_wanted() {
+    fn an_invalid_threshold_is_refused_with_what_is_allowed() {
         for (text, words) in [
             ("age", "age=DURATION"),
             ("age=soon", "not a duration"),

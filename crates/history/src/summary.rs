@@ -1,4 +1,4 @@
-//! What the rows of a history say together: sums, and whether runs keep up. Pure.
+//! Sums over runs, and the trend of the backlog. Pure.
 
 use std::{
     collections::BTreeMap,
@@ -8,25 +8,25 @@ use std::{
 use super::Run;
 use x_msrv_core::report::{Counters, Rejected};
 
-/// Some runs taken together.
+/// Several runs together.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
-    /// How many.
+    /// The number of runs.
     pub runs: u64,
-    /// Of them, how many ended with another code than 0.
+    /// The number of runs that did not exit with 0.
     pub failed: u64,
-    /// What became of their messages.
+    /// The outcomes of their messages.
     pub counters: Counters,
-    /// Why messages were rejected, each with the newest reason in full.
+    /// Why messages were rejected, each with its newest detail.
     pub reasons: BTreeMap<String, Rejected>,
-    /// How long the longest took.
+    /// The duration of the longest run.
     pub longest: Duration,
-    /// How much waited at the end of the last one where that was known.
+    /// The depth of the queue after the last run that knew it.
     pub depth: Option<u64>,
 }
 
 impl Summary {
-    /// Of these, the oldest first.
+    /// Sums up runs, the oldest first.
     #[must_use]
     pub fn of(runs: &[Run]) -> Self {
         let mut summary = Self::default();
@@ -45,7 +45,7 @@ impl Summary {
         summary
     }
 
-    /// The part of what was received that was rejected, 0 to 1.
+    /// Returns the share of the received messages that was rejected, 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
     pub fn rejected_share(&self) -> f64 {
@@ -53,35 +53,35 @@ impl Summary {
     }
 }
 
-/// How the backlog moves.
+/// The trend of the backlog.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trend {
-    /// Messages that wait.
+    /// The number of waiting messages.
     pub depth: u64,
-    /// How many more they become in a second; negative where they become less. `None` where that goes on for
-    /// fewer runs than tell.
+    /// Their growth per second, negative if they become fewer. `None` if there are too few runs since the
+    /// last event.
     pub per_second: Option<f64>,
-    /// Messages that come in a second.
+    /// Messages that arrive per second.
     pub arriving: f64,
 }
 
-/// Runs that tell how the backlog moves, at least.
+/// The fewest runs that show a trend.
 const FEWEST: usize = 3;
 
-/// The part of the ups and downs that a line has to explain (the coefficient of determination) to be a trend.
+/// The share of the variation that a line must explain (the coefficient of determination) to be a trend.
 const EXPLAINED: f64 = 0.5;
 
-/// The part with which nobody has to ask whether something happened on the way. A step, wherever it is, is
-/// explained by three quarters at most.
+/// The share above which there was no event in between. A line explains at most three quarters of a step,
+/// wherever the step is.
 const EXPLAINED_WELL: f64 = 0.9;
 
-/// What is left unexplained by a line before something happened and another line after it, as a part of what
-/// one line leaves: where it is more, nothing happened. Of ups and downs without any rule, two lines seldom
-/// leave so little.
+/// The largest part of the variation unexplained by one line that two lines, before and after an event, may
+/// leave. If they leave more, there was no event. Two lines rarely leave so little of random variation.
 const LEFT: f64 = 0.2;
 
 impl Trend {
-    /// Of these runs, the oldest first. `None` where fewer than three of them know what they left.
+    /// Returns the trend of runs, the oldest first; `None` if fewer than three of them know the depth of the
+    /// queue.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
     pub fn of(runs: &[Run]) -> Option<Self> {
@@ -94,17 +94,17 @@ impl Trend {
         if known.len() < FEWEST {
             return None;
         }
-        let (depth, nothing) = (known.last()?.depth, known.iter().rposition(|point| point.depth == 0.0));
-        let newest = match nothing {
+        let (depth, empty) = (known.last()?.depth, known.iter().rposition(|point| point.depth == 0.0));
+        let newest = match empty {
             _ if depth == 0.0 => Some((&known[..], 0.0)),
-            Some(nothing) => since_the_last_event(&known[nothing + 1..]),
+            Some(empty) => since_the_last_event(&known[empty + 1..]),
             None => since_the_last_event(&known),
         };
         let points = newest.map_or(&known[..], |(points, _)| points);
         let (from, to) = (points.first()?, points.last()?);
         let span = to.second - from.second;
-        // What the first run took came before its end, and what those behind the last one took, nobody knows
-        // when.
+        // What the first run took had arrived before its end. When the messages of runs after the last point
+        // arrived is unknown.
         let taken: u64 = runs[from.index + 1..=to.index]
             .iter()
             .map(|run| run.counters.received - run.counters.requeued)
@@ -117,7 +117,8 @@ impl Trend {
         })
     }
 
-    /// When nothing will wait any more if it goes on like this; `None` where it will not, or nobody knows.
+    /// Returns the time until the queue is empty if the trend continues; `None` if it will not be empty, or
+    /// that is unknown.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
     pub fn time_to_drain(&self) -> Option<Duration> {
@@ -131,19 +132,19 @@ impl Trend {
     }
 }
 
-/// What a run left.
+/// The depth of the queue after a run.
 #[derive(Debug, Clone, Copy)]
 struct Point {
-    /// Which run.
+    /// The index of the run.
     index: usize,
     /// When it ended.
     second: f64,
     depth: f64,
 }
 
-/// The newest of the points that one line explains, and its slope; 0 where there is no trend. Where a burst
-/// comes in, or a store that stood still goes on, a line through all points shows how it was before and what
-/// happened, and neither is how it goes on.
+/// Returns the newest points that one line explains, and its slope; 0 if there is no trend. After a burst, or
+/// after an outage of the store, a line through all points mixes the state before, the event, and the trend
+/// since then.
 fn since_the_last_event(mut points: &[Point]) -> Option<(&[Point], f64)> {
     while points.len() >= FEWEST {
         let line = Line::through(points);
@@ -164,19 +165,19 @@ fn since_the_last_event(mut points: &[Point]) -> Option<(&[Point], f64)> {
     None
 }
 
-/// The straight line that fits points best: the least squares.
+/// The straight line that fits points best, by least squares.
 struct Line {
     slope: f64,
-    /// The squares of the distances from the mean, and what is left of them from the line.
+    /// The sum of the squared distances from the mean, and of those from the line.
     variation: f64,
     unexplained: f64,
 }
 
 impl Line {
-    #[expect(clippy::cast_precision_loss, reason = "there are some dozens")]
+    #[expect(clippy::cast_precision_loss, reason = "there are a few dozen points")]
     fn through(points: &[Point]) -> Self {
         let count = points.len() as f64;
-        // From the first one on, so that a backlog that stands still is exactly 0.
+        // Relative to the first point, so that a constant backlog has a slope of exactly 0.
         let of = |point: &Point| (point.second - points[0].second, point.depth - points[0].depth);
         let (time, mean) = points
             .iter()
@@ -194,11 +195,11 @@ impl Line {
     }
 }
 
-/// The runs in spans of equal length from `from` on, each with its beginning; those without runs are there as
-/// well.
+/// Divides runs into spans of equal length that start at `from`, and returns each with its start, including
+/// those without runs.
 ///
 /// # Panics
-/// `span` is not zero.
+/// If `span` is zero.
 #[must_use]
 pub fn spans(
     runs: &[Run],
@@ -206,7 +207,7 @@ pub fn spans(
     until: SystemTime,
     span: Duration,
 ) -> Vec<(SystemTime, Summary)> {
-    assert!(!span.is_zero(), "a span takes some time");
+    assert!(!span.is_zero(), "a span must not be zero");
     let (mut spans, mut begin, mut rest) = (Vec::new(), from, runs);
     while begin < until {
         let end = begin + span;
@@ -227,7 +228,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
     }
 
-    /// One that began then, took so many messages, and left so many.
+    /// Returns a run that started at `second`, stored `stored` messages, and left `after` messages in the
+    /// queue.
     fn run(second: u64, stored: u64, after: Option<u64>) -> Run {
         Run {
             started: at(second),
@@ -242,13 +244,13 @@ mod tests {
         }
     }
 
-    /// Runs every 10 s that take ten each.
+    /// Returns runs every 10 s that take ten messages each.
     fn backlog(depths: &[u64]) -> Vec<Run> {
         depths.iter().zip(0..).map(|(depth, number)| run(10 * number, 10, Some(*depth))).collect()
     }
 
     #[test]
-    fn runs_are_summed_up_with_the_newest_reason_of_each_kind() {
+    fn runs_are_summed_up_with_the_newest_detail_of_each_reason() {
         let rejected = |messages, detail: &str| {
             [("not-json".to_owned(), Rejected { messages, detail: detail.to_owned() })].into_iter().collect()
         };
@@ -269,14 +271,14 @@ mod tests {
         assert_eq!(
             (summary.longest, summary.depth),
             (Duration::from_secs(2), Some(20)),
-            "a run that does not know leaves what was known"
+            "a run without a known depth keeps the earlier one"
         );
         assert!((summary.rejected_share() - 0.2).abs() < 1e-9);
-        assert!(Summary::of(&[]).rejected_share().abs() < 1e-9, "no share of nothing");
+        assert!(Summary::of(&[]).rejected_share().abs() < 1e-9, "no messages, no share");
     }
 
     #[test]
-    fn a_backlog_that_falls_has_an_end_and_one_that_grows_has_none() {
+    fn only_a_shrinking_backlog_has_a_time_to_drain() {
         let trend = Trend::of(&backlog(&[1_000, 995, 990, 985])).expect("known");
         assert!(
             (trend.per_second.expect("a trend") + 0.5).abs() < 1e-9 && (trend.arriving - 0.5).abs() < 1e-9,
@@ -291,8 +293,9 @@ mod tests {
         assert_eq!(trend.time_to_drain(), None);
     }
 
-    /// What runs that take a hundred leave of so many that wait and of so many that come before each, the
-    /// newest thirty.
+    /// Returns what runs that take a hundred messages leave in the queue, the newest thirty. At first
+    /// `waiting` messages wait; each pair of `coming` is a number of runs, and the messages that arrive
+    /// before each of them.
     fn left(waiting: u64, coming: &[(usize, u64)]) -> Vec<u64> {
         let coming = coming.iter().flat_map(|(runs, messages)| std::iter::repeat_n(*messages, *runs));
         let left: Vec<_> = coming
@@ -304,26 +307,26 @@ mod tests {
         left[left.len().saturating_sub(30)..].to_vec()
     }
 
-    /// A line through all runs was drawn through the step as well, and a backlog grew that had become less
-    /// for twenty runs.
+    /// A line through all runs included the step, so that a backlog seemed to grow although it had been
+    /// shrinking for twenty runs.
     #[test]
-    fn a_trend_is_what_goes_on_since_something_happened() {
+    fn a_trend_covers_the_runs_since_the_last_event() {
         const IDLE: (usize, u64) = (40, 0);
         let teeth = |tooth: &[(usize, u64)]| tooth.repeat(30);
         let wobble =
             |around: u64| [13, 4, 22, 1, 17, 9, 25, 6, 19, 2, 11, 24].map(|more| around + more).to_vec();
         for (what, depths, expected) in [
-            ("a burst has just come", left(0, &[IDLE, (1, 10_000)]), None),
+            ("a burst has just arrived", left(0, &[IDLE, (1, 10_000)]), None),
             ("a burst, one run ago", left(0, &[IDLE, (1, 10_000), (1, 0)]), None),
             ("a burst, 2 runs ago", left(0, &[IDLE, (1, 10_000), (2, 0)]), Some(-10.0)),
             ("a burst, 7 runs ago", left(0, &[IDLE, (1, 10_000), (7, 0)]), Some(-10.0)),
             ("a burst, 20 runs ago", left(0, &[IDLE, (1, 10_000), (20, 0)]), Some(-10.0)),
             ("a burst that took 40 s", left(0, &[IDLE, (4, 2_500)]), Some(240.0)),
             ("a burst that took 40 s, 2 runs ago", left(0, &[IDLE, (4, 2_500), (2, 0)]), Some(-10.0)),
-            ("a burst on a backlog that stands still", left(2_000, &[(40, 100), (1, 8_000)]), None),
+            ("a burst on a constant backlog", left(2_000, &[(40, 100), (1, 8_000)]), None),
             ("the same, 2 runs ago", left(2_000, &[(40, 100), (1, 8_000), (2, 50)]), Some(-5.0)),
             ("the same, 15 runs ago", left(2_000, &[(40, 100), (1, 8_000), (15, 50)]), Some(-5.0)),
-            ("a burst on a backlog that falls", left(20_000, &[(40, 50), (1, 1_400)]), None),
+            ("a burst on a shrinking backlog", left(20_000, &[(40, 50), (1, 1_400)]), None),
             ("the same, 10 runs ago", left(20_000, &[(40, 50), (1, 1_400), (10, 50)]), Some(-5.0)),
             (
                 "a burst on it that took 30 s, 12 runs ago",
@@ -331,7 +334,7 @@ mod tests {
                 Some(-5.0),
             ),
             ("two bursts", left(2_000, &[(20, 100), (1, 8_000), (8, 50), (1, 3_000), (5, 50)]), Some(-5.0)),
-            ("growth from nothing on", left(0, &[IDLE, (3, 130)]), Some(3.0)),
+            ("growth of an empty queue", left(0, &[IDLE, (3, 130)]), Some(3.0)),
             ("growth", left(500, &[(40, 130)]), Some(3.0)),
             ("growth that ended 10 runs ago", left(500, &[(40, 150), (10, 0)]), Some(-10.0)),
             ("a drain", left(9_000, &[(40, 30)]), Some(-7.0)),
@@ -342,7 +345,7 @@ mod tests {
                 left(0, &[teeth(&[(1, 300), (2, 0)]), vec![(1, 300), (1, 0)]].concat()),
                 None,
             ),
-            ("teeth on a backlog that stands still", left(800, &teeth(&[(1, 500), (4, 0)])), Some(0.0)),
+            ("teeth on a constant backlog", left(800, &teeth(&[(1, 500), (4, 0)])), Some(0.0)),
             ("up and down", left(500, &teeth(&[(1, 200), (1, 0)])), Some(0.0)),
             ("noise around a level", wobble(1_000), Some(0.0)),
         ] {
@@ -351,7 +354,7 @@ mod tests {
                 (Some(found), Some(expected)) => (found - expected).abs() < 1e-6,
                 (found, expected) => found == expected,
             };
-            assert!(is_expected, "{what}: {:?}, and not {expected:?}: {depths:?}", trend.per_second);
+            assert!(is_expected, "{what}: {:?} instead of {expected:?}: {depths:?}", trend.per_second);
         }
         let growing = Trend::of(&backlog(&left(500, &teeth(&[(1, 700), (4, 0)])))).expect("known");
         assert!(
@@ -367,12 +370,16 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_is_counted_over_the_time_in_which_it_came() {
+    fn arrivals_are_counted_over_the_time_of_the_trend() {
         let mut runs = backlog(&left(0, &[(40, 0), (1, 10_000), (7, 0)]));
         for run in &mut runs {
             run.counters.received = 100;
         }
-        assert_eq!(Trend::of(&runs).map(|trend| trend.arriving), Some(0.0), "nothing came after the burst");
+        assert_eq!(
+            Trend::of(&runs).map(|trend| trend.arriving),
+            Some(0.0),
+            "nothing arrived after the burst"
+        );
         let mut unknown = [
             run(0, 10, Some(50)),
             run(10, 10, Some(50)),
@@ -381,13 +388,13 @@ mod tests {
             run(40, 10, None),
         ];
         let arriving = |runs: &[Run]| Trend::of(runs).expect("known").arriving;
-        assert!((arriving(&unknown) - 1.0).abs() < 1e-9, "what was taken later, came nobody knows when");
+        assert!((arriving(&unknown) - 1.0).abs() < 1e-9, "when the messages taken later arrived is unknown");
         unknown[4].depth.after = Some(50);
         assert!((arriving(&unknown) - 1.0).abs() < 1e-9);
     }
 
     #[test]
-    fn too_little_is_no_trend() {
+    fn too_few_runs_show_no_trend() {
         assert_eq!(Trend::of(&[]), None);
         assert_eq!(Trend::of(&backlog(&[5, 6])), None);
         assert_eq!(
@@ -407,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_have_no_holes_and_each_run_once() {
+    fn spans_have_no_gaps_and_contain_each_run_once() {
         let runs = [run(0, 1, None), run(9, 2, None), run(10, 4, None), run(35, 8, None)];
         let spans = spans(&runs, at(0), at(40), Duration::from_secs(10));
         let received: Vec<_> =

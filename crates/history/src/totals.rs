@@ -1,4 +1,4 @@
-//! Sums over all runs since the machine was booted, those that were removed among them.
+//! Sums over all runs since the machine was booted, including deleted runs.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Run;
 
-/// The names; of some, each label has a sum of its own.
+/// The names of the sums; some have one sum for each label.
 pub(super) const MESSAGES: &str = "messages";
 pub(super) const REJECTED: &str = "rejected";
 pub(super) const BYTES: &str = "bytes";
@@ -19,20 +19,20 @@ pub(super) const RUNS: &str = "runs";
 pub(super) const FAILED_RUNS: &str = "failed-runs";
 pub(super) const SECONDS: &str = "seconds";
 pub(super) const BUCKET: &str = "bucket";
-/// No sum: when the last run ended that ended with 0, in seconds since the epoch.
+/// Not a sum: when the last run that exited with 0 ended, in seconds since the epoch.
 const LAST_SUCCESS: &str = "last-success";
-/// No sum: when the machine was booted that they are counted since, likewise.
+/// Not a sum: the boot since which the sums are counted, in seconds since the epoch.
 const BOOTED: &str = "booted";
 
-/// How much later than a run's end the end of another may be that was remembered before it: two at once, or a
-/// clock that is set right a little.
+/// How much later an earlier record may have ended than a later one: two runs at once, or a small clock
+/// correction.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// Upper bounds of the histogram of run durations, in seconds.
 pub(super) const BUCKETS: [f64; 14] =
     [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
-/// The bucket that a duration belongs to, by its upper bound.
+/// Returns the bucket of a duration, by its upper bound.
 pub(super) fn bucket(elapsed: Duration) -> String {
     BUCKETS
         .iter()
@@ -40,8 +40,8 @@ pub(super) fn bucket(elapsed: Duration) -> String {
         .map_or_else(|| "+Inf".to_owned(), ToString::to_string)
 }
 
-/// Whether they are counted since this boot. Its moment is the time of day less the time since then, and
-/// differs by as much as the clock is set.
+/// Returns whether the sums are counted since this boot. Its time is the current time minus the uptime, so it
+/// changes when the clock is corrected.
 pub(super) fn are_of(connection: &Connection, booted: SystemTime) -> rusqlite::Result<bool> {
     let counted_since = "SELECT value FROM totals WHERE name = ?1 AND label = ''";
     let counted_since: Option<f64> =
@@ -49,7 +49,7 @@ pub(super) fn are_of(connection: &Connection, booted: SystemTime) -> rusqlite::R
     Ok(counted_since.is_some_and(|since| (since - since_epoch(booted)).abs() <= CLOCKS_DIFFER.as_secs_f64()))
 }
 
-/// Begins to count anew. When the last success was stays known.
+/// Resets the sums. The time of the last success is kept.
 pub(super) fn begin(transaction: &Transaction<'_>, booted: SystemTime) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM totals WHERE name <> ?1", [LAST_SUCCESS])?;
     transaction.execute(
@@ -63,11 +63,8 @@ fn since_epoch(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// Adds one run.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sums are kept as whoever reads them keeps them: exact up to 2^53"
-)]
+/// Adds a run.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus stores them in the same way: exact up to 2^53")]
 pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<()> {
     let counters = run.counters;
     let counted = [
@@ -95,15 +92,15 @@ pub(super) fn add(transaction: &Transaction<'_>, run: &Run) -> rusqlite::Result<
         let sql = "INSERT INTO totals (name, label, value) VALUES (?1, '', ?2) ON CONFLICT (name, label) DO UPDATE SET value = excluded.value";
         transaction.execute(sql, params![LAST_SUCCESS, ended])?;
     } else {
-        // A success under a clock that was ahead would hide until that day that there is none any more. It
-        // was before this run's end.
+        // A success while the clock was ahead would hide missing successes until that day. It was before this
+        // run's end.
         let sql = "UPDATE totals SET value = ?2 WHERE name = ?1 AND value > ?3";
         transaction.execute(sql, params![LAST_SUCCESS, ended, ended + CLOCKS_DIFFER.as_secs_f64()])?;
     }
     Ok(())
 }
 
-/// What is in the file.
+/// Returns the sums in the file.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Totals> {
     let mut statement = connection.prepare("SELECT name, label, value FROM totals")?;
     statement
@@ -117,12 +114,12 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Totals> {
 pub(super) struct Totals(BTreeMap<(String, String), f64>);
 
 impl Totals {
-    /// 0 where nothing was counted yet.
+    /// Returns a sum; 0 if nothing was counted yet.
     pub(super) fn get(&self, name: &str, label: &str) -> f64 {
         self.0.get(&(name.to_owned(), label.to_owned())).copied().unwrap_or(0.0)
     }
 
-    /// When the last run ended that ended with 0.
+    /// Returns when the last run that exited with 0 ended.
     pub(super) fn last_success(&self) -> Option<SystemTime> {
         let seconds = self.0.get(&(LAST_SUCCESS.to_owned(), String::new()))?;
         Some(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(*seconds).ok()?)

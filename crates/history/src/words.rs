@@ -1,8 +1,8 @@
-//! Durations, numbers, rates and sparklines as people read them.
+//! Formats durations, numbers, rates and sparklines for people.
 
 use std::time::Duration;
 
-/// A duration in its two largest units: `3 s`, `2 min 5 s`, `1 d 4 h`.
+/// Formats a duration in its two largest units: `3 s`, `2 min 5 s`, `1 d 4 h`.
 #[must_use]
 pub fn span(duration: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
@@ -22,7 +22,7 @@ pub fn span(duration: Duration) -> String {
     }
 }
 
-/// A number with commas between the thousands.
+/// Formats a number with commas between the thousands.
 #[must_use]
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
@@ -37,18 +37,19 @@ pub fn number(number: u64) -> String {
     text
 }
 
-/// Messages a second, or a minute or an hour where they are few, with two or three digits.
+/// Formats messages per second, or per minute or hour if they are few, with two or three digits.
 #[must_use]
 pub fn rate(per_second: f64) -> String {
     let (value, unit) = [(1.0, "s"), (60.0, "min"), (3_600.0, "h")]
         .into_iter()
         .map(|(seconds, unit)| (per_second * seconds, unit))
         .find(|(value, unit)| *value >= 1.0 || *unit == "h")
-        .expect("the last one is always right");
+        .expect("the last unit always fits");
     if value >= 10.0 { format!("{value:.0}/{unit}") } else { format!("{value:.1}/{unit}") }
 }
 
-/// One block for each value, as high as it is; a space for what is 0, a dot for what is not known.
+/// Returns a block for each value, in proportion to the largest; a space for 0, and a dot for an unknown
+/// value.
 #[must_use]
 pub fn sparkline(values: impl IntoIterator<Item = Option<u64>>) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_two_units_at_most() {
+    fn durations_have_at_most_two_units() {
         let table = [
             (0, "0 ms"),
             (59, "59 s"),
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_shown_in_the_unit_that_fits() {
+    fn rates_are_shown_in_a_fitting_unit() {
         for (per_second, text) in [
             (174_000.4, "174000/s"),
             (12.34, "12/s"),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sparkline_is_as_high_as_its_values() {
+    fn a_sparkline_is_proportional_to_its_values() {
         assert_eq!(sparkline([Some(0), Some(1), Some(50), Some(100), None]), " ▁▄█·");
         assert_eq!(sparkline([Some(0), Some(0)]), "  ");
         assert_eq!(sparkline([Some(u64::MAX), Some(1)]), "█▁");
