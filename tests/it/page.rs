@@ -206,7 +206,7 @@ fn a_history_without_runs_is_a_page_that_reports_it() {
     let shown = &look(&write_page(&program, &["--since", "2h"]), &["--eval", CONTENTS])["value"];
     assert_eq!(
         (&shown["empty"], &shown["state"]),
-        (&json!("No run began in the last 2 h."), &json!("unknown"))
+        (&json!("No run started in the last 2 h."), &json!("unknown"))
     );
     assert!(shown["settings"].as_str().expect("text").contains("max-messages: 10"));
 }

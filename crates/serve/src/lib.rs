@@ -1,3 +1,3 @@
-//! What a browser shows of a pipeline.
+//! The pages about a pipeline for a browser.
 
 pub mod page;

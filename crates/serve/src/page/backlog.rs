@@ -1,4 +1,4 @@
-//! How many messages waited after each run.
+//! The chart of the messages that waited after each run.
 
 use super::{
     Page,
@@ -68,9 +68,9 @@ pub(super) fn number_or_dash(depth: Option<u64>) -> String {
     depth.map_or_else(|| "–".to_owned(), number)
 }
 
-/// What waited after each run, as far as it is known: a line for each time without a gap. Of many runs in one
-/// slot those stay that the line needs to look as it would with all of them: the first, the least, the most
-/// and the last.
+/// Returns the depth after each run that knew it, as a line for each time without a gap. Of several runs in a
+/// slot, only those are kept that determine the line's shape: the first, the smallest, the largest and the
+/// last.
 fn lines(slots: &Slots<'_>, scale: Linear) -> Vec<Vec<Point>> {
     let mut lines: Vec<Vec<Point>> = Vec::new();
     let mut last = None;
@@ -84,8 +84,8 @@ fn lines(slots: &Slots<'_>, scale: Linear) -> Vec<Vec<Point>> {
         if last.is_none_or(|last| first.0 - last > slots.silence) {
             lines.push(Vec::new());
         }
-        let line = lines.last_mut().expect("there is one by now");
-        for index in turns(&known) {
+        let line = lines.last_mut().expect("a line was started");
+        for index in extremes(&known) {
             let (time, depth) = known[index];
             line.push((slots.times.place(time), scale.place(depth)));
         }
@@ -94,8 +94,8 @@ fn lines(slots: &Slots<'_>, scale: Linear) -> Vec<Vec<Point>> {
     lines
 }
 
-/// Where the first, the least, the most and the last of them are, in their order.
-fn turns(values: &[(Seconds, u64)]) -> Vec<usize> {
+/// Returns the indexes of the first, the smallest, the largest and the last value, in order.
+fn extremes(values: &[(Seconds, u64)]) -> Vec<usize> {
     let (mut least, mut most) = (0, 0);
     for (index, (_, value)) in values.iter().enumerate() {
         if *value < values[least].1 {
@@ -105,13 +105,13 @@ fn turns(values: &[(Seconds, u64)]) -> Vec<usize> {
             most = index;
         }
     }
-    let mut turns = vec![0, least.min(most), least.max(most), values.len() - 1];
-    turns.dedup();
-    turns
+    let mut extremes = vec![0, least.min(most), least.max(most), values.len() - 1];
+    extremes.dedup();
+    extremes
 }
 
-/// From where to where lines are looked for: from the first run to the last, and beyond it where the next one
-/// is overdue.
+/// Returns the range in which lines are expected: from the first run to the last, or to the end if the next
+/// run is overdue.
 fn edges(slots: &Slots<'_>) -> (f64, f64) {
     let [first, last] = [0, slots.all.len() - 1].map(|index| slots.all[index].runs);
     let (first, last) = (seconds(first[0].started), seconds(last[last.len() - 1].started));
@@ -119,12 +119,12 @@ fn edges(slots: &Slots<'_>) -> (f64, f64) {
     (slots.times.place(first), slots.times.place(end))
 }
 
-/// The times, from 0 to 1, that the lines leave out, where they are wide enough to be seen.
+/// Returns the times, from 0 to 1, that no line covers and that are wide enough to be visible.
 fn gaps(lines: &[Vec<Point>], (from, until): (f64, f64)) -> Vec<(f64, f64)> {
-    const SEEN: f64 = 0.004;
+    const VISIBLE: f64 = 0.004;
     let (mut gaps, mut end) = (Vec::new(), from);
     for line in lines.iter().map(Vec::as_slice).chain([&[(until, 0.0)][..]]) {
-        if line[0].0 - end > SEEN {
+        if line[0].0 - end > VISIBLE {
             gaps.push((end, line[0].0));
         }
         end = line[line.len() - 1].0;
@@ -161,9 +161,9 @@ mod tests {
             .collect()
     }
 
-    /// It would look as if nothing had waited.
+    /// It would look as if no message had waited.
     #[test]
-    fn what_is_not_known_is_a_gap_and_no_zero() {
+    fn an_unknown_depth_is_a_gap_and_not_0() {
         assert_eq!(
             depths(&runs(&[(0, Some(10)), (10, None), (20, Some(30)), (30, Some(20))])),
             [vec![10], vec![30, 20]]
@@ -177,9 +177,9 @@ mod tests {
         assert_eq!(depths(&runs), [vec![1, 2, 3], vec![4, 5]]);
     }
 
-    /// A peak between two spans' ends would be lost.
+    /// A peak within a span would be lost.
     #[test]
-    fn of_many_runs_the_turns_are_kept() {
+    fn extremes_of_many_runs_are_kept() {
         let runs: Vec<_> =
             (0..2_000).map(|number| (number * 10, Some(if number == 777 { 99 } else { 50 }))).collect();
         let lines = depths(&self::runs(&runs));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_what_lines_leave_out() {
+    fn gaps_are_the_times_without_a_line() {
         assert_eq!(
             gaps(&[vec![(0.0, 0.5), (0.4, 0.5)], vec![(0.6, 0.5), (0.997, 0.5)]], (0.0, 1.0)),
             [(0.4, 0.6)]

@@ -1,5 +1,5 @@
-//! What all charts have: a sentence that says what is drawn, a legend, the plot, and the same numbers as a
-//! table, which the script reads as well.
+//! The parts of every chart: a sentence that describes it, a legend, the plot, and the same numbers as a
+//! table, which the script also reads.
 
 use std::{fmt::Display, time::Duration};
 
@@ -9,21 +9,21 @@ use super::{
     slots::{Slot, Slots},
 };
 
-/// Pixels of a plot.
+/// Heights of plots in pixels.
 pub(super) const TALL: f64 = 180.0;
 pub(super) const LOW: f64 = 130.0;
 
-/// A table of the slots: the heads of its columns, and what writes the cells of a row.
+/// The columns of a table of slots: their headings, and a function that writes the cells of a row.
 pub(super) type Columns = (&'static [&'static str], fn(&mut Html, &Slot<'_>));
 
-/// What stands above a plot. The name is also the beginning of the names of its elements. The legend's keys
-/// come next, then the plot, then the end.
+/// Writes what is above a plot. The ids of its elements start with `name`. The keys of the legend follow,
+/// then the plot, then [`end`].
 pub(super) fn begin(html: &mut Html, name: &'static str, title: &'static str, note: &dyn Display) {
     html.put("<section class=\"chart\" id=\"{}\">\n<h2 id=\"{}-title\">{}</h2>\n", &[&name, &name, &title]);
     html.put("<p class=\"note\" id=\"{}-note\">{}</p>\n<ul class=\"legend\">", &[&name, note]);
 }
 
-/// A key of the legend, as it is drawn, and what it stands for.
+/// Writes a key of the legend, as it is drawn, and its meaning.
 pub(super) fn key(html: &mut Html, key: &'static str, words: &dyn Display) {
     html.put("<li><svg class=\"key\" aria-hidden=\"true\">", &[]);
     match key {
@@ -36,14 +36,14 @@ pub(super) fn key(html: &mut Html, key: &'static str, words: &dyn Display) {
     html.put("</svg>{}</li>", &[words]);
 }
 
-/// What is there in place of a chart that would show nothing.
+/// Writes a note in place of a chart that would be empty.
 pub(super) fn without_plot(html: &mut Html, title: &'static str, note: &'static str) {
     html.put("<section>\n<h2>{}</h2>\n<p class=\"note\">{}</p>\n</section>\n", &[&title, &note]);
 }
 
-/// The table below a plot, which is the end of a chart.
+/// Writes the table below a plot, and ends the chart.
 pub(super) fn end(html: &mut Html, slots: &Slots<'_>, (heads, cells): Columns) {
-    let first = if slots.span.is_some() { "from (UTC)" } else { "began (UTC)" };
+    let first = if slots.span.is_some() { "from (UTC)" } else { "started (UTC)" };
     html.put(
         "<details><summary>As a table</summary><div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>",
         &[],

@@ -1,4 +1,4 @@
-//! How long runs took, beside the time between their starts.
+//! The chart of run durations, together with the time between the starts of runs.
 
 use super::{
     Page,
@@ -27,7 +27,7 @@ impl Page<'_> {
             &format_args!("Duration of the runs, on a logarithmic scale.{bars}"),
         );
         if slots.span.is_some() {
-            key(html, "spread", &"from the shortest to the longest");
+            key(html, "spread", &"shortest to longest");
             key(html, "median", &"median");
         } else {
             key(html, "run", &"a run");
@@ -35,7 +35,7 @@ impl Page<'_> {
         if sum.failed > 0 {
             key(html, "failed", &format_args!("failed {}", By(number, sum.failed)));
         }
-        key(html, "reference", &"M: time from start to start");
+        key(html, "reference", &"M: time between starts");
         let mut plot = Plot::begin(html, NAME, LOW, slots.times, &scale.ticks());
         plot.reference(scale.place(period), "M", &By(span, self.known.period));
         for slot in &slots.all {
@@ -73,7 +73,7 @@ fn each(html: &mut Html, slot: &Slot<'_>) {
     html.put("<td>{}</td><td>{}</td>", &[&By(short_duration, run.elapsed.as_secs_f64()), &run.exit_code]);
 }
 
-/// The shortest, the middle one and the longest.
+/// Returns the shortest, the median and the longest duration.
 fn spread(runs: &[Run]) -> [Seconds; 3] {
     let mut durations: Vec<_> = runs.iter().map(|run| run.elapsed).collect();
     durations.sort_unstable();

@@ -1,35 +1,35 @@
-//! Markup with text in it. What stands in the program's own source is markup; all else is text, whoever has
-//! written it.
+//! Markup with text in it. Literals of the program's source are markup; everything else is text, whatever its
+//! origin.
 
 use std::fmt::{self, Display, Write};
 
-/// The page, as far as it is written, or a part of it.
+/// A page or a part of it that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Html {
     text: String,
 }
 
 impl Html {
-    /// Adds markup, each `{}` of which is a hole for a text. Nothing but literals gets in as markup, so
-    /// nothing that is put in a hole can become one.
+    /// Adds markup, in which each `{}` is a placeholder for a text. Only literals can be markup, so no text
+    /// becomes markup or a placeholder.
     pub(super) fn put(&mut self, markup: &'static str, texts: &[&dyn Display]) {
         let mut pieces = markup.split("{}");
         self.push(pieces.next().unwrap_or_default());
         let mut texts = texts.iter();
         for piece in pieces {
-            let text = texts.next().expect("a text for each hole");
+            let text = texts.next().expect("a text for each placeholder");
             write!(Escape(&mut self.text), "{text}").expect("text grows");
             self.push(piece);
         }
-        debug_assert!(texts.next().is_none(), "a hole for each text: {markup}");
+        debug_assert!(texts.next().is_none(), "a placeholder for each text: {markup}");
     }
 
-    /// Adds a file of the program's, in which braces mean nothing.
+    /// Adds a file of the program, in which braces have no meaning.
     pub(super) fn file(&mut self, content: &'static str) {
         self.push(content);
     }
 
-    /// Adds another part.
+    /// Appends another part.
     pub(super) fn add(&mut self, part: &Self) {
         self.push(&part.text);
     }
@@ -43,7 +43,7 @@ impl Html {
     }
 }
 
-/// Writes text so that it stays text, in an element and in an attribute's double quotes.
+/// Escapes text for an element, or for an attribute in double quotes.
 struct Escape<'a>(&'a mut String);
 
 impl Write for Escape<'_> {
@@ -57,7 +57,7 @@ impl Write for Escape<'_> {
                 '"' => "&quot;",
                 '\'' => "&#39;",
                 '\n' => "\n",
-                // HTML has no way to write most of them.
+                // HTML cannot express most of them.
                 control if control.is_control() => "\u{fffd}",
                 other => other.encode_utf8(&mut bytes),
             });
@@ -66,7 +66,7 @@ impl Write for Escape<'_> {
     }
 }
 
-/// A value, by the function that has the words for it.
+/// A value with the function that formats it.
 pub(super) struct By<T>(pub(super) fn(T) -> String, pub(super) T);
 
 impl<T: Copy> Display for By<T> {
@@ -75,7 +75,7 @@ impl<T: Copy> Display for By<T> {
     }
 }
 
-/// A text of at most so many characters; of a longer one the beginning.
+/// A text, cut after so many characters.
 pub(super) struct Cut<'a>(pub(super) &'a str, pub(super) usize);
 
 impl Display for Cut<'_> {
@@ -87,7 +87,7 @@ impl Display for Cut<'_> {
     }
 }
 
-/// A coordinate, to two places and no longer than it has to be.
+/// A coordinate, with at most two decimal places.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At(pub(super) f64);
 
@@ -107,7 +107,7 @@ mod tests {
         html.into_text()
     }
 
-    /// A message's author would write the page.
+    /// The author of a message could write the page.
     #[test]
     fn no_text_becomes_markup() {
         assert_eq!(
@@ -116,7 +116,7 @@ mod tests {
         );
         assert_eq!(with("\" onclick=\"x"), "<b title=\"&quot; onclick=&quot;x\">");
         assert_eq!(with("a\nb\u{0}\u{1b}[2J\u{85}c"), "<b title=\"a\nb\u{fffd}\u{fffd}[2J\u{fffd}c\">");
-        assert_eq!(with("{}"), "<b title=\"{}\">", "a hole in a text is none");
+        assert_eq!(with("{}"), "<b title=\"{}\">", "a text has no placeholders");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How many messages each run took, and what became of them.
+//! The chart of the messages of each run and their outcomes.
 
 use super::{
     Page,
@@ -12,7 +12,7 @@ use x_msrv_core::report::Counters;
 use x_msrv_history::summary::Summary;
 use x_msrv_history::words::{number, span};
 
-/// What becomes of a message, from the bottom of a bar to its top.
+/// The outcomes, from the bottom of a bar to its top.
 const OUTCOMES: [&str; 4] = ["stored", "duplicate", "requeued", "rejected"];
 
 fn outcomes(counters: &Counters) -> [u64; 4] {
@@ -29,7 +29,7 @@ impl Page<'_> {
             return;
         }
         let limit = self.known.max_messages;
-        // Where runs take far less than they may, the line would press them to the ground.
+        // If runs take much less than N, the line would make their bars too low to read.
         let shows_limit = slots.span.is_none() && most >= limit / 3;
         let scale = Linear::up_to(if shows_limit { most.max(limit) } else { most });
         let of_one =

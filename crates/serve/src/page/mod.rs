@@ -1,9 +1,8 @@
-//! The report page: the state of a pipeline and its runs, as one HTML file that needs nothing else. Pure: what
-//! is known comes in, text goes out.
+//! The report page: the state of a pipeline and its runs, as one self-contained HTML file. Pure: it turns
+//! what is known into text.
 //!
-//! Markup is what stands in literals here, and `Html` lets nothing else in. The page forbids by its own
-//! policy whatever is not in this file, so that even a fault here could not make a browser ask or run
-//! anything.
+//! Only literals are markup, which `Html` ensures. The page's content security policy forbids everything that
+//! is not in this file, so that even a bug here could not make a browser load or run anything else.
 
 mod backlog;
 mod chart;
@@ -32,41 +31,41 @@ use x_msrv_history::{
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// By these the page's policy knows them (Content Security Policy Level 3, 2.3.1). A test says what they have
-/// to be.
+/// The hashes by which the page's policy allows them (Content Security Policy Level 3, 2.3.1). If they are
+/// wrong, a test shows the right ones.
 const STYLE_HASH: &str = "sha256-DS42iMOrzYiq4n5/rgskz9K+DeUTEKkM6jZyF1oKIuY=";
 const SCRIPT_HASH: &str = "sha256-zrgNaiJcTjkOiPh2/wZGB33Qq2En1OumwpAbLCKkajc=";
 
-/// All that the page tells.
+/// The content of the page.
 #[derive(Debug, Clone)]
 pub struct Page<'a> {
-    /// The state of the pipeline now.
+    /// The current state of the pipeline.
     pub known: &'a Known<'a>,
-    /// What is wrong with it, the worst first.
+    /// Its problems, the worst first.
     pub problems: &'a [Problem],
-    /// The runs to be shown, by the time of day at which they began.
+    /// The runs to show, by their start times.
     pub runs: &'a [Run],
-    /// How far back they were asked for.
+    /// The requested time before now.
     pub since: Duration,
-    /// The machine that it runs on.
+    /// The name of the machine.
     pub host: Option<&'a str>,
-    /// Where the configuration is.
+    /// The path of the configuration.
     pub file: &'a str,
-    /// The settings in force, one a line.
+    /// The settings in force, one per line.
     pub settings: &'a str,
 }
 
 impl Page<'_> {
-    /// The whole page.
+    /// Returns the whole page.
     #[must_use]
     pub fn html(&self) -> String {
         let mut html = Html::default();
         self.head(&mut html);
-        // Without a timer nobody waits for the next run.
+        // Without a timer, no next run is expected.
         let until = self.known.timer.map(|_| self.known.now);
         match Slots::of(self.runs, until, self.known.period) {
             None => {
-                html.put("<p class=\"empty\">No run began in the last {}.</p>\n", &[&By(span, self.since)]);
+                html.put("<p class=\"empty\">No run started in the last {}.</p>\n", &[&By(span, self.since)]);
             }
             Some(slots) => {
                 let sum = Summary::of(self.runs);
@@ -113,7 +112,7 @@ impl Page<'_> {
         }
         html.put(", written <time>{}</time> UTC", &[&By(stamp, self.known.now)]);
         if let Some(first) = self.runs.first() {
-            html.put("; the first of them began <time>{}</time>", &[&By(stamp, first.started)]);
+            html.put("; the first one started <time>{}</time>", &[&By(stamp, first.started)]);
         }
         html.put("</p>\n", &[]);
         if !self.problems.is_empty() {
@@ -127,7 +126,7 @@ impl Page<'_> {
         html.put("</header>\n", &[]);
     }
 
-    /// The numbers that one looks for first, each with a few words on it.
+    /// Writes the most important figures, each with a short explanation.
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with two or three digits")]
     fn figures(&self, html: &mut Html, slots: &Slots<'_>, sum: &Summary) {
         let Counters { received, stored, rejected, .. } = sum.counters;
@@ -154,7 +153,7 @@ impl Page<'_> {
         );
     }
 
-    /// What becomes of the backlog.
+    /// Returns the expected development of the backlog.
     fn prospect(&self) -> String {
         let trend = self.known.trend();
         match (
@@ -177,7 +176,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64 * 100.0
 }
 
-/// A part of a whole: `12.5%`, and less than a thousandth as such.
+/// Formats a share: `12.5%`, and `under 0.1%` for less than a thousandth.
 fn share((part, whole): (u64, u64)) -> String {
     match percent(part, whole) {
         none if none <= 0.0 => "0%".to_owned(),
@@ -201,7 +200,7 @@ mod tests {
         report::{Depth, Rejected},
     };
 
-    /// One that stored so many.
+    /// Returns a run that stored so many messages.
     pub(super) fn run(started: SystemTime, stored: u64) -> Run {
         Run {
             started,
@@ -249,10 +248,10 @@ mod tests {
         .html()
     }
 
-    /// What a client sends ends up in the detail of a reject, and would run in the browser of whoever looks
-    /// at it.
+    /// Text that a publisher sends is part of a rejection's detail, and would run in the browser of a user
+    /// who opens the page.
     #[test]
-    fn what_comes_from_outside_stays_text() {
+    fn foreign_text_never_becomes_markup() {
         let hostile = "</pre><script>alert(1)</script>\" onload='x' &amp;";
         let mut rejected = run(at(0), 1);
         rejected.counters.rejected = 1;
@@ -265,12 +264,12 @@ mod tests {
             "{html}"
         );
         let escaped = "&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&#39;x&#39; &amp;amp;";
-        // Title, heading, the problem, the stop reason twice, reason and detail of the reject, the error, the
-        // settings.
+        // Title, heading, the problem, the stop reason twice, reason and detail of the rejection, the error,
+        // the settings.
         assert_eq!(html.matches(escaped).count(), 9);
     }
 
-    /// A browser would refuse our own style and script as well, or run what is not ours.
+    /// A browser would refuse the page's own style and script, or run foreign ones.
     #[test]
     fn the_policy_allows_this_style_and_this_script_and_no_others() {
         let html = page(&[run(at(0), 1)], "x-msrv", "");
@@ -299,7 +298,7 @@ mod tests {
     fn a_history_without_runs_is_a_page_that_reports_it() {
         let html = page(&[], "x-msrv", "max-messages: 10");
         assert!(
-            html.contains("No run began in the last 1 d.")
+            html.contains("No run started in the last 1 d.")
                 && html.contains("no run in the history yet")
                 && html.contains("max-messages: 10")
         );

@@ -1,5 +1,5 @@
-//! What is drawn, as SVG. Across, everything has its place by percent; up and down, and in the size of its
-//! text, by pixels: so a plot is as wide as the page, and its letters are as large on a phone as anywhere.
+//! Drawings as SVG. Horizontal positions are percentages; vertical positions and text sizes are pixels. So a
+//! plot is as wide as the page, and its text has the same size on a phone.
 
 use std::fmt::Display;
 
@@ -8,27 +8,27 @@ use super::{
     scale::{Tick, Times},
 };
 
-/// Pixels above what is drawn, for a label at the top, and below it, for the times.
+/// Pixels above the drawing, for a label at the top, and below it, for the times.
 const ABOVE: f64 = 12.0;
 const BELOW: f64 = 26.0;
 
-/// Pixels of the least thing that is there: one message among thousands is seen.
+/// The smallest height in pixels, so that one message among thousands is visible.
 const LEAST: f64 = 2.0;
 
-/// Units of a line's own system of coordinates, across.
+/// The width of a line's own coordinate system.
 const ACROSS: f64 = 10_000.0;
 
-/// A drawing that has begun.
+/// A drawing in progress.
 pub(super) struct Plot<'a> {
     html: &'a mut Html,
     height: f64,
 }
 
-/// A place: across and up, from 0 to 1.
+/// A position: horizontal, and vertical from the bottom, from 0 to 1.
 pub(super) type Point = (f64, f64);
 
 impl<'a> Plot<'a> {
-    /// The end of the legend, and the axes of a chart of this name.
+    /// Ends the legend, and draws the axes of the chart with this name.
     pub(super) fn begin(html: &'a mut Html, name: &str, height: f64, times: Times, ticks: &[Tick]) -> Self {
         let mut plot = Self { html, height };
         plot.html.put(
@@ -66,7 +66,7 @@ impl<'a> Plot<'a> {
         At(ABOVE + self.height * (1.0 - place))
     }
 
-    /// Bars upon each other: of each its class and how high it is. None of them is too low to be seen.
+    /// Draws stacked bars, each with its class and height. Each is high enough to be visible.
     pub(super) fn stack(&mut self, place: (f64, f64), classes: &[&'static str], parts: &[f64]) {
         let mut low = 0.0;
         for (class, part) in classes.iter().zip(parts).filter(|(_, part)| **part > 0.0) {
@@ -76,7 +76,7 @@ impl<'a> Plot<'a> {
         }
     }
 
-    /// A bar from one height to another.
+    /// Draws a bar from one height to another.
     pub(super) fn bar(&mut self, class: &'static str, (left, width): (f64, f64), (low, high): (f64, f64)) {
         let height = ((high - low) * self.height).max(LEAST);
         let top = self.y(f64::midpoint(low, high)).0 - height / 2.0;
@@ -86,20 +86,20 @@ impl<'a> Plot<'a> {
         );
     }
 
-    /// A dot.
+    /// Draws a dot.
     pub(super) fn dot(&mut self, class: &'static str, (x, y): Point) {
         let y = self.y(y);
         self.html
             .put("<circle class=\"{}\" cx=\"{}%\" cy=\"{}\" r=\"2.5\"/>\n", &[&class, &At(x * 100.0), &y]);
     }
 
-    /// A cross, which is told from a dot without its colour.
+    /// Draws a cross, which differs from a dot even without colour.
     pub(super) fn cross(&mut self, (x, y): Point) {
         let y = self.y(y);
         self.html.put("<use class=\"failed\" href=\"#cross\" x=\"{}%\" y=\"{}\"/>\n", &[&At(x * 100.0), &y]);
     }
 
-    /// A value to compare with, across the whole plot. Its label stands above the line.
+    /// Draws a reference value as a line across the whole plot, with its label above the line.
     pub(super) fn reference(&mut self, place: f64, name: &'static str, value: &dyn Display) {
         let y = self.y(place);
         self.html.put("<line class=\"reference\" x2=\"100%\" y1=\"{}\" y2=\"{}\"/>", &[&y, &y]);
@@ -109,7 +109,7 @@ impl<'a> Plot<'a> {
         );
     }
 
-    /// Lines, and what is below them. One that has a single point is a dot.
+    /// Draws lines and the areas below them. A line with a single point is a dot.
     pub(super) fn lines(&mut self, class: &'static str, lines: &[Vec<Point>]) {
         let (mut strokes, mut areas) = (Html::default(), Html::default());
         let (bottom, height) = (self.y(0.0), At(ABOVE + self.height));

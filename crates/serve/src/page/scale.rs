@@ -1,29 +1,29 @@
-//! From numbers, durations and times to places on an axis, and the ticks there: round ones, and never many.
+//! Maps numbers, durations and times to positions on an axis, and chooses a few round ticks.
 
 use std::time::{Duration, SystemTime};
 
 use x_msrv_history::words::{number, span};
 
-/// A duration, or a time since the epoch. To the microsecond, as runs are remembered, numbers of this kind
-/// are exact for centuries.
+/// A duration, or a time since the epoch. At the resolution of the history, a microsecond, it is exact for
+/// centuries.
 pub(super) type Seconds = f64;
 
-/// Of a time of day.
+/// Returns the seconds since the epoch.
 pub(super) fn seconds(time: SystemTime) -> Seconds {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// A place on an axis, from 0 to 1, and what is written there.
+/// A position on an axis, from 0 to 1, and its label.
 pub(super) type Tick = (f64, String);
 
-/// An axis that begins with 0 and ends with a round number.
+/// An axis from 0 to a round number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Linear {
     step: u64,
     top: u64,
 }
 
-/// Spaces between ticks of a linear axis, at most.
+/// The most intervals between ticks of a linear axis.
 const STEPS: u64 = 4;
 
 impl Linear {
@@ -37,7 +37,7 @@ impl Linear {
         Self { step, top: most.max(1).div_ceil(step).saturating_mul(step) }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a place on the screen")]
+    #[expect(clippy::cast_precision_loss, reason = "a position on the screen")]
     pub(super) fn place(self, value: u64) -> f64 {
         value as f64 / self.top as f64
     }
@@ -49,7 +49,7 @@ impl Linear {
     }
 }
 
-/// A number with as many digits as a label has room for: `1,500`, `12k`, `1.5M`.
+/// Formats a number with as many digits as fit into a label: `1,500`, `12k`, `1.5M`.
 fn short_number(value: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
     match UNITS.into_iter().find(|(unit, _)| value >= 10_000 && value >= *unit) {
@@ -68,15 +68,15 @@ pub(super) struct Logarithmic {
     most: f64,
 }
 
-/// The durations at which a tick may stand.
+/// The durations that can have a tick.
 const ROUND: [Seconds; 11] =
     [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0, 36_000.0, 864_000.0, 8_640_000.0];
 
-/// What is shorter is not told apart.
+/// Shorter durations are not distinguished.
 const SHORTEST: Seconds = 0.001;
 
 impl Logarithmic {
-    /// With some room around both.
+    /// Creates an axis with some margin on both sides.
     pub(super) fn between(least: Seconds, most: Seconds) -> Self {
         Self { least: (least.max(SHORTEST) / 2.0).ln(), most: (most.max(SHORTEST) * 2.0).ln() }
     }
@@ -97,7 +97,7 @@ impl Logarithmic {
     }
 }
 
-/// A duration with two or three digits: `3.7 ms`, `15 ms`, `1.9 s`, `2 min 5 s`.
+/// Formats a duration with two or three digits: `3.7 ms`, `15 ms`, `1.9 s`, `2 min 5 s`.
 pub(super) fn short_duration(duration: Seconds) -> String {
     match duration * 1e3 {
         millis if millis < 9.95 => format!("{millis:.1} ms"),
@@ -107,19 +107,19 @@ pub(super) fn short_duration(duration: Seconds) -> String {
     }
 }
 
-/// A time of day and its date, in UTC.
+/// Formats date and time in UTC.
 pub(super) fn stamp(time: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(time).to_string();
     format!("{} {}", &text[..10], &text[11..19])
 }
 
-/// The same without the year, and without seconds where there are none.
+/// Formats date and time without the year, and optionally without seconds.
 pub(super) fn short_stamp(time: SystemTime, with_seconds: bool) -> String {
     let stamp = stamp(time);
     format!("{} {}", date(&stamp), &stamp[11..if with_seconds { 19 } else { 16 }])
 }
 
-/// `20 Nov`, of a stamp.
+/// Returns `20 Nov` from a stamp.
 fn date(stamp: &str) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -127,26 +127,26 @@ fn date(stamp: &str) -> String {
     format!("{} {}", stamp[8..10].trim_start_matches('0'), MONTHS[month - 1])
 }
 
-/// An axis of time, which all charts share.
+/// The time axis, which all charts share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) from: Seconds,
     pub(super) until: Seconds,
 }
 
-/// Between ticks there are so many seconds; or weeks.
+/// The possible seconds between ticks; beyond them, whole weeks.
 const STEPS_OF_TIME: [u64; 19] =
     [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, DAY, 2 * DAY];
 const DAY: u64 = 86_400;
 const WEEK: u64 = 7 * DAY;
 
-/// A tick of time.
+/// A tick on the time axis.
 #[derive(Debug, PartialEq)]
 pub(super) struct TimeTick {
     pub(super) place: f64,
-    /// Nothing where there is no room for it.
+    /// `None` if there is no room for it.
     pub(super) label: Option<String>,
-    /// Whether there is room for its label on a phone as well.
+    /// Whether there is room for its label even on a phone.
     pub(super) is_main: bool,
 }
 
@@ -155,12 +155,12 @@ impl Times {
         (self.until - self.from).max(SHORTEST)
     }
 
-    /// From 0 to 1, whatever the clock was when it was read.
+    /// Returns the position, always from 0 to 1, even if the clock was wrong.
     pub(super) fn place(self, time: Seconds) -> f64 {
         ((time - self.from) / self.length()).clamp(0.0, 1.0)
     }
 
-    /// The least round number of seconds of which no more than `most` fit.
+    /// Returns the smallest round number of seconds that fits at most `most` times.
     pub(super) fn round_seconds(self, most: u32) -> u64 {
         let wanted = whole((self.length() / f64::from(most)).ceil());
         STEPS_OF_TIME.into_iter().find(|step| *step >= wanted).unwrap_or_else(|| wanted.div_ceil(WEEK) * WEEK)
@@ -169,10 +169,10 @@ impl Times {
     pub(super) fn ticks(self) -> Vec<TimeTick> {
         const MOST: u32 = 8;
         let step = self.round_seconds(MOST);
-        // Where a label has room on both sides, on a phone as well: on the left is the unit. With seconds it
-        // is half as long again.
+        // Where a label has room on both sides, even on a phone: the unit is on the left. A label with
+        // seconds is longer.
         let room = if step < 60 { 0.12..0.92 } else { 0.065..0.96 };
-        // The first Monday: weeks are counted from there.
+        // Weeks are counted from the first Monday.
         let origin = if step.is_multiple_of(WEEK) { 4 * DAY } else { 0 };
         let mut index = whole(self.from.ceil()).saturating_sub(origin).div_ceil(step);
         let mut ticks = Vec::new();
@@ -188,7 +188,7 @@ impl Times {
     }
 }
 
-/// Without what is behind the point.
+/// Rounds down.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stand_at_round_ticks_and_all_of_them_fit() {
+    fn ticks_are_round_numbers_and_all_values_fit() {
         let table: [(u64, &[&str]); 7] = [
             (0, &["0", "1"]),
             (1, &["0", "1"]),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_of_milliseconds_and_of_seconds_can_be_told_apart() {
+    fn milliseconds_and_seconds_are_distinguishable_on_one_axis() {
         let scale = Logarithmic::between(0.015, 10.0);
         let ticks: Vec<_> = scale.ticks().into_iter().map(|(_, label)| label).collect();
         assert_eq!(ticks, ["10 ms", "100 ms", "1 s", "10 s"]);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_told_with_two_digits_or_three() {
+    fn durations_have_two_or_three_digits() {
         let table = [
             (0.000_04, "0.0 ms"),
             (0.003_7, "3.7 ms"),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn times_stand_at_round_ticks_with_the_date_where_a_day_begins() {
+    fn times_have_round_ticks_and_the_date_at_midnight() {
         let day = labels("2026-11-20T13:10:00Z", "2026-11-21T13:10:00Z");
         assert_eq!(day, ["15:00", "18:00", "21:00", "21 Nov", "03:00", "06:00", "09:00", "12:00"]);
         let seconds = labels("2026-11-20T13:10:00.2Z", "2026-11-20T13:10:08Z");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_before_or_after_stands_at_the_edge() {
+    fn times_outside_the_axis_are_at_its_edge() {
         let times = Times { from: at("2026-11-20T13:00:00Z"), until: at("2026-11-20T14:00:00Z") };
         let places = ["2000-01-01T00:00:00Z", "2026-11-20T13:30:00Z", "2030-01-01T00:00:00Z"]
             .map(|time| format!("{:.1}", times.place(at(time))));

@@ -1,25 +1,25 @@
-//! Which runs are drawn as one: each for itself where there is room, else those of a span of time.
+//! Divides runs into slots: one for each run if there is room, otherwise one for each span of time.
 
 use std::time::{Duration, SystemTime};
 
 use super::scale::{Seconds, Times, seconds, whole};
 use x_msrv_history::{Run, summary::Summary};
 
-/// Runs that are drawn each for itself, at most.
+/// The most runs that are drawn individually.
 const RUNS: usize = 200;
 
-/// Spans in which they are summed up otherwise, at most.
+/// The most spans into which more runs are summed up.
 const SPANS: u32 = 150;
 
-/// The least width of a run's bar, of all there is, which is some 3 pixels on a desktop: closer ones are
-/// summed up.
+/// The smallest width of a run's bar as a share of the plot, about 3 pixels on a desktop. Runs with less room
+/// are summed up.
 const NARROWEST: f64 = 0.0035;
 const WIDEST: f64 = 0.025;
 
-/// The part of its room that a bar takes.
+/// The share of its room that a bar takes.
 const FILLED: f64 = 0.8;
 
-/// The runs of one bar, and where it stands, of all there is.
+/// The runs of one bar, and its position as a share of the plot.
 #[derive(Debug)]
 pub(super) struct Slot<'a> {
     pub(super) begin: SystemTime,
@@ -35,25 +35,26 @@ impl Slot<'_> {
     }
 }
 
-/// All of them, without those in which there was no run.
+/// All slots that contain runs.
 #[derive(Debug)]
 pub(super) struct Slots<'a> {
     pub(super) times: Times,
-    /// How long a span is; `None` where each run is drawn for itself.
+    /// The length of a span; `None` if runs are drawn individually.
     pub(super) span: Option<Duration>,
     pub(super) all: Vec<Slot<'a>>,
-    /// Up to when it is told; a span may end later.
+    /// The end of the shown time; a span may end later.
     pub(super) until: Seconds,
-    /// After this long without a run nobody knows how it was.
+    /// After this long without a run, the state is unknown.
     pub(super) silence: Seconds,
 }
 
 impl<'a> Slots<'a> {
-    /// Of these runs, by the time at which they began, up to `until` at least. `None` where there are none.
+    /// Creates slots for runs in order of their start times, at least up to `until`. `None` if there are no
+    /// runs.
     pub(super) fn of(runs: &'a [Run], until: Option<SystemTime>, period: Duration) -> Option<Self> {
         let (from, last) = (seconds(runs.first()?.started), seconds(runs.last()?.started));
         let end = runs.iter().map(|run| seconds(run.ended())).fold(from + 1.0, f64::max);
-        // A clock that was put back has runs begin in the future.
+        // If the clock was set back, runs may have started in the future.
         let until = until.map_or(end, |until| seconds(until).max(end));
         let closest = runs
             .windows(2)
@@ -71,7 +72,7 @@ impl<'a> Slots<'a> {
         })
     }
 
-    /// With room for half a bar on both sides.
+    /// Adds room for half a bar on both sides.
     fn each(mut self, runs: &'a [Run], width: f64) -> Self {
         let room = self.times.length() * width / FILLED / 2.0;
         self.times = Times { from: self.times.from - room, until: self.times.until + room };
@@ -123,7 +124,7 @@ mod tests {
         Slots::of(runs, until, Duration::from_secs(10)).expect("there are runs")
     }
 
-    /// No run is left out or drawn twice, and all are on the page, beside each other.
+    /// Asserts that every run is drawn once, within the page, and that bars do not overlap.
     #[track_caller]
     fn holds(slots: &Slots<'_>, runs: usize) {
         assert_eq!(slots.all.iter().map(|slot| slot.runs.len()).sum::<usize>(), runs);
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn few_runs_are_drawn_each_for_itself() {
+    fn few_runs_are_drawn_individually() {
         for (count, every) in [(1, 0), (3, 60), (3, 10_000), (200, 10_000)] {
             let runs: Vec<_> = (0..count).map(|number| run(at(number * every), 1)).collect();
             let slots = slots(&runs, None);
@@ -152,12 +153,12 @@ mod tests {
         assert_eq!(slots.span, Some(Duration::from_secs(600)));
         holds(&slots, day.len());
         let first = slots.all[0].begin.duration_since(SystemTime::UNIX_EPOCH).expect("after it").as_secs();
-        assert_eq!(first % 600, 0, "a span begins where one would expect it");
+        assert_eq!(first % 600, 0, "a span starts at a round time");
     }
 
-    /// Bars would lie upon each other.
+    /// Bars would overlap.
     #[test]
-    fn few_runs_that_are_close_in_a_long_time_are_summed_up_too() {
+    fn few_runs_that_are_too_close_are_also_summed_up() {
         let runs = [run(at(0), 1), run(at(50), 1), run(at(3_600_000), 1)];
         let slots = slots(&runs, None);
         assert_eq!(
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_put_back_costs_no_run() {
+    fn no_run_is_lost_if_the_clock_was_set_back() {
         let mut runs: Vec<_> = (0..600).map(|number| run(at(number / 2 * 10_000), 1)).collect();
         holds(&slots(&runs, Some(at(5))), 600);
         runs.truncate(20);

@@ -1,4 +1,4 @@
-//! What there is to read below the charts.
+//! The tables below the charts.
 
 use std::time::SystemTime;
 
@@ -10,25 +10,25 @@ use super::{
 use x_msrv_history::Run;
 use x_msrv_history::words::number;
 
-/// Lines of runs that failed, at most.
+/// The most lines of failed runs.
 const FAILURES: usize = 20;
 
-/// Characters of a server's or a message's words.
+/// The most characters of an error or a detail.
 const WORDS: usize = 600;
 
-/// Details of one reason that differ, at most.
+/// The most different details of one reason.
 const DETAILS: usize = 3;
 
-/// All that has one reason.
+/// What was counted for one reason.
 struct Counted<'a> {
     reason: &'a str,
     count: u64,
     newest: SystemTime,
-    /// The newest first, each once.
+    /// The newest first, without duplicates.
     details: Vec<&'a str>,
 }
 
-/// Runs that failed one after the other for one reason.
+/// Consecutive runs that failed for the same reason.
 struct Failure<'a> {
     first: SystemTime,
     last: SystemTime,
@@ -72,7 +72,7 @@ impl Page<'_> {
             html.put("<p class=\"note\">None.</p>\n</section>\n", &[]);
             return;
         }
-        html.put("<p class=\"note\">Consecutive runs that failed for one reason share a line.", &[]);
+        html.put("<p class=\"note\">Consecutive runs that failed for the same reason share a line.", &[]);
         if failures.len() > FAILURES {
             html.put(" The newest {} of {}.", &[&FAILURES, &By(number, failures.len() as u64)]);
         }
@@ -80,7 +80,7 @@ impl Page<'_> {
             "</p>\n<table class=\"worded\" id=\"failures\">\n<thead><tr><th scope=\"col\">from (UTC)</th>",
             &[],
         );
-        html.put("<th scope=\"col\" class=\"extra\">last began</th><th scope=\"col\">runs</th><th scope=\"col\">exit code</th>", &[]);
+        html.put("<th scope=\"col\" class=\"extra\">last started</th><th scope=\"col\">runs</th><th scope=\"col\">exit code</th>", &[]);
         html.put("<th scope=\"col\" class=\"words\">error</th></tr></thead>\n<tbody>\n", &[]);
         for failure in failures.iter().rev().take(FAILURES) {
             html.put("<tr><th scope=\"row\">", &[]);
@@ -100,15 +100,15 @@ impl Page<'_> {
     }
 }
 
-/// The runs that failed, with all that came one after the other and for one reason as one, the oldest first.
+/// Returns the failed runs, the oldest first; consecutive ones with the same reason are combined.
 fn failures(runs: &[Run]) -> Vec<Failure<'_>> {
     let mut failures: Vec<Failure<'_>> = Vec::new();
-    let mut goes_on = false;
+    let mut continues = false;
     for run in runs {
         let words = run.error.as_deref().unwrap_or(&run.stop_reason);
-        goes_on = match failures.last_mut() {
+        continues = match failures.last_mut() {
             _ if run.exit_code == 0 => false,
-            Some(failure) if goes_on && (failure.exit_code, failure.words) == (run.exit_code, words) => {
+            Some(failure) if continues && (failure.exit_code, failure.words) == (run.exit_code, words) => {
                 failure.add(run);
                 true
             }
@@ -134,7 +134,7 @@ impl Failure<'_> {
     }
 }
 
-/// Adds to what is counted for a reason. There are a dozen at most.
+/// Adds to the count of a reason. There are at most a dozen reasons.
 fn count<'a>(
     reasons: &mut Vec<Counted<'a>>,
     reason: &'a str,
@@ -153,7 +153,7 @@ fn count<'a>(
     counted.details.truncate(DETAILS);
 }
 
-/// A table of them, the most frequent first. Where there is no detail, a bar shows the share.
+/// Writes a table of counts, the most frequent first. Without a detail, a bar shows the share.
 fn by_count(
     html: &mut Html,
     id: &'static str,
@@ -188,7 +188,7 @@ fn by_count(
     html.put("</tbody></table>\n</section>\n", &[]);
 }
 
-/// Without the year where there is little room.
+/// Writes a time, without the year if there is little room.
 fn time(html: &mut Html, time: SystemTime) {
     let stamp = stamp(time);
     let (year, rest) = stamp.split_at(5);
@@ -202,7 +202,7 @@ mod tests {
     use super::{super::tests::run, *};
 
     #[test]
-    fn of_each_reason_the_newest_details_are_there_each_once() {
+    fn each_reason_has_its_newest_details_without_duplicates() {
         let mut reasons = Vec::new();
         for (second, detail) in (0..).zip(["a", "b", "a", "c", "d", "d"]) {
             count(&mut reasons, "schema", 2, SystemTime::UNIX_EPOCH + Duration::from_secs(second), detail);
@@ -214,9 +214,9 @@ mod tests {
         );
     }
 
-    /// An outage of an hour would be all that the table shows, in hundreds of equal lines.
+    /// An outage of an hour would fill the table with hundreds of equal lines.
     #[test]
-    fn an_outage_is_one_line_until_a_run_succeeds_or_fails_otherwise() {
+    fn an_outage_is_one_line_until_a_run_succeeds_or_fails_differently() {
         let runs: Vec<_> = [0, 69, 69, 0, 69, 75, 75]
             .into_iter()
             .zip(0..)
@@ -229,7 +229,7 @@ mod tests {
             })
             .collect();
         let failures = failures(&runs);
-        let told: Vec<_> = failures
+        let found: Vec<_> = failures
             .iter()
             .map(|failure| (failure.first, failure.last, failure.runs, failure.words, failure.deferred))
             .collect();
@@ -239,6 +239,6 @@ mod tests {
             (at(4), at(4), 1, "cannot reach nsqd", 0),
             (at(5), at(6), 2, "queue-empty", 8),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
     }
 }
