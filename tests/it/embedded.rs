@@ -165,8 +165,8 @@ fn replayed_dead_letters_are_sent_once() {
     let program = Program::new(CONFIGURATION);
     program.run_with_input(&["send"], b"{\"id\":\"not yet\"}\n\xff\n{a\n");
     program.drain(&[]);
-    let mended = program.letters().len();
-    assert_eq!(mended, 2);
+    let letters = program.letters().len();
+    assert_eq!(letters, 2);
     let replay = |path: &str| program.run(&["dead", "replay", path]);
     assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 2, sent before: 0\n");
     assert_eq!(replay("dead-letter.ndjson").stderr, "letters sent: 0, sent before: 2\n");

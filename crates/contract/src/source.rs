@@ -204,11 +204,11 @@ pub async fn messages_held_by_another_consumer_do_not_count_as_waiting(queue: &i
 
 /// Returns whether the queue's number of earlier deliveries is `attempts`, as far as it knows.
 fn known_attempts<Q: Queue>(_queue: &Q, delivery: &Delivery, attempts: Option<u32>) -> bool {
-    let told = delivery.message.attempts.map(NonZeroU32::get);
+    let reported = delivery.message.attempts.map(NonZeroU32::get);
     match Q::ATTEMPTS {
-        Attempts::Counted => told == attempts,
-        Attempts::Redelivered => told == attempts.filter(|attempts| *attempts == 1),
-        Attempts::Unknown => told.is_none(),
+        Attempts::Counted => reported == attempts,
+        Attempts::Redelivered => reported == attempts.filter(|attempts| *attempts == 1),
+        Attempts::Unknown => reported.is_none(),
     }
 }
 
@@ -325,7 +325,7 @@ pub async fn a_delay_postpones_the_next_delivery(queue: &impl Queue) {
     let mut source = started(queue, 10).await;
     let first = take(&mut source, 1).await;
     source.settle(all(first, Settlement::Retry { after: LEASE })).await;
-    assert!(matches!(receive(&mut source).await, Event::Idle(_)), "it does not come before its time");
+    assert!(matches!(receive(&mut source).await, Event::Idle(_)), "it is not delivered before its time");
     source.close().await;
     let mut source = wait_for_another(queue).await;
     let again = take(&mut source, 1).await;
@@ -340,7 +340,7 @@ async fn wait_for_another(queue: &impl Queue) -> Box<dyn Consumer> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waited).await.expect("the message comes back");
+    tokio::time::timeout(PATIENCE, waited).await.expect("the message is delivered again");
     started(queue, 10).await
 }
 
@@ -357,7 +357,7 @@ pub async fn an_unsettled_message_is_delivered_again(queue: &impl Queue) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waited).await.expect("all of them come back");
+    tokio::time::timeout(PATIENCE, waited).await.expect("all of them are delivered again");
     let mut source = started(queue, 10).await;
     let again = take(&mut source, 5).await;
     assert_eq!(ids(&again), before);
@@ -418,7 +418,7 @@ pub async fn the_total_size_of_unsettled_bodies_is_bounded(queue: &impl Queue) {
                 assert!(unsettled.len() * body.len() >= BYTES_IN_FLIGHT, "{} at once", unsettled.len());
                 source.settle(all(std::mem::take(&mut unsettled), Settlement::Done)).await;
             }
-            Ok(other) => panic!("{taken} came, then {other:?}"),
+            Ok(other) => panic!("{taken} received, then {other:?}"),
         }
     }
     source.settle(all(unsettled, Settlement::Done)).await;

@@ -1,7 +1,7 @@
 //! Failures of unknown cause by record, over runs, for queues that do not count deliveries.
 //!
-//! A small SQLite file, which is created with the first such failure. A problem with it is a warning: a message
-//! is then retried once more than is allowed, and never given up too early.
+//! A small SQLite file, which is created with the first such failure. A problem with the file is a warning: a
+//! message is then retried more often than allowed, and never rejected too early.
 
 use std::{
     collections::BTreeMap,
@@ -15,11 +15,11 @@ use x_msrv_core::{record::Key, run::Failures};
 
 use crate::{sqlite, state_file};
 
-/// How long a failure is remembered. A message that has not failed for so long is gone, or has been stored by
+/// How long a failure is remembered. A message that has not failed for this long is gone, or was stored by
 /// another pipeline.
 const MOST_DAYS: u64 = 30;
 
-/// Records that are remembered; the oldest are forgotten first.
+/// The most records that are remembered; the oldest are forgotten first.
 const MOST_RECORDS: i64 = 100_000;
 
 const SCHEMA: &str = "
@@ -40,10 +40,10 @@ pub struct FailureFile {
     file: File,
 }
 
-/// What is known of the file.
+/// The state of the file.
 enum File {
     Unopened,
-    /// There is none, and so far none is needed.
+    /// It does not exist, and is not needed so far.
     Missing,
     Open(Connection, BTreeMap<String, u32>),
     /// It cannot be used, which was reported.
@@ -62,7 +62,7 @@ impl FailureFile {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }
 
-    /// The file, if it can be used. It is created only if `creates`.
+    /// Returns the file, if it can be used. A missing file is created only if `creates` is true.
     fn file(&mut self, creates: bool) -> Option<(&Connection, &mut BTreeMap<String, u32>)> {
         let is_needed = match self.file {
             File::Unopened => creates || state_file::exists(&self.path).unwrap_or(true),
@@ -105,7 +105,7 @@ impl FailureFile {
     }
 }
 
-/// A key as text: 7 and "7" are two records.
+/// Returns a key as text; 7 and "7" are two records.
 fn text(key: &Key) -> String {
     match key {
         Key::Int(number) => format!("i{number}"),
@@ -153,7 +153,7 @@ mod tests {
         early() + Duration::from_secs((MOST_DAYS + 1) * 24 * 3600)
     }
 
-    /// Counted in memory, a message that fails once a run would be retried for as long as there are runs.
+    /// If failures were counted in memory, a message that fails once in each run would be retried forever.
     #[test]
     fn failures_are_counted_over_runs_by_key_and_forgotten_with_the_record() {
         let folder = TempDir::new().expect("a folder");
@@ -172,12 +172,12 @@ mod tests {
         assert_eq!(FailureFile::new(path, late).count(&digits), 1, "after a month nothing is remembered");
     }
 
-    /// A message must not be given up because its failures cannot be counted.
+    /// A message must not be rejected because its failures cannot be counted.
     #[test]
     fn a_file_that_cannot_be_used_counts_nothing() {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("failures.db");
-        std::fs::write(&path, "not a database, and long enough to be looked at as one").expect("written");
+        std::fs::write(&path, "not a database, but long enough to have a header").expect("written");
         let mut file = FailureFile::new(path, early);
         assert_eq!((file.count(&Key::Int(7)), file.count(&Key::Int(7))), (0, 0));
         file.forget(&Key::Int(7));

@@ -100,7 +100,7 @@ pub fn check(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     })
 }
 
-/// Returns the same for an error of [`open`].
+/// Returns whether an error of [`open`] is permanent.
 #[must_use]
 pub fn is_open_fault(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(state_file::is_setup_fault)

@@ -216,7 +216,7 @@ mod tests {
         symlink(&elsewhere, &link).expect("a symlink");
         open_or_create(&link.join("a/file")).expect("root's own symlink");
         std::os::unix::fs::lchown(&link, Some(4_242), Some(4_242)).expect("root may");
-        let error = open_or_create(&link.join("b/file")).expect_err("a symlink of somebody else's");
+        let error = open_or_create(&link.join("b/file")).expect_err("a symlink of another user");
         assert!(error.to_string().contains("link is a symlink of another user"), "{error}");
         assert!(!elsewhere.join("b").exists());
     }

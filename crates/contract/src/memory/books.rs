@@ -5,7 +5,7 @@ use x_msrv_core::{
     source::{BYTES_IN_FLIGHT, Closed, Demand, Event, Proof},
 };
 
-/// How many deliveries may come, and what the run knows.
+/// How many deliveries may be handed out, and what was reported to the run.
 #[derive(Debug)]
 pub(super) struct Books {
     /// Deliveries that may still be handed out.
@@ -13,13 +13,13 @@ pub(super) struct Books {
     window: u64,
     pub(super) unsettled: u64,
     bytes: usize,
-    told: Option<Told>,
+    reported: Option<Reported>,
     pub(super) closed: Closed,
 }
 
 /// The last event that the run received; each is reported once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Full,
     Stopped,
 }
@@ -29,7 +29,7 @@ pub(super) enum Next {
     /// Look for up to this many messages.
     Take(usize),
     /// Return this event.
-    Tell(Event),
+    Report(Event),
     /// Wait for another call.
     Wait,
 }
@@ -37,22 +37,22 @@ pub(super) enum Next {
 impl Books {
     pub(super) fn new(demand: &Demand, window: u64) -> Self {
         let left = demand.max_messages.get();
-        Self { left, window, unsettled: 0, bytes: 0, told: None, closed: Closed::default() }
+        Self { left, window, unsettled: 0, bytes: 0, reported: None, closed: Closed::default() }
     }
 
     pub(super) fn next(&mut self) -> Next {
         let is_full = self.unsettled >= self.window || self.bytes >= BYTES_IN_FLIGHT;
-        let (told, event) = match (self.left, is_full) {
-            (0, _) => (Told::Stopped, Event::Idle(Proof::Proven)),
-            (_, true) => (Told::Full, Event::Full),
+        let (reported, event) = match (self.left, is_full) {
+            (0, _) => (Reported::Stopped, Event::Idle(Proof::Proven)),
+            (_, true) => (Reported::Full, Event::Full),
             (left, false) => {
-                self.told = None;
+                self.reported = None;
                 return Next::Take(
                     usize::try_from(left.min(self.window - self.unsettled)).unwrap_or(usize::MAX),
                 );
             }
         };
-        if self.told.replace(told) == Some(told) { Next::Wait } else { Next::Tell(event) }
+        if self.reported.replace(reported) == Some(reported) { Next::Wait } else { Next::Report(event) }
     }
 
     /// Returns whether the byte limit leaves room for another delivery.
@@ -68,7 +68,7 @@ impl Books {
     }
 
     pub(super) fn want(&mut self, more: u64) {
-        (self.left, self.told) = (more, None);
+        (self.left, self.reported) = (more, None);
     }
 
     pub(super) fn settled(&mut self, settled: &[(Delivery, Settlement)]) {

@@ -179,7 +179,7 @@ impl Consumer for NoDelayConsumer {
             }
             let most = match self.books.next() {
                 Next::Take(most) => most,
-                Next::Tell(event) => return event,
+                Next::Report(event) => return event,
                 Next::Wait => return std::future::pending().await,
             };
             match self.take(most) {

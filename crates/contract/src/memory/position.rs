@@ -139,7 +139,7 @@ impl Consumer for PositionConsumer {
         Box::pin(async move {
             let most = match self.books.next() {
                 Next::Take(most) => most,
-                Next::Tell(event) => return event,
+                Next::Report(event) => return event,
                 Next::Wait => return std::future::pending().await,
             };
             match self.take(most) {

@@ -147,7 +147,7 @@ impl Consumer for RequestConsumer {
         Box::pin(async move {
             let most = match self.books.next() {
                 Next::Take(most) => most,
-                Next::Tell(event) => return event,
+                Next::Report(event) => return event,
                 Next::Wait => return std::future::pending().await,
             };
             let deliveries = self.take(most);
