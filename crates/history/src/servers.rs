@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::{millis, time};
+use crate::rows::{millis, time};
 use x_msrv_core::servers::Servers;
 
 /// How long a discovered server is remembered after it is no longer found or reached.

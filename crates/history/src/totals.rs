@@ -125,3 +125,68 @@ impl Totals {
         Some(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(*seconds).ok()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use x_msrv_core::exit::Exit;
+
+    use super::*;
+    use crate::{
+        History,
+        tests::{at, run, settings, sum},
+    };
+
+    /// After one success while the clock was a year ahead, missing successes were not reported for a year.
+    #[test]
+    fn a_success_in_the_future_counts_only_until_the_next_run() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let history = History::open(&settings.path).expect("a file");
+        let failed = |second| {
+            Run::of_failure(at(second), Duration::ZERO, Exit::Unavailable, "cannot reach nsqd".to_owned())
+        };
+        let last_success = |run: &Run| {
+            history.append(run, None, &settings).expect("appended");
+            history
+                .last_success()
+                .expect("totals")
+                .map(|time| time.duration_since(at(0)).unwrap_or_default().as_secs())
+        };
+        for (run, expected) in [
+            (failed(1), None),
+            (run(at(10_000)), Some(10_000)),
+            (failed(9_996), Some(10_000)),
+            (failed(20), Some(20)),
+            (failed(30), Some(20)),
+            (run(at(10_000)), Some(10_000)),
+            (run(at(40)), Some(40)),
+        ] {
+            assert_eq!(last_success(&run), expected, "{run:?}");
+        }
+    }
+
+    /// A power failure lost the last runs, so the totals decreased, and Prometheus counted everything a
+    /// second time.
+    #[test]
+    fn totals_start_at_0_when_the_machine_is_booted() {
+        let folder = TempDir::new().expect("a folder");
+        let settings = settings(&folder);
+        let history = History::open(&settings.path).expect("a file");
+        // Clocks are corrected by a few seconds now and then, which is not a boot.
+        for (booted, second, stored) in
+            [(0, 10, "5"), (3, 20, "10"), (0, 30, "15"), (40, 50, "5"), (41, 60, "10"), (7_200, 7_210, "5")]
+        {
+            history.count_since(at(booted)).expect("counted");
+            history.append(&run(at(second)), None, &settings).expect("appended");
+            assert_eq!(sum(&history, MESSAGES, "stored"), stored, "at {second}");
+        }
+        history.count_since(at(10_000)).expect("counted");
+        assert_eq!(sum(&history, RUNS, "queue-empty"), "0");
+        assert!(
+            history.last_success().expect("totals").is_some_and(|success| success > at(7_209)),
+            "it is not a sum"
+        );
+        assert!(!history.last(1).expect("rows").is_empty(), "rows are kept");
+    }
+}
