@@ -2,6 +2,8 @@
 //!
 //! `crates/contract` has the suite that each adapter passes.
 
+mod books;
+
 use std::{convert::Infallible, error::Error, num::NonZeroU64, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -12,6 +14,8 @@ use crate::{
     message::{Delivery, Settlement},
     servers::Servers,
 };
+
+pub use books::Books;
 
 /// The limit on unsettled bodies in bytes. A server can exceed it by what it sends at once, which is a
 /// mebibyte and a message. A run uses several times that amount: each body exists as received, as a record,

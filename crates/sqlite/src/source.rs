@@ -20,17 +20,17 @@ use x_msrv_core::{
     BoxFuture,
     fault::{Blame, Fault},
     layers::bisect,
-    message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
+    message::{Delivery, Message, Origin, Receipt, Settlement},
     servers::{Server, Servers},
     source::{
-        Attempts, BYTES_IN_FLIGHT, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage,
-        Proof, Publisher, Retry, Source, SourceError, SourceTraits, Started,
+        Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof,
+        Publisher, Retry, Source, SourceError, SourceTraits, Started,
     },
 };
 use x_msrv_state::{sqlite, state_file};
 
 /// The number of messages that are leased at once.
-const LEASE_AT_ONCE: u64 = 1_000;
+const LEASE_AT_ONCE: usize = 1_000;
 
 /// A message as stored in the file.
 struct FoundRow {
@@ -64,18 +64,17 @@ impl FoundRow {
 struct Found {
     rows: Vec<FoundRow>,
     room: usize,
-    /// Bytes of all unsettled bodies, including these.
-    bytes: usize,
+    bytes_left: usize,
 }
 
 impl Found {
     fn add(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<()> {
         while self.rows.len() < self.room
-            && self.bytes < BYTES_IN_FLIGHT
+            && self.bytes_left > 0
             && let Some(row) = rows.next()?
         {
             let row = FoundRow::of(row)?;
-            self.bytes += row.body.len();
+            self.bytes_left = self.bytes_left.saturating_sub(row.body.len());
             self.rows.push(row);
         }
         Ok(())
@@ -340,14 +339,8 @@ impl Source for SqliteSource {
     fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
         // Messages that are ready now are all there is: an empty result of a file is proof.
         let depth = self.depth();
-        let consumer = Box::new(SqliteConsumer {
-            queue: *self,
-            left: demand.max_messages.get(),
-            unsettled: 0,
-            bytes: 0,
-            told: None,
-            closed: Closed::default(),
-        });
+        let books = Books::new(&demand, self.max_in_flight);
+        let consumer = Box::new(SqliteConsumer { queue: *self, books });
         Box::pin(std::future::ready(Ok(Started { consumer, depth })))
     }
 }
@@ -355,28 +348,15 @@ impl Source for SqliteSource {
 /// The embedded queue as a [`Consumer`].
 struct SqliteConsumer {
     queue: SqliteSource,
-    left: u64,
-    unsettled: u64,
-    /// Bytes of all unsettled bodies.
-    bytes: usize,
-    /// The last event that the run received; it is not repeated.
-    told: Option<Told>,
-    closed: Closed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Full,
-    Stopped,
+    books: Books,
 }
 
 impl SqliteConsumer {
-    fn take(&mut self) -> rusqlite::Result<Vec<Delivery>> {
-        let room = self.left.min(self.queue.max_in_flight - self.unsettled).min(LEASE_AT_ONCE);
+    fn take(&mut self, most: usize) -> rusqlite::Result<Vec<Delivery>> {
         let transaction = Transaction::new_unchecked(&self.queue.connection, TransactionBehavior::Immediate)?;
         let now = now_ms(); // not earlier: another process may have locked the file for seconds
-        let mut found =
-            Found { rows: Vec::new(), room: usize::try_from(room).unwrap_or(usize::MAX), bytes: self.bytes };
+        let (room, bytes_left) = (most.min(LEASE_AT_ONCE), self.books.bytes_left());
+        let mut found = Found { rows: Vec::new(), room, bytes_left };
         found.add(transaction.prepare(READY)?.query(params![now])?)?;
         found.add(transaction.prepare(DELAYED_BY_CLOCK)?.query(params![now, self.queue.lease])?)?;
         if !found.rows.is_empty() {
@@ -391,15 +371,13 @@ impl SqliteConsumer {
             }
         }
         transaction.commit()?;
-        self.closed.received += found.rows.len() as u64;
-        self.left -= found.rows.len() as u64;
-        self.unsettled += found.rows.len() as u64;
-        self.bytes = found.bytes;
         let delivery = |row: FoundRow| {
             let receipt = Receipt(row.id.cast_unsigned());
             Delivery { message: row.message(&self.queue.origin), receipt }
         };
-        Ok(found.rows.into_iter().map(delivery).collect())
+        let deliveries = found.rows.into_iter().map(delivery).collect::<Vec<_>>();
+        deliveries.iter().for_each(|delivery| self.books.took(delivery));
+        Ok(deliveries)
     }
 
     /// Executes one statement for each row in one transaction. Returns how many rows had another lease.
@@ -437,7 +415,7 @@ impl SqliteConsumer {
     fn trouble(&mut self, attempt: &str, cause: &rusqlite::Error) {
         let text =
             || format!("the embedded queue {} cannot be {attempt}: {cause}", self.queue.path.display());
-        self.closed.trouble.get_or_insert_with(text);
+        self.books.closed.trouble.get_or_insert_with(text);
     }
 
     fn touch_all(&self, deliveries: &[&Delivery]) -> rusqlite::Result<()> {
@@ -456,20 +434,11 @@ impl SqliteConsumer {
 impl Consumer for SqliteConsumer {
     fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async move {
-            let full = self.unsettled == self.queue.max_in_flight || self.bytes >= BYTES_IN_FLIGHT;
-            let (told, event) = match (self.left, full) {
-                (0, _) => (Some(Told::Stopped), Some(Event::Idle(Proof::Proven))),
-                (_, true) => (Some(Told::Full), Some(Event::Full)),
-                _ => (None, None),
+            let most = match self.books.room().await {
+                Ok(most) => most,
+                Err(event) => return event,
             };
-            let is_known = told.is_some() && self.told == told;
-            self.told = told;
-            match event {
-                Some(_) if is_known => return std::future::pending().await,
-                Some(event) => return event,
-                None => {}
-            }
-            match self.take() {
+            match self.take(most) {
                 Ok(deliveries) if deliveries.is_empty() => Event::Idle(Proof::Proven),
                 Ok(deliveries) => Event::Deliveries(deliveries),
                 Err(cause) => {
@@ -482,19 +451,18 @@ impl Consumer for SqliteConsumer {
     }
 
     fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
-        self.left = more;
+        self.books.want(more);
         Box::pin(std::future::ready(()))
     }
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
-        self.unsettled -= settled.len() as u64;
-        self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
+        self.books.settled(&settled);
         let rows = settled.iter().map(|(delivery, settlement)| match settlement {
             Settlement::Done => (delivery, None),
             Settlement::Retry { after } => (delivery, Some(*after)),
             Settlement::Release => (delivery, Some(Duration::ZERO)),
         });
-        self.closed.unconfirmed += match self.settle_all(rows) {
+        self.books.closed.unconfirmed += match self.settle_all(rows) {
             Ok(lost) => lost,
             Err(cause) => {
                 warn!(path = self.queue.path.display().to_string(), cause = cause.to_string(); "the embedded queue cannot be written");
@@ -513,7 +481,7 @@ impl Consumer for SqliteConsumer {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
-        Box::pin(std::future::ready(Closed { depth: self.queue.depth(), ..self.closed }))
+        Box::pin(std::future::ready(Closed { depth: self.queue.depth(), ..self.books.closed }))
     }
 }
 

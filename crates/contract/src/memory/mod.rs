@@ -1,6 +1,5 @@
 //! In-memory queues with the rules of each kind, stores, and dead letters.
 
-mod books;
 pub mod dead_letter;
 pub mod no_delay;
 pub mod position;

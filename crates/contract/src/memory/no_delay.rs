@@ -6,13 +6,12 @@ use std::{cell::RefCell, collections::VecDeque, num::NonZeroU32, rc::Rc};
 
 use bytes::Bytes;
 
-use super::books::{Books, Next};
 use x_msrv_core::{
     BoxFuture,
     message::{Delivery, Message, Origin, Receipt, Settlement},
     source::{
-        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof, Publisher,
-        Retry, Source, SourceError, SourceTraits, Started,
+        Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof,
+        Publisher, Retry, Source, SourceError, SourceTraits, Started,
     },
 };
 
@@ -145,7 +144,7 @@ impl NoDelayConsumer {
     fn take(&mut self, most: usize) -> Vec<Delivery> {
         let state = &mut *self.queue.state.borrow_mut();
         let mut deliveries = Vec::new();
-        while deliveries.len() < most && self.books.has_room() {
+        while deliveries.len() < most && self.books.bytes_left() > 0 {
             let row = if self.stopped { state.late.pop_front() } else { state.ready.pop_front() };
             let Some(mut row) = row else { break };
             row.deliveries += 1;
@@ -177,10 +176,9 @@ impl Consumer for NoDelayConsumer {
                     return Event::Deliveries(late);
                 }
             }
-            let most = match self.books.next() {
-                Next::Take(most) => most,
-                Next::Report(event) => return event,
-                Next::Wait => return std::future::pending().await,
+            let most = match self.books.room().await {
+                Ok(most) => most,
+                Err(event) => return event,
             };
             match self.take(most) {
                 deliveries if deliveries.is_empty() => Event::Idle(Proof::Inferred),

@@ -6,13 +6,12 @@ use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use bytes::Bytes;
 
-use super::books::{Books, Next};
 use x_msrv_core::{
     BoxFuture,
     message::{Delivery, Message, Origin, Receipt, Settlement},
     source::{
-        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof, Publisher,
-        Retry, Source, SourceError, SourceTraits, Started,
+        Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof,
+        Publisher, Retry, Source, SourceError, SourceTraits, Started,
     },
 };
 
@@ -105,7 +104,7 @@ impl PositionConsumer {
     fn take(&mut self, most: usize) -> Vec<Delivery> {
         let log = self.queue.log.borrow();
         let mut deliveries = Vec::new();
-        while deliveries.len() < most && self.next < self.end && self.books.has_room() {
+        while deliveries.len() < most && self.next < self.end && self.books.bytes_left() > 0 {
             let offset = self.next;
             self.next += 1;
             if log.marks.contains(&offset) {
@@ -137,10 +136,9 @@ impl PositionConsumer {
 impl Consumer for PositionConsumer {
     fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async move {
-            let most = match self.books.next() {
-                Next::Take(most) => most,
-                Next::Report(event) => return event,
-                Next::Wait => return std::future::pending().await,
+            let most = match self.books.room().await {
+                Ok(most) => most,
+                Err(event) => return event,
             };
             match self.take(most) {
                 deliveries if deliveries.is_empty() => Event::Idle(Proof::Proven),

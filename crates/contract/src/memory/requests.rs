@@ -6,13 +6,12 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use super::books::{Books, Next};
 use x_msrv_core::{
     BoxFuture,
     message::{Delivery, Details, Message, Origin, Receipt, Settlement},
     source::{
-        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof, Publisher,
-        Retry, Source, SourceError, SourceTraits, Started,
+        Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof,
+        Publisher, Retry, Source, SourceError, SourceTraits, Started,
     },
 };
 
@@ -122,7 +121,7 @@ impl RequestConsumer {
         let state = &mut *self.requests.0.borrow_mut();
         let mut deliveries = Vec::new();
         while deliveries.len() < most
-            && self.books.has_room()
+            && self.books.bytes_left() > 0
             && let Some(request) = state.waiting.pop_front()
         {
             let reply_to = request.expects_reply.then(|| format!("inbox.{}", request.id).into());
@@ -145,10 +144,9 @@ impl RequestConsumer {
 impl Consumer for RequestConsumer {
     fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async move {
-            let most = match self.books.next() {
-                Next::Take(most) => most,
-                Next::Report(event) => return event,
-                Next::Wait => return std::future::pending().await,
+            let most = match self.books.room().await {
+                Ok(most) => most,
+                Err(event) => return event,
             };
             let deliveries = self.take(most);
             if !deliveries.is_empty() {

@@ -11,13 +11,12 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::books::{Books, Next};
 use x_msrv_core::{
     BoxFuture,
     message::{Delivery, Message, Origin, Receipt, Settlement},
     source::{
-        Attempts, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof, Publisher,
-        Retry, Source, SourceError, SourceTraits, Started,
+        Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof,
+        Publisher, Retry, Source, SourceError, SourceTraits, Started,
     },
 };
 
@@ -170,7 +169,7 @@ impl MemoryConsumer {
         let mut rows = self.queue.rows.borrow_mut();
         let mut deliveries = Vec::new();
         for row in rows.iter_mut().filter(|row| row.ready_at <= now) {
-            if deliveries.len() == most || !self.books.has_room() {
+            if deliveries.len() == most || self.books.bytes_left() == 0 {
                 break;
             }
             row.attempts += 1;
@@ -215,10 +214,9 @@ impl Consumer for MemoryConsumer {
             if *self.queue.closed.borrow() {
                 return Event::Lost;
             }
-            let most = match self.books.next() {
-                Next::Take(most) => most,
-                Next::Report(event) => return event,
-                Next::Wait => return std::future::pending().await,
+            let most = match self.books.room().await {
+                Ok(most) => most,
+                Err(event) => return event,
             };
             let deliveries = self.take(most);
             if !deliveries.is_empty() {
