@@ -1,6 +1,6 @@
 //! Tables in Markdown.
 
-use x_msrv_core::adapter::{Adapter, Adapters};
+use x_msrv_core::adapter::{Adapter, Adapters, SourceFacts, StoreFacts};
 use x_msrv_settings::{Key, Kind, Known, Presence, Word};
 
 /// The page with `table` between its markers.
@@ -78,12 +78,14 @@ pub(crate) fn support(adapters: Adapters) -> String {
         "| queue | feature | identity of a message | retry | \"empty\" is | TLS | login |\n|---|---|---|---|---|---|---|\n"
             .to_owned();
     for (adapter, role) in adapters.iter().filter_map(|adapter| Some((adapter, adapter.source.as_ref()?))) {
-        let cells = [role.identity, role.retry, role.proof_of_empty, role.tls, role.login].join(" | ");
+        let SourceFacts { identity, retry, proof_of_empty, tls, login, .. } = role.facts;
+        let cells = [identity, retry, proof_of_empty, tls, login].join(" | ");
         text += &format!("| {} | {cells} |\n", name(adapter, &role.section));
     }
     text += "\n| store | feature | a repeated delivery | limits | TLS | login |\n|---|---|---|---|---|---|\n";
     for (adapter, role) in adapters.iter().filter_map(|adapter| Some((adapter, adapter.store.as_ref()?))) {
-        let cells = [role.idempotence, role.limits, role.tls, role.login].join(" | ");
+        let StoreFacts { idempotence, limits, tls, login, .. } = role.facts;
+        let cells = [idempotence, limits, tls, login].join(" | ");
         text += &format!("| {} | {cells} |\n", name(adapter, &role.section));
     }
     text

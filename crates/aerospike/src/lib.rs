@@ -26,10 +26,8 @@ use x_msrv_core::{
     decode::{SetRule, TtlRule},
     error_chain,
     fault::{Blame, Fault},
-    record::{KEY_FIELD, Key, Record},
-    store::{
-        BatchLimits, Pending, Put, Reach, Reader, Repeat, See, Store, StoreError, StoreTraits, StoredRecord,
-    },
+    record::{Key, Record},
+    store::{BatchLimits, Pending, Put, Reader, See, Store, StoreError, StoreTraits, StoredRecord},
 };
 use x_msrv_net::{address::HostPort, secret::Secret, tls};
 
@@ -385,10 +383,7 @@ impl AerospikeStore {
         let mut found = self.client.query(&policy, PartitionFilter::all(), statement).await?.into_stream();
         while let Some(record) = found.next().await {
             let mut fields = values::fields(record?.bins);
-            let key = fields
-                .iter()
-                .position(|(name, _)| name == KEY_FIELD)
-                .and_then(|index| values::key(fields.remove(index).1));
+            let key = Key::take_from(&mut fields);
             if see(StoredRecord { key, fields }).is_break() {
                 break;
             }
@@ -509,7 +504,7 @@ fn chunks<'a, T>(mut writes: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
 
 impl Store for AerospikeStore {
     fn traits(&self) -> StoreTraits {
-        StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
+        StoreTraits::default()
     }
 
     fn limits(&self) -> BatchLimits {

@@ -1,11 +1,12 @@
 //! Aerospike in a configuration: the section `aerospike`.
 
-use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use x_msrv_core::{
-    BoxFuture,
-    adapter::{Adapter, Common, ConfiguredStore, Existing, KeySetting, Names, Pointer, StoreRole},
-    decode::{KeyRule, Placing, SetRule, TtlRule},
+    adapter::{
+        Adapter, Common, Existing, KeySetting, Names, Pointer, StoreFacts, StoreRole, section::StoreSection,
+    },
+    decode::{Placing, SetRule, TtlRule},
     record::Record,
     store::{Store, StoreError},
 };
@@ -14,10 +15,7 @@ use x_msrv_net::{
     secret::Secret,
     tls,
 };
-use x_msrv_settings::{
-    Key, Kind, Reader, Section as _, Setting as _, Settings as Keys, TextOr, Told, Value, duration,
-    text_setting,
-};
+use x_msrv_settings::{Kind, Reader, Settings as Keys, TextOr, duration, text_setting};
 
 use crate::{AerospikeStore, AuthMode, Exists, LONGEST_TTL, Login, Name, Set, Settings, Ttl, values};
 
@@ -37,27 +35,17 @@ pub static ADAPTER: Adapter = Adapter {
     feature: "aerospike",
     summary: "A set of an Aerospike cluster; each field of a message is a bin.",
     source: None,
-    store: Some(StoreRole {
-        section: Key::section(
-            "aerospike",
-            "The store is Aerospike; exactly one section of a store is required.\n\n\
-            Each field of a message becomes a bin, and the bin `gid` holds the record's key. A field that is null is \
-            left out. A message with a field whose name is empty or has over 15 bytes becomes a dead letter; see \
-            `fields.on-long-name`.",
-            StoreKeys::KEYS,
-        ),
-        word: "aerospike",
-        idempotence: "writes the same record",
-        limits: "field names of 15 bytes, records of 1 MiB by default",
-        tls: "yes",
-        login: "user and password",
-        read: read_store,
-    }),
+    store: Some(StoreRole::of::<StoreKeys>()),
     letters: None,
 };
 
-/// The keys of `aerospike`.
+/// The store is Aerospike; exactly one section of a store is required.
+///
+/// Each field of a message becomes a bin, and the bin `gid` holds the record's key. A field that is null is left
+/// out. A message with a field whose name is empty or has over 15 bytes becomes a dead letter; see
+/// `fields.on-long-name`.
 #[derive(Debug, Clone, Keys)]
+#[setting(section = "aerospike")]
 struct StoreKeys {
     /// One node by host and port, which names the others; or `hosts`.
     #[setting(example = "{host: db, port: 3000}")]
@@ -196,56 +184,93 @@ impl fmt::Display for Ttl {
     }
 }
 
-/// A set of a cluster.
-#[derive(Debug)]
-struct Cluster {
-    keys: StoreKeys,
-    settings: Settings,
-}
+impl StoreSection for StoreKeys {
+    const FACTS: StoreFacts = StoreFacts {
+        word: "aerospike",
+        idempotence: "writes the same record",
+        limits: "field names of 15 bytes, records of 1 MiB by default",
+        tls: "yes",
+        login: "user and password",
+    };
 
-fn read_store(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Option<Arc<dyn ConfiguredStore>> {
-    let mut keys = StoreKeys::read(found, reader)?;
-    let hosts = hosts(&keys, reader);
-    let login = login(&mut keys, reader);
-    let tls = keys.tls.settings();
-    if keys.auth_mode == Some(AuthMode::External) && (login.is_none() || tls.is_none()) {
-        let fault = "`external` needs `user` and `password`, and `tls`, because the password itself is sent";
-        reader.fault_at("auth-mode", fault);
+    type Settings = Settings;
+
+    fn settings(&mut self, reader: &mut Reader<'_>, common: &Common) -> Option<Settings> {
+        let hosts = hosts(self, reader);
+        let login = login(self, reader);
+        let tls = self.tls.settings();
+        if self.auth_mode == Some(AuthMode::External) && (login.is_none() || tls.is_none()) {
+            let fault =
+                "`external` needs `user` and `password`, and `tls`, because the password itself is sent";
+            reader.fault_at("auth-mode", fault);
+        }
+        let (ttl, own_ttl) = match &self.ttl {
+            TextOr::Text(ttl) => (*ttl, None),
+            TextOr::Section(TtlKeys { field: Pointer(field), default }) => {
+                let is_required = default.is_none();
+                let rule = TtlRule { field: field.clone(), is_required, longest: LONGEST_TTL };
+                (default.unwrap_or(Ttl::Namespace), Some(rule))
+            }
+        };
+        let set = match &self.set {
+            TextOr::Text(name) => Set::Named(name.clone()),
+            TextOr::Section(SetKeys { field: Pointer(field), allowed }) => {
+                let allowed = allowed.iter().map(|name| name.to_string().into()).collect();
+                Set::OfField(SetRule { field: field.clone(), allowed })
+            }
+        };
+        // Without a login it has no meaning, and is not told.
+        self.auth_mode = self.auth_mode.filter(|_| login.is_some());
+        let hosts = hosts?;
+        (self.address, self.hosts) = (None, Some(hosts.clone()));
+        Some(Settings {
+            hosts,
+            namespace: self.namespace.clone(),
+            set,
+            exists: self.exists,
+            ttl,
+            own_ttl,
+            send_key: self.send_key,
+            timeout: self.timeout,
+            connect_timeout: common.connect_timeout,
+            login,
+            tls,
+            use_alternate_addresses: self.use_alternate_addresses,
+        })
     }
-    let (ttl, own_ttl) = match &keys.ttl {
-        TextOr::Text(ttl) => (*ttl, None),
-        TextOr::Section(TtlKeys { field: Pointer(field), default }) => {
-            let is_required = default.is_none();
-            let rule = TtlRule { field: field.clone(), is_required, longest: LONGEST_TTL };
-            (default.unwrap_or(Ttl::Namespace), Some(rule))
-        }
-    };
-    let set = match &keys.set {
-        TextOr::Text(name) => Set::Named(name.clone()),
-        TextOr::Section(SetKeys { field: Pointer(field), allowed }) => {
-            let allowed = allowed.iter().map(|name| name.to_string().into()).collect();
-            Set::OfField(SetRule { field: field.clone(), allowed })
-        }
-    };
-    // Without a login it has no meaning, and is not told.
-    keys.auth_mode = keys.auth_mode.filter(|_| login.is_some());
-    let hosts = hosts?;
-    (keys.address, keys.hosts) = (None, Some(hosts.clone()));
-    let settings = Settings {
-        hosts,
-        namespace: keys.namespace.clone(),
-        set,
-        exists: keys.exists,
-        ttl,
-        own_ttl,
-        send_key: keys.send_key,
-        timeout: keys.timeout,
-        connect_timeout: common.connect_timeout,
-        login,
-        tls,
-        use_alternate_addresses: keys.use_alternate_addresses,
-    };
-    Some(Arc::new(Cluster { keys, settings }))
+
+    fn key(&self) -> &KeySetting {
+        &self.key
+    }
+
+    async fn connect(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(AerospikeStore::connect(settings).await?))
+    }
+
+    async fn existing(settings: &Settings) -> Result<Existing, StoreError> {
+        let store = AerospikeStore::connect_to_existing(settings).await?;
+        Ok(Ok(Box::new(store)))
+    }
+
+    async fn probe(settings: &Settings) -> Result<(), StoreError> {
+        AerospikeStore::probe(settings).await
+    }
+
+    fn placing(settings: &Settings) -> Placing {
+        let set = match &settings.set {
+            Set::OfField(rule) => Some(rule.clone()),
+            Set::Named(_) => None,
+        };
+        Placing { set, ttl: settings.own_ttl.clone() }
+    }
+
+    fn names() -> Names {
+        Names { longest: Some(values::MAX_BIN_NAME), check: values::check_name }
+    }
+
+    fn check_record(_: &Settings, record: &Record) -> Result<(), String> {
+        values::bins(record.clone()).map(drop)
+    }
 }
 
 fn hosts(keys: &StoreKeys, reader: &mut Reader<'_>) -> Option<Vec<HostPort>> {
@@ -283,46 +308,5 @@ fn login(keys: &mut StoreKeys, reader: &mut Reader<'_>) -> Option<Login> {
             reader.fault("`user` and `password` must be set together");
             None
         }
-    }
-}
-
-impl ConfiguredStore for Cluster {
-    fn tell(&self, told: &mut Told) {
-        self.keys.tell("aerospike", told);
-    }
-
-    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Store>, StoreError>> {
-        Box::pin(async { Ok(Box::new(AerospikeStore::connect(&self.settings).await?) as Box<dyn Store>) })
-    }
-
-    fn existing(&self) -> BoxFuture<'_, Result<Existing, StoreError>> {
-        Box::pin(async {
-            let store = AerospikeStore::connect_to_existing(&self.settings).await?;
-            Ok(Ok(Box::new(store) as Box<dyn Store>))
-        })
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(AerospikeStore::probe(&self.settings))
-    }
-
-    fn key(&self) -> KeyRule {
-        self.keys.key.rule()
-    }
-
-    fn placing(&self) -> Placing {
-        let set = match &self.settings.set {
-            Set::OfField(rule) => Some(rule.clone()),
-            Set::Named(_) => None,
-        };
-        Placing { set, ttl: self.settings.own_ttl.clone() }
-    }
-
-    fn names(&self) -> Names {
-        Names { longest: Some(values::MAX_BIN_NAME), check: values::check_name }
-    }
-
-    fn check_record(&self, record: &Record) -> Result<(), String> {
-        values::bins(record.clone()).map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use aerospike::{Bin, IndexMap, Value as AsValue};
 
-use x_msrv_core::record::{Fields, KEY_FIELD, Key, Record, Value};
+use x_msrv_core::record::{Fields, KEY_FIELD, Record, Value};
 
 /// The length of the longest bin name in bytes (`AS_BIN_NAME_MAX_SZ` without the terminator).
 pub const MAX_BIN_NAME: usize = 15;
@@ -85,15 +85,6 @@ pub fn fields(bins: impl IntoIterator<Item = (String, AsValue)>) -> Fields {
     bins.into_iter().map(|(name, value)| (name, value_of(value))).collect()
 }
 
-/// Returns the key in the `gid` bin.
-pub(super) fn key(value: Value) -> Option<Key> {
-    match value {
-        Value::Int(number) => Some(Key::Int(number)),
-        Value::Text(text) => Some(Key::Text(text)),
-        _ => None,
-    }
-}
-
 fn value_of(value: AsValue) -> Value {
     match value {
         AsValue::Nil => Value::Null,
@@ -128,7 +119,7 @@ mod tests {
     use super::*;
 
     fn record(fields: Fields) -> Record {
-        Record { key: Key::Int(7), fields, size: 0, set: None, ttl: None, message: None }
+        Record { key: x_msrv_core::record::Key::Int(7), fields, size: 0, set: None, ttl: None, message: None }
     }
 
     /// A name longer than 15 bytes made the original's consumer back off for 2 s and drop the message.

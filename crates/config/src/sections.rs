@@ -252,10 +252,6 @@ pub(crate) struct Textfile;
 impl FileKind for Textfile {
     const ACCESS: Access = Access::Replace;
 
-    fn is_beside(_: &std::path::Path, _: &std::path::Path) -> bool {
-        false
-    }
-
     fn check(name: &std::path::Path) -> Result<(), String> {
         if name.extension().is_some_and(|extension| extension == "prom") {
             return Ok(());

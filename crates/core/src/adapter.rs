@@ -1,7 +1,10 @@
 //! What an adapter provides: its configuration sections, what it guarantees, and how a section becomes a
 //! connection.
 //!
-//! The program has one list of adapters and queries that list. Nothing else names an adapter.
+//! An adapter implements the traits of [`section`] for the keys of its sections. The program has one list of
+//! adapters and queries that list. Nothing else names an adapter.
+
+pub mod section;
 
 use std::{any::Any, fmt, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
 
@@ -41,8 +44,19 @@ pub type Adapters = &'static [&'static Adapter];
 /// An adapter in the role of a source.
 #[derive(Debug)]
 pub struct SourceRole {
-    /// The name of its section.
+    /// Its section.
     pub section: Key,
+    /// What holds for the queue.
+    pub facts: SourceFacts,
+    /// The value that `init` suggests for a key that depends on the pipeline's name.
+    pub suggestion: fn(key: &str, pipeline: &str) -> Option<String>,
+    /// Parses the section.
+    pub read: ReadSource,
+}
+
+/// What holds for a queue, as the table of promises shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceFacts {
     /// The value of `init --queue`.
     pub word: &'static str,
     /// What identifies a message across deliveries.
@@ -55,17 +69,22 @@ pub struct SourceRole {
     pub tls: &'static str,
     /// How the client authenticates.
     pub login: &'static str,
-    /// The value that `init` suggests for a key that depends on the pipeline's name.
-    pub suggestion: fn(key: &str, pipeline: &str) -> Option<String>,
-    /// Parses the section.
-    pub read: ReadSource,
 }
 
 /// An adapter in the role of a store.
 #[derive(Debug)]
 pub struct StoreRole {
-    /// The name of its section.
+    /// Its section.
     pub section: Key,
+    /// What holds for the store.
+    pub facts: StoreFacts,
+    /// Parses the section.
+    pub read: ReadStore,
+}
+
+/// What holds for a store, as the table of promises shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreFacts {
     /// The value of `init --store`.
     pub word: &'static str,
     /// The effect of a repeated delivery.
@@ -76,8 +95,6 @@ pub struct StoreRole {
     pub tls: &'static str,
     /// How the client authenticates.
     pub login: &'static str,
-    /// Parses the section.
-    pub read: ReadStore,
 }
 
 /// An adapter in the role of a queue for dead letters.
@@ -124,7 +141,7 @@ impl Common {
     }
 }
 
-/// A configured source.
+/// A configured source: a [`section::SourceSection`] that was parsed.
 pub trait ConfiguredSource: fmt::Debug + Any {
     /// Reports its settings, files and warnings.
     fn tell(&self, told: &mut Told);
@@ -181,15 +198,13 @@ pub trait ConfiguredSource: fmt::Debug + Any {
 
     /// Returns the setting that may be mistyped if no run has ever received a message: a name that the queue
     /// creates for every client that asks for it.
-    fn created_on_demand(&self) -> Option<String> {
-        None
-    }
+    fn created_on_demand(&self) -> Option<String>;
 }
 
 /// A store that contains records, or a description of what is missing.
 pub type Existing = Result<Box<dyn Store>, String>;
 
-/// A configured store.
+/// A configured store: a [`section::StoreSection`] that was parsed.
 pub trait ConfiguredStore: fmt::Debug {
     /// Reports its settings, files and warnings.
     fn tell(&self, told: &mut Told);
@@ -225,23 +240,16 @@ pub trait ConfiguredStore: fmt::Debug {
     fn key(&self) -> KeyRule;
 
     /// Returns which fields of a message control where and how long its record is stored.
-    fn placing(&self) -> Placing {
-        Placing::default()
-    }
+    fn placing(&self) -> Placing;
 
     /// Returns the field names that the store accepts.
-    fn names(&self) -> Names {
-        Names { longest: None, check: |_| Ok(()) }
-    }
+    fn names(&self) -> Names;
 
     /// Checks whether the store can hold this record, as far as that is known without asking the server.
     ///
     /// # Errors
     /// The reason why it cannot, as text for the user.
-    fn check_record(&self, record: &Record) -> Result<(), String> {
-        let _ = record;
-        Ok(())
-    }
+    fn check_record(&self, record: &Record) -> Result<(), String>;
 }
 
 /// Which field names a store accepts.
@@ -253,7 +261,7 @@ pub struct Names {
     pub check: fn(&str) -> Result<(), String>,
 }
 
-/// A configured queue for dead letters. Letters that it does not take are written to the dead-letter file.
+/// A configured queue for dead letters: a [`section::LettersSection`] that was parsed. Letters that it does not take are written to the dead-letter file.
 pub trait ConfiguredLetters: fmt::Debug {
     /// Reports its settings, files and warnings; `section` is the path of its section.
     fn tell(&self, section: &str, told: &mut Told);

@@ -4,10 +4,11 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use x_msrv_settings::{Kind, Reader, Setting, Told};
 
-use crate::message::Message;
 pub use crate::timestamp::Timestamp;
+use crate::{decode::hex, message::Message};
 
 /// The bin or column that contains a record's key, beside its fields.
 pub const KEY_FIELD: &str = "gid";
@@ -20,6 +21,27 @@ pub enum Key {
     Int(i64),
     /// Any other key.
     Text(String),
+}
+
+impl Key {
+    /// Returns a name for the record that every store can hold, of 64 hexadecimal digits. An integer and the same
+    /// digits as text have different names.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let kind = if matches!(self, Self::Int(_)) { "int" } else { "text" };
+        hex(&Sha256::digest(format!("{kind} {self}")))
+    }
+
+    /// Removes [`KEY_FIELD`] from the fields of a stored record. Returns the key that it holds, if it is one.
+    #[must_use]
+    pub fn take_from(fields: &mut Fields) -> Option<Self> {
+        let index = fields.iter().position(|(name, _)| name == KEY_FIELD)?;
+        match fields.remove(index).1 {
+            Value::Int(number) => Some(Self::Int(number)),
+            Value::Text(text) => Some(Self::Text(text)),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Key {

@@ -55,8 +55,9 @@ pub enum Proof {
     Inferred,
 }
 
-/// The abilities of an adapter's queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The abilities of an adapter's queue. The default is the simplest queue: it cannot delay, counts no deliveries,
+/// waits for a settlement until the connection is closed, and gives messages no identity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SourceTraits {
     /// How a message is delivered again.
     pub retry: Retry,
@@ -69,7 +70,7 @@ pub struct SourceTraits {
 }
 
 /// How a message is delivered again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Retry {
     /// After the requested delay, or after the longest delay if that is shorter.
     Delayed {
@@ -78,6 +79,7 @@ pub enum Retry {
     },
     /// At once, also to this consumer while it consumes. Such messages are held until the run asks for no
     /// more.
+    #[default]
     Immediate,
     /// The queue has only a position and does not know single messages. Everything from the first unsettled
     /// message on is delivered again to a later run.
@@ -87,20 +89,22 @@ pub enum Retry {
 }
 
 /// What the queue knows about earlier deliveries of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Attempts {
     /// It counts them.
     Counted,
     /// It marks redeliveries: the first delivery is known, later ones are not counted.
     Redelivered,
     /// It knows nothing about them.
+    #[default]
     Unknown,
 }
 
 /// How long a queue waits for a settlement before it delivers again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Lease {
     /// Until the connection is closed, or the position is given up.
+    #[default]
     None,
     /// For this time, which cannot be extended.
     Fixed(Duration),
@@ -109,13 +113,14 @@ pub enum Lease {
 }
 
 /// Where the identity of a message comes from; the key of its record may be made from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Identity {
     /// The queue gives each message an id, the same for all its deliveries.
     Stable,
     /// The publisher may have given one.
     PublisherGiven,
     /// There is none: the key must come from the body.
+    #[default]
     None,
 }
 
@@ -287,6 +292,13 @@ pub trait Publisher {
     /// Dropping the future loses nothing.
     fn keep_alive(&self) -> BoxFuture<'_, Infallible> {
         Box::pin(std::future::pending())
+    }
+}
+
+impl SourceError {
+    /// Creates the error of a queue that does not answer.
+    pub fn unreachable(place: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unreachable { place: place.into(), cause: cause.into() }
     }
 }
 

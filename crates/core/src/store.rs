@@ -38,14 +38,19 @@ pub trait Store {
     ///
     /// # Cancel safety
     /// There is nothing to lose.
-    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>>;
+    #[must_use = "the store disconnects only if this is awaited"]
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        drop(self);
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// A record that waits for its verdict.
 pub type Pending = answer::Pending<Record, Result<Put, Fault>>;
 
-/// The guarantees of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The guarantees of a store. The default is what most databases can give: a repeated write is one record, and each
+/// record has its own verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreTraits {
     /// The effect of writing a record twice.
     pub repeat: Repeat,
@@ -57,9 +62,10 @@ pub struct StoreTraits {
 }
 
 /// The effect of writing a record twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Repeat {
     /// One record.
+    #[default]
     Idempotent,
     /// One record, if the second write is at most this much later.
     IdempotentFor(Duration),
@@ -68,9 +74,10 @@ pub enum Repeat {
 }
 
 /// How many records a fault affects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reach {
     /// Each record has its own verdict.
+    #[default]
     PerRecord,
     /// All records of a batch are stored, or none. [`Bisect`](crate::layers::Bisect) isolates the record at
     /// fault.
@@ -117,6 +124,13 @@ pub enum Put {
     Stored,
     /// Already there, and left unchanged (`exists: create-only`).
     Duplicate,
+}
+
+impl StoreError {
+    /// Creates the error of a store that does not answer.
+    pub fn unreachable(place: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unreachable { place: place.into(), cause: cause.into() }
+    }
 }
 
 /// Why a store cannot be used.

@@ -1,10 +1,13 @@
 //! NSQ in a configuration: the sections `nsq` and `dead-letter.nsq`.
 
-use std::{any::Any, num::NonZeroU64, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, time::Duration};
 
 use x_msrv_core::{
-    BoxFuture, NAME,
-    adapter::{Adapter, Common, ConfiguredLetters, ConfiguredSource, LettersRole, SourceRole},
+    NAME,
+    adapter::{
+        Adapter, Common, LettersRole, SourceFacts, SourceRole,
+        section::{Configured, Letters, LettersSection, SourceSection},
+    },
     message::{Message, Origin},
     source::{Peek, Publisher, Source, SourceError},
 };
@@ -13,9 +16,7 @@ use x_msrv_net::{
     secret::Secret,
     tls,
 };
-use x_msrv_settings::{
-    Key, Kind, Reader, Section as _, Setting as _, Settings, Told, Value, join, text_setting,
-};
+use x_msrv_settings::{Kind, NamedSection as _, Reader, Settings, Told, join, text_setting};
 
 use crate::{
     client::name::{ChannelName, TopicName},
@@ -30,41 +31,17 @@ pub static ADAPTER: Adapter = Adapter {
     name: "NSQ",
     feature: "nsq",
     summary: "A topic of NSQ, from nsqd directly or found by nsqlookupd.",
-    source: Some(SourceRole {
-        section: Key::section(
-            "nsq",
-            "The queue is NSQ; exactly one section of a queue is required.\n\n\
-                nsqd is asked to wait for the settlement of a message for `timeout` + `shutdown-timeout` + 5 s, or as \
-                long as it allows. After a crash the message is delivered again when that time is over.",
-            QueueKeys::KEYS,
-        ),
-        word: "nsq",
-        identity: "topic, nsqd, id, time",
-        retry: "delayed, 1 s to 300 s",
-        proof_of_empty: "proven by nsqd's statistics, otherwise inferred from silence and tested",
-        tls: "yes",
-        login: "AUTH",
-        // On one channel two pipelines would take each other's messages.
-        suggestion: |key, pipeline| {
-            (key == "channel").then(|| ChannelName::of_pipeline(pipeline).to_string())
-        },
-        read: read_source,
-    }),
+    source: Some(SourceRole::of::<QueueKeys>()),
     store: None,
-    letters: Some(LettersRole {
-        section: Key::section(
-            "nsq",
-            "Dead letters go to a topic of NSQ. Letters that nsqd refuses or does not receive go to \
-                `dead-letter.ndjson` in the state directory.",
-            LetterKeys::KEYS,
-        ),
-        is_direct: true,
-        read: read_letters,
-    }),
+    letters: Some(LettersRole::of::<LetterKeys>()),
 };
 
-/// The keys of `nsq`.
+/// The queue is NSQ; exactly one section of a queue is required.
+///
+/// nsqd is asked to wait for the settlement of a message for `timeout` + `shutdown-timeout` + 5 s, or as long as it
+/// allows. After a crash the message is delivered again when that time is over.
 #[derive(Debug, Clone, Settings)]
+#[setting(section = "nsq")]
 struct QueueKeys {
     /// The nsqd to take messages from, by their TCP ports (4150 by default); or `lookupd-http-address`.
     ///
@@ -140,8 +117,10 @@ struct QueueKeys {
     tls: tls::Section,
 }
 
-/// The keys of `dead-letter.nsq`.
+/// Dead letters go to a topic of NSQ. Letters that nsqd refuses or does not receive go to `dead-letter.ndjson` in
+/// the state directory.
 #[derive(Debug, Clone, Settings)]
+#[setting(section = "nsq")]
 struct LetterKeys {
     /// The nsqd to publish to; the first one that answers gets the letters. Required if the queue's section
     /// names no nsqd.
@@ -165,54 +144,95 @@ struct LetterKeys {
     tls: Option<tls::Section>,
 }
 
-/// A queue in NSQ.
-#[derive(Debug)]
-struct Queue {
-    keys: QueueKeys,
-    settings: source::Settings,
-}
+impl SourceSection for QueueKeys {
+    const FACTS: SourceFacts = SourceFacts {
+        word: "nsq",
+        identity: "topic, nsqd, id, time",
+        retry: "delayed, 1 s to 300 s",
+        proof_of_empty: "proven by nsqd's statistics, otherwise inferred from silence and tested",
+        tls: "yes",
+        login: "AUTH",
+    };
 
-fn read_source(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Option<Arc<dyn ConfiguredSource>> {
-    let mut keys = QueueKeys::read(found, reader)?;
-    keys.nsqd_tcp_address = keys.nsqd_tcp_address.map(distinct);
-    keys.lookupd_http_address = keys.lookupd_http_address.map(distinct);
-    let servers = match (&keys.nsqd_tcp_address, &keys.lookupd_http_address) {
-        (Some(nsqd), None) => Servers::Nsqd(nsqd.clone()),
-        (None, Some(lookupd)) => Servers::Lookupd(lookupd.clone()),
-        (None, None) => {
-            reader.fault("one of `nsqd-tcp-address` and `lookupd-http-address` is required");
-            return None;
-        }
-        _ => {
-            reader.fault("only one of `nsqd-tcp-address` and `lookupd-http-address` is allowed");
-            return None;
-        }
-    };
-    let channel = keys.channel.get_or_insert_with(|| ChannelName::of_pipeline(&reader.places.pipeline));
-    let settings = source::Settings {
-        section: "nsq",
-        servers,
-        topic: keys.topic.clone(),
-        channel: channel.clone(),
-        max_in_flight: *keys.max_in_flight.insert(common.max_in_flight(keys.max_in_flight)),
-        max_message_size: common.max_message_size,
-        connect_timeout: common.connect_timeout,
-        auth_secret: keys.auth_secret.clone(),
-        tls: keys.tls.settings(),
-        longest_run: common.limits.timeout + common.limits.shutdown_timeout,
-    };
-    keys.max_messages = None; // it is shown at the top level
-    Some(Arc::new(Queue { keys, settings }))
+    type Settings = source::Settings;
+
+    fn settings(&mut self, reader: &mut Reader<'_>, common: &Common) -> Option<source::Settings> {
+        self.nsqd_tcp_address = self.nsqd_tcp_address.take().map(distinct);
+        self.lookupd_http_address = self.lookupd_http_address.take().map(distinct);
+        let servers = match (&self.nsqd_tcp_address, &self.lookupd_http_address) {
+            (Some(nsqd), None) => Servers::Nsqd(nsqd.clone()),
+            (None, Some(lookupd)) => Servers::Lookupd(lookupd.clone()),
+            (None, None) => {
+                reader.fault("one of `nsqd-tcp-address` and `lookupd-http-address` is required");
+                return None;
+            }
+            _ => {
+                reader.fault("only one of `nsqd-tcp-address` and `lookupd-http-address` is allowed");
+                return None;
+            }
+        };
+        let channel = self.channel.get_or_insert_with(|| ChannelName::of_pipeline(&reader.places.pipeline));
+        self.max_messages = None; // it is shown at the top level
+        Some(source::Settings {
+            section: Self::SECTION.name,
+            servers,
+            topic: self.topic.clone(),
+            channel: channel.clone(),
+            max_in_flight: *self.max_in_flight.insert(common.max_in_flight(self.max_in_flight)),
+            max_message_size: common.max_message_size,
+            connect_timeout: common.connect_timeout,
+            auth_secret: self.auth_secret.clone(),
+            tls: self.tls.settings(),
+            longest_run: common.limits.timeout + common.limits.shutdown_timeout,
+        })
+    }
+
+    async fn connect(settings: &source::Settings) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(NsqSource::connect(settings).await?))
+    }
+
+    async fn publisher(settings: &source::Settings) -> Result<Box<dyn Publisher>, SourceError> {
+        Ok(Box::new(NsqPublisher::connect(settings).await?))
+    }
+
+    fn letter_source(settings: &source::Settings) -> Result<Option<String>, SourceError> {
+        Ok(Some(format!("{}@", settings.topic)))
+    }
+
+    async fn probe(settings: &source::Settings) -> Result<(), SourceError> {
+        source::probe(settings).await
+    }
+
+    async fn peek(
+        settings: &source::Settings,
+        _: NonZeroU64,
+        _: &mut dyn FnMut(&Message),
+    ) -> Result<Peek, SourceError> {
+        source::waiting(settings).await.map(|waiting| Peek::Hidden { waiting })
+    }
+
+    fn sample_origin(settings: &source::Settings) -> Origin {
+        Origin::of_topic(&settings.topic.to_string(), "<nsqd>")
+    }
+
+    fn created_on_demand(settings: &source::Settings) -> Option<String> {
+        Some(settings.topic.to_string())
+    }
+
+    fn suggestion(key: &str, pipeline: &str) -> Option<String> {
+        // On one channel two pipelines would take each other's messages.
+        (key == "channel").then(|| ChannelName::of_pipeline(pipeline).to_string())
+    }
+
+    fn warn(settings: &source::Settings, told: &mut Told) {
+        let cost = "nsqd drops the channel, and all messages that a run leaves in it, when the run ends";
+        tell_ephemeral(told, Self::SECTION.name, settings, cost);
+    }
 }
 
 /// What names that end in `#ephemeral` cost.
-fn tell_ephemeral(
-    told: &mut Told,
-    section: &str,
-    topic: &TopicName,
-    channel: &ChannelName,
-    cost_of_channel: &str,
-) {
+fn tell_ephemeral(told: &mut Told, section: &str, settings: &source::Settings, cost_of_channel: &str) {
+    let source::Settings { topic, channel, .. } = settings;
     if topic.is_ephemeral() {
         let cost = "nsqd keeps its messages in memory only, drops those that do not fit, and drops the topic with its last channel";
         told.warning(&join(section, "topic"), format_args!("{topic} is ephemeral: {cost}"));
@@ -222,98 +242,70 @@ fn tell_ephemeral(
     }
 }
 
-impl ConfiguredSource for Queue {
-    fn tell(&self, told: &mut Told) {
-        self.keys.tell("nsq", told);
-        let cost = "nsqd drops the channel, and all messages that a run leaves in it, when the run ends";
-        tell_ephemeral(told, "nsq", &self.settings.topic, &self.settings.channel, cost);
+impl LettersSection for LetterKeys {
+    type Queue = QueueKeys;
+
+    const IS_DIRECT: bool = true;
+
+    fn settings(
+        &mut self,
+        reader: &mut Reader<'_>,
+        common: &Common,
+        source: Option<&Configured<QueueKeys, source::Settings>>,
+    ) -> Option<Letters<source::Settings>> {
+        if source.is_some_and(|source| source.settings.topic == self.topic) {
+            let fault = format!(
+                "`{}` is the queue's own topic: dead letters would come back as messages",
+                self.topic
+            );
+            reader.fault_at("topic", fault);
+        }
+        let of_source = source.and_then(|source| match &source.settings.servers {
+            Servers::Nsqd(addresses) => Some(addresses.clone()),
+            Servers::Lookupd(_) => None,
+        });
+        let Some(nsqd) = self.nsqd_tcp_address.take().map(distinct).or(of_source) else {
+            reader.fault("`nsqd-tcp-address` is required, for the queue's own section names no nsqd");
+            return None;
+        };
+        // Another server than the queue's, or a less protected connection: a secret goes there only on request.
+        let inherited: &[&str] = match (&self.tls, &self.auth_secret) {
+            (None, None) => &["tls", "auth-secret"],
+            (None, Some(_)) => &["tls"],
+            (Some(_), _) => &[],
+        };
+        if let Some(source) = source.filter(|_| inherited.contains(&"auth-secret")) {
+            self.auth_secret.clone_from(&source.settings.auth_secret);
+        }
+        let of_source = || source.map_or_else(tls::Section::none, |source| source.keys.tls.clone());
+        let settings = source::Settings {
+            section: SECTION,
+            servers: Servers::Nsqd(nsqd.clone()),
+            topic: self.topic.clone(),
+            channel: self.channel.get_or_insert_with(|| NAME.parse().expect("a name")).clone(),
+            max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
+            max_message_size: LARGEST_LETTER,
+            connect_timeout: common.connect_timeout,
+            auth_secret: self.auth_secret.clone(),
+            tls: self.tls.get_or_insert_with(of_source).settings(),
+            longest_run: Duration::from_secs(60),
+        };
+        self.nsqd_tcp_address = Some(nsqd);
+        Some(Letters { settings, inherited })
     }
 
-    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Source>, SourceError>> {
-        Box::pin(async { Ok(Box::new(NsqSource::connect(&self.settings).await?) as Box<dyn Source>) })
+    fn place(settings: &source::Settings) -> String {
+        format!("the topic {}", settings.topic)
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(source::probe(&self.settings))
+    async fn probe(settings: &source::Settings) -> Result<(), SourceError> {
+        source::answers(settings).await
     }
 
-    fn peek<'a>(
-        &'a self,
-        _: NonZeroU64,
-        _: &'a mut dyn FnMut(&Message),
-    ) -> BoxFuture<'a, Result<Peek, SourceError>> {
-        Box::pin(async { source::waiting(&self.settings).await.map(|waiting| Peek::Hidden { waiting }) })
+    fn warn(settings: &source::Settings, section: &str, told: &mut Told) {
+        let cost = "nsqd drops the channel, and all dead letters that `x-msrv dead` leaves in it, when the command ends";
+        tell_ephemeral(told, section, settings, cost);
     }
-
-    fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>> {
-        Box::pin(async { Ok(Box::new(NsqPublisher::connect(&self.settings).await?) as Box<dyn Publisher>) })
-    }
-
-    fn sample_origin(&self) -> Origin {
-        Origin::of_topic(&self.settings.topic.to_string(), "<nsqd>")
-    }
-
-    fn letter_source(&self) -> Result<Option<String>, SourceError> {
-        Ok(Some(format!("{}@", self.settings.topic)))
-    }
-
-    fn created_on_demand(&self) -> Option<String> {
-        Some(self.settings.topic.to_string())
-    }
-}
-
-/// A topic for dead letters.
-#[derive(Debug)]
-struct Letters {
-    keys: LetterKeys,
-    /// Whether the secret, and whether TLS, are the queue's, whose section reports their files.
-    is_inherited: (bool, bool),
-    settings: source::Settings,
-}
-
-fn read_letters(
-    found: &Value,
-    reader: &mut Reader<'_>,
-    common: &Common,
-    queue: Option<&dyn ConfiguredSource>,
-) -> Option<Arc<dyn ConfiguredLetters>> {
-    let mut keys = LetterKeys::read(found, reader)?;
-    let queue = queue.and_then(|queue| (queue as &dyn Any).downcast_ref::<Queue>());
-    if queue.is_some_and(|queue| queue.settings.topic == keys.topic) {
-        let fault =
-            format!("`{}` is the queue's own topic: dead letters would come back as messages", keys.topic);
-        reader.fault_at("topic", fault);
-    }
-    let of_queue = queue.and_then(|queue| match &queue.settings.servers {
-        Servers::Nsqd(addresses) => Some(addresses.clone()),
-        Servers::Lookupd(_) => None,
-    });
-    let Some(nsqd) = keys.nsqd_tcp_address.map(distinct).or(of_queue) else {
-        reader.fault("`nsqd-tcp-address` is required, for the queue's own section names no nsqd");
-        return None;
-    };
-    // Another server than the queue's, or a less protected connection: a secret goes there only on request.
-    let inherits_secret = keys.auth_secret.is_none() && keys.tls.is_none();
-    let inherits_tls = keys.tls.is_none();
-    if let Some(queue) = queue.filter(|_| inherits_secret) {
-        keys.auth_secret.clone_from(&queue.settings.auth_secret);
-    }
-    let tls =
-        keys.tls.get_or_insert_with(|| queue.map_or_else(tls::Section::none, |queue| queue.keys.tls.clone()));
-    let settings = source::Settings {
-        section: SECTION,
-        servers: Servers::Nsqd(nsqd.clone()),
-        topic: keys.topic.clone(),
-        channel: keys.channel.get_or_insert_with(|| NAME.parse().expect("a name")).clone(),
-        max_in_flight: NonZeroU64::new(10_000).expect("not zero"),
-        max_message_size: LARGEST_LETTER,
-        connect_timeout: common.connect_timeout,
-        auth_secret: keys.auth_secret.clone(),
-        tls: tls.settings(),
-        longest_run: Duration::from_secs(60),
-    };
-    keys.nsqd_tcp_address = Some(nsqd);
-    Some(Arc::new(Letters { keys, is_inherited: (inherits_secret, inherits_tls), settings }))
 }
 
 /// The section of letters, as errors name it.
@@ -321,39 +313,3 @@ const SECTION: &str = "dead-letter.nsq";
 
 /// Bytes of a letter that is read: of a message that has as many as a configuration can allow.
 const LARGEST_LETTER: usize = 1 << 30;
-
-impl ConfiguredLetters for Letters {
-    fn tell(&self, section: &str, told: &mut Told) {
-        let mut all = Told::default();
-        self.keys.tell(section, &mut all);
-        let of_queue = |key: &str| {
-            let key = key.strip_prefix(section).unwrap_or_default();
-            self.is_inherited.0 && key.starts_with(".auth-secret")
-                || self.is_inherited.1 && key.starts_with(".tls")
-        };
-        told.lines.extend(all.lines);
-        told.files.extend(all.files.into_iter().filter(|file| !of_queue(&file.key)));
-        told.warnings.extend(all.warnings.into_iter().filter(|warning| !of_queue(warning)));
-        let cost = "nsqd drops the channel, and all dead letters that `x-msrv dead` leaves in it, when the command ends";
-        tell_ephemeral(told, section, &self.settings.topic, &self.settings.channel, cost);
-    }
-
-    fn place(&self) -> String {
-        format!("the topic {}", self.settings.topic)
-    }
-
-    fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>> {
-        Box::pin(async { Ok(Box::new(NsqPublisher::connect(&self.settings).await?) as Box<dyn Publisher>) })
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(source::answers(&self.settings))
-    }
-
-    fn queue(&self) -> BoxFuture<'_, Result<Option<Box<dyn Source>>, SourceError>> {
-        Box::pin(async {
-            let source = NsqSource::connect(&self.settings).await?;
-            Ok(Some(Box::new(source) as Box<dyn Source>))
-        })
-    }
-}

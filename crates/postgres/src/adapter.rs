@@ -4,9 +4,7 @@ use x_msrv_core::{
     BoxFuture,
     answer::Pending as Item,
     fault::{self, Blame},
-    store::{
-        BatchLimits, Pending, Put, Reach, Reader, Repeat, See, Store, StoreError, StoreTraits, StoredRecord,
-    },
+    store::{BatchLimits, Pending, Put, Reader, See, Store, StoreError, StoreTraits, StoredRecord},
 };
 
 use crate::{
@@ -67,16 +65,6 @@ impl PostgresStore {
         }
     }
 
-    /// Connects, checks the table, and disconnects; writes nothing.
-    ///
-    /// # Errors
-    /// As for [`connect`](Self::connect).
-    pub async fn probe(settings: &Settings) -> Result<(), StoreError> {
-        let store = Self::connect(settings).await?;
-        store.writer.link.close().await;
-        Ok(())
-    }
-
     fn of(link: Link, plan: Plan, settings: &Settings) -> Self {
         Self { writer: Writer::new(link, plan, settings.exists, settings.timeout) }
     }
@@ -128,7 +116,7 @@ fn verdict(answer: Answer) -> Result<Put, fault::Fault> {
 
 impl Store for PostgresStore {
     fn traits(&self) -> StoreTraits {
-        StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
+        StoreTraits::default()
     }
 
     fn limits(&self) -> BatchLimits {

@@ -1,11 +1,9 @@
 //! PostgreSQL in a configuration: the section `postgres`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use x_msrv_core::{
-    BoxFuture,
-    adapter::{Adapter, Common, ConfiguredStore, Existing, KeySetting, Pointer, StoreRole},
-    decode::KeyRule,
+    adapter::{Adapter, Common, Existing, KeySetting, Pointer, StoreFacts, StoreRole, section::StoreSection},
     record::{KEY_FIELD, Record},
     store::{Store, StoreError},
 };
@@ -14,9 +12,7 @@ use x_msrv_net::{
     secret::Secret,
     tls,
 };
-use x_msrv_settings::{
-    Key, Kind, Reader, Section as _, Setting as _, Settings as Keys, Table, TextOr, Told, Value, text_setting,
-};
+use x_msrv_settings::{Kind, Reader, Settings as Keys, Table, TextOr, text_setting};
 
 use crate::{
     PostgresStore, rows,
@@ -32,31 +28,22 @@ pub static ADAPTER: Adapter = Adapter {
     feature: "postgres",
     summary: "A table of a PostgreSQL database: the message as `jsonb`, or its fields in columns.",
     source: None,
-    store: Some(StoreRole {
-        section: Key::section(
-            "postgres",
-            "The section of a store in PostgreSQL.\n\n\
-            A record is a row with the key in the column `gid` and the message as `jsonb` in the column `document`; with \
-            `columns`, fields go to columns of their own. The table must exist: \
-            `CREATE TABLE orders (gid text PRIMARY KEY, document jsonb NOT NULL);`. `x-msrv check --connect` shows the \
-            statement for the configured table, and what is wrong with an existing one.\n\n\
-            The table may have its own indexes, constraints and triggers. A message that they refuse becomes a dead letter \
-            (`refused`), and so does one with U+0000 in a text, which PostgreSQL cannot store. In `gid`, a key that is text and \
-            looks like an integer is in double quotes: 7 and \"7\" are two records.",
-            StoreKeys::KEYS,
-        ),
-        word: "postgres",
-        idempotence: "writes the same row",
-        limits: "no U+0000 in text, keys of about 2,700 bytes",
-        tls: "yes",
-        login: "user and password, client certificate",
-        read: read_store,
-    }),
+    store: Some(StoreRole::of::<StoreKeys>()),
     letters: None,
 };
 
-/// The keys of `postgres`.
+/// The section of a store in PostgreSQL.
+///
+/// A record is a row with the key in the column `gid` and the message as `jsonb` in the column `document`; with
+/// `columns`, fields go to columns of their own. The table must exist:
+/// `CREATE TABLE orders (gid text PRIMARY KEY, document jsonb NOT NULL);`. `x-msrv check --connect` shows the
+/// statement for the configured table, and what is wrong with an existing one.
+///
+/// The table may have its own indexes, constraints and triggers. A message that they refuse becomes a dead letter
+/// (`refused`), and so does one with U+0000 in a text, which PostgreSQL cannot store. In `gid`, a key that is text
+/// and looks like an integer is in double quotes: 7 and "7" are two records.
 #[derive(Debug, Clone, Keys)]
+#[setting(section = "postgres")]
 struct StoreKeys {
     /// Servers as `HOST:PORT`; the first one that answers and takes writes is used.
     #[setting(
@@ -119,37 +106,58 @@ struct ColumnKeys {
     field: Option<Pointer>,
 }
 
-/// A table of a database.
-#[derive(Debug)]
-struct Database {
-    keys: StoreKeys,
-    settings: Settings,
-}
+impl StoreSection for StoreKeys {
+    const FACTS: StoreFacts = StoreFacts {
+        word: "postgres",
+        idempotence: "writes the same row",
+        limits: "no U+0000 in text, keys of about 2,700 bytes",
+        tls: "yes",
+        login: "user and password, client certificate",
+    };
 
-fn read_store(found: &Value, reader: &mut Reader<'_>, common: &Common) -> Option<Arc<dyn ConfiguredStore>> {
-    let mut keys = StoreKeys::read(found, reader)?;
-    keys.hosts = distinct(keys.hosts);
-    let columns = match &keys.columns {
-        Some(table) => Some(columns(table, keys.key_column.as_ref(), reader)?),
-        None if keys.key_column.is_some() => {
-            reader.fault_at("key-column", "cannot be used without `columns`");
-            return None;
-        }
-        None => None,
-    };
-    let settings = Settings {
-        hosts: keys.hosts.clone(),
-        database: keys.database.clone(),
-        user: keys.user.clone(),
-        password: keys.password.clone(),
-        table: keys.table.clone(),
-        columns,
-        exists: keys.exists,
-        timeout: keys.timeout,
-        connect_timeout: common.connect_timeout,
-        tls: keys.tls.settings(),
-    };
-    Some(Arc::new(Database { keys, settings }))
+    type Settings = Settings;
+
+    fn settings(&mut self, reader: &mut Reader<'_>, common: &Common) -> Option<Settings> {
+        self.hosts = distinct(std::mem::take(&mut self.hosts));
+        let columns = match &self.columns {
+            Some(table) => Some(columns(table, self.key_column.as_ref(), reader)?),
+            None if self.key_column.is_some() => {
+                reader.fault_at("key-column", "cannot be used without `columns`");
+                return None;
+            }
+            None => None,
+        };
+        Some(Settings {
+            hosts: self.hosts.clone(),
+            database: self.database.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            table: self.table.clone(),
+            columns,
+            exists: self.exists,
+            timeout: self.timeout,
+            connect_timeout: common.connect_timeout,
+            tls: self.tls.settings(),
+        })
+    }
+
+    fn key(&self) -> &KeySetting {
+        &self.key
+    }
+
+    async fn connect(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(PostgresStore::connect(settings).await?))
+    }
+
+    async fn existing(settings: &Settings) -> Result<Existing, StoreError> {
+        let missing = || format!("table {} in the database {}", settings.table, settings.database);
+        let found = PostgresStore::connect_to_existing(settings).await?;
+        Ok(found.map(|store| Box::new(store) as Box<dyn Store>).ok_or_else(missing))
+    }
+
+    fn check_record(settings: &Settings, record: &Record) -> Result<(), String> {
+        rows::check(settings, record)
+    }
 }
 
 fn columns(
@@ -185,35 +193,4 @@ fn columns(
         reader.fault_at("columns", "at least one column beside the one with the record's key is required");
     }
     (is_right && !fields.is_empty()).then_some(Columns { key, key_type, fields })
-}
-
-impl ConfiguredStore for Database {
-    fn tell(&self, told: &mut Told) {
-        self.keys.tell("postgres", told);
-    }
-
-    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Store>, StoreError>> {
-        Box::pin(async { Ok(Box::new(PostgresStore::connect(&self.settings).await?) as Box<dyn Store>) })
-    }
-
-    fn existing(&self) -> BoxFuture<'_, Result<Existing, StoreError>> {
-        Box::pin(async {
-            let found = PostgresStore::connect_to_existing(&self.settings).await?;
-            let Settings { table, database, .. } = &self.settings;
-            let missing = || format!("table {table} in the database {database}");
-            Ok(found.map(|store| Box::new(store) as Box<dyn Store>).ok_or_else(missing))
-        })
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(PostgresStore::probe(&self.settings))
-    }
-
-    fn key(&self) -> KeyRule {
-        self.keys.key.rule()
-    }
-
-    fn check_record(&self, record: &Record) -> Result<(), String> {
-        rows::check(&self.settings, record)
-    }
 }

@@ -11,6 +11,9 @@
 //! - `name = "…"`: another name;
 //! - `flag = "…"`, `ask = "…"`, `suggest = "…"`, `instead = "…"`, `subject`: how `init` asks for it.
 //!
+//! `#[setting(section = "NAME")]` at a struct makes it a section with a name of its own (`NamedSection`), which the
+//! struct's doc comment documents.
+//!
 //! A variant is a word; one with a field takes a value behind it. `name`, `min` and `max` are as for a field.
 
 use proc_macro2::TokenStream;
@@ -26,7 +29,8 @@ pub fn settings(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     let tokens = match &input.data {
         Data::Struct(data) => match &data.fields {
-            Fields::Named(fields) => section(&input.ident, fields),
+            Fields::Named(fields) => section(&input.ident, fields)
+                .and_then(|tokens| Ok([tokens, named_section(&input)?].into_iter().collect())),
             other => Err(Error::new(other.span(), "a section has fields with names")),
         },
         Data::Enum(data) => choice(&input.ident, data),
@@ -50,6 +54,7 @@ struct Attributes {
     suggest: Option<String>,
     instead: String,
     is_subject: bool,
+    section: Option<String>,
 }
 
 impl Attributes {
@@ -71,6 +76,7 @@ impl Attributes {
                     "suggest" => found.suggest = Some(text()?),
                     "instead" => found.instead = text()?,
                     "subject" => found.is_subject = true,
+                    "section" => found.section = Some(text()?),
                     _ => return Err(meta.error("unknown attribute of a setting")),
                 }
                 Ok(())
@@ -240,6 +246,19 @@ fn section(name: &Ident, fields: &FieldsNamed) -> syn::Result<TokenStream> {
             fn tell(&self, key: &str, told: &mut ::x_msrv_settings::Told) {
                 ::x_msrv_settings::Section::tell_section(self, key, told);
             }
+        }
+    })
+}
+
+/// Nothing for a section without a name of its own.
+fn named_section(input: &DeriveInput) -> syn::Result<TokenStream> {
+    let Some(section) = Attributes::of(&input.attrs)?.section else { return Ok(TokenStream::new()) };
+    let (name, doc) =
+        (&input.ident, doc(&input.attrs).map_err(|error| Error::new(input.ident.span(), error))?);
+    Ok(quote! {
+        impl ::x_msrv_settings::NamedSection for #name {
+            const SECTION: ::x_msrv_settings::Key =
+                ::x_msrv_settings::Key::section(#section, #doc, <Self as ::x_msrv_settings::Section>::KEYS);
         }
     })
 }

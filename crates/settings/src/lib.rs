@@ -32,7 +32,7 @@ pub use fault::{Fault, Origins};
 pub use kind::{Ask, Bounds, Key, Kind, Presence, Word};
 pub use known::Known;
 pub use list::Table;
-pub use path::{FileKind, Places, ReadFile, StateFile};
+pub use path::{AnyFile, FileKind, Places, ReadFile, StateFile};
 pub use reader::Reader;
 pub use scalar::{Size, Span, rounded_size};
 pub use serde_json::{Map, Value};
@@ -80,6 +80,13 @@ pub trait Section: Sized {
 
     /// Tells what is in force below `key`.
     fn tell_section(&self, key: &str, told: &mut Told);
+}
+
+/// A section with a name of its own in the configuration: `#[setting(section = "NAME")]` at the struct, whose
+/// doc comment is the section's documentation.
+pub trait NamedSection: Section {
+    /// Its name, documentation and keys.
+    const SECTION: Key;
 }
 
 /// The path of a key in a section.

@@ -26,15 +26,24 @@ pub struct ReadFile(pub PathBuf);
 
 /// A file of state; a relative path begins at the state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateFile<K>(pub PathBuf, PhantomData<K>);
+pub struct StateFile<K = AnyFile>(pub PathBuf, PhantomData<K>);
+
+/// A file, or a folder, without files of the same use beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnyFile;
+
+impl FileKind for AnyFile {}
 
 /// What is done with a file of state.
 pub trait FileKind {
     /// How it is written.
     const ACCESS: Access = Access::Write;
 
-    /// Whether `other` is a file that is kept beside the one at `place`.
-    fn is_beside(place: &Path, other: &Path) -> bool;
+    /// Whether `other` is a file that is kept beside the one at `place`. Files in a folder are beside it.
+    #[must_use]
+    fn is_beside(place: &Path, other: &Path) -> bool {
+        other != place && other.starts_with(place)
+    }
 
     /// Whether it can have this name.
     ///

@@ -376,7 +376,9 @@ impl SqliteConsumer {
             Delivery { message: row.message(&self.queue.origin), receipt }
         };
         let deliveries = found.rows.into_iter().map(delivery).collect::<Vec<_>>();
-        deliveries.iter().for_each(|delivery| self.books.took(delivery));
+        for delivery in &deliveries {
+            self.books.took(delivery);
+        }
         Ok(deliveries)
     }
 

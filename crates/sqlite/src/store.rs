@@ -13,9 +13,7 @@ use x_msrv_core::{
     decode::{BigIntegers, parse_object},
     fault::{Blame, Fault},
     record::{KEY_FIELD, Key, Record, Value},
-    store::{
-        BatchLimits, Pending, Put, Reach, Reader, Repeat, See, Store, StoreError, StoreTraits, StoredRecord,
-    },
+    store::{BatchLimits, Pending, Put, Reader, See, Store, StoreError, StoreTraits, StoredRecord},
 };
 use x_msrv_state::{sqlite, state_file};
 
@@ -314,7 +312,7 @@ fn connect_error(path: &Path, cause: Box<dyn std::error::Error + Send + Sync>) -
 
 impl Store for SqliteStore {
     fn traits(&self) -> StoreTraits {
-        StoreTraits { repeat: Repeat::Idempotent, reach: Reach::PerRecord, wants_message: false }
+        StoreTraits::default()
     }
 
     fn limits(&self) -> BatchLimits {

@@ -4,22 +4,42 @@
 //! reads a folder. Everything here is local and short, so nothing waits; an adapter with a network bounds each
 //! wait.
 
-mod settings;
 pub mod source;
 pub mod store;
 
-pub use settings::ADAPTER;
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
 
-use std::{fs, io, path::Path};
+use x_msrv_core::{
+    adapter::{Adapter, SourceRole, StoreRole},
+    fault::Fault,
+};
+
+/// A folder as queue and store.
+pub static ADAPTER: Adapter = Adapter {
+    name: "folder",
+    feature: "folder",
+    summary: "A folder of files, as a queue and as a store.",
+    source: Some(SourceRole::of::<source::Keys>()),
+    store: Some(StoreRole::of::<store::Keys>()),
+    letters: None,
+};
 
 /// Writes a file as a whole or not at all: readers see names that do not begin with a dot.
-fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = folder.join(format!(".{name}"));
-    let mut file = fs::File::create(&unfinished)?;
-    io::Write::write_all(&mut file, bytes)?;
-    file.sync_all()?; // what is answered for is on the disk
-    fs::rename(&unfinished, folder.join(name))?;
-    fs::File::open(folder)?.sync_all()
+fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let write = || {
+        let unfinished = folder.join(format!(".{name}"));
+        let mut file = fs::File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?; // what is answered for is on the disk
+        fs::rename(&unfinished, folder.join(name))?;
+        fs::File::open(folder)?.sync_all()
+    };
+    // A full or read-only disk is not to be blamed on a record, and the file may be there.
+    write().map_err(|cause: io::Error| Fault::in_doubt(cause.to_string()))
 }
 
 /// Returns the names of the finished files, in order.

@@ -1,27 +1,69 @@
-//! The queue: [`Source`] connects, [`Consumer`] delivers, [`Publisher`] is its other end.
+//! The queue: its section of the configuration, [`Source`] connects, [`Consumer`] delivers, and [`Publisher`]
+//! is its other end.
 
 use std::{
-    cell::Cell,
-    collections::BTreeSet,
-    fs,
-    future::{pending, ready},
-    path::PathBuf,
-    time::Duration,
+    cell::Cell, collections::BTreeSet, fs, future::ready, num::NonZeroU64, path::PathBuf, process,
+    time::SystemTime,
 };
 
 use x_msrv_core::{
     BoxFuture,
-    fault::{Blame, Fault},
-    message::{Delivery, Message, Origin, Receipt, Settlement, bytes},
+    adapter::{Common, SourceFacts, section::SourceSection},
+    message::{Delivery, Message, Origin, Receipt, Settlement},
     source::{
-        Attempts, BYTES_IN_FLIGHT, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage,
-        Proof, Publisher, Retry, Source, SourceError, SourceTraits, Started,
+        Books, Closed, Consumer, Demand, Depth, Event, Identity, PendingMessage, Proof, Publisher, Source,
+        SourceError, SourceTraits, Started,
     },
 };
+use x_msrv_settings::{Reader, Settings, StateFile};
 
 use crate::{names, write_whole};
 
-/// A folder of messages.
+/// The queue is a folder; a message is a file.
+#[derive(Debug, Settings)]
+#[setting(section = "folder-queue")]
+pub(crate) struct Keys {
+    /// The folder; it must exist.
+    #[setting(example = "incoming")]
+    path: StateFile,
+    /// The most messages in flight.
+    #[setting(words = "N, at most 10,000", example = "1000")]
+    max_in_flight: Option<NonZeroU64>,
+}
+
+impl SourceSection for Keys {
+    const FACTS: SourceFacts = SourceFacts {
+        word: "folder",
+        identity: "folder, name",
+        retry: "to the next run",
+        proof_of_empty: "proven",
+        tls: "local",
+        login: "file permissions",
+    };
+
+    type Settings = Folder;
+
+    fn settings(&mut self, _: &mut Reader<'_>, common: &Common) -> Option<Folder> {
+        let max_in_flight = *self.max_in_flight.insert(common.max_in_flight(self.max_in_flight));
+        Some(Folder { path: self.path.0.clone(), max_in_flight: max_in_flight.get() })
+    }
+
+    async fn connect(folder: &Folder) -> Result<Box<dyn Source>, SourceError> {
+        folder.depth()?;
+        Ok(Box::new(folder.clone()))
+    }
+
+    async fn publisher(folder: &Folder) -> Result<Box<dyn Publisher>, SourceError> {
+        folder.depth()?;
+        Ok(Box::new(Writing::new(folder.clone())))
+    }
+
+    fn letter_source(folder: &Folder) -> Result<Option<String>, SourceError> {
+        Ok(Some(folder.place()))
+    }
+}
+
+/// A folder of messages: what the section configures, and a source.
 #[derive(Debug, Clone)]
 pub struct Folder {
     /// Its path.
@@ -31,47 +73,27 @@ pub struct Folder {
 }
 
 impl Folder {
-    fn depth(&self) -> Depth {
-        let ready = names(&self.path).ok().map(|names| names.len() as u64);
-        Depth { ready, later: Some(0), elsewhere: None }
+    fn place(&self) -> String {
+        format!("folder {}", self.path.display())
     }
 
-    /// Checks that the folder can be used.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn check(&self) -> Result<(), SourceError> {
-        let place = || format!("the folder {}", self.path.display());
-        names(&self.path)
-            .map(drop)
-            .map_err(|cause| SourceError::Unreachable { place: place(), cause: cause.into() })
+    fn depth(&self) -> Result<Depth, SourceError> {
+        let names = names(&self.path).map_err(|cause| SourceError::unreachable(self.place(), cause))?;
+        Ok(Depth { ready: Some(names.len() as u64), later: Some(0), elsewhere: None })
     }
 }
 
 impl Source for Folder {
     fn traits(&self) -> SourceTraits {
-        SourceTraits {
-            // There is no delay: a returned message is available to the next run.
-            retry: Retry::Immediate,
-            attempts: Attempts::Unknown,
-            lease: Lease::None,
-            identity: Identity::Stable,
-        }
+        // The rest is what the simplest queue can do: it cannot delay, and counts no deliveries.
+        SourceTraits { identity: Identity::Stable, ..SourceTraits::default() }
     }
 
     fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
-        let started = self.check().map(|()| Started {
-            depth: self.depth(),
-            consumer: Box::new(Reading {
-                origin: Origin::new(&format!("folder {}", self.path.display())),
-                folder: *self,
-                left: demand.max_messages.get(),
-                taken: BTreeSet::new(),
-                unsettled: 0,
-                bytes: 0,
-                reported: None,
-                closed: Closed::default(),
-            }),
+        let started = self.depth().map(|depth| {
+            let (origin, books) = (Origin::new(&self.place()), Books::new(&demand, self.max_in_flight));
+            let consumer = Box::new(Reading { folder: *self, origin, books, taken: BTreeSet::new() });
+            Started { consumer, depth }
         });
         Box::pin(ready(started))
     }
@@ -81,31 +103,24 @@ impl Source for Folder {
 struct Reading {
     folder: Folder,
     origin: Origin,
-    left: u64,
+    books: Books,
     /// The messages that this run has taken: it takes none of them twice.
     taken: BTreeSet<String>,
-    unsettled: u64,
-    bytes: usize,
-    /// The event that was reported last: idle (true) or full (false); each is reported once.
-    reported: Option<bool>,
-    closed: Closed,
 }
 
 impl Reading {
-    fn take(&mut self) -> std::io::Result<Vec<Delivery>> {
+    fn take(&mut self, most: usize) -> std::io::Result<Vec<Delivery>> {
         let mut deliveries = Vec::new();
-        for name in names(&self.folder.path)?.into_iter().filter(|name| !self.taken.contains(name)) {
-            let is_full = self.unsettled == self.folder.max_in_flight || self.bytes >= BYTES_IN_FLIGHT;
-            if self.left == 0 || is_full {
+        for name in names(&self.folder.path)?.into_iter().filter(|name| !self.taken.contains(name)).take(most)
+        {
+            if self.books.bytes_left() == 0 {
                 break;
             }
-            let body = fs::read(self.folder.path.join(&name))?;
-            self.left -= 1;
-            self.unsettled += 1;
-            self.bytes += body.len();
-            self.closed.received += 1;
-            let message = Message { attempts: None, ..Message::new(self.origin.clone(), &name, body.into()) };
-            deliveries.push(Delivery { message, receipt: Receipt(self.closed.received) });
+            let body = fs::read(self.folder.path.join(&name))?.into();
+            let message = Message { attempts: None, ..Message::new(self.origin.clone(), &name, body) };
+            let delivery = Delivery { message, receipt: Receipt(self.books.closed.received) };
+            self.books.took(&delivery);
+            deliveries.push(delivery);
         }
         self.taken.extend(deliveries.iter().map(|delivery| delivery.message.id.to_string()));
         Ok(deliveries)
@@ -114,44 +129,40 @@ impl Reading {
 
 impl Consumer for Reading {
     fn next(&mut self) -> BoxFuture<'_, Event> {
-        let is_full = self.unsettled == self.folder.max_in_flight || self.bytes >= BYTES_IN_FLIGHT;
-        if self.left == 0 || is_full {
-            let stopped = self.left == 0;
-            if self.reported.replace(stopped) == Some(stopped) {
-                return Box::pin(pending());
+        Box::pin(async move {
+            let most = match self.books.room().await {
+                Ok(most) => most,
+                Err(event) => return event,
+            };
+            match self.take(most) {
+                Ok(deliveries) if deliveries.is_empty() => Event::Idle(Proof::Proven),
+                Ok(deliveries) => Event::Deliveries(deliveries),
+                Err(cause) => {
+                    self.books.closed.trouble.get_or_insert_with(|| cause.to_string());
+                    Event::Lost
+                }
             }
-            return Box::pin(ready(if stopped { Event::Idle(Proof::Proven) } else { Event::Full }));
-        }
-        self.reported = None;
-        let event = match self.take() {
-            Ok(deliveries) if deliveries.is_empty() => Event::Idle(Proof::Proven),
-            Ok(deliveries) => Event::Deliveries(deliveries),
-            Err(cause) => {
-                self.closed.trouble.get_or_insert_with(|| cause.to_string());
-                Event::Lost
-            }
-        };
-        Box::pin(ready(event))
+        })
     }
 
     fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
-        (self.left, self.reported) = (more, None);
+        self.books.want(more);
         Box::pin(ready(()))
     }
 
     fn settle(&mut self, settled: Vec<(Delivery, Settlement)>) -> BoxFuture<'_, ()> {
-        self.unsettled -= settled.len() as u64;
-        self.bytes -= bytes(settled.iter().map(|(delivery, _)| delivery));
+        self.books.settled(&settled);
         for (delivery, _) in settled.iter().filter(|(_, settlement)| *settlement == Settlement::Done) {
             // A file that cannot be removed is delivered again.
             let removed = fs::remove_file(self.folder.path.join(&*delivery.message.id));
-            self.closed.unconfirmed += u64::from(removed.is_err());
+            self.books.closed.unconfirmed += u64::from(removed.is_err());
         }
         Box::pin(ready(()))
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
-        Box::pin(ready(Closed { depth: self.folder.depth(), ..self.closed }))
+        let depth = self.folder.depth().unwrap_or_default();
+        Box::pin(ready(Closed { depth, ..self.books.closed }))
     }
 }
 
@@ -159,26 +170,26 @@ impl Consumer for Reading {
 #[derive(Debug)]
 pub struct Writing {
     folder: Folder,
-    began: Duration,
+    began: u128,
     count: Cell<u64>,
 }
 
 impl Writing {
-    /// Creates a publisher. `now` is the time since the epoch: it makes its file names unique.
+    /// Creates a publisher.
     #[must_use]
-    pub fn new(folder: Folder, now: Duration) -> Self {
-        Self { folder, began: now, count: Cell::new(0) }
+    #[expect(clippy::disallowed_methods, reason = "files are delivered in the order of their names")]
+    pub fn new(folder: Folder) -> Self {
+        let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Self { folder, began, count: Cell::new(0) }
     }
 }
 
 impl Publisher for Writing {
     fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
         for PendingMessage { item, answer } in messages {
+            let name = format!("{:020}-{:010}-{}", self.began, self.count.get(), process::id());
             self.count.update(|count| count + 1);
-            let name =
-                format!("{:020}-{:010}-{}", self.began.as_nanos(), self.count.get(), std::process::id());
-            let written = write_whole(&self.folder.path, &name, &item.body);
-            answer.give(written.map_err(|cause| Fault::new(Blame::Outage, cause.to_string())));
+            answer.give(write_whole(&self.folder.path, &name, &item.body));
         }
         Box::pin(ready(()))
     }

@@ -16,7 +16,6 @@ use x_msrv_example_adapter::{
 struct Files {
     folder: Folder,
     place: TempDir,
-    publishers: std::cell::Cell<u64>,
 }
 
 impl Queue for Files {
@@ -26,7 +25,7 @@ impl Queue for Files {
     async fn open(max_in_flight: u64, _: Duration) -> Self {
         let place = TempDir::new().expect("a folder");
         let folder = Folder { path: place.path().to_owned(), max_in_flight };
-        Self { folder, place, publishers: std::cell::Cell::new(0) }
+        Self { folder, place }
     }
 
     async fn source(&self) -> Box<dyn Source> {
@@ -34,8 +33,7 @@ impl Queue for Files {
     }
 
     async fn publisher(&self) -> Box<dyn Publisher> {
-        self.publishers.update(|publishers| publishers + 1);
-        Box::new(Writing::new(self.folder.clone(), Duration::from_secs(self.publishers.get())))
+        Box::new(Writing::new(self.folder.clone()))
     }
 
     async fn counts(&self) -> (u64, u64) {

@@ -59,7 +59,7 @@ pub(crate) struct Role {
 pub(crate) fn queues(adapters: Adapters) -> Vec<Role> {
     let role = |adapter: &&'static x_msrv_core::adapter::Adapter| {
         let role = adapter.source.as_ref()?;
-        let (word, section, suggestion) = (role.word, &role.section, role.suggestion);
+        let (word, section, suggestion) = (role.facts.word, &role.section, role.suggestion);
         Some(Role { word, summary: adapter.summary, section, suggestion })
     };
     adapters.iter().filter_map(role).collect()
@@ -70,7 +70,7 @@ pub(crate) fn stores(adapters: Adapters) -> Vec<Role> {
     let role = |adapter: &&'static x_msrv_core::adapter::Adapter| {
         let role = adapter.store.as_ref()?;
         Some(Role {
-            word: role.word,
+            word: role.facts.word,
             summary: adapter.summary,
             section: &role.section,
             suggestion: |_, _| None,
