@@ -95,7 +95,7 @@ mod tests {
         Delivery { message, receipt: Receipt(1) }
     }
 
-    /// A run that was told `Full` twice wrote half a batch; one that was not told waited for ever.
+    /// If `Full` is returned twice, a run writes half a batch; if never, it waits forever.
     #[test]
     fn each_event_is_returned_once_until_something_changes() {
         let demand =
