@@ -42,15 +42,15 @@ struct Figures {
 }
 
 /// A fault during the run that was just started, or before the next one.
-fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> Child {
+fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> (Child, Scale) {
     let kinds = if matches!(scene.database, Database::StandIn(..)) { 5 } else { 4 };
     let kind = rng.u8(0..kinds);
     if kind == 0 {
         scene.queue.plan(vec![any_fault(rng)]);
         scene.store_proxy().inspect(|proxy| proxy.plan(vec![any_fault(rng)]));
-        return scene.spawn();
+        return spawn(scene);
     }
-    let mut child = scene.spawn();
+    let (mut child, scale) = spawn(scene);
     #[expect(clippy::disallowed_methods, reason = "the moment that the seed chose")]
     std::thread::sleep(Duration::from_micros(rng.u64(0..100_000)));
     match kind {
@@ -67,7 +67,14 @@ fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> Child {
             scene.stand_in_server().restart();
         }
     }
-    child
+    (child, scale)
+}
+
+/// Starts a run that is sampled from the start.
+fn spawn(scene: &Scene<'_>) -> (Child, Scale) {
+    let child = scene.spawn();
+    let scale = Scale::under(&child);
+    (child, scale)
 }
 
 impl Figures {
@@ -83,8 +90,7 @@ impl Figures {
             while scene.nsqd.depths("t").waiting > some / 2 {
                 scene.no_faults();
                 let faulty = rng.u8(0..4) == 0;
-                let child = if faulty { fault(scene, rng) } else { scene.spawn() };
-                let scale = Scale::under(&child);
+                let (child, scale) = if faulty { fault(scene, rng) } else { spawn(scene) };
                 // Its output is read meanwhile: a run that rejects many messages prints much.
                 let ended = ended(child.wait_with_output().expect("the run ends"));
                 scene.look_at(&ended, if faulty { Interference::Killed } else { Interference::Nothing });

@@ -211,8 +211,8 @@ pub(crate) fn wait(mut child: Child) -> Ended {
     ended(child.wait_with_output().expect("the program ended"))
 }
 
-/// Samples a process's memory and descriptors until it is stopped. It can miss changes in the last
-/// millisecond of the process.
+/// Samples a process's memory and descriptors, at first at once, until it is stopped. It can miss changes in
+/// the last millisecond of the process.
 pub(crate) struct Scale {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Weight>,
@@ -227,6 +227,19 @@ pub(crate) struct Weight {
     pub(crate) descriptors: usize,
 }
 
+impl Weight {
+    /// Adds a sample of the process with this folder in `/proc`; one that has ended has neither value.
+    fn add(&mut self, folder: &Path) {
+        let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        self.memory = self.memory.max(peak.unwrap_or(0) << 10);
+        let descriptors = std::fs::read_dir(folder.join("fd")).map_or(0, Iterator::count);
+        self.descriptors = self.descriptors.max(descriptors);
+    }
+}
+
 impl Scale {
     #[expect(
         clippy::disallowed_methods,
@@ -236,25 +249,24 @@ impl Scale {
         let folder = PathBuf::from(format!("/proc/{}", child.id()));
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let mut most = Weight::default();
+        most.add(&folder); // not in the thread, which may start after a short run has ended
         let thread = std::thread::spawn(move || {
-            let mut most = Weight::default();
             while !stopped.load(Relaxed) {
-                let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-                let peak = status.lines().find_map(|line| {
-                    line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-                });
-                most.memory = most.memory.max(peak.unwrap_or(0) << 10);
-                most.descriptors =
-                    most.descriptors.max(std::fs::read_dir(folder.join("fd")).map_or(0, Iterator::count));
                 std::thread::sleep(Duration::from_millis(1));
+                most.add(&folder);
             }
             most
         });
         Self { stop, thread }
     }
 
+    /// Returns the maximum usage; fails if the process had ended before the first sample.
+    #[track_caller]
     pub(crate) fn read(self) -> Weight {
         self.stop.store(true, Relaxed);
-        self.thread.join().expect("no panic")
+        let most = self.thread.join().expect("no panic");
+        assert!(most.memory > 0 && most.descriptors > 0, "the process was sampled while it ran: {most:?}");
+        most
     }
 }
