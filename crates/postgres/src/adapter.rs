@@ -9,7 +9,7 @@ use x_msrv_core::{
 
 use crate::{
     codes::Verdict,
-    connect::{Link, connect, words},
+    connect::{Access, Link, connect},
     read,
     rows::Row,
     settings::Settings,
@@ -34,7 +34,7 @@ impl PostgresStore {
     /// # Errors
     /// No host answers within the connect timeout, all refuse us, or the table is missing or of another shape.
     pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
-        let link = connect(settings).await?;
+        let link = connect(settings, Access::Write).await?;
         match prepare(&link, settings).await {
             Ok(plan) => Ok(Self::of(link, plan, settings)),
             Err(misfit) => {
@@ -45,12 +45,12 @@ impl PostgresStore {
         }
     }
 
-    /// Connects to read; `None` where there is no such table.
+    /// Connects to the first host that answers, to read; `None` where there is no such table.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect), but for a table that is missing.
     pub async fn connect_to_existing(settings: &Settings) -> Result<Option<Self>, StoreError> {
-        let link = connect(settings).await?;
+        let link = connect(settings, Access::Read).await?;
         match table::plan(&link.client, settings).await {
             Ok(plan) => Ok(Some(Self::of(link, plan, settings))),
             Err(Misfit::Missing) => {
@@ -105,7 +105,7 @@ fn verdict(answer: Answer) -> Result<Put, fault::Fault> {
             let blame = match verdict {
                 Verdict::Refused => Blame::Record,
                 Verdict::Suspect => Blame::Suspect,
-                Verdict::Fewer | Verdict::Unavailable => Blame::Outage,
+                Verdict::Fewer | Verdict::Slow | Verdict::Again | Verdict::Unavailable => Blame::Outage,
                 Verdict::Setup => Blame::Setup,
                 Verdict::Unknown => Blame::Unknown,
             };
@@ -144,11 +144,8 @@ impl Reader for PostgresStore {
         Box::pin(async move {
             let Writer { link, plan, .. } = &self.writer;
             let mut seen = |key, fields| see(StoredRecord { key: Some(key), fields });
-            let read = read::read(&link.client, plan, limit, &mut seen).await;
-            read.map_err(|error| StoreError::Unreachable {
-                place: link.place.clone(),
-                cause: words(&error).into(),
-            })
+            let read = read::read(link, plan, self.writer.answer_bound(), limit, &mut seen).await;
+            read.map_err(|cause| StoreError::Unreachable { place: link.place.clone(), cause: cause.into() })
         })
     }
 }

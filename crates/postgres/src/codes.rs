@@ -14,6 +14,10 @@ pub(crate) enum Verdict {
     Suspect,
     /// Fewer records in one statement may do; with one alone the server is in trouble.
     Fewer,
+    /// The same, because of time. If one record alone takes too long, the others are not tried.
+    Slow,
+    /// Another session was in the way; the same statement may succeed at once.
+    Again,
     /// The server is in trouble, or it is unknown what became of the statement.
     Unavailable,
     /// The set-up is wrong: no record can be written.
@@ -25,7 +29,7 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// Whether one record of several may have caused it alone.
     pub(crate) fn may_be_one_record(self) -> bool {
-        matches!(self, Self::Refused | Self::Suspect | Self::Fewer | Self::Unknown)
+        matches!(self, Self::Refused | Self::Suspect | Self::Fewer | Self::Slow | Self::Unknown)
     }
 
     /// What it means for several records of which none is known to be at fault.
@@ -39,9 +43,24 @@ pub(crate) fn verdict(error: &DbError) -> Verdict {
     // A policy of row-level security or a view's CHECK OPTION has the code of a missing privilege.
     if error.routine() == Some("ExecWithCheckOptions") {
         Verdict::Suspect
+    } else if of_pool(error).is_some() {
+        Verdict::Setup
     } else {
         of_code(error.code().code())
     }
+}
+
+/// What helps where pgbouncer is set up for something else. It has one code for all that it refuses.
+fn of_pool(error: &DbError) -> Option<&'static str> {
+    const REFUSALS: [(&str, &str); 5] = [
+        ("startup parameter", "; in pgbouncer, set `ignore_startup_parameters = options`"),
+        ("statement pooling", "; in pgbouncer, set `pool_mode` to transaction or session"),
+        ("authentication failed", ""),
+        ("no such ", ""),
+        ("does not exist", ""),
+    ];
+    let refusal = REFUSALS.iter().find(|(words, _)| error.message().contains(words))?;
+    (error.code().code() == "08P01").then_some(refusal.1)
 }
 
 /// Whether it is unknown what became of a statement. One that the server answers with an error changes nothing, but
@@ -59,6 +78,10 @@ fn of_code(code: &str) -> Verdict {
         "22P05" | "22021" | "23505" | "54000" | "54001" => Verdict::Refused,
         // A configured limit is exceeded, such as `temp_file_limit`.
         "53400" => Verdict::Fewer,
+        // `statement_timeout`: a table with slow triggers or indexes never takes a whole batch.
+        "57014" => Verdict::Slow,
+        // A conflict of serializable transactions, and a deadlock.
+        "40001" | "40P01" => Verdict::Again,
         // One key twice, which two spellings of one value can be (a UUID's, say).
         "21000" => Verdict::Unknown,
         // A trigger raised an exception.
@@ -94,7 +117,7 @@ pub(crate) fn told(error: &DbError) -> String {
         }
         _ => without_values(error.message()),
     };
-    format!("{words} (SQLSTATE {code})")
+    format!("{words} (SQLSTATE {code}){}", of_pool(error).unwrap_or_default())
 }
 
 /// A message in which values stand in double quotes, without them.
@@ -113,7 +136,7 @@ mod tests {
 
     #[test]
     fn every_code_that_is_known_has_the_verdict_of_the_design() {
-        let table: [(&[&str], Verdict); 6] = [
+        let table: [(&[&str], Verdict); 8] = [
             (&["22P05", "22021", "23505", "54000", "54001"], Verdict::Refused),
             (
                 &[
@@ -123,11 +146,13 @@ mod tests {
                 Verdict::Suspect,
             ),
             (&["53400"], Verdict::Fewer),
+            (&["57014"], Verdict::Slow),
+            (&["40001", "40P01"], Verdict::Again),
             (
                 &[
-                    "08000", "08006", "25006", "25P02", "25P03", "26000", "40001", "40003", "40P01", "42P05",
-                    "53000", "53100", "53200", "53300", "55006", "55P03", "57014", "57P01", "57P02", "57P03",
-                    "57P05", "58030", "XX001", "XX002",
+                    "08000", "08006", "25006", "25P02", "25P03", "26000", "40000", "40003", "42P05", "53000",
+                    "53100", "53200", "53300", "55006", "55P03", "57P01", "57P02", "57P03", "57P05", "58030",
+                    "XX001", "XX002",
                 ],
                 Verdict::Unavailable,
             ),

@@ -1,4 +1,4 @@
-//! Connecting: host after host until one takes writes, and what a person is told when none does.
+//! Connecting: host after host until one can be used, and what a person is told when none can.
 
 use std::{
     future::poll_fn,
@@ -28,6 +28,15 @@ use crate::{
     settings::Settings,
     tls::MakeRustls,
 };
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Only the primary takes writes.
+    Write,
+    /// A standby answers as well.
+    Read,
+}
 
 /// How long the server may take to see that we are gone.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -85,8 +94,8 @@ impl Link {
     }
 }
 
-/// A connection to the first host that takes writes.
-pub(crate) async fn connect(settings: &Settings) -> Result<Link, StoreError> {
+/// A connection to the first host that answers, and takes writes if that is wanted.
+pub(crate) async fn connect(settings: &Settings, access: Access) -> Result<Link, StoreError> {
     let setup = |place: &str, fault: String| StoreError::Setup { place: place.to_owned(), fault };
     let password = settings.password.as_ref().map(Secret::read).transpose();
     let password = password.map_err(|error| setup("postgres.password", error_chain::text(&error)))?;
@@ -97,7 +106,12 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Link, StoreError> {
     for (index, host) in settings.hosts.iter().enumerate() {
         let hosts_left = u32::try_from(settings.hosts.len() - index).unwrap_or(u32::MAX);
         let bound = until.saturating_duration_since(Instant::now()) / hosts_left;
-        match timeout(bound, connect_to(settings, host, password.as_deref(), tls.as_ref())).await {
+        let mut config = config(settings, access);
+        config.host(&host.host).port(host.port);
+        if let Some(password) = &password {
+            config.password(password);
+        }
+        match timeout(bound, connect_to(config, place(host), tls.as_ref())).await {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(error)) => failures.push((host, failure(settings, &error))),
             Err(_) => {
@@ -109,18 +123,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Link, StoreError> {
     Err(no_host(&failures))
 }
 
-async fn connect_to(
-    settings: &Settings,
-    host: &HostPort,
-    password: Option<&str>,
-    tls: Option<&Tls>,
-) -> Result<Link, Error> {
-    let place = place(host);
-    let mut config = config(settings);
-    config.host(&host.host).port(host.port);
-    if let Some(password) = password {
-        config.password(password);
-    }
+async fn connect_to(mut config: Config, place: String, tls: Option<&Tls>) -> Result<Link, Error> {
     Ok(match tls {
         None => {
             let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
@@ -136,14 +139,17 @@ async fn connect_to(
 
 /// All but the host and the password. Timeouts come with the connection, and are not `SET`: a pool gives each
 /// transaction another one.
-fn config(settings: &Settings) -> Config {
+fn config(settings: &Settings, access: Access) -> Config {
     let statement = settings.timeout.as_millis().max(2);
     let mut config = Config::new();
     config
         .user(&settings.user)
         .dbname(&settings.database)
         .application_name("x-msrv")
-        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .target_session_attrs(match access {
+            Access::Write => TargetSessionAttrs::ReadWrite,
+            Access::Read => TargetSessionAttrs::Any,
+        })
         // The shorter of the two tells that it was a lock.
         .options(format!(
             "-c statement_timeout={statement} -c lock_timeout={} -c idle_in_transaction_session_timeout={statement}",
@@ -165,12 +171,6 @@ fn failure(settings: &Settings, error: &Error) -> (Verdict, String) {
     let text = words(error);
     if let Some(answer) = error.as_db_error() {
         let hint = match (answer.code().code(), &settings.tls) {
-            ("08P01", _) if answer.message().contains("startup parameter") => {
-                return (
-                    Verdict::Setup,
-                    format!("{text}; in pgbouncer, set `ignore_startup_parameters = options`"),
-                );
-            }
             ("28000", None) => " (`postgres.tls` is not set; the server may accept TLS only)",
             ("3D000", _) => " (`CREATE DATABASE` makes one)",
             _ => "",

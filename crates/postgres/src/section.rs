@@ -42,10 +42,15 @@ pub static ADAPTER: Adapter = Adapter {
 /// The table may have its own indexes, constraints and triggers. A message that they refuse becomes a dead letter
 /// (`refused`), and so does one with U+0000 in a text, which PostgreSQL cannot store. In `gid`, a key that is text
 /// and looks like an integer is in double quotes: 7 and "7" are two records.
+///
+/// The connection may go through pgbouncer: `pool_mode` must be transaction or session, and
+/// `ignore_startup_parameters` must contain `options`. The time limits in the server are then those of the user:
+/// `ALTER ROLE "x-msrv" SET statement_timeout = '2s'`.
 #[derive(Debug, Clone, Keys)]
 #[setting(section = "postgres")]
 struct StoreKeys {
-    /// Servers as `HOST:PORT`; the first one that answers and takes writes is used.
+    /// Servers as `HOST:PORT`; the first one that answers and takes writes is used. `x-msrv records` uses the first one
+    /// that answers, which may be a hot standby.
     #[setting(
         min = 1,
         example = "[\"db:5432\"]",

@@ -28,8 +28,8 @@ pub(crate) fn table(name: &TableName) -> String {
 pub(crate) struct Target {
     /// Its name.
     pub(crate) name: String,
-    /// Its type in the server's own words, without a length: a cast to `varchar(3)` would cut in silence,
-    /// where the assignment refuses.
+    /// Its type in the server's own words, without a length, and for a domain the type below it: a cast to
+    /// `varchar(3)` would cut in silence, where the assignment refuses.
     pub(crate) data_type: String,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Statements {
     pub(crate) write: String,
     /// Returns those of the keys that have a row.
     pub(crate) present: String,
-    /// Returns keys and rows as JSON, up to a limit.
+    /// Returns keys and rows as JSON in the order of their keys: those after a key, if one is given, up to a limit.
     pub(crate) read: String,
 }
 
@@ -75,14 +75,17 @@ impl Statements {
              WHERE EXISTS (SELECT FROM {table} AS t WHERE t.{name} = r.c0::{})",
             key.data_type
         );
-        let read = if settings.columns.is_none() {
-            format!("SELECT t.{name}::text, t.{DOCUMENT}::text FROM {table} AS t LIMIT $1")
+        let rows = if settings.columns.is_none() {
+            format!("t.{DOCUMENT}::text FROM {table} AS t")
         } else {
             let fields = join(others.iter().map(|column| format!("t.{}", quoted(&column.name))));
-            format!(
-                "SELECT t.{name}::text, row_to_json(r.*)::text FROM {table} AS t, LATERAL (SELECT {fields}) AS r LIMIT $1"
-            )
+            format!("row_to_json(r.*)::text FROM {table} AS t, LATERAL (SELECT {fields}) AS r")
         };
+        let read = format!(
+            "SELECT t.{name}::text, {rows} WHERE t.{name} IS NOT NULL AND ($1::text IS NULL OR t.{name} > $1::{}) \
+             ORDER BY t.{name} LIMIT $2",
+            key.data_type
+        );
         Self { write, present, read }
     }
 }
@@ -91,7 +94,10 @@ impl Statements {
 fn set(name: &str, settings: &Settings, merge: bool) -> String {
     match (&settings.columns, merge) {
         (_, false) => format!("{name} = excluded.{name}"),
-        (None, true) => format!("{name} = t.{name} || excluded.{name}"),
+        // NULL would stay NULL, and another value would become an array.
+        (None, true) => format!(
+            "{name} = CASE jsonb_typeof(t.{name}) WHEN 'object' THEN t.{name} || excluded.{name} ELSE excluded.{name} END"
+        ),
         (Some(_), true) => format!("{name} = COALESCE(excluded.{name}, t.{name})"),
     }
 }

@@ -1,5 +1,6 @@
 //! What the table is like: its columns, their types, and whether our statements can be run on it.
 
+use futures_util::future::join3;
 use tokio_postgres::{Client, Error, types::Type};
 use x_msrv_core::{record::KEY_FIELD, store::StoreError};
 
@@ -20,7 +21,7 @@ pub(crate) struct Plan {
 /// A column as the server describes it.
 struct Found {
     name: String,
-    /// Without its length.
+    /// Without its length, and for a domain the type below it.
     data_type: String,
     /// Whether a row without it is refused.
     is_required: bool,
@@ -70,14 +71,16 @@ impl Misfit {
 /// The columns of `$1`, which is a table's name in quotes. `$2` are names, and `$3` the types that they are to
 /// have. A deferrable, partial or invalid index, or one over an expression, is of no use to `ON CONFLICT`.
 const COLUMNS: &str = "\
-    SELECT a.attname::text, format_type(a.atttypid, -1), \
+    SELECT a.attname::text, format_type(b.base, -1), \
         a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '', \
         EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique \
             AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
             AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum), \
-        (SELECT to_regtype(w.t) IN (a.atttypid, y.typbasetype) FROM unnest($2::text[], $3::text[]) AS w(n, t) \
+        (SELECT to_regtype(w.t) IN (a.atttypid, b.base) FROM unnest($2::text[], $3::text[]) AS w(n, t) \
             WHERE w.n = a.attname LIMIT 1) \
-    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid \
+    FROM pg_catalog.pg_attribute a, LATERAL (WITH RECURSIVE d(t) AS (SELECT a.atttypid UNION ALL \
+        SELECT y.typbasetype FROM d JOIN pg_catalog.pg_type y ON y.oid = d.t WHERE y.typtype = 'd') \
+        SELECT d.t FROM d JOIN pg_catalog.pg_type y ON y.oid = d.t WHERE y.typtype <> 'd') AS b(base) \
     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
 
 /// Looks at the table.
@@ -99,26 +102,57 @@ pub(crate) async fn plan(client: &Client, settings: &Settings) -> Result<Plan, M
         }
     };
     check_types(settings, &found)?;
-    check_filled(settings, &found, &key, &others)?;
     if !found.iter().any(|column| column.name == key.name && column.is_unique) {
-        let (table, name) = (sql::table(&settings.table), sql::quoted(&key.name));
-        return Err(Misfit::Shape(format!(
-            "the column {name} of {table} is not unique by itself, so no record can be found again; this makes it so: \
-             CREATE UNIQUE INDEX ON {table} ({name});"
-        )));
+        return Err(Misfit::Shape(not_unique(client, settings, &key).await?));
     }
+    check_filled(settings, &found, &key, &others)?;
     Ok(Plan {
         statements: Statements::new(settings, &key, &others),
         sources: rows::sources(settings.columns.as_ref()),
     })
 }
 
-/// Lets the server plan the statement, which checks privileges as well.
+/// Whether `$1` is a table, and whether it is partitioned by anything but the column `$2`.
+const KIND: &str = "\
+    SELECT c.relkind IN ('r', 'p'), EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p \
+        WHERE p.partrelid = c.oid AND NOT (p.partnatts = 1 AND p.partattrs[0] = a.attnum)) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
+    WHERE c.oid = to_regclass($1) AND a.attname = $2";
+
+/// What is wrong with a key that is not unique, and what helps.
+async fn not_unique(client: &Client, settings: &Settings, key: &Target) -> Result<String, Error> {
+    let (table, name) = (sql::table(&settings.table), sql::quoted(&key.name));
+    let kind = client.query_typed(KIND, &[(&table, Type::TEXT), (&key.name, Type::TEXT)]).await?;
+    let (is_table, is_divided) = match kind.first() {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => (true, false), // dropped just now
+    };
+    let help = match (is_table, is_divided) {
+        (false, _) => "it is not a table, and the table behind it is required".to_owned(),
+        (true, true) => {
+            "it is partitioned, and then the key must be the only column that it is partitioned by".to_owned()
+        }
+        (true, false) => format!("this makes it so: CREATE UNIQUE INDEX ON {table} ({name});"),
+    };
+    Ok(format!(
+        "the column {name} of {table} is not unique by itself, so no record can be found again; {help}"
+    ))
+}
+
+/// Lets the server plan the statement, which checks privileges as well. This happens in a transaction, because a
+/// batch with a row at fault needs one, and a pool may allow none.
 pub(crate) async fn explain(client: &Client, plan: &Plan) -> Result<(), Error> {
     let nothing: &[&str] = &[];
     let parameters: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> =
         (0..=plan.sources.len()).map(|_| (&nothing as _, Type::TEXT_ARRAY)).collect();
-    client.execute_typed(&format!("EXPLAIN {}", plan.statements.write), &parameters).await.map(drop)
+    let explain = format!("EXPLAIN {}", plan.statements.write);
+    let (begun, planned, ended) = join3(
+        client.batch_execute("BEGIN"),
+        client.execute_typed(&explain, &parameters),
+        client.batch_execute("ROLLBACK"),
+    )
+    .await;
+    begun.and(planned).and(ended)
 }
 
 async fn columns(client: &Client, settings: &Settings) -> Result<Vec<Found>, Error> {

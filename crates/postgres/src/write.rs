@@ -24,6 +24,9 @@ use crate::{
 /// A row that the table took without an error, and that is not in it.
 const NOT_TAKEN: &str = "the table did not take it: a trigger or a rule ignored it";
 
+/// How often a statement is sent again that another session was in the way of.
+const RETRIES: usize = 3;
+
 /// What became of a row.
 pub(crate) type Answer = Result<Written, Fault>;
 
@@ -106,7 +109,19 @@ impl Writer {
         left
     }
 
+    /// Writes rows with different keys. What lost a conflict with another session was rolled back as a whole.
     async fn write_unique(&self, rows: &[Row]) -> Vec<Answer> {
+        let mut answers = self.write_once(rows).await;
+        for _ in 0..RETRIES {
+            if !matches!(answers[..], [Err(Fault { verdict: Verdict::Again, .. }), ..]) {
+                break;
+            }
+            answers = self.write_once(rows).await;
+        }
+        answers
+    }
+
+    async fn write_once(&self, rows: &[Row]) -> Vec<Answer> {
         let one = self.turn.read().await;
         let fault = match self.statement(rows).await {
             Ok(answers) => return answers,
@@ -168,8 +183,11 @@ impl Writer {
                 Err(fault) => return Err(fault),
             };
             simple("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
-            if rows.len() == 1 {
-                return Ok(vec![Err(alone(fault))]);
+            match rows {
+                // A server that is too slow for one row would take as long for each of the others.
+                [_] if fault.verdict == Verdict::Slow => return Err(alone(fault)),
+                [_] => return Ok(vec![Err(alone(fault))]),
+                _ => {}
             }
             let (first, second) = rows.split_at(rows.len() / 2);
             let mut answers = self.halved(first).await?;
@@ -231,8 +249,12 @@ impl Writer {
 
     /// The server bounds each statement, and another one may be before ours. Where there is no answer in three
     /// times that bound, there will be none.
+    pub(crate) fn answer_bound(&self) -> Duration {
+        self.timeout * 3
+    }
+
     async fn bounded<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
-        if let Ok(answer) = timeout(self.timeout * 3, answer).await {
+        if let Ok(answer) = timeout(self.answer_bound(), answer).await {
             return answer.map_err(|error| self.fault(&error));
         }
         let why = "the server did not answer in time";
@@ -247,7 +269,10 @@ impl Writer {
 
     fn fault(&self, error: &Error) -> Fault {
         let (verdict, cause) = self.link.fault(error);
-        let text = if verdict.may_be_one_record() { cause } else { format!("{}: {cause}", self.link.place) };
+        let text = match verdict {
+            Verdict::Refused | Verdict::Suspect | Verdict::Unknown => cause,
+            _ => format!("{}: {cause}", self.link.place),
+        };
         Fault { verdict, in_doubt: codes::is_in_doubt(error), text }
     }
 }
@@ -259,7 +284,7 @@ fn not_taken() -> Fault {
 /// What a fault is that came for one row alone.
 fn alone(fault: Fault) -> Fault {
     match fault.verdict {
-        Verdict::Fewer => Fault { verdict: Verdict::Unavailable, ..fault },
+        Verdict::Fewer | Verdict::Slow => Fault { verdict: Verdict::Unavailable, ..fault },
         _ => fault,
     }
 }

@@ -3,6 +3,7 @@
 
 mod hosts;
 mod program;
+mod reading;
 mod refused;
 mod setup;
 mod trouble;

@@ -1,5 +1,7 @@
 //! The program between a real nsqd and a real PostgreSQL.
 
+use x_msrv_net::address::HostPort;
+
 use crate::support::{
     block_on,
     nsqd::{Nsqd, unused_address},
@@ -8,12 +10,12 @@ use crate::support::{
 };
 
 /// A configuration that drains the topic `t` into a table named after the schema.
-fn program(nsqd: &Nsqd, server: &Postgres, schema: &str, more: &str) -> Program {
+pub(super) fn program(nsqd: &Nsqd, server: &HostPort, schema: &str, more: &str) -> Program {
     let program = Program::new(&format!(
         "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\n\
          postgres: {{hosts: ['{}'], database: postgres, user: postgres, password: {{file: password}}, table: {schema}.t{more}}}\n\
          max-messages: 3000\ntimeout: 60s\nidle-timeout: 300ms\n",
-        nsqd.tcp, server.address
+        nsqd.tcp, server
     ));
     program.write("password", "postgres\n");
     program
@@ -25,7 +27,7 @@ fn program(nsqd: &Nsqd, server: &Postgres, schema: &str, more: &str) -> Program 
 fn messages_from_nsqd_are_rows_and_invalid_ones_are_dead_letters() {
     let (nsqd, server) = (Nsqd::start(), Postgres::shared());
     let (schema, _) = block_on(server.table());
-    let program = program(&nsqd, server, &schema, "");
+    let program = program(&nsqd, &server.address, &schema, "");
     let bodies = (0..2_500).map(|number| match number {
         77 => "no JSON".to_owned(),
         1_234 => r#"{"n":1234,"text":"\u0000"}"#.to_owned(),
@@ -65,7 +67,7 @@ fn fields_go_to_the_columns_of_a_table_that_exists() {
     )));
     let more = ", key: {field: /username}, key-column: username, exists: create-only, \
                 columns: {username: text, at: timestamptz, amount: {type: numeric, field: /order/amount}}";
-    let program = program(&nsqd, server, &schema, more);
+    let program = program(&nsqd, &server.address, &schema, more);
     nsqd.publish(
         "t",
         [
@@ -94,7 +96,7 @@ fn fields_go_to_the_columns_of_a_table_that_exists() {
 fn an_unusable_store_is_reported_before_a_message_is_taken() {
     let (nsqd, server) = (Nsqd::start(), Postgres::shared());
     let (schema, _) = block_on(server.schema());
-    let program = program(&nsqd, server, &schema, "");
+    let program = program(&nsqd, &server.address, &schema, "");
     nsqd.make_channel("t", "c");
     nsqd.publish("t", ["{}", "{}"]);
     let untouched = |what: &str| {

@@ -34,6 +34,14 @@ fn a_row_that_the_server_refuses_is_refused_alone_with_any_code() {
     let cases = [
         of_type("22003", "integer", "gid text PRIMARY KEY, v integer", r#"{"v":99999999999}"#),
         of_type("22001", "varchar", "gid text PRIMARY KEY, v varchar(3)", r#"{"v":"secret"}"#),
+        // Cast to such a type instead of assigned, the value would be cut in silence.
+        of_type("22001", "varchar", "gid text PRIMARY KEY, v SCHEMA.short", r#"{"v":"secret"}"#),
+        of_type("22001", "varchar", "gid text PRIMARY KEY, v SCHEMA.shorter", r#"{"v":"secret"}"#),
+        of_type("23514", "integer", "gid text PRIMARY KEY, v SCHEMA.positive", r#"{"v":-1}"#),
+        of_type("22003", "bigint", "gid text PRIMARY KEY, v bigint", r#"{"v":"9223372036854775808"}"#),
+        of_type("22003", "bigint", "gid text PRIMARY KEY, v bigint", r#"{"v":1e300}"#),
+        of_type("22P02", "integer", "gid text PRIMARY KEY, v integer", r#"{"v":1.5}"#),
+        of_type("22003", "numeric(10,2)", "gid text PRIMARY KEY, v numeric(10,2)", r#"{"v":123456789.5}"#),
         of_type("22P02", "bigint", "gid text PRIMARY KEY, v bigint", r#"{"v":"secret"}"#),
         of_type("22007", "timestamptz", "gid text PRIMARY KEY, v timestamptz", r#"{"v":"secret"}"#),
         of_type("22008", "date", "gid text PRIMARY KEY, v date", r#"{"v":"2026-02-30"}"#),
@@ -66,7 +74,13 @@ fn a_row_that_the_server_refuses_is_refused_alone_with_any_code() {
         for Case { code, table, columns, bad } in cases {
             let (schema, settings) = server.schema().await;
             let settings = x_msrv_postgres::Settings { columns, ..settings };
-            server.sql(&format!("CREATE TABLE {schema}.t ({})", table.replace("SCHEMA", &schema))).await;
+            server
+                .sql(&format!(
+                    "CREATE DOMAIN {schema}.short AS varchar(3); CREATE DOMAIN {schema}.shorter AS {schema}.short; \
+                     CREATE DOMAIN {schema}.positive AS integer CHECK (VALUE > 0); CREATE TABLE {schema}.t ({})",
+                    table.replace("SCHEMA", &schema)
+                ))
+                .await;
             let good = |number: usize| {
                 let value = match code {
                     "23503" => "null".to_owned(),
@@ -105,6 +119,50 @@ fn a_row_that_the_server_refuses_is_refused_alone_with_any_code() {
             let fresh = good(30);
             assert_eq!(put(&*store, vec![fresh]).await, [Ok(Put::Stored)], "{code}");
             assert_eq!(server.sql(&format!("SELECT gid FROM {schema}.t")).await.len(), 21, "{code}");
+        }
+    });
+}
+
+/// A partition that does not exist yet concerns only the rows that belong into it, and a database in another encoding
+/// has no place for some characters.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_row_without_a_partition_or_with_a_foreign_character_is_refused_alone() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.schema().await;
+        server
+            .sql(&format!(
+                "CREATE TABLE {schema}.t (gid text PRIMARY KEY, document jsonb) PARTITION BY LIST (gid); \
+                 CREATE TABLE {schema}.p PARTITION OF {schema}.t FOR VALUES IN ('a', 'c')"
+            ))
+            .await;
+        let database = format!("latin_{schema}");
+        server
+            .sql(&format!("CREATE DATABASE {database} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"))
+            .await;
+        server
+            .sql_in(
+                &database,
+                &format!(
+                    "CREATE SCHEMA {schema}; CREATE TABLE {schema}.t (gid text PRIMARY KEY, document jsonb)"
+                ),
+            )
+            .await;
+        let latin = x_msrv_postgres::Settings { database, ..settings.clone() };
+        for (settings, code) in [(settings, "23514"), (latin, "22P05")] {
+            let store = connect(&settings).await;
+            let records = ["a", "b", "c"].map(|key| {
+                let text = if key == "b" { "€" } else { "ä" };
+                record(key, &format!("{{\"x\":\"{text}\"}}"))
+            });
+            let results = put(&*store, records.into()).await;
+            let Err(Fault { blame: Blame::Suspect | Blame::Record, text, .. }) = &results[1] else {
+                panic!("{code}: {results:?}")
+            };
+            assert!(text.contains(code), "{text}");
+            assert_eq!([&results[0], &results[2]], [&Ok(Put::Stored), &Ok(Put::Stored)], "{code}");
+            assert_eq!(crate::support::records(&*store, 10).await.len(), 2, "{code}");
         }
     });
 }

@@ -85,6 +85,37 @@ fn a_key_without_a_unique_index_is_reported_with_a_statement_that_creates_it() {
     });
 }
 
+/// The statement that creates a unique index fails there, and the user would not know why.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_table_that_can_have_no_unique_key_is_not_told_to_create_one() {
+    block_on(async {
+        let server = Postgres::shared();
+        let partitioned = "the key must be the only column that it is partitioned by";
+        let cases = [
+            (
+                "CREATE TABLE SCHEMA.t (gid text, at int, document jsonb, PRIMARY KEY (gid, at)) PARTITION BY RANGE (at)",
+                partitioned,
+            ),
+            ("CREATE TABLE SCHEMA.t (gid text, document jsonb) PARTITION BY HASH (lower(gid))", partitioned),
+            (
+                "CREATE TABLE SCHEMA.t (gid text, document jsonb) PARTITION BY HASH (gid)",
+                "CREATE UNIQUE INDEX",
+            ),
+            (
+                "CREATE VIEW SCHEMA.t AS SELECT ''::text AS gid, '{}'::jsonb AS document",
+                "the table behind it is required",
+            ),
+        ];
+        for (statement, words) in cases {
+            let (schema, settings) = server.schema().await;
+            server.sql(&statement.replace("SCHEMA", &schema)).await;
+            let text = assert_setup(&refusal(&settings).await, &["is not unique by itself", words]);
+            assert_eq!(text.contains("CREATE UNIQUE INDEX"), words == "CREATE UNIQUE INDEX", "{text}");
+        }
+    });
+}
+
 /// Otherwise each run would cost every message that it takes an attempt.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
@@ -126,6 +157,11 @@ fn a_table_of_another_shape_is_reported_before_a_message_is_taken() {
                 vec!["has the type bigint, and `integer` by the configuration is wanted"],
             ),
             ("gid text PRIMARY KEY, v bigint", v("nonesuch"), vec!["has the type bigint, and `nonesuch`"]),
+            (
+                "gid text PRIMARY KEY, v bigint GENERATED ALWAYS AS (1) STORED",
+                v("bigint"),
+                vec!["cannot insert a non-DEFAULT value into column \"v\"", "428C9"],
+            ),
             (
                 "gid text PRIMARY KEY, v bigint, w int NOT NULL",
                 v("bigint"),

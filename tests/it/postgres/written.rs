@@ -100,6 +100,28 @@ fn existing_rows_follow_exists() {
     });
 }
 
+/// `NULL || document` is NULL: a message was acknowledged, and nothing of it was stored.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn an_update_of_a_row_without_an_object_stores_the_document() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.schema().await;
+        server
+            .sql(&format!(
+                "CREATE TABLE {schema}.t (gid text PRIMARY KEY, document jsonb); \
+                 INSERT INTO {schema}.t VALUES ('a', NULL), ('b', 'null'), ('c', '[1]'), ('d', '{{\"x\":1}}')"
+            ))
+            .await;
+        let store = connect(&Settings { exists: Exists::Update, ..settings }).await;
+        let batch = ["a", "b", "c", "d"].map(|key| record(key, r#"{"y":2}"#));
+        assert_eq!(put(&*store, batch.into()).await, [STORED; 4]);
+        let found = server.sql(&format!("SELECT document FROM {schema}.t ORDER BY gid")).await;
+        let found: Vec<_> = found.iter().map(|row| row[0].as_deref().unwrap_or("NULL")).collect();
+        assert_eq!(found, [r#"{"y": 2}"#, r#"{"y": 2}"#, r#"{"y": 2}"#, r#"{"x": 1, "y": 2}"#]);
+    });
+}
+
 /// An existing table has any names and types.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]

@@ -41,7 +41,16 @@ impl Postgres {
     pub(crate) fn with(options: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
         let options: Vec<_> = FAST.iter().chain(options).map(ToString::to_string).collect();
-        let (guard, address) = start(&folder, &options, None);
+        let (guard, address) = start(&folder, &options, &[]);
+        Self { guard, options, folder, address }
+    }
+
+    /// A hot standby that follows another server.
+    pub(crate) fn standby_of(primary: &Self) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let options: Vec<_> = FAST.iter().map(ToString::to_string).collect();
+        let of = ("POSTGRES_PRIMARY", primary.address.to_string());
+        let (guard, address) = start(&folder, &options, &[of]);
         Self { guard, options, folder, address }
     }
 
@@ -85,7 +94,8 @@ impl Postgres {
 
     /// Starts it again on the same port.
     pub(crate) fn restart(&mut self) {
-        (self.guard, self.address) = start(&self.folder, &self.options, Some(self.address.port));
+        (self.guard, self.address) =
+            start(&self.folder, &self.options, &[("POSTGRES_PORT", self.address.port.to_string())]);
     }
 
     /// Runs statements as the superuser; returns the text of each row's columns.
@@ -176,17 +186,19 @@ fn is_used(folder: &TempDir) -> bool {
     processes.filter_map(|entry| fs::read_link(entry.path().join("cwd")).ok()).any(|cwd| cwd == data)
 }
 
-fn start(folder: &TempDir, options: &[String], port: Option<u16>) -> (Child, HostPort) {
+fn start(folder: &TempDir, options: &[String], environment: &[(&str, String)]) -> (Child, HostPort) {
     fs::remove_file(folder.path().join("pids")).ok();
     let mut command = Command::new(project().join("test/servers"));
-    command.arg("postgres").arg(folder.path()).args(options).stdin(Stdio::piped()).stdout(Stdio::piped());
-    if let Some(port) = port {
-        command.env("POSTGRES_PORT", port.to_string());
-    }
+    command.arg("postgres").arg(folder.path()).args(options).envs(environment.iter().cloned());
+    guarded(command, "POSTGRES=")
+}
+
+/// Starts a server that prints its address after `name`, and stops when its standard input is closed.
+fn guarded(mut command: Command, name: &str) -> (Child, HostPort) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut guard = command.spawn().expect("test/servers runs");
     let mut line = String::new();
     BufReader::new(guard.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let address =
-        line.trim().strip_prefix("POSTGRES=").unwrap_or_else(|| panic!("PostgreSQL starts: {line}"));
+    let address = line.trim().strip_prefix(name).unwrap_or_else(|| panic!("the server starts: {line}"));
     (guard, address.parse().expect("an address"))
 }
