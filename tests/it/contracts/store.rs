@@ -7,7 +7,12 @@ use x_msrv_core::store::Store;
 use x_msrv_postgres::PostgresStore;
 use x_msrv_sqlite::store::{self as sqlite, SqliteStore};
 
-use crate::support::{PATIENCE, aerospike::StandIn, postgres::Postgres, real_aerospike};
+use crate::support::{
+    PATIENCE,
+    aerospike::StandIn,
+    postgres::{Pgbouncer, Postgres},
+    real_aerospike,
+};
 
 struct Sqlite {
     settings: sqlite::Settings,
@@ -90,6 +95,30 @@ impl Database for PostgreSql {
     }
 }
 
+/// The same behind a pgbouncer, which gives each transaction another connection.
+struct Pooled {
+    settings: x_msrv_postgres::Settings,
+    /// Kept alive as long as the store is needed.
+    _pool: Pgbouncer,
+}
+
+impl Database for Pooled {
+    const HOLDS_NUL: bool = PostgreSql::HOLDS_NUL;
+    const KEEPS_SIGN_OF_ZERO: bool = PostgreSql::KEEPS_SIGN_OF_ZERO;
+
+    async fn open() -> Self {
+        let server = Postgres::shared();
+        let pool = Pgbouncer::before(server, &[]);
+        let hosts = vec![pool.address.clone()];
+        Self { settings: x_msrv_postgres::Settings { hosts, ..server.table().await.1 }, _pool: pool }
+    }
+
+    async fn store(&self) -> Box<dyn Store> {
+        Box::new(PostgresStore::connect(&self.settings).await.expect("the server answers"))
+    }
+}
+
 store_suite!(embedded, Sqlite);
 store_suite!(aerospike_server, Aerospike);
 store_suite!(postgresql_server, PostgreSql, #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]);
+store_suite!(postgresql_behind_pgbouncer, Pooled, #[cfg_attr(not(have_pgbouncer), ignore = "pgbouncer is not installed")]);

@@ -2,6 +2,7 @@
 //! the rows written.
 
 mod hosts;
+mod pooled;
 mod program;
 mod reading;
 mod refused;

@@ -163,6 +163,32 @@ impl Drop for Postgres {
     }
 }
 
+/// A pgbouncer in front of a server. It pools transactions unless its settings say otherwise.
+#[derive(Debug)]
+pub(crate) struct Pgbouncer {
+    guard: Child,
+    _folder: TempDir,
+    pub(crate) address: HostPort,
+}
+
+impl Pgbouncer {
+    /// One with further settings, as `NAME=VALUE`.
+    pub(crate) fn before(server: &Postgres, settings: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut command = Command::new(project().join("test/servers"));
+        command.arg("pgbouncer").arg(folder.path()).arg(server.address.to_string()).args(settings);
+        let (guard, address) = guarded(command, "PGBOUNCER=");
+        Self { guard, _folder: folder, address }
+    }
+}
+
+impl Drop for Pgbouncer {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        drop(self.guard.wait());
+    }
+}
+
 /// A connection of the test itself.
 pub(crate) struct Session(tokio_postgres::Client);
 
