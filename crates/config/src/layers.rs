@@ -7,10 +7,9 @@ use std::{
 };
 
 use serde_json::Value;
-use x_msrv_core::unique_json::Unique;
 use x_msrv_settings::{Fault, Kind, Known, Origins};
 
-use crate::{ConfigError, FORMATS, names::find, yaml};
+use crate::{ConfigError, FORMATS, names::find, unique_json::Unique, yaml};
 
 /// What a configuration is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

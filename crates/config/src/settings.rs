@@ -19,7 +19,7 @@ use x_msrv_settings::Told;
 
 use crate::{
     LogFormat, LogTarget,
-    schema_file::{self, UnusableSchema},
+    schema::{JsonSchema, UnusableSchema},
 };
 
 /// Everything that a run needs to know.
@@ -139,6 +139,7 @@ impl Settings {
     /// # Errors
     /// The schema can't be used.
     pub fn decoder(&self) -> Result<Decoder, UnusableSchema> {
+        let schema = self.schema.as_deref().map(JsonSchema::load).transpose()?;
         Ok(Decoder {
             max_size: self.max_message_size,
             encoding: self.content_encoding,
@@ -146,7 +147,7 @@ impl Settings {
             codec: Box::new(Json { big_integers: self.big_integers }),
             router: None,
             targets: vec![Target { shape: self.fields.clone(), placing: self.store.placing() }],
-            schema: self.schema.as_deref().map(schema_file::load).transpose()?,
+            schema: schema.map(|schema| Box::new(schema) as _),
         })
     }
 

@@ -5,7 +5,7 @@
 //!   [`dead_letter`], and knows no adapter.
 //! - [`adapter`]: what an adapter provides.
 //! - pure: [`decode`], [`outcome`], [`budget`], [`report`]; below them [`message`], [`record`], [`answer`],
-//!   [`error_chain`], [`exit`], [`servers`], [`unique_json`].
+//!   [`error_chain`], [`exit`], [`servers`].
 //!
 //! No socket, no file, no client crate, and no adapter.
 
@@ -28,7 +28,6 @@ pub mod source;
 pub mod store;
 pub mod template;
 mod timestamp;
-pub mod unique_json;
 
 /// The name of the program: on the command line, in logs, in its folders and units.
 pub const NAME: &str = "x-msrv";

@@ -6,6 +6,7 @@ use std::{io::Write as _, iter::zip, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use x_msrv_aerospike::values;
+use x_msrv_config::JsonSchema;
 use x_msrv_core::{
     dead_letter::Letter,
     decode::{
@@ -89,8 +90,8 @@ fn record(decoder: &Decoder, message: &Message) -> Result<Record, Rejection> {
 
 impl Decoders {
     fn new(big_integers: BigIntegers) -> Self {
-        let schema = Schema::compile(SCHEMA.as_bytes()).expect("a schema");
-        let decoder = |key, schema| Decoder {
+        let schema = JsonSchema::compile(SCHEMA.as_bytes()).expect("a schema");
+        let decoder = |key, schema: Option<Box<dyn Schema>>| Decoder {
             max_size: 8 << 20,
             encoding: ContentEncoding::Identity,
             codec: Box::new(Json { big_integers }),
@@ -106,7 +107,7 @@ impl Decoders {
             big_integers,
             plain: decoder(KeyRule::Message, None),
             inflating: Decoder { encoding: ContentEncoding::Gzip, ..decoder(KeyRule::Message, None) },
-            with_schema: decoder(KeyRule::Message, Some(schema)),
+            with_schema: decoder(KeyRule::Message, Some(Box::new(schema))),
             with_shapes: rules().map(|rules| Decoder {
                 targets: vec![Target { shape: Some(Arc::new(shape(rules))), ..Target::default() }],
                 ..decoder(KeyRule::Message, None)

@@ -5,7 +5,6 @@ mod gzip;
 mod json;
 mod placing;
 mod rules;
-mod schema;
 mod selection;
 mod shape;
 
@@ -13,7 +12,6 @@ pub use gzip::ContentEncoding;
 pub use json::{Json, MAX_DEPTH, parse_object};
 pub use placing::{Placing, SetRule, TtlRule};
 pub use rules::{Metadata, OnLongName, RuleFault, Rules};
-pub use schema::{Schema, SchemaError};
 pub use selection::Path;
 pub use shape::{NAMES_TO_BODY, Shape};
 
@@ -247,8 +245,8 @@ pub struct Decoder {
     pub codec: Box<dyn Codec>,
     /// How keys are made.
     pub key: KeyRule,
-    /// The schema that every document must match.
-    pub schema: Option<Schema>,
+    /// What every document must match.
+    pub schema: Option<Box<dyn Schema>>,
     /// Selects the store of a record; without a router, the first store.
     pub router: Option<Box<dyn Router>>,
     /// What each store receives of a document; at least one.
@@ -277,6 +275,15 @@ pub trait Codec {
     /// # Errors
     /// The fields do not fit the format; the text says why.
     fn encode(&self, fields: &Fields) -> Result<Vec<u8>, String>;
+}
+
+/// A schema for documents.
+pub trait Schema {
+    /// Checks a document as it was published.
+    ///
+    /// # Errors
+    /// It does not match ([`Rejection::Schema`]).
+    fn check(&self, fields: &Fields) -> Result<(), Rejection>;
 }
 
 /// Selects the store of a record.
@@ -481,6 +488,18 @@ mod tests {
         }
     }
 
+    /// Accepts documents whose only field is `id`.
+    struct OnlyId;
+
+    impl Schema for OnlyId {
+        fn check(&self, fields: &Fields) -> Result<(), Rejection> {
+            match &fields[..] {
+                [(name, _)] if name == "id" => Ok(()),
+                _ => Err(Rejection::Schema { path: "/".into(), fault: "not the only field".into() }),
+            }
+        }
+    }
+
     /// A key field that is excluded or renamed is still a valid key, and the schema applies to the document
     /// that the publisher sends.
     #[test]
@@ -491,11 +510,8 @@ mod tests {
             ..Rules::default()
         };
         let shape = Shape::new(rules, None, |_| Ok(())).expect("rules that make sense");
-        let schema =
-            Schema::compile(br#"{"required":["id"],"additionalProperties":false,"properties":{"id":{}}}"#)
-                .expect("a schema");
         let targets = vec![Target { shape: Some(Arc::new(shape)), ..Target::default() }];
-        let decoder = Decoder { schema: Some(schema), targets, ..decoder(field("/id")) };
+        let decoder = Decoder { schema: Some(Box::new(OnlyId)), targets, ..decoder(field("/id")) };
         let record = decoder.decode(&message(r#"{"id":7}"#)).expect("a record").record;
         assert_eq!(
             record,

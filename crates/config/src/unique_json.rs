@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 
 /// Any JSON value; a duplicate field at any level is an error that names it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Unique(pub Value);
+pub(crate) struct Unique(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,13 +1,23 @@
-//! An optional JSON Schema that every document must match.
+//! An optional JSON Schema that every document must match. It is checked on decoded fields, so the documents can
+//! have any format.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
+use x_msrv_core::{
+    decode::{Rejection, Schema},
+    record::Fields,
+};
 
-use super::Rejection;
-use crate::{record::Fields, unique_json::Unique};
+use crate::unique_json::Unique;
 
 /// A compiled JSON Schema. References to other files or hosts are not followed.
 #[derive(Debug)]
-pub struct Schema(jsonschema::Validator);
+pub struct JsonSchema(jsonschema::Validator);
 
 /// Why a schema cannot be used; the configuration is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +30,16 @@ pub enum SchemaError {
     Invalid(String),
 }
 
-impl Schema {
+/// The schema of a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the schema {path}")]
+pub struct UnusableSchema {
+    path: PathBuf,
+    #[source]
+    cause: Box<dyn Error + Send + Sync>,
+}
+
+impl JsonSchema {
     /// Compiles a schema from its text.
     ///
     /// # Errors
@@ -32,8 +51,19 @@ impl Schema {
             .map_err(|fault| SchemaError::Invalid(in_plain_words(&fault)))
     }
 
-    /// Checks a document.
-    pub(super) fn check(&self, fields: &Fields) -> Result<(), Rejection> {
+    /// Reads and compiles the schema at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not JSON, or is not a schema.
+    pub(crate) fn load(path: &Path) -> Result<Self, UnusableSchema> {
+        let unusable = |cause| UnusableSchema { path: path.to_owned(), cause };
+        let text = fs::read(path).map_err(|cause| unusable(cause.into()))?;
+        Self::compile(&text).map_err(|cause| unusable(cause.into()))
+    }
+}
+
+impl Schema for JsonSchema {
+    fn check(&self, fields: &Fields) -> Result<(), Rejection> {
         let document = serde_json::Value::Object(
             fields.iter().map(|(name, value)| (name.clone(), serde_json::json!(value))).collect(),
         );
@@ -76,15 +106,19 @@ fn in_plain_words(fault: &ValidationError<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use x_msrv_core::{
+        decode::{BigIntegers, parse_object},
+        error_chain,
+    };
+
     use super::*;
 
-    fn compiled(text: &str) -> Result<Schema, SchemaError> {
-        Schema::compile(text.as_bytes())
+    fn compiled(text: &str) -> Result<JsonSchema, SchemaError> {
+        JsonSchema::compile(text.as_bytes())
     }
 
     fn fields(text: &str) -> Fields {
-        crate::decode::json::parse_object(text.as_bytes(), crate::decode::BigIntegers::Reject)
-            .expect("an object")
+        parse_object(text.as_bytes(), BigIntegers::Reject).expect("an object")
     }
 
     #[test]
@@ -143,5 +177,22 @@ mod tests {
             let Err(SchemaError::Invalid(fault)) = compiled(text) else { panic!("{text}") };
             assert_eq!(fault, words);
         }
+    }
+
+    /// Without the path, a user with several pipelines would not know which file to correct.
+    #[test]
+    fn a_schema_that_cannot_be_used_is_reported_with_its_path_and_the_reason() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let path = file.path().display().to_string();
+        for (text, reason) in [
+            ("{", "not valid JSON: "),
+            (r#"{"type":"intger"}"#, r#"not a valid JSON Schema: /type: "intger" is not allowed here"#),
+        ] {
+            fs::write(file.path(), text).expect("written");
+            let error = error_chain::text(&JsonSchema::load(file.path()).expect_err("refused"));
+            assert!(error.starts_with(&format!("cannot use the schema {path}: {reason}")), "{error}");
+        }
+        let error = error_chain::text(&JsonSchema::load(Path::new("/no/such/file")).expect_err("refused"));
+        assert!(error.starts_with("cannot use the schema /no/such/file: No such file"), "{error}");
     }
 }
