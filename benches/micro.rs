@@ -6,10 +6,11 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tokio_util::codec::Decoder as _;
 use x_msrv_aerospike::values;
 use x_msrv_core::{
-    decode::{BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Target},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Target},
     message::{Message, Origin},
     record::Record,
 };
+use x_msrv_json::Json;
 use x_msrv_nsq::client::wire::FrameDecoder;
 
 const MESSAGES: u64 = 100;

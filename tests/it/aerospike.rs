@@ -6,11 +6,12 @@ use std::{num::NonZeroU32, time::Duration};
 use tokio::time::timeout;
 use x_msrv_aerospike::{AerospikeStore, Exists, Settings, Ttl};
 use x_msrv_core::{
-    decode::{BigIntegers, parse_object},
+    decode::BigIntegers,
     fault::{Blame, Fault},
     record::{Key, Record},
     store::{Put, StoreError},
 };
+use x_msrv_json::parse_object;
 
 use crate::support::{
     PATIENCE,

@@ -13,12 +13,13 @@ use x_msrv_aerospike as aerospike;
 use x_msrv_aerospike::{AerospikeStore, Exists, Ttl};
 use x_msrv_config::{self as config, Overrides};
 use x_msrv_core::{
-    decode::{BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Rejection, Target},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Rejection, Target},
     message::{Message, Origin},
     outcome::Outcome,
     record::{Fields, Value},
     store::{Put, Store},
 };
+use x_msrv_json::Json;
 use x_msrv_sqlite::{store as sqlite, store::SqliteStore};
 
 use crate::{

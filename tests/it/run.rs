@@ -15,7 +15,7 @@ use x_msrv_core::{
     BoxFuture,
     budget::StopReason,
     dead_letter::{self, DeadLetter, DeadLetterError, Letter},
-    decode::{BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Target},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Target},
     exit::Exit,
     fault::{Blame, Fault},
     message::{Delivery, Settlement},
@@ -25,6 +25,7 @@ use x_msrv_core::{
     source::{Closed, Consumer, Demand, Event, Source, SourceError, SourceTraits, Started},
     store::{self, BatchLimits, Store, StoreError, StoreTraits},
 };
+use x_msrv_json::Json;
 
 const LEASE: Duration = Duration::from_secs(60);
 

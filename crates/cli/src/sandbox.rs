@@ -211,7 +211,10 @@ mod tests {
     use super::*;
     use crate::config::{self, Overrides};
 
-    const ADAPTERS: x_msrv_core::adapter::Adapters = &[&x_msrv_nsq::ADAPTER, &x_msrv_sqlite::ADAPTER];
+    const ADAPTERS: x_msrv_core::adapter::Adapters = x_msrv_core::adapter::Adapters {
+        list: &[&x_msrv_nsq::ADAPTER, &x_msrv_sqlite::ADAPTER],
+        codec: x_msrv_json::codec,
+    };
     const REST: &str = "embedded-queue: {path: queue.db}\n";
 
     fn settings(folder: &Path, text: &str) -> Settings {

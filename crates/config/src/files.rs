@@ -104,8 +104,10 @@ mod tests {
     use super::*;
     use crate::{ConfigError, Overrides};
 
-    const ADAPTERS: x_msrv_core::adapter::Adapters =
-        &[&x_msrv_nsq::ADAPTER, &x_msrv_aerospike::ADAPTER, &x_msrv_sqlite::ADAPTER];
+    const ADAPTERS: x_msrv_core::adapter::Adapters = x_msrv_core::adapter::Adapters {
+        list: &[&x_msrv_nsq::ADAPTER, &x_msrv_aerospike::ADAPTER, &x_msrv_sqlite::ADAPTER],
+        codec: x_msrv_json::codec,
+    };
     const QUEUE: &str = "embedded-queue: {path: queue.db}\n";
     const STORE: &str = "sqlite: {path: store.db, set: s}\n";
     const NSQ: &str = "nsq: {nsqd-tcp-address: 'h:1', topic: t";

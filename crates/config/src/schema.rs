@@ -106,10 +106,8 @@ fn in_plain_words(fault: &ValidationError<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use x_msrv_core::{
-        decode::{BigIntegers, parse_object},
-        error_chain,
-    };
+    use x_msrv_core::{decode::BigIntegers, error_chain};
+    use x_msrv_json::parse_object;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use log::LevelFilter;
 use x_msrv_core::{
     adapter::{Adapters, ConfiguredLetters, ConfiguredSource, ConfiguredStore, letters_to},
     dead_letter::{DeadLetter, fallback::Fallback, log::LogOnly},
-    decode::{BigIntegers, ContentEncoding, Decoder, Json, Shape, Target},
+    decode::{BigIntegers, ContentEncoding, Decoder, Shape, Target},
     run::Limits,
 };
 use x_msrv_letters::file::{self, FileDeadLetter};
@@ -144,7 +144,7 @@ impl Settings {
             max_size: self.max_message_size,
             encoding: self.content_encoding,
             key: self.store.key(),
-            codec: Box::new(Json { big_integers: self.big_integers }),
+            codec: (self.adapters.codec)(self.big_integers),
             router: None,
             targets: vec![Target { shape: self.fields.clone(), placing: self.store.placing() }],
             schema: schema.map(|schema| Box::new(schema) as _),

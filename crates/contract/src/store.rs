@@ -10,11 +10,12 @@ use proptest::prelude::*;
 
 use x_msrv_core::{
     answer,
-    decode::{BigIntegers, parse_object},
+    decode::BigIntegers,
     fault::{Blame, Fault},
     record::{Fields, Key, Record, Value},
     store::{Aggregate, Function, Group, Put, Store, StoredRecord},
 };
+use x_msrv_json::parse_object;
 
 /// An empty database of one kind, for one claim.
 #[expect(async_fn_in_trait, reason = "everything runs on one thread")]

@@ -20,7 +20,7 @@ use x_msrv_contract::memory::{
 use x_msrv_core::{
     answer,
     budget::StopReason,
-    decode::{BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Rejection, Router, Target},
+    decode::{BigIntegers, ContentEncoding, Decoder, KeyRule, Rejection, Router, Target},
     exit::Exit,
     fault::{Blame, Fault},
     layers::Bisect,
@@ -31,6 +31,7 @@ use x_msrv_core::{
     source::{Outgoing, Publisher, Source},
     store::{BatchLimits, Gather, Store},
 };
+use x_msrv_json::Json;
 
 /// A queue of one kind.
 #[derive(Clone)]

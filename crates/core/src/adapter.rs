@@ -13,7 +13,7 @@ use x_msrv_settings::{Key, Kind, Reader, Settings, Told, Value, text_setting};
 use crate::{
     BoxFuture,
     dead_letter::{DeadLetter, published::Published},
-    decode::{KeyRule, Placing},
+    decode::{BigIntegers, Codec, KeyRule, Placing},
     message::{Message, Origin},
     record::Record,
     run::Limits,
@@ -38,8 +38,21 @@ pub struct Adapter {
     pub letters: Option<LettersRole>,
 }
 
-/// The adapters of a program. The first adapter that fits a role is the suggested one.
-pub type Adapters = &'static [&'static Adapter];
+/// What a program is put together from: its adapters, and the format of its documents.
+#[derive(Debug, Clone, Copy)]
+pub struct Adapters {
+    /// The first adapter that fits a role is the suggested one.
+    pub list: &'static [&'static Adapter],
+    /// Returns the codec for the documents in messages.
+    pub codec: fn(BigIntegers) -> Box<dyn Codec>,
+}
+
+impl Adapters {
+    /// Returns the adapters in the order of the list.
+    pub fn iter(self) -> std::slice::Iter<'static, &'static Adapter> {
+        self.list.iter()
+    }
+}
 
 /// An adapter in the role of a source.
 #[derive(Debug)]

@@ -74,6 +74,22 @@ impl From<&Key> for Value {
 /// The fields of an object in their original order; names are unique.
 pub type Fields = Vec<(String, Value)>;
 
+/// Returns a duplicate name.
+#[must_use]
+pub fn repeated_name(fields: &Fields) -> Option<&str> {
+    /// Up to this many names, comparing all pairs is cheaper than sorting.
+    const FEW_NAMES: usize = 16;
+    if fields.len() <= FEW_NAMES {
+        let repeated = |(index, (name, _)): (usize, &(String, Value))| {
+            fields[..index].iter().any(|(other, _)| other == name).then_some(index)
+        };
+        return fields.iter().enumerate().find_map(repeated).map(|index| fields[index].0.as_str());
+    }
+    let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
 /// The value of a field. JSON provides the JSON types, with integers separate from floats; other codecs and
 /// conversions provide the rest. A store without one of the types writes it as JSON would.
 #[derive(Debug, Clone, PartialEq)]

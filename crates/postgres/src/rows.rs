@@ -7,9 +7,10 @@ use std::{
 
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 use x_msrv_core::{
-    decode::{BigIntegers, find, parse_object},
+    decode::{BigIntegers, find},
     record::{Fields, Key, Record, Value},
 };
+use x_msrv_json::parse_object;
 
 use crate::settings::{Columns, Settings};
 

@@ -10,11 +10,12 @@ use rusqlite::{
 
 use x_msrv_core::{
     BoxFuture,
-    decode::{BigIntegers, parse_object},
+    decode::BigIntegers,
     fault::{Blame, Fault},
     record::{KEY_FIELD, Key, Record, Value},
     store::{BatchLimits, Pending, Put, Reader, See, Store, StoreError, StoreTraits, StoredRecord},
 };
+use x_msrv_json::parse_object;
 use x_msrv_state::{sqlite, state_file};
 
 /// Records in one transaction. Each transaction waits for the disk once.

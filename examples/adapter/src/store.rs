@@ -6,11 +6,12 @@ use std::{fs, future::ready, io, path::PathBuf};
 use x_msrv_core::{
     BoxFuture,
     adapter::{Common, KeySetting, StoreFacts, section::StoreSection},
-    decode::{BigIntegers, Codec as _, Json},
+    decode::{BigIntegers, Codec as _},
     fault::{Blame, Fault},
     record::{KEY_FIELD, Key, Record},
     store::{BatchLimits, Pending, Put, Reader, See, Store, StoreError, StoreTraits, StoredRecord},
 };
+use x_msrv_json::Json;
 use x_msrv_settings::{self as settings, Settings, StateFile};
 
 use crate::{names, write_whole};

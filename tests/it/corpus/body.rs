@@ -10,12 +10,13 @@ use x_msrv_config::JsonSchema;
 use x_msrv_core::{
     dead_letter::Letter,
     decode::{
-        BigIntegers, ContentEncoding, Decoder, Json, KeyRule, Metadata, OnLongName, Rejection, Rules, Schema,
-        Shape, Target, parse_object,
+        BigIntegers, ContentEncoding, Decoder, KeyRule, Metadata, OnLongName, Rejection, Rules, Schema,
+        Shape, Target,
     },
     message::{Message, Origin},
     record::{Fields, Record, Value},
 };
+use x_msrv_json::{Json, parse_object};
 
 use super::grammar::{self, Node};
 

@@ -11,11 +11,12 @@ mod trouble;
 mod written;
 
 use x_msrv_core::{
-    decode::{BigIntegers, parse_object},
+    decode::BigIntegers,
     fault::Fault,
     record::{Key, Record},
     store::{Put, Store, StoreError},
 };
+use x_msrv_json::parse_object;
 use x_msrv_postgres::{Column, Columns, PostgresStore, Settings};
 
 use crate::support;

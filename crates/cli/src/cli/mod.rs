@@ -592,6 +592,8 @@ pub fn environment() -> Overrides {
 mod tests {
     use super::*;
 
+    const NONE: Adapters = Adapters { list: &[], codec: x_msrv_json::codec };
+
     fn parse(words: &[&str]) -> Cli {
         Cli::try_parse_from(arguments(words.iter().map(OsString::from))).expect("a command line")
     }
@@ -615,7 +617,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_is_told_wherever_it_stands() {
-        let read = |line: &str| read(&[], &line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let read = |line: &str| read(NONE, &line.split(' ').map(OsString::from).collect::<Vec<_>>());
         for line in [
             "x-msrv -q -v run",
             "x-msrv -q run -v",
@@ -652,7 +654,8 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_is_one_of_status_by_its_command() {
-        let is_status = |line: &str| is_status(&[], &line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let is_status =
+            |line: &str| is_status(NONE, &line.split(' ').map(OsString::from).collect::<Vec<_>>());
         for line in [
             "x-msrv status --bogus",
             "x-msrv -c a.yml status --warning backlog",

@@ -37,10 +37,19 @@ impl ContentEncoding {
             _ => Ok(Cow::Borrowed(body)),
         }
     }
+
+    /// Returns why the codec cannot read a document, if it is still compressed.
+    pub(super) fn still_compressed(self, document: &[u8]) -> Option<Rejection> {
+        let fault = match self {
+            Self::Identity => "it is compressed with gzip; set `content-encoding: gzip` to accept it",
+            Self::Gzip => "it is compressed with gzip twice",
+        };
+        is_gzip(document).then(|| Rejection::NotJson(fault.to_owned()))
+    }
 }
 
 /// Returns whether a body is compressed with gzip.
-pub(super) fn is_gzip(body: &[u8]) -> bool {
+fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&MAGIC)
 }
 

@@ -60,7 +60,8 @@ impl fmt::Display for Path {
 x_msrv_settings::text_setting!(Path, x_msrv_settings::Kind::Text);
 
 /// Escapes a step of a JSON pointer.
-pub(super) fn escaped(step: &str) -> String {
+#[must_use]
+pub fn escaped(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")
 }
 
@@ -127,15 +128,6 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{BigIntegers, parse_object};
-
-    fn fields(text: &str) -> Fields {
-        parse_object(text.as_bytes(), BigIntegers::Reject).expect(text)
-    }
-
-    fn selection(paths: &[&str]) -> Selection {
-        Selection::of(&paths.iter().map(|path| path.parse().expect("a path")).collect::<Vec<_>>())
-    }
 
     #[test]
     fn a_path_is_a_name_or_a_pointer_and_is_displayed_in_valid_syntax() {
@@ -161,33 +153,5 @@ mod tests {
         }
         "/a".repeat(MAX_DEPTH).parse::<Path>().expect("as deep as a document");
         "/a".repeat(MAX_DEPTH + 1).parse::<Path>().expect_err("deeper than any document");
-    }
-
-    #[test]
-    fn selected_fields_are_kept_with_the_objects_around_them_or_removed() {
-        let document = r#"{"a":1,"b":{"c":2,"d":{"e":3}},"l":[{"c":4}],"":5,"/a":6}"#;
-        let table: [(&[&str], &str, &str); 10] = [
-            (&["a"], r#"{"a":1}"#, r#"{"b":{"c":2,"d":{"e":3}},"l":[{"c":4}],"":5,"/a":6}"#),
-            (&["b"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
-            (&["/b/c"], r#"{"b":{"c":2}}"#, r#"{"a":1,"b":{"d":{"e":3}},"l":[{"c":4}],"":5,"/a":6}"#),
-            (
-                &["/b/d/e", "/b/c"],
-                r#"{"b":{"c":2,"d":{"e":3}}}"#,
-                r#"{"a":1,"b":{"d":{}},"l":[{"c":4}],"":5,"/a":6}"#,
-            ),
-            (&["/b/d/e", "b"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
-            (&["b", "/b/d/e"], r#"{"b":{"c":2,"d":{"e":3}}}"#, r#"{"a":1,"l":[{"c":4}],"":5,"/a":6}"#),
-            (&["/", "/~1a"], r#"{"":5,"/a":6}"#, r#"{"a":1,"b":{"c":2,"d":{"e":3}},"l":[{"c":4}]}"#),
-            // The field is missing, or only an object around it exists, or it is in a list.
-            (&["/a/b"], "{}", document),
-            (&["/b/x", "/b/d/e/f"], "{}", document),
-            (&["/l/0", "/l/0/c", "c"], "{}", document),
-        ];
-        for (paths, kept, rest) in table {
-            let (mut some, mut others) = (fields(document), fields(document));
-            selection(paths).keep(&mut some);
-            selection(paths).remove(&mut others);
-            assert_eq!((some, others), (fields(kept), fields(rest)), "{paths:?}");
-        }
     }
 }

@@ -275,7 +275,10 @@ mod tests {
     use super::*;
     use crate::config::{self, Overrides};
 
-    const ADAPTERS: Adapters = &[&x_msrv_nsq::ADAPTER, &x_msrv_aerospike::ADAPTER, &x_msrv_sqlite::ADAPTER];
+    const ADAPTERS: Adapters = Adapters {
+        list: &[&x_msrv_nsq::ADAPTER, &x_msrv_aerospike::ADAPTER, &x_msrv_sqlite::ADAPTER],
+        codec: x_msrv_json::codec,
+    };
 
     fn arguments(options: &[&str]) -> InitArgs {
         let words = ["x-msrv", "init"].iter().chain(options).map(Into::into);

@@ -1,4 +1,5 @@
-//! Parses JSON text into fields without loss: integers stay integers, and a duplicate name is an error.
+//! The codec for JSON. It parses text into fields without loss: integers stay integers, and a duplicate name is an
+//! error.
 
 use std::{cell::RefCell, fmt, ops::Range};
 
@@ -7,14 +8,38 @@ use serde::{
     de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{BigIntegers, Codec, Rejection, gzip::is_gzip, selection::escaped};
-use crate::record::{Fields, Value};
+use x_msrv_core::{
+    decode::{BigIntegers, Codec, MAX_DEPTH, Rejection, escaped},
+    record::{Fields, Value, repeated_name},
+};
 
-/// The nesting limit of arrays and objects; the document itself is level 1.
-pub const MAX_DEPTH: usize = 128;
+/// Strict JSON objects.
+#[derive(Debug, Clone, Copy)]
+pub struct Json {
+    /// How integers beyond 64 bits are handled.
+    pub big_integers: BigIntegers,
+}
 
-/// Up to this many names, comparing all pairs is cheaper than sorting.
-const FEW_NAMES: usize = 16;
+/// Returns JSON as the format of a program's documents.
+#[must_use]
+pub fn codec(big_integers: BigIntegers) -> Box<dyn Codec> {
+    Box::new(Json { big_integers })
+}
+
+impl Codec for Json {
+    fn decode(&self, document: &[u8]) -> Result<Fields, Rejection> {
+        parse_object(document, self.big_integers)
+    }
+
+    fn encode(&self, fields: &Fields) -> Result<Vec<u8>, String> {
+        let mut document = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut document);
+        serializer
+            .collect_map(fields.iter().map(|(name, value)| (name, value)))
+            .map_err(|fault| fault.to_string())?;
+        Ok(document)
+    }
+}
 
 /// Parses `body` as one JSON object with nothing after it.
 ///
@@ -63,9 +88,6 @@ fn syntax_fault(body: &[u8], cause: &serde_json::Error) -> String {
         [0xef, 0xbb, 0xbf, ..] => "it starts with a byte order mark, which JSON does not allow".to_owned(),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'{', 0, ..] | [0, b'{', ..] => {
             "it is UTF-16, but JSON must be UTF-8".to_owned()
-        }
-        _ if is_gzip(body) => {
-            "it is compressed with gzip; set `content-encoding: gzip` to accept it".to_owned()
         }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "it is compressed with zstd, which is not supported".to_owned(),
         [0x78, 0x01 | 0x9c | 0xda, ..] => "it is compressed with zlib, which is not supported".to_owned(),
@@ -277,19 +299,6 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 }
 
-/// Returns a duplicate name.
-pub(super) fn repeated_name(fields: &Fields) -> Option<&str> {
-    if fields.len() <= FEW_NAMES {
-        let repeated = |(index, (name, _)): (usize, &(String, Value))| {
-            fields[..index].iter().any(|(other, _)| other == name).then_some(index)
-        };
-        return fields.iter().enumerate().find_map(repeated).map(|index| fields[index].0.as_str());
-    }
-    let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
-    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
-}
-
 /// Returns the positions of the numbers in a JSON text, in order. The text may be faulty after the numbers
 /// that the caller needs.
 fn literals(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
@@ -357,28 +366,6 @@ fn end_of_string(text: &[u8], at: usize) -> usize {
         }
     }
     at
-}
-
-/// Strict JSON objects.
-#[derive(Debug, Clone, Copy)]
-pub struct Json {
-    /// How integers beyond 64 bits are handled.
-    pub big_integers: BigIntegers,
-}
-
-impl Codec for Json {
-    fn decode(&self, document: &[u8]) -> Result<Fields, Rejection> {
-        parse_object(document, self.big_integers)
-    }
-
-    fn encode(&self, fields: &Fields) -> Result<Vec<u8>, String> {
-        let mut document = Vec::new();
-        let mut serializer = serde_json::Serializer::new(&mut document);
-        serializer
-            .collect_map(fields.iter().map(|(name, value)| (name, value)))
-            .map_err(|fault| fault.to_string())?;
-        Ok(document)
-    }
 }
 
 #[cfg(test)]
