@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::support::{
-    program::{Program, ended},
+    program::{Ended, Program},
     project,
 };
 
@@ -27,7 +27,7 @@ fn look(page: &Path, arguments: &[&str]) -> Value {
         .stdin(Stdio::null())
         .output()
         .expect("test/prerequisites installs Python");
-    let ended = ended(output);
+    let ended = Ended::from(output);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let seen: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     for complaints in ["console", "requests", "faults"] {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Schedule,
     proxy::{Fault, Gate, Way, What},
-    scene::{Interference, N, Scene},
+    scene::{self, Interference, N},
 };
 use crate::support::{
     PATIENCE,
@@ -34,12 +34,12 @@ fn with_a_clock(program: &mut Program) {
 #[test]
 fn a_clock_that_jumps_during_a_run_loses_nothing() {
     Schedule::each("clock::a_clock_that_jumps_during_a_run_loses_nothing", 4, |schedule, rng| {
-        let mut scene = Scene::aerospike(schedule, "");
+        let mut scene = scene::aerospike(schedule, "");
         with_a_clock(&mut scene.program);
         for _ in 0..3 {
             scene.publish(N + rng.u64(0..50));
             let (gate, reached) = Gate::new();
-            scene.queue.plan(vec![Fault {
+            scene.queue.proxy.plan(vec![Fault {
                 connection: 0,
                 way: Way::ToClient,
                 after: rng.u64(0..3_000),

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Schedule,
-    scene::{N, Scene},
+    scene::{self, N},
 };
 use crate::support::program::Program;
 
@@ -47,7 +47,7 @@ impl Drop for Disk {
 #[ignore = "only root can mount a small disk: test/faults"]
 fn a_full_or_read_only_disk_for_dead_letters_loses_none() {
     Schedule::each("files::a_full_or_read_only_disk_for_dead_letters_loses_none", 1, |schedule, _| {
-        let mut scene = Scene::in_files(schedule, ["store.db", "disk/dead-letter.ndjson"], "");
+        let mut scene = scene::in_files(schedule, ["store.db", "disk/dead-letter.ndjson"], "");
         let disk = Disk::new(&scene.program.path("disk"), "8k");
         scene.publish(16 * N);
         let mut full = 0;
@@ -72,7 +72,7 @@ fn a_full_or_read_only_disk_for_dead_letters_loses_none() {
 #[ignore = "only root can mount a small disk: test/faults"]
 fn a_full_or_read_only_disk_for_the_store_loses_nothing() {
     Schedule::each("files::a_full_or_read_only_disk_for_the_store_loses_nothing", 1, |schedule, _| {
-        let mut scene = Scene::in_files(schedule, ["disk/store.db", "dead-letter.ndjson"], "");
+        let mut scene = scene::in_files(schedule, ["disk/store.db", "dead-letter.ndjson"], "");
         let disk = Disk::new(&scene.program.path("disk"), "128k");
         scene.publish(20 * N);
         let mut full = 0;
@@ -89,7 +89,7 @@ fn a_full_or_read_only_disk_for_the_store_loses_nothing() {
         scene.publish(N);
         let ended = scene.program.run(&["run", "--report", "json"]);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(78), ""), "{}", ended.stderr);
-        assert_eq!(scene.nsqd.depths("t").waiting, N);
+        assert_eq!(scene.queue.server.depths("t").waiting, N);
         disk.remount("rw");
         scene.check();
     });

@@ -1,49 +1,27 @@
 //! Several instances on one channel, as when a timer's run is still active on another host.
 
-use std::{process::Child, time::Duration};
+use std::time::Duration;
 
-use fastrand::Rng;
+use x_msrv_contract::faults::schedules::several_runs_at_once;
 
 use super::{
     Schedule,
-    scene::{Interference, N, Scene},
+    scene::{self, Interference, N},
 };
 use crate::support::{
     aerospike::{Rule, Then, When},
-    program::{ended, signal, wait},
+    program::{signal, wait},
     wait_until,
 };
 
-/// Starts this many runs at the same time; some of them are killed or stopped.
-fn together(scene: &mut Scene<'_>, instances: usize, rng: &mut Rng) {
-    let children: Vec<Child> = (0..instances).map(|_| scene.spawn()).collect();
-    for mut child in children {
-        let fate = rng.u8(0..4);
-        if fate < 2 {
-            #[expect(clippy::disallowed_methods, reason = "the moment that the seed chose")]
-            std::thread::sleep(Duration::from_micros(rng.u64(0..20_000)));
-            scene.signal(&mut child, if fate == 0 { "KILL" } else { "TERM" });
-        }
-        child.wait().expect("the run ends");
-        scene.look_at(
-            &ended(child.wait_with_output().expect("the run ended")),
-            if fate < 2 { Interference::Killed } else { Interference::Nothing },
-        );
-    }
-}
-
 fn instances(name: &'static str, count: usize) {
     Schedule::each(name, 3, |schedule, rng| {
-        let mut scene = if schedule.seed.is_multiple_of(3) {
-            Scene::sqlite(schedule, "")
+        let scene = if schedule.seed.is_multiple_of(3) {
+            scene::sqlite(schedule, "")
         } else {
-            Scene::aerospike(schedule, "")
+            scene::aerospike(schedule, "")
         };
-        for _ in 0..8 {
-            scene.publish(rng.u64(0..N * count as u64 * 2));
-            together(&mut scene, count, rng);
-        }
-        scene.check();
+        several_runs_at_once(scene, count, rng);
     });
 }
 
@@ -67,18 +45,20 @@ fn messages_that_time_out_before_the_store_answers_are_stored_once() {
         "instances::messages_that_time_out_before_the_store_answers_are_stored_once",
         2,
         |schedule, rng| {
-            let mut scene = Scene::stand_in(schedule, "");
+            let mut scene = scene::stand_in(schedule, "");
             scene.publish(N);
-            scene.stand_in_server().rule(Rule {
+            scene.store.stand_in().rule(Rule {
                 when: When::Write,
                 then: Then::Delay(Duration::from_millis(300)),
                 times: Some(1),
             });
             let child = scene.spawn();
-            crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..30)));
+            crate::support::block_on(scene.store.stand_in().until_writes(rng.usize(1..30)));
             signal(&child, "STOP");
             scene.injected();
-            wait_until("the message timeout of nsqd has passed", || scene.nsqd.depths("t").in_flight == 0);
+            wait_until("the message timeout of nsqd has passed", || {
+                scene.queue.server.depths("t").in_flight == 0
+            });
             let other = scene.run();
             assert_eq!(other.code, Some(0), "{}", other.stderr);
             signal(&child, "CONT");

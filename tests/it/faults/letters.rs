@@ -10,7 +10,7 @@ use super::{
 use crate::support::{
     nsqd::Nsqd,
     program::{Ended, Program},
-    wait_until,
+    socket, wait_until,
 };
 
 const LETTERS: u64 = 60;
@@ -35,7 +35,7 @@ struct Letters {
 impl Letters {
     fn new(schedule: &Schedule) -> Self {
         let (topic, queue) = (Nsqd::with(&PATIENT), Nsqd::start());
-        let proxy = Proxy::new(&topic.tcp, &schedule.injected);
+        let proxy = Proxy::new(socket(&topic.tcp), &schedule.injected);
         let program = Program::new(&format!(
             "nsq: {{nsqd-tcp-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: store.db, set: s}}\nmax-messages: 10000\n\
              dead-letter: {{nsq: {{topic: dead, nsqd-tcp-address: ['{}']}}}}\nlog: {{level: error}}\n",

@@ -7,13 +7,14 @@ use std::{
 
 use fastrand::Rng;
 
+use x_msrv_contract::faults::{scene::StoreUnderTest as _, schedules::any_fault};
+
 use super::{
     Schedule,
-    network::any_fault,
-    scene::{Database, Interference, Scene},
+    scene::{self, Interference, Scene, Store},
     setting,
 };
-use crate::support::program::{Scale, Weight, ended};
+use crate::support::program::{Ended, Scale, Weight};
 
 /// Number of messages that are published together.
 const AT_ONCE: u64 = 50_000;
@@ -43,11 +44,11 @@ struct Figures {
 
 /// A fault during the run that was just started, or before the next one.
 fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> (Child, Scale) {
-    let kinds = if matches!(scene.database, Database::StandIn(..)) { 5 } else { 4 };
+    let kinds = if matches!(scene.store, Store::StandIn(..)) { 5 } else { 4 };
     let kind = rng.u8(0..kinds);
     if kind == 0 {
-        scene.queue.plan(vec![any_fault(rng)]);
-        scene.store_proxy().inspect(|proxy| proxy.plan(vec![any_fault(rng)]));
+        scene.queue.proxy.plan(vec![any_fault(rng)]);
+        scene.store.proxy().inspect(|proxy| proxy.plan(vec![any_fault(rng)]));
         return spawn(scene);
     }
     let (mut child, scale) = spawn(scene);
@@ -58,13 +59,13 @@ fn fault(scene: &mut Scene<'_>, rng: &mut Rng) -> (Child, Scale) {
         2 => scene.signal(&mut child, "TERM"),
         3 => {
             scene.injected();
-            scene.nsqd.stop();
-            scene.nsqd.restart();
+            scene.queue.server.stop();
+            scene.queue.server.restart();
         }
         _ => {
             scene.injected();
-            scene.stand_in_server().stop();
-            scene.stand_in_server().restart();
+            scene.store.stand_in().stop();
+            scene.store.stand_in().restart();
         }
     }
     (child, scale)
@@ -87,12 +88,12 @@ impl Figures {
             let some = AT_ONCE.min(left);
             scene.publish(some);
             left -= some;
-            while scene.nsqd.depths("t").waiting > some / 2 {
+            while scene.queue.server.depths("t").waiting > some / 2 {
                 scene.no_faults();
                 let faulty = rng.u8(0..4) == 0;
                 let (child, scale) = if faulty { fault(scene, rng) } else { spawn(scene) };
                 // Its output is read meanwhile: a run that rejects many messages prints much.
-                let ended = ended(child.wait_with_output().expect("the run ends"));
+                let ended = Ended::of(child);
                 scene.look_at(&ended, if faulty { Interference::Killed } else { Interference::Nothing });
                 self.runs.push(scale.read());
             }
@@ -115,12 +116,12 @@ fn load(name: &'static str, messages: u64, n: u64, minutes: Option<u64>) {
         let mut figures = Figures::default();
         while figures.published < messages && !over(until) {
             let mut scene = if schedule.seed.is_multiple_of(2) {
-                Scene::aerospike(schedule, &more)
+                scene::aerospike(schedule, &more)
             } else {
-                Scene::sqlite(schedule, &more)
+                scene::sqlite(schedule, &more)
             };
             figures.chapter(&mut scene, CHAPTER.min(messages - figures.published), until, rng);
-            figures.lost_by_nsqd += scene.check_where_nsqd_ended(MOST_LOST_BY_NSQD);
+            figures.lost_by_nsqd += scene.check_where_the_queue_ended(MOST_LOST_BY_NSQD);
         }
         let Figures { published, runs, elapsed, lost_by_nsqd } = figures;
         let most = |runs: &[Weight]| runs.iter().map(|run| run.memory).max().unwrap_or(0);

@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 use x_msrv_net::address::HostPort;
 
-use super::{Schedule, scene::Scene};
+use super::{Schedule, scene};
 use crate::support::nsqd::unused_address;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ fn no_answer_of_nsqlookupd_loses_a_message() {
         let lookupd = move |nsqd: &crate::support::nsqd::Nsqd, queue: &super::proxy::Proxy| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
             let address = listener.local_addr().expect("an address").to_string().parse().expect("an address");
-            let (tcp, http) = (queue.address.clone(), nsqd.http.clone());
+            let (tcp, http) = (queue.address.to_string().parse().expect("an address"), nsqd.http.clone());
             std::thread::spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
                     let lie = *chosen.lock().expect("no panic");
@@ -116,7 +116,7 @@ fn no_answer_of_nsqlookupd_loses_a_message() {
             });
             address
         };
-        let mut scene = Scene::found_by(schedule, lookupd, "");
+        let mut scene = scene::found_by(schedule, lookupd, "");
         for this in LIES {
             scene.publish(rng.u64(1..60));
             *lie.lock().expect("no panic") = this;

@@ -5,21 +5,21 @@ use std::time::Duration;
 use super::{
     Schedule, factor,
     proxy::{Fault, Gate, Way, What},
-    scene::{N, Scene},
+    scene::{self, Interference, N, Scene},
 };
 use crate::support::{PATIENCE, program::wait};
 
 /// A run that is stopped at a byte of its exchange with nsqd, and the fault of nsqd at that point.
 fn in_the_middle(scene: &mut Scene<'_>, after: u64, way: Way, happens: impl FnOnce(&mut Scene<'_>)) {
     let (gate, reached) = Gate::new();
-    scene.queue.plan(vec![Fault { connection: 0, way, after, what: What::Hold(gate.clone()) }]);
+    scene.queue.proxy.plan(vec![Fault { connection: 0, way, after, what: What::Hold(gate.clone()) }]);
     let child = scene.spawn();
     reached.recv_timeout(PATIENCE).expect("the run gets that far");
     happens(scene);
     scene.injected();
     gate.open();
     let ended = wait(child);
-    scene.look_at(&ended, super::scene::Interference::Nothing);
+    scene.look_at(&ended, Interference::Nothing);
 }
 
 /// A position in the stream at which a run of N is in the middle of its messages, in either direction.
@@ -31,13 +31,13 @@ fn anywhere(rng: &mut fastrand::Rng) -> (u64, Way) {
 #[test]
 fn an_nsqd_that_restarts_during_a_run_loses_nothing() {
     Schedule::each("nsqd::an_nsqd_that_restarts_during_a_run_loses_nothing", 12, |schedule, rng| {
-        let mut scene = Scene::aerospike(schedule, "");
+        let mut scene = scene::aerospike(schedule, "");
         for _ in 0..2 {
             scene.publish(N + rng.u64(0..100));
             let (after, way) = anywhere(rng);
             in_the_middle(&mut scene, after, way, |scene| {
-                scene.nsqd.stop();
-                scene.nsqd.restart();
+                scene.queue.server.stop();
+                scene.queue.server.restart();
             });
         }
         scene.check();
@@ -49,14 +49,14 @@ fn an_nsqd_that_restarts_during_a_run_loses_nothing() {
 #[test]
 fn an_nsqd_that_is_killed_loses_only_messages_in_flight() {
     Schedule::each("nsqd::an_nsqd_that_is_killed_loses_only_messages_in_flight", 8, |schedule, rng| {
-        let mut scene = Scene::with_nsqd(schedule, &["-mem-queue-size=0", "-sync-every=1"], "");
+        let mut scene = scene::with_nsqd(schedule, &["-mem-queue-size=0", "-sync-every=1"], "");
         scene.publish(100 + rng.u64(0..100));
         let (after, way) = anywhere(rng);
         in_the_middle(&mut scene, after, way, |scene| {
-            scene.nsqd.kill();
-            scene.nsqd.restart();
+            scene.queue.server.kill();
+            scene.queue.server.restart();
         });
-        scene.check_where_nsqd_ended(N);
+        scene.check_where_the_queue_ended(N);
     });
 }
 
@@ -64,17 +64,17 @@ fn an_nsqd_that_is_killed_loses_only_messages_in_flight() {
 #[test]
 fn a_run_ends_within_its_limits_while_nsqd_is_frozen() {
     Schedule::each("nsqd::a_run_ends_within_its_limits_while_nsqd_is_frozen", 4, |schedule, rng| {
-        let mut scene = Scene::aerospike(schedule, "");
+        let mut scene = scene::aerospike(schedule, "");
         scene.publish(100);
         let (after, way) = anywhere(rng);
-        in_the_middle(&mut scene, after, way, |scene| scene.nsqd.freeze());
+        in_the_middle(&mut scene, after, way, |scene| scene.queue.server.freeze());
         if factor() > 1 {
             // Longer than nsqd's heartbeats: when it resumes, it closes the connection of a client that did
             // not answer two of them.
             #[expect(clippy::disallowed_methods, reason = "the time that passes is the fault")]
             std::thread::sleep(Duration::from_secs(65));
         }
-        scene.nsqd.thaw();
+        scene.queue.server.thaw();
         scene.check();
     });
 }

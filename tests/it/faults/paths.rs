@@ -1,12 +1,8 @@
 //! Paths that delay: silence there does not mean that a queue is empty.
 
-use std::time::Duration;
+use x_msrv_contract::faults::schedules::a_path_with_random_delays;
 
-use super::{
-    Schedule,
-    proxy::Habit,
-    scene::{Interference, Scene},
-};
+use super::{Schedule, proxy::Habit, scene};
 
 /// Otherwise a run over such a path would find the queue empty, release the messages that arrive while it
 /// closes, and exit 0, and so would every following run.
@@ -14,8 +10,8 @@ use super::{
 fn a_path_that_delays_small_segments_does_not_stop_the_drain() {
     Schedule::each("paths::a_path_that_delays_small_segments_does_not_stop_the_drain", 6, |schedule, rng| {
         let (messages, n) = [(5, 10), (211, 10_000), (rng.u64(1..400), 10_000)][rng.usize(0..3)];
-        let mut scene = Scene::sqlite(schedule, &format!("max-messages: {n}\n"));
-        scene.queue.always(Habit { holds_small_segments: true, ..Habit::default() });
+        let mut scene = scene::sqlite(schedule, &format!("max-messages: {n}\n"));
+        scene.queue.proxy.always(Habit { holds_small_segments: true, ..Habit::default() });
         scene.publish(messages);
         let report = scene.run().report();
         let settled = report["stored"]
@@ -39,15 +35,8 @@ fn a_path_with_random_delays_loses_nothing_and_the_queue_becomes_empty() {
         "paths::a_path_with_random_delays_loses_nothing_and_the_queue_becomes_empty",
         12,
         |schedule, rng| {
-            let mut scene = Scene::sqlite(schedule, if rng.bool() { "" } else { "max-messages: 10000\n" });
-            let jitter = Duration::from_millis(1 << rng.u32(1..7));
-            scene.queue.always(Habit { holds_small_segments: rng.bool(), jitter });
-            for _ in 0..3 {
-                scene.publish(rng.u64(1..150));
-                let ended = scene.program.run(&["run", "--report", "json"]);
-                scene.look_at(&ended, Interference::Nothing);
-            }
-            scene.check();
+            let scene = scene::sqlite(schedule, if rng.bool() { "" } else { "max-messages: 10000\n" });
+            a_path_with_random_delays(scene, rng);
         },
     );
 }

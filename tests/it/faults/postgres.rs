@@ -1,11 +1,12 @@
 //! PostgreSQL, or the path to it, fails: a real server, killed, frozen, full, and behind a proxy.
 
+use x_msrv_contract::faults::{scene::StoreUnderTest as _, schedules::any_fault};
+
 use super::{
     Schedule,
     files::Disk,
-    network::any_fault,
     proxy::{Fault, Way, What},
-    scene::{Interference, N, Scene},
+    scene::{self, Interference, N},
 };
 use crate::support::{block_on, postgres::Postgres, program::wait};
 
@@ -20,7 +21,7 @@ fn any_faults_on_the_path_to_postgresql_lose_and_duplicate_nothing() {
         20,
         |schedule, rng| {
             let keys = if rng.bool() { "" } else { ", exists: create-only" };
-            let mut scene = Scene::postgres(schedule, None, keys, TABLE, "");
+            let mut scene = scene::postgres(schedule, None, keys, TABLE, "");
             for _ in 0..3 {
                 scene.publish(rng.u64(1..150));
                 let faults: Vec<_> =
@@ -31,7 +32,7 @@ fn any_faults_on_the_path_to_postgresql_lose_and_duplicate_nothing() {
                     |fault: &Fault| matches!(fault.what, What::HalfClose) && fault.way == Way::ToServer;
                 let interference =
                     if faults.iter().any(is_half) { Interference::Misled } else { Interference::Nothing };
-                scene.store_proxy().expect("a proxy").plan(faults);
+                scene.store.path().plan(faults);
                 let ended = wait(scene.spawn());
                 scene.look_at(&ended, interference);
             }
@@ -50,21 +51,21 @@ fn an_answer_lost_after_the_commit_is_in_doubt_and_stored_once() {
         2,
         |schedule, _| {
             for keys in ["", ", exists: create-only", ", exists: update"] {
-                let mut scene = Scene::postgres(schedule, None, keys, TABLE, "");
+                let mut scene = scene::postgres(schedule, None, keys, TABLE, "");
                 scene.clean_run();
-                let passed = scene.store_proxy().expect("a proxy").passed();
+                let passed = scene.store.path().passed();
                 scene.publish(N);
                 // The first byte that the server sends beyond those of a run without messages.
                 let after = passed[0].to_client;
                 let cut = Fault { connection: 0, way: Way::ToClient, after, what: What::Cut };
-                scene.store_proxy().expect("a proxy").plan(vec![cut]);
+                scene.store.path().plan(vec![cut]);
                 let ended = scene.run();
                 assert_eq!(ended.code, Some(75), "{keys}: {}", ended.stderr);
                 let report = ended.report();
                 assert_eq!(report["stored"], 0, "{keys}: {report}");
                 let in_doubt = report["deferred"].as_u64().expect("a number");
                 assert!(in_doubt > 0, "{keys}: {report}");
-                assert_eq!(scene.stored_now() as u64, in_doubt, "{keys}: the rows are there");
+                assert_eq!(scene.store.rows().len() as u64, in_doubt, "{keys}: the rows are there");
                 scene.check();
             }
         },
@@ -86,29 +87,29 @@ fn a_postgresql_that_is_killed_or_frozen_during_a_run_loses_nothing() {
                  PERFORM pg_sleep(0.0005); RETURN NEW; END $$; \
                  CREATE TRIGGER wait BEFORE INSERT ON SCHEMA.t FOR EACH ROW EXECUTE FUNCTION SCHEMA.wait()"
             );
-            let mut scene = Scene::postgres(schedule, own, "", &slow, "max-messages: 200\n");
+            let mut scene = scene::postgres(schedule, own, "", &slow, "max-messages: 200\n");
             for _ in 0..2 {
                 scene.publish(200);
-                let after = scene.store_proxy().expect("a proxy").passed().len();
+                let after = scene.store.path().passed().len();
                 let mut child = scene.spawn();
                 let sent = rng.u64(1_000..30_000);
                 crate::support::wait_until("a run speaks to the store, or ends", || {
-                    let passed = scene.store_proxy().expect("a proxy").passed();
+                    let passed = scene.store.path().passed();
                     passed.get(after).is_some_and(|passed| passed.to_server >= sent)
                         || child.try_wait().expect("a child").is_some()
                 });
                 scene.injected();
                 let is_frozen = rng.bool();
                 if is_frozen {
-                    scene.postgres_server().freeze();
+                    scene.store.postgres().freeze();
                 } else {
-                    scene.postgres_server().kill();
+                    scene.store.postgres().kill();
                 }
                 let ended = wait(child);
                 if is_frozen {
-                    scene.postgres_server().thaw();
+                    scene.store.postgres().thaw();
                 } else {
-                    scene.postgres_server().restart();
+                    scene.store.postgres().restart();
                 }
                 scene.look_at(&ended, Interference::Nothing);
             }
@@ -131,7 +132,7 @@ fn a_full_disk_of_postgresql_loses_nothing() {
         std::os::unix::fs::chown(&inner, Some(65_534), Some(65_534)).expect("we are root");
         block_on(own.sql(&format!("CREATE TABLESPACE small LOCATION '{}'", inner.display())));
         let table = format!("{TABLE} TABLESPACE small");
-        let mut scene = Scene::postgres(schedule, Some(own), "", &table, "max-messages: 400\n");
+        let mut scene = scene::postgres(schedule, Some(own), "", &table, "max-messages: 400\n");
         scene.publish(4_000);
         let mut full = 0;
         for _ in 0..10 {

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{
     Schedule,
-    scene::{Interference, N, Scene},
+    scene::{self, Interference, N, Scene},
 };
 use crate::support::{
     aerospike::{Rule, Then, When},
@@ -35,15 +35,15 @@ fn of(number: u64) -> When {
 #[test]
 fn every_code_for_an_outage_requeues_and_exits_75() {
     Schedule::each("store::every_code_for_an_outage_requeues_and_exits_75", 1, |schedule, rng| {
-        let mut scene = Scene::stand_in(schedule, "");
+        let mut scene = scene::stand_in(schedule, "");
         for code in REQUEUE {
             for times in [Some(1), None] {
                 scene.publish(N);
-                scene.stand_in_server().rule(Rule { when: When::Write, then: Then::Answer(code), times });
+                scene.store.stand_in().rule(Rule { when: When::Write, then: Then::Answer(code), times });
                 scene.injected();
                 let ended = scene.run();
                 assert_eq!(ended.code, Some(75), "{code}: {}", ended.stderr);
-                scene.stand_in_server().clear_rules();
+                scene.store.stand_in().clear_rules();
                 scene.drain();
             }
             scene.publish(rng.u64(0..N));
@@ -59,11 +59,11 @@ fn every_code_that_blames_the_record_makes_only_that_message_a_dead_letter() {
         "store::every_code_that_blames_the_record_makes_only_that_message_a_dead_letter",
         1,
         |schedule, _| {
-            let mut scene = Scene::stand_in(schedule, "");
+            let mut scene = scene::stand_in(schedule, "");
             for code in REFUSE {
                 scene.publish(N);
                 let fresh = *scene.valid().last().expect("some are valid");
-                scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
+                scene.store.stand_in().rule(Rule::always(of(fresh), Then::Answer(code)));
                 scene.injected();
                 scene.will_be_refused(fresh);
                 let ended = scene.run();
@@ -81,11 +81,11 @@ fn every_code_that_may_blame_the_record_makes_only_that_message_a_dead_letter_in
         "store::every_code_that_may_blame_the_record_makes_only_that_message_a_dead_letter_in_the_end",
         1,
         |schedule, _| {
-            let mut scene = Scene::stand_in(schedule, "max-attempts: 2\n");
+            let mut scene = scene::stand_in(schedule, "max-attempts: 2\n");
             for code in SUSPECT {
                 scene.publish(N);
                 let fresh = *scene.valid().last().expect("some are valid");
-                scene.stand_in_server().rule(Rule::always(of(fresh), Then::Answer(code)));
+                scene.store.stand_in().rule(Rule::always(of(fresh), Then::Answer(code)));
                 scene.injected();
                 scene.will_be_refused(fresh);
                 scene.drain();
@@ -103,16 +103,16 @@ fn every_code_that_may_blame_the_record_blames_the_store_if_all_records_fail() {
         "store::every_code_that_may_blame_the_record_blames_the_store_if_all_records_fail",
         1,
         |schedule, _| {
-            let mut scene = Scene::stand_in(schedule, "max-messages: 100\n");
+            let mut scene = scene::stand_in(schedule, "max-messages: 100\n");
             for code in SUSPECT {
                 scene.publish(N);
-                scene.stand_in_server().rule(Rule::always(When::Write, Then::Answer(code)));
+                scene.store.stand_in().rule(Rule::always(When::Write, Then::Answer(code)));
                 scene.injected();
                 for _ in 0..2 {
                     let ended = scene.run();
                     assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
                 }
-                scene.stand_in_server().clear_rules();
+                scene.store.stand_in().clear_rules();
                 scene.drain();
             }
             scene.check();
@@ -127,22 +127,22 @@ fn every_code_that_blames_the_setup_requeues_all_and_exits_78() {
         "store::every_code_that_blames_the_setup_requeues_all_and_exits_78",
         1,
         |schedule, rng| {
-            let mut scene = Scene::stand_in(schedule, "");
+            let mut scene = scene::stand_in(schedule, "");
             for code in STOP {
                 scene.publish(N);
                 let when =
                     if rng.bool() { When::Write } else { of(*scene.valid().last().expect("some are valid")) };
-                scene.stand_in_server().rule(Rule::always(when, Then::Answer(code)));
+                scene.store.stand_in().rule(Rule::always(when, Then::Answer(code)));
                 scene.injected();
                 let ended = scene.run();
                 assert_eq!(ended.code, Some(78), "{code}: {}", ended.stderr);
-                let depths = scene.nsqd.depths("t");
+                let depths = scene.queue.server.depths("t");
                 assert_eq!(
                     (depths.in_flight, depths.deferred),
                     (0, 0),
                     "{code}: the rest is given back at once"
                 );
-                scene.stand_in_server().clear_rules();
+                scene.store.stand_in().clear_rules();
                 scene.drain();
             }
             scene.check();
@@ -154,19 +154,19 @@ fn every_code_that_blames_the_setup_requeues_all_and_exits_78() {
 #[test]
 fn partly_failed_batches_store_every_message_once() {
     Schedule::each("store::partly_failed_batches_store_every_message_once", 10, |schedule, rng| {
-        let mut scene = Scene::stand_in(schedule, "max-messages: 150\nmax-attempts: 0\n");
+        let mut scene = scene::stand_in(schedule, "max-messages: 150\nmax-attempts: 0\n");
         for _ in 0..2 {
             scene.publish(150);
             for _ in 0..rng.usize(1..30) {
                 let code = rng.choice(REQUEUE).expect("codes");
                 let then = if rng.bool() { Then::Answer(code) } else { Then::StoreThenAnswer(code) };
                 let number = any_message(&scene, rng);
-                scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
+                scene.store.stand_in().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
                 scene.injected();
             }
             scene.run();
         }
-        scene.stand_in_server().clear_rules();
+        scene.store.stand_in().clear_rules();
         scene.check();
     });
 }
@@ -184,14 +184,14 @@ fn writes_without_an_answer_are_repeated_as_the_same_records() {
             Then::Hang,
             Then::Delay(Duration::from_millis(700)), // later than the store's timeout
         ];
-        let mut scene = Scene::stand_in(schedule, "max-messages: 150\n");
+        let mut scene = scene::stand_in(schedule, "max-messages: 150\n");
         scene.publish(150);
         let then = rng.choice(thens).expect("some");
         let number = any_message(&scene, rng);
-        scene.stand_in_server().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
+        scene.store.stand_in().rule(Rule { when: of(number), then, times: Some(rng.usize(1..3)) });
         scene.injected();
         scene.run();
-        scene.stand_in_server().clear_rules();
+        scene.store.stand_in().clear_rules();
         scene.check();
     });
 }
@@ -200,23 +200,23 @@ fn writes_without_an_answer_are_repeated_as_the_same_records() {
 #[test]
 fn a_store_that_freezes_or_stops_during_a_run_loses_nothing() {
     Schedule::each("store::a_store_that_freezes_or_stops_during_a_run_loses_nothing", 8, |schedule, rng| {
-        let mut scene = Scene::stand_in(schedule, "max-messages: 300\n");
+        let mut scene = scene::stand_in(schedule, "max-messages: 300\n");
         scene.publish(300);
         let child = scene.spawn();
-        crate::support::block_on(scene.stand_in_server().until_writes(rng.usize(1..200)));
+        crate::support::block_on(scene.store.stand_in().until_writes(rng.usize(1..200)));
         scene.injected();
         let frozen = rng.bool();
         if frozen {
-            scene.stand_in_server().freeze();
+            scene.store.stand_in().freeze();
         } else {
-            scene.stand_in_server().stop();
+            scene.store.stand_in().stop();
         }
         let ended = wait(child);
         scene.look_at(&ended, Interference::Nothing);
         if frozen {
-            scene.stand_in_server().thaw();
+            scene.store.stand_in().thaw();
         } else {
-            scene.stand_in_server().restart();
+            scene.store.stand_in().restart();
         }
         scene.check();
     });

@@ -1,11 +1,18 @@
 //! Decodes the bytes between a run and nsqd to record which of the scene's messages were acknowledged. Only
 //! this distinguishes the losses of a stopped or killed nsqd from losses of the program.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+};
 
 use tokio_util::{
     bytes::{Buf as _, BytesMut},
     codec::Decoder as _,
+};
+use x_msrv_contract::faults::{
+    proxy::{NewTap, Tap, Way},
+    scene::number,
 };
 use x_msrv_nsq::client::wire::{Frame, FrameDecoder, MAGIC};
 
@@ -20,29 +27,27 @@ pub(super) struct Witness {
     /// Delivered messages that are not acknowledged yet.
     delivered: HashMap<[u8; 16], u64>,
     begun: bool,
-}
-
-/// The number in a body of the scene, valid or not.
-pub(super) fn number(body: &[u8]) -> Option<u64> {
-    let digits = |byte: &u8| byte.is_ascii_digit();
-    let from = body.iter().position(digits)?;
-    let digits = body[from..].split(|byte| !digits(byte)).next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    /// The numbers of the acknowledged messages, of all connections.
+    finished: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 impl Witness {
-    pub(super) fn new() -> Self {
-        let (from_server, from_client) = (BytesMut::new(), BytesMut::new());
-        Self {
-            decoder: FrameDecoder::new(MAX_BODY),
-            from_server,
-            from_client,
-            delivered: HashMap::new(),
-            begun: false,
-        }
+    /// Returns what gives each connection a witness that adds to these numbers.
+    pub(super) fn taps(finished: &Arc<Mutex<BTreeSet<u64>>>) -> NewTap {
+        let finished = Arc::clone(finished);
+        Box::new(move || {
+            Box::new(Self {
+                decoder: FrameDecoder::new(MAX_BODY),
+                from_server: BytesMut::new(),
+                from_client: BytesMut::new(),
+                delivered: HashMap::new(),
+                begun: false,
+                finished: Arc::clone(&finished),
+            })
+        })
     }
 
-    pub(super) fn says_server(&mut self, bytes: &[u8]) {
+    fn says_server(&mut self, bytes: &[u8]) {
         self.from_server.extend_from_slice(bytes);
         while let Some(frame) = self.decoder.decode(&mut self.from_server).expect("nsqd says nothing else") {
             if let Frame::Message(message) = frame
@@ -54,7 +59,7 @@ impl Witness {
     }
 
     /// Adds the numbers of the messages that these bytes acknowledge.
-    pub(super) fn says_client(&mut self, bytes: &[u8], finished: &mut BTreeSet<u64>) {
+    fn says_client(&mut self, bytes: &[u8]) {
         self.from_client.extend_from_slice(bytes);
         if !self.begun && self.from_client.starts_with(MAGIC) {
             self.from_client.advance(MAGIC.len());
@@ -70,9 +75,19 @@ impl Witness {
                     return;
                 }
             } else if let Some(id) = line.strip_prefix(b"FIN ") {
-                finished.extend(self.delivered.remove(id));
+                let number = self.delivered.remove(id);
+                self.finished.lock().expect("no panic while they were locked").extend(number);
             }
             self.from_client.advance(length);
+        }
+    }
+}
+
+impl Tap for Witness {
+    fn see(&mut self, way: Way, bytes: &[u8]) {
+        match way {
+            Way::ToServer => self.says_client(bytes),
+            Way::ToClient => self.says_server(bytes),
         }
     }
 }

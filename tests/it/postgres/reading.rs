@@ -37,7 +37,7 @@ fn a_reader_who_takes_longer_than_a_statement_may_gets_all_records() {
         );
         !block_on(server.sql(&query)).is_empty()
     });
-    let ended = crate::support::program::ended(child.wait_with_output().expect("the program ends"));
+    let ended = crate::support::program::Ended::of(child);
     assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 1_000), "{}", ended.stderr);
 }
 

@@ -58,6 +58,11 @@ pub(crate) async fn put(store: &dyn Store, records: Vec<Record>) -> Vec<Result<P
     verdicts.take().into_iter().map(|verdict| verdict.expect("a store answers for every record")).collect()
 }
 
+/// Returns the address of a server on loopback.
+pub(crate) fn socket(server: &x_msrv_net::address::HostPort) -> std::net::SocketAddr {
+    server.to_string().parse().expect("tests use addresses, not names")
+}
+
 /// The path of a sample message file of the project.
 pub(crate) fn sample(name: &str) -> PathBuf {
     project().join("test/samples").join(name)

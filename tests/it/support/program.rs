@@ -3,7 +3,7 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,6 +14,8 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use x_msrv_contract::faults::scene::{Ended, signal};
+
 use super::wait_until;
 
 /// A folder with a configuration in it, and the program to run there: the one built with the tests, or the
@@ -21,6 +23,8 @@ use super::wait_until;
 pub(crate) struct Program {
     folder: TempDir,
     environment: Vec<(String, String)>,
+    /// The file of dead letters, as the configuration names it.
+    letters: &'static str,
 }
 
 /// The path of the program.
@@ -28,18 +32,14 @@ pub(crate) fn program() -> String {
     std::env::var("X_MSRV_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_x-msrv").to_owned())
 }
 
-/// The result of a run.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
 impl Program {
     /// Creates a folder with this configuration, in YAML.
     pub(crate) fn new(configuration: &str) -> Self {
-        let program = Self { folder: TempDir::new().expect("a folder"), environment: Vec::new() };
+        let program = Self {
+            folder: TempDir::new().expect("a folder"),
+            environment: Vec::new(),
+            letters: "dead-letter.ndjson",
+        };
         program.write("x-msrv.yml", configuration);
         program
     }
@@ -66,7 +66,7 @@ impl Program {
 
     /// Runs another program, which runs ours.
     pub(crate) fn run_by(&self, other: &str, arguments: &[&str]) -> Ended {
-        ended(self.prepared(other, arguments).output().expect("it starts"))
+        self.prepared(other, arguments).output().expect("it starts").into()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -91,7 +91,7 @@ impl Program {
 
     /// Runs to completion with exactly these arguments.
     pub(crate) fn bare(&self, arguments: &[&str]) -> Ended {
-        ended(self.command(arguments).output().expect("the program starts"))
+        self.command(arguments).output().expect("the program starts").into()
     }
 
     /// Runs to completion with the configuration and these arguments.
@@ -103,7 +103,7 @@ impl Program {
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
         let mut child = self.spawn_with_input(arguments);
         child.stdin.take().expect("piped").write_all(input).expect("the program reads its input");
-        ended(child.wait_with_output().expect("the program ends"))
+        Ended::of(child)
     }
 
     /// The same, but returns the child; the caller writes the text.
@@ -132,9 +132,14 @@ impl Program {
         rows(&self.path("store.db"), set)
     }
 
-    /// The dead letters in the default file.
+    /// Says that the configuration names another file of dead letters than the default one.
+    pub(crate) fn with_letters_in(self, letters: &'static str) -> Self {
+        Self { letters, ..self }
+    }
+
+    /// The dead letters in its file.
     pub(crate) fn letters(&self) -> Vec<Value> {
-        self.letters_in("dead-letter.ndjson")
+        self.letters_in(self.letters)
     }
 
     /// The dead letters in another file.
@@ -155,31 +160,6 @@ pub(crate) fn rows(path: &Path, set: &str) -> Vec<(String, Value)> {
         (key, serde_json::from_str(&document).expect("a document is JSON"))
     };
     rows.map(|row| parse(row.expect("a row"))).collect()
-}
-
-pub(crate) fn ended(output: Output) -> Ended {
-    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-impl Ended {
-    /// Returns whether it printed a report in which at least one message was settled for good.
-    pub(crate) fn settles_something(&self) -> bool {
-        let count = |key| self.report()[key].as_u64().unwrap_or_default();
-        !self.stdout.is_empty() && ["stored", "duplicate", "rejected"].map(count).iter().sum::<u64>() > 0
-    }
-
-    /// The report on standard output.
-    #[track_caller]
-    pub(crate) fn report(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|_| panic!("no report: {} {}", self.stdout, self.stderr))
-    }
-}
-
-/// Sends a signal by its name.
-pub(crate) fn signal(child: &Child, name: &str) {
-    kill(&child.id().to_string(), name);
 }
 
 /// Sends a signal to a process by its number.
@@ -208,7 +188,7 @@ pub(crate) fn wait_while_running(child: &mut Child, mut condition: impl FnMut() 
 /// Waits for the end of a run that [`Program::spawn`] started.
 pub(crate) fn wait(mut child: Child) -> Ended {
     wait_until("the run ends", || child.try_wait().expect("a child").is_some());
-    ended(child.wait_with_output().expect("the program ended"))
+    Ended::of(child)
 }
 
 /// Samples a process's memory and descriptors, at first at once, until it is stopped. It can miss changes in

@@ -1,13 +1,13 @@
-//! A TCP proxy that injects the faults of networks, at a byte that the test chooses.
+//! A TCP proxy in front of any server. It injects the faults of networks, at a byte that the test chooses.
 
 use std::{
-    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener},
     sync::{Arc, Mutex, MutexGuard, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use super::Injected;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -17,20 +17,22 @@ use tokio::{
     sync::{oneshot, watch},
     time::sleep,
 };
-use x_msrv_net::address::HostPort;
-
-use super::{Injected, witness::Witness};
 
 /// The direction of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub enum Way {
+    /// From the client to the server.
     ToServer,
+    /// From the server to the client.
     ToClient,
 }
 
+/// Both directions.
+pub const BOTH_WAYS: [Way; 2] = [Way::ToServer, Way::ToClient];
+
 /// The fault that happens to the bytes.
 #[derive(Debug, Clone)]
-pub(super) enum What {
+pub enum What {
     /// They are delayed once by this time.
     Delay(Duration),
     /// From here on, this many at a time, with this pause between.
@@ -51,48 +53,75 @@ pub(super) enum What {
 
 /// One fault, at one byte of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Fault {
+pub struct Fault {
     /// The number of the connection, counted from 0 since the plan was made.
-    pub(super) connection: usize,
-    pub(super) way: Way,
+    pub connection: usize,
+    /// The direction in which it happens.
+    pub way: Way,
     /// Bytes that pass before it.
-    pub(super) after: u64,
-    pub(super) what: What,
+    pub after: u64,
+    /// What happens.
+    pub what: What,
 }
 
 /// A permanent property of the path, for every connection.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Habit {
+pub struct Habit {
     /// A small segment waits until the previous one is acknowledged (RFC 896), which the other side delays by
     /// up to 40 ms (RFC 1122 section 4.2.3.2).
-    pub(super) holds_small_segments: bool,
+    pub holds_small_segments: bool,
     /// Each read is delayed by a time up to this one, zero included, before it is passed on.
-    pub(super) jitter: Duration,
+    pub jitter: Duration,
 }
 
 /// The point at which bytes wait for the test.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub struct Gate {
     reached: mpsc::Sender<()>,
     open: watch::Sender<bool>,
 }
 
 impl Gate {
-    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<()>) {
+    /// Creates a gate, and the receiver that is told when bytes wait at it.
+    #[must_use]
+    pub fn new() -> (Arc<Self>, mpsc::Receiver<()>) {
         let (reached, is_reached) = mpsc::channel();
         (Arc::new(Self { reached, open: watch::Sender::new(false) }), is_reached)
     }
 
-    pub(super) fn open(&self) {
+    /// Lets the bytes pass.
+    pub fn open(&self) {
         self.open.send_replace(true);
     }
 }
 
 /// Bytes that passed through one connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Passed {
-    pub(super) to_server: u64,
-    pub(super) to_client: u64,
+pub struct Passed {
+    /// From the client to the server.
+    pub to_server: u64,
+    /// From the server to the client.
+    pub to_client: u64,
+}
+
+/// Sees the bytes of one connection before any fault, for instance to decode which messages a run acknowledges.
+pub trait Tap: Send {
+    /// Sees the next bytes of one direction.
+    fn see(&mut self, way: Way, bytes: &[u8]);
+}
+
+/// Creates the tap of a new connection.
+pub type NewTap = Box<dyn Fn() -> Box<dyn Tap> + Send + Sync>;
+
+impl Passed {
+    /// Returns the bytes of one direction.
+    #[must_use]
+    pub fn bytes(self, way: Way) -> u64 {
+        match way {
+            Way::ToServer => self.to_server,
+            Way::ToClient => self.to_client,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -105,8 +134,7 @@ struct Shared {
     upstream: SocketAddr,
     /// The address that the server advertises to its clients, and its replacement; both of the same length.
     name: Option<(Vec<u8>, Vec<u8>)>,
-    /// Numbers of the acknowledged messages, if the server is an nsqd.
-    finished: Option<Mutex<BTreeSet<u64>>>,
+    tap: Option<NewTap>,
     plan: Mutex<Plan>,
     habit: Mutex<Habit>,
     injected: Injected,
@@ -119,30 +147,33 @@ impl Shared {
 }
 
 /// The proxy; it and its connections end when the handle is dropped.
-pub(super) struct Proxy {
-    pub(super) address: HostPort,
+pub struct Proxy {
+    /// Where it listens: the address for the configuration.
+    pub address: SocketAddr,
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
-    pub(super) fn new(upstream: &HostPort, injected: &Injected) -> Self {
-        let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        Self::serve(listener, upstream, false, None, injected)
+    /// Starts a proxy in front of a server.
+    #[must_use]
+    pub fn new(upstream: SocketAddr, injected: &Injected) -> Self {
+        Self::serve(any_port(), upstream, false, None, injected)
     }
 
-    /// In front of an nsqd without TLS: it records which messages are acknowledged.
-    pub(super) fn before_nsqd(upstream: &HostPort, injected: &Injected) -> Self {
-        let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        Self::serve(listener, upstream, false, Some(Mutex::default()), injected)
+    /// Starts a proxy whose connections each get a tap.
+    #[must_use]
+    pub fn tapped(upstream: SocketAddr, tap: NewTap, injected: &Injected) -> Self {
+        Self::serve(any_port(), upstream, false, Some(tap), injected)
     }
 
-    /// In front of a server that advertises its own address, as Aerospike does: clients receive the proxy's
-    /// address instead.
-    pub(super) fn with_its_name(upstream: &HostPort, injected: &Injected) -> Self {
+    /// Starts a proxy in front of a server that advertises its own address as text, as Aerospike does:
+    /// clients receive the proxy's address instead.
+    #[must_use]
+    pub fn with_its_name(upstream: SocketAddr, injected: &Injected) -> Self {
         // The answer is preceded by its length, so both ports must have the same number of digits.
-        let candidates = if upstream.port < 10_000 { 1_025..10_000 } else { 10_000..60_000 };
+        let candidates = if upstream.port() < 10_000 { 1_025..10_000 } else { 10_000..60_000 };
         let mut candidates = candidates.cycle().skip(usize::from(fastrand::u16(0..9_000)));
         let listener = candidates
             .find_map(|port| StdTcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
@@ -152,21 +183,19 @@ impl Proxy {
 
     fn serve(
         listener: StdTcpListener,
-        upstream: &HostPort,
+        upstream: SocketAddr,
         rename: bool,
-        finished: Option<Mutex<BTreeSet<u64>>>,
+        tap: Option<NewTap>,
         injected: &Injected,
     ) -> Self {
         let own = listener.local_addr().expect("a bound socket has an address");
         listener.set_nonblocking(true).expect("the option exists");
-        let upstream =
-            SocketAddr::new(upstream.host.parse().expect("tests use addresses, not names"), upstream.port);
         let name = rename.then(|| (upstream.to_string().into_bytes(), own.to_string().into_bytes()));
         assert!(name.as_ref().is_none_or(|(before, after)| before.len() == after.len()));
         let shared = Arc::new(Shared {
             upstream,
             name,
-            finished,
+            tap,
             plan: Mutex::default(),
             habit: Mutex::default(),
             injected: injected.clone(),
@@ -187,38 +216,23 @@ impl Proxy {
         };
         let thread =
             thread::Builder::new().name("proxy".into()).spawn(serve).expect("a thread can be started");
-        Self {
-            address: HostPort { host: own.ip().to_string(), port: own.port() },
-            shared,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { address: own, shared, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Replaces the plan. Existing connections keep the faults that have started, and are not counted any
     /// more.
-    pub(super) fn plan(&self, faults: Vec<Fault>) {
+    pub fn plan(&self, faults: Vec<Fault>) {
         *self.shared.plan() = Plan { faults, connections: Vec::new() };
     }
 
     /// Gives the path this property from now on, whatever the plan is.
-    pub(super) fn always(&self, habit: Habit) {
+    pub fn always(&self, habit: Habit) {
         *self.shared.habit.lock().expect("no panic while it was locked") = habit;
     }
 
-    /// Numbers of the messages that runs have acknowledged.
-    pub(super) fn finished(&self) -> BTreeSet<u64> {
-        self.shared
-            .finished
-            .as_ref()
-            .expect("it is in front of an nsqd")
-            .lock()
-            .expect("no panic while they were locked")
-            .clone()
-    }
-
-    /// What passed on each connection since the plan was made.
-    pub(super) fn passed(&self) -> Vec<Passed> {
+    /// Returns what passed on each connection since the plan was made.
+    #[must_use]
+    pub fn passed(&self) -> Vec<Passed> {
         self.shared.plan().connections.clone()
     }
 }
@@ -229,6 +243,10 @@ impl Drop for Proxy {
         let served = self.thread.take().is_none_or(|thread| thread.join().is_ok());
         assert!(served || thread::panicking(), "the proxy's thread panicked");
     }
+}
+
+fn any_port() -> StdTcpListener {
+    StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free")
 }
 
 async fn accept(listener: StdTcpListener, shared: Arc<Shared>) {
@@ -275,15 +293,10 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
             }
         }
     };
-    let witness = shared.finished.as_ref().map(|finished| (Mutex::new(Witness::new()), finished));
+    let tap = shared.tap.as_ref().map(|tap| Mutex::new(tap()));
     let heard = |way: Way, bytes: &[u8]| {
-        let Some((witness, finished)) = &witness else { return };
-        let mut witness = witness.lock().expect("no panic while it listened");
-        match way {
-            Way::ToServer => {
-                witness.says_client(bytes, &mut finished.lock().expect("no panic while they were locked"));
-            }
-            Way::ToClient => witness.says_server(bytes),
+        if let Some(tap) = &tap {
+            tap.lock().expect("no panic while it saw bytes").see(way, bytes);
         }
     };
     let result = async {
