@@ -1,16 +1,30 @@
 //! PostgreSQL, or the path to it, fails: a real server, killed, frozen, full, and behind a proxy.
 
-use x_msrv_contract::faults::{scene::StoreUnderTest as _, schedules::any_fault};
+use x_msrv_contract::{
+    fault_suite,
+    faults::{scene::StoreUnderTest as _, schedules::any_fault},
+};
 
 use super::{
     Schedule,
     files::Disk,
     proxy::{Fault, Way, What},
-    scene::{self, Interference, N},
+    scene::{self, Interference, N, Scene},
 };
 use crate::support::{block_on, postgres::Postgres, program::wait};
 
 const TABLE: &str = "CREATE TABLE SCHEMA.t (gid text PRIMARY KEY, document jsonb NOT NULL)";
+
+fn nsqd_into_postgresql(schedule: &Schedule) -> Scene<'_> {
+    scene::postgres(schedule, None, "", TABLE, "")
+}
+
+fault_suite!(
+    postgresql,
+    nsqd_into_postgresql,
+    [every, store],
+    #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+);
 
 /// Otherwise a broken connection would lose a batch or count its rows as stored.
 #[test]
