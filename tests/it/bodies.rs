@@ -99,7 +99,7 @@ fn compressed(cell: &str) -> Vec<u8> {
         body.pop();
         return body;
     }
-    if let Some(cell) = cell.strip_suffix(" and `{}` behind it") {
+    if let Some(cell) = cell.strip_suffix(" followed by `{}`") {
         return [compressed(cell), b"{}".to_vec()].concat();
     }
     if let Some(cell) = cell.strip_suffix(" with another checksum") {
@@ -128,7 +128,7 @@ fn body(cell: &str) -> Vec<u8> {
     match cell {
         "nothing" => Vec::new(),
         "white space" => b" \r\n\t".to_vec(),
-        "`{}`, and a NUL behind it" => b"{}\0".to_vec(),
+        "`{}` followed by a NUL" => b"{}\0".to_vec(),
         "two lines of NDJSON" => b"{\"a\": 1}\n{\"a\": 2}\n".to_vec(),
         "a byte order mark and `{}`" => b"\xef\xbb\xbf{}".to_vec(),
         "UTF-16 with its byte order mark" => b"\xff\xfe{\0}\0".to_vec(),
