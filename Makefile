@@ -39,9 +39,9 @@ test: ## Run everything that CI runs
 	test/prerequisites test
 	.ci/test
 
-bench: ## Measure whole runs, into target/bench; RUNS (10) of each
+bench: ## Measure whole runs, into target/bench; RUNS (10) of each; BEFORE=PROGRAM to compare with another build
 	test/prerequisites bench
-	test/bench $(or $(RUNS),10)
+	test/bench $(or $(RUNS),10) $(BEFORE)
 
 fuzz: ## Fuzz the decoders, SECONDS (60) for each target
 	test/prerequisites build

@@ -27,8 +27,9 @@ fn main() {
         ["measure", program, ref arguments @ ..] => measure::as_parent_of(program, arguments),
         ["consume", configuration] => ceiling::consume(configuration),
         ["store", configuration] => ceiling::store(configuration),
-        [folder, runs] => {
-            report::write(folder.as_ref(), &table::measure(runs.parse().expect("a number of runs")));
+        [folder, runs, ref before @ ..] => {
+            let before = before.first().map(|before| (*before).to_owned());
+            report::write(folder.as_ref(), &table::measure(runs.parse().expect("a number of runs"), before));
         }
         _ => panic!("test/bench starts this"),
     }

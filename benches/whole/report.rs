@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use serde_json::json;
 
-use crate::table::{Figures, REMEMBERED, Row, grouped};
+use crate::table::{BEFORE, Figures, REMEMBERED, Row, grouped};
 
 /// Minimum, median and maximum of some figures.
 struct Spread {
@@ -165,6 +165,31 @@ fn markdown(figures: &Figures) -> String {
         )
         .expect("a String grows");
     }
+    if let Some(program) = &figures.before {
+        text += &compared(figures, program);
+    }
+    if !figures.left_out.is_empty() {
+        writeln!(text, "\nNot measured: {}.", figures.left_out.join("; ")).expect("a String grows");
+    }
+    text
+}
+
+/// The medians of another build beside those of the program, in the same rounds.
+fn compared(figures: &Figures, program: &str) -> String {
+    let mut text = format!(
+        "\nMedians of {program} (before) and of this build, in ms:\n\n\
+         | | wall before | now | difference | ratio | CPU before | now | difference | ratio |\n|---|---|---|---|---|---|---|---|---|\n"
+    );
+    for now in &figures.rows {
+        let Some(before) = figures.rows.iter().find(|row| row.name == format!("{}{BEFORE}", now.name)) else {
+            continue;
+        };
+        let columns = [Row::wall, Row::cpu].map(|of| {
+            let [before, now] = [before, now].map(|row| of(row).median * 1e3);
+            format!("{before:.2} | {now:.2} | {:+.2} | {:.3}", now - before, now / before)
+        });
+        writeln!(text, "| {} | {} |", now.name, columns.join(" | ")).expect("a String grows");
+    }
     text
 }
 
@@ -195,6 +220,7 @@ fn machine(figures: &Figures) -> serde_json::Value {
     json!({
         "x-msrv": env!("CARGO_PKG_VERSION"), "nsqd": figures.nsqd, "time": figures.time, "processors": processors(),
         "store": if figures.aerospike.is_some() { "aerospike" } else { "sqlite" },
+        "before": figures.before, "left-out": figures.left_out,
         "rows": figures.rows.iter().map(row).collect::<Vec<_>>(),
         "true-seconds": Spread::of(figures.nothing.iter().copied()).median,
         "first-bytes-seconds": Spread::of(figures.start_up.iter().copied()).median,

@@ -1,8 +1,10 @@
 //! The list of what is measured.
 
 use std::{
+    fs::File,
     io::Read as _,
     net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     rc::Rc,
     time::Instant,
@@ -16,6 +18,7 @@ use crate::{
     support::{
         block_on, message_of_150_bytes,
         nsqd::{Nsqd, programs},
+        postgres::Postgres,
         program::{Program, program},
     },
 };
@@ -30,7 +33,10 @@ const TURNS: usize = 8;
 /// The rows that show the cost of the history and the metrics.
 pub(crate) const REMEMBERED: [&str; 3] = ["N = 10, without a history", "N = 10", "N = 10, with metrics"];
 
-/// The store that receives the records.
+/// The configuration's name in the folder of a [`Program`].
+const CONFIGURATION: &str = "x-msrv.yml";
+
+/// The set that receives the records.
 const SET: &str = "bench";
 
 /// One row of the report.
@@ -51,6 +57,10 @@ pub(crate) struct Figures {
     pub(crate) nsqd: String,
     /// The server that stores the records; SQLite if there is none.
     pub(crate) aerospike: Option<String>,
+    /// Another build of the program, whose rows follow those of the program.
+    pub(crate) before: Option<String>,
+    /// What is not measured, and why.
+    pub(crate) left_out: Vec<String>,
     pub(crate) rows: Vec<Row>,
     /// Seconds that a process takes which does nothing.
     pub(crate) nothing: Vec<f64>,
@@ -61,10 +71,16 @@ pub(crate) struct Figures {
     pub(crate) stored: Row,
 }
 
+/// What follows the name of a row of another build of the program.
+pub(crate) const BEFORE: &str = ", before";
+
+/// What one build of the program is measured with.
 struct Bench {
-    aerospike: Option<String>,
+    /// The path of the program.
+    program: String,
     /// The section of the store.
     store: String,
+    postgres: Option<Rc<Postgres>>,
 }
 
 /// A row that is being measured.
@@ -74,6 +90,8 @@ struct Job {
     every: usize,
     /// Number of runs in each of them.
     turns: usize,
+    /// A program that does not accept this configuration is not measured.
+    configuration: PathBuf,
     prepare: Box<dyn Fn()>,
     run: Box<dyn Fn() -> Cost>,
 }
@@ -82,11 +100,12 @@ impl Job {
     fn new(
         name: impl Into<String>,
         messages: u64,
+        configuration: PathBuf,
         prepare: impl Fn() + 'static,
         run: impl Fn() -> Cost + 'static,
     ) -> Self {
         let row = Row { name: name.into(), messages, costs: Vec::new(), busy: 0.0 };
-        Self { row, every: 1, turns: 1, prepare: Box::new(prepare), run: Box::new(run) }
+        Self { row, every: 1, turns: 1, configuration, prepare: Box::new(prepare), run: Box::new(run) }
     }
 
     /// Runs once, and fails unless the run drains all of the messages.
@@ -109,9 +128,9 @@ impl Job {
 }
 
 /// Measures every row in each round, ceilings included, with the small runs in turn: a machine that is slow
-/// for a while slows all rows. The first round creates topics and tables and warms caches, and is not
-/// counted.
-pub(crate) fn measure(rounds: usize) -> Figures {
+/// for a while slows all rows. A row of another build follows that of the program each time. The first round
+/// creates topics and tables and warms caches, and is not counted.
+pub(crate) fn measure(rounds: usize, before: Option<String>) -> Figures {
     #[expect(clippy::disallowed_methods, reason = "a report has a date")]
     let time = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let aerospike = std::env::var(AEROSPIKE).ok();
@@ -119,30 +138,29 @@ pub(crate) fn measure(rounds: usize) -> Figures {
         Some(address) => format!("aerospike: {{hosts: ['{address}'], namespace: test, set: {SET}}}"),
         None => "sqlite: {path: store.db, set: bench}".to_owned(),
     };
-    let bench = Bench { aerospike: aerospike.clone(), store };
-    let one = |options: &[&str]| vec![Nsqd::with_statistics_beside(options)];
-    let [forgotten, remembered, metered] = REMEMBERED;
-    let mut jobs = vec![
-        bench.row("empty topic", 10, 0, one(&[])),
-        bench.row("9 waiting, N = 10", 10, 9, one(&[])),
-        bench.row_with(remembered, "", 10, 10, one(&[])),
-        bench.row_with(forgotten, "history: false\n", 10, 10, one(&[])),
-        bench.row_with(metered, "metrics: {textfile: x-msrv.prom}\n", 10, 10, one(&[])),
-    ];
-    for job in &mut jobs {
-        job.turns = TURNS;
+    // Its options are PostgreSQL's defaults again: what is acknowledged is on disk.
+    let postgres = cfg!(have_postgres).then(|| Rc::new(Postgres::with(&["-c", "fsync=on"])));
+    let of = |program| Bench { program, store: store.clone(), postgres: postgres.clone() };
+    let bench = of(program());
+    let mut left_out = Vec::new();
+    if postgres.is_none() {
+        left_out.push("into PostgreSQL (it is not installed)".to_owned());
     }
-    jobs.extend(
-        [1_000, 10_000, 100_000].map(|n| bench.row(format!("N = {}", grouped(n)), n, n, one(&IN_MEMORY))),
-    );
-    jobs.push(Job { every: 3, ..bench.row("N = 1,000,000", 1_000_000, 1_000_000, one(&IN_MEMORY)) });
-    let three = [(); 3].map(|()| Nsqd::with_statistics_beside(&IN_MEMORY)).into();
-    jobs.extend([
-        bench.row("N = 100,000, three nsqd", 100_000, 100_000, three),
-        bench.two_instances(),
-        bench.large(),
-        embedded(),
-    ]);
+    let mut jobs = bench.rows();
+    if let Some(program) = &before {
+        let (known, refused): (Vec<_>, Vec<_>) =
+            of(program.clone()).rows().into_iter().partition(|job| accepts(program, &job.configuration));
+        left_out.extend(
+            refused
+                .iter()
+                .map(|job| format!("{}{BEFORE} ({program} refuses the configuration)", job.row.name)),
+        );
+        for mut job in known {
+            let place = jobs.iter().position(|now| now.row.name == job.row.name).expect("the same row");
+            job.row.name += BEFORE;
+            jobs.insert(place + 1, job);
+        }
+    }
     jobs.extend([bench.ceiling("queue alone", "consume"), bench.ceiling("store alone", "store")]);
     let (mut nothing, mut start_up, first_bytes) = (Vec::new(), Vec::new(), first_bytes());
     for round in 0..=rounds {
@@ -150,7 +168,7 @@ pub(crate) fn measure(rounds: usize) -> Figures {
         for turn in 0..TURNS {
             let now = |job: &&mut Job| turn < job.turns && (round == 0 || round % job.every == 1 % job.every);
             for job in jobs.iter_mut().filter(now) {
-                if let Some(address) = &bench.aerospike {
+                if let Some(address) = &aerospike {
                     block_on(empty_the_set(address));
                 }
                 job.measure(round > 0);
@@ -162,7 +180,18 @@ pub(crate) fn measure(rounds: usize) -> Figures {
     let [nothing, start_up] = [nothing, start_up].map(|mut times| times.split_off(1));
     let mut rows: Vec<Row> = jobs.into_iter().map(|job| job.row).collect();
     let (stored, consume) = (rows.pop().expect("the last one"), rows.pop().expect("the one before"));
-    Figures { time, nsqd: name_of_nsqd(), aerospike, rows, nothing, start_up, consume, stored }
+    Figures {
+        time,
+        nsqd: name_of_nsqd(),
+        aerospike,
+        before,
+        left_out,
+        rows,
+        nothing,
+        start_up,
+        consume,
+        stored,
+    }
 }
 
 /// As in `nsqd v1.3.0 (built w/go1.22.0)`.
@@ -172,18 +201,49 @@ fn name_of_nsqd() -> String {
     String::from_utf8_lossy(&output.stdout).split(" (").next().unwrap_or_default().trim().to_owned()
 }
 
+/// Returns whether a program accepts a configuration. An earlier build may not know a section.
+fn accepts(program: &str, configuration: &Path) -> bool {
+    let output = Command::new(program).args(["check", "-c"]).arg(configuration).output();
+    output.expect("it starts").status.success()
+}
+
 impl Bench {
+    /// The rows of a program.
+    fn rows(&self) -> Vec<Job> {
+        let one = |options: &[&str]| vec![Nsqd::with_statistics_beside(options)];
+        let [forgotten, remembered, metered] = REMEMBERED;
+        let mut jobs = vec![
+            self.row("empty topic", 10, 0, one(&[])),
+            self.row("9 waiting, N = 10", 10, 9, one(&[])),
+            self.row_with(remembered, "", 10, 10, one(&[])),
+            self.row_with(forgotten, "history: false\n", 10, 10, one(&[])),
+            self.row_with(metered, "metrics: {textfile: x-msrv.prom}\n", 10, 10, one(&[])),
+        ];
+        jobs.extend(self.postgres.iter().map(|server| self.postgres_row(server, 10)));
+        for job in &mut jobs {
+            job.turns = TURNS;
+        }
+        jobs.extend(
+            [1_000, 10_000, 100_000].map(|n| self.row(format!("N = {}", grouped(n)), n, n, one(&IN_MEMORY))),
+        );
+        jobs.push(Job { every: 3, ..self.row("N = 1,000,000", 1_000_000, 1_000_000, one(&IN_MEMORY)) });
+        jobs.extend(self.postgres.iter().map(|server| self.postgres_row(server, 100_000)));
+        let three = [(); 3].map(|()| Nsqd::with_statistics_beside(&IN_MEMORY)).into();
+        jobs.extend([
+            self.row("N = 100,000, three nsqd", 100_000, 100_000, three),
+            self.two_instances(),
+            self.large(),
+            self.embedded(),
+        ]);
+        jobs
+    }
+
     fn program(&self, nsqd: &[Nsqd], n: u64) -> Program {
         self.program_with(nsqd, n, "")
     }
 
     fn program_with(&self, nsqd: &[Nsqd], n: u64, further: &str) -> Program {
-        let addresses: Vec<_> = nsqd.iter().map(|nsqd| format!("'{}'", nsqd.tcp)).collect();
-        Program::new(&format!(
-            "nsq: {{nsqd-tcp-address: [{}], topic: t, channel: c, max-messages: {n}}}\n{}\ntimeout: 60s\nlog: {{level: error}}\n{further}",
-            addresses.join(", "),
-            self.store
-        ))
+        into(&self.store, nsqd, n, further)
     }
 
     /// A run of the program, with this many messages waiting, in equal parts on each nsqd.
@@ -193,8 +253,37 @@ impl Bench {
 
     /// The same with further lines in the configuration.
     fn row_with(&self, name: impl Into<String>, further: &str, n: u64, waiting: u64, nsqd: Vec<Nsqd>) -> Job {
-        let program = self.program_with(&nsqd, n, further);
-        Job::new(name, waiting, move || publish(&nsqd, waiting), move || run(&program))
+        self.job(name, waiting, self.program_with(&nsqd, n, further), move || publish(&nsqd, waiting))
+    }
+
+    /// A run of the program in the folder of `configured`.
+    fn job(
+        &self,
+        name: impl Into<String>,
+        messages: u64,
+        configured: Program,
+        prepare: impl Fn() + 'static,
+    ) -> Job {
+        let program = self.program.clone();
+        let configuration = configured.path(CONFIGURATION);
+        Job::new(name, messages, configuration, prepare, move || run(&program, &configured))
+    }
+
+    /// The same into a table that is empty before each run.
+    fn postgres_row(&self, server: &Rc<Postgres>, n: u64) -> Job {
+        let (schema, _) = block_on(server.table());
+        let nsqd = [Nsqd::with_statistics_beside(&IN_MEMORY)];
+        let section = format!(
+            "postgres: {{hosts: ['{}'], database: postgres, user: postgres, password: postgres, table: {schema}.t}}",
+            server.address
+        );
+        let program = into(&section, &nsqd, n, "");
+        let server = server.clone();
+        let prepare = move || {
+            block_on(server.sql(&format!("TRUNCATE {schema}.t")));
+            publish(&nsqd, n);
+        };
+        self.job(format!("N = {}, into PostgreSQL", grouped(n)), n, program, prepare)
     }
 
     /// Two runs at the same time on one channel; the time covers both together.
@@ -203,10 +292,12 @@ impl Bench {
         const MESSAGES: u64 = 100_000;
         let nsqd = [Nsqd::with_statistics_beside(&IN_MEMORY)];
         let programs = [(); 2].map(|()| self.program(&nsqd, MESSAGES / 2));
+        let configuration = programs[0].path(CONFIGURATION);
+        let path = self.program.clone();
         let both = move || {
             let started = Instant::now();
             let costs = std::thread::scope(|scope| {
-                let threads = programs.each_ref().map(|program| scope.spawn(|| run(program)));
+                let threads = programs.each_ref().map(|program| scope.spawn(|| run(&path, program)));
                 threads.map(|thread| thread.join().expect("no panic"))
             });
             let stored: u64 =
@@ -218,7 +309,8 @@ impl Bench {
                 output: serde_json::json!({ "stored": stored }).to_string(),
             }
         };
-        Job::new("two instances of N = 50,000", MESSAGES, move || publish(&nsqd, MESSAGES), both)
+        let prepare = move || publish(&nsqd, MESSAGES);
+        Job::new("two instances of N = 50,000", MESSAGES, configuration, prepare, both)
     }
 
     /// Messages of nearly one mebibyte, nsqd's default limit.
@@ -228,7 +320,7 @@ impl Bench {
         let program = self.program(std::slice::from_ref(&nsqd), MESSAGES);
         let large = format!(r#"{{"text":"{}"}}"#, "x".repeat((1 << 20) - 1_000));
         let publish = move || (0..MESSAGES).for_each(|_| nsqd.publish("t", [large.clone()]));
-        Job::new("200 messages of 1 MiB", MESSAGES, publish, move || run(&program))
+        self.job("200 messages of 1 MiB", MESSAGES, program, publish)
     }
 
     /// One half of a run.
@@ -242,23 +334,38 @@ impl Bench {
                 publish(&nsqd, MESSAGES);
             }
         };
+        let configuration = program.path(CONFIGURATION);
         let run =
-            move || measure::cost(&ourselves, &[half, &program.path("x-msrv.yml").display().to_string()]);
-        Job::new(name, MESSAGES, fill, run)
+            move || measure::cost(&ourselves, &[half, &program.path(CONFIGURATION).display().to_string()]);
+        Job::new(name, MESSAGES, configuration, fill, run)
+    }
+
+    /// Queue and store in SQLite files.
+    fn embedded(&self) -> Job {
+        const MESSAGES: u64 = 100_000;
+        let program = Program::new(&format!(
+            "embedded-queue: {{path: queue.db, max-messages: {MESSAGES}}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\nlog: {{level: error}}\n"
+        ));
+        let lines: String =
+            (0..MESSAGES).flat_map(|number| [message_of_150_bytes(number), "\n".to_owned()]).collect();
+        let lines = program.write("lines", &lines);
+        let (sender, configuration) = (self.program.clone(), program.path(CONFIGURATION));
+        let send = move || {
+            let input = File::open(&lines).expect("it was written");
+            let ended = Command::new(&sender).args(["send", "-c"]).arg(&configuration).stdin(input).output();
+            assert!(ended.expect("it starts").status.success(), "{sender} sends");
+        };
+        self.job("N = 100,000, embedded queue and store", MESSAGES, program, send)
     }
 }
 
-/// Queue and store in SQLite files.
-fn embedded() -> Job {
-    const MESSAGES: u64 = 100_000;
-    let program = Rc::new(Program::new(&format!(
-        "embedded-queue: {{path: queue.db, max-messages: {MESSAGES}}}\nsqlite: {{path: store.db, set: s}}\ntimeout: 60s\nlog: {{level: error}}\n"
-    )));
-    let lines: String =
-        (0..MESSAGES).flat_map(|number| [message_of_150_bytes(number), "\n".to_owned()]).collect();
-    let sender = program.clone();
-    let send = move || assert_eq!(sender.run_with_input(&["send"], lines.as_bytes()).code, Some(0));
-    Job::new("N = 100,000, embedded queue and store", MESSAGES, send, move || run(&program))
+/// A configuration that drains these nsqd into a store.
+fn into(store: &str, nsqd: &[Nsqd], n: u64, further: &str) -> Program {
+    let addresses: Vec<_> = nsqd.iter().map(|nsqd| format!("'{}'", nsqd.tcp)).collect();
+    Program::new(&format!(
+        "nsq: {{nsqd-tcp-address: [{}], topic: t, channel: c, max-messages: {n}}}\n{store}\ntimeout: 60s\nlog: {{level: error}}\n{further}",
+        addresses.join(", ")
+    ))
 }
 
 /// Deletes the records before the next run: a million records from each run would fill the server's memory.
@@ -277,11 +384,9 @@ async fn empty_the_set(address: &str) {
     client.close().await.expect("nothing is under way");
 }
 
-fn run(x_msrv: &Program) -> Cost {
-    measure::cost(
-        &program(),
-        &["run", "-c", &x_msrv.path("x-msrv.yml").display().to_string(), "--report", "json"],
-    )
+fn run(program: &str, configured: &Program) -> Cost {
+    let configuration = configured.path(CONFIGURATION).display().to_string();
+    measure::cost(program, &["run", "-c", &configuration, "--report", "json"])
 }
 
 fn report(cost: &Cost) -> Value {
@@ -305,7 +410,7 @@ fn first_bytes() -> impl Fn() -> f64 {
         queue.local_addr().expect("an address")
     ));
     move || {
-        let configuration = x_msrv.path("x-msrv.yml").display().to_string();
+        let configuration = x_msrv.path(CONFIGURATION).display().to_string();
         let started = Instant::now();
         let mut child: Child = Command::new(program())
             .args(["run", "-c", &configuration])
