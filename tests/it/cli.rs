@@ -276,26 +276,26 @@ fn a_wrong_configuration_is_exit_78_and_each_fault_is_reported() {
             "max-in-flight: 7",
             &[
                 "x-msrv.yml: max-in-flight: unknown key",
-                "there is `nsq.max-in-flight` and `embedded-queue.max-in-flight`",
+                "did you mean `nsq.max-in-flight` or `embedded-queue.max-in-flight`?",
             ],
         ),
-        ("log: {period: 10s}", &["x-msrv.yml: log.period: unknown key", "there is `period`"]),
+        ("log: {period: 10s}", &["x-msrv.yml: log.period: unknown key", "did you mean `period`?"]),
         ("nsq.topic: t", &["x-msrv.yml: nsq.topic: unknown key `nsq.topic`"]),
         ("timeout: 1s\ntimeout: 2s", &["x-msrv.yml: ", "line 2", "duplicate"]),
-        ("timeout: 2", &["x-msrv.yml: timeout: ", "`2` is not a duration with its unit"]),
+        ("timeout: 2", &["x-msrv.yml: timeout: ", "`2` is not a duration with a unit"]),
         ("timeout: 0s", &["x-msrv.yml: timeout: ", "more than 0s"]),
         ("timeout: 366days", &["x-msrv.yml: timeout: ", "at most 365 days"]),
         ("idle-timeout: 366days", &["x-msrv.yml: idle-timeout: ", "from 0s to 365 days"]),
         ("max-messages: 0", &["x-msrv.yml: max-messages: ", "at least 1"]),
-        ("max-messages: -1", &["x-msrv.yml: max-messages: ", "`-1`", "a whole number"]),
-        ("max-messages: 2.5", &["x-msrv.yml: max-messages: ", "2.5", "a whole number"]),
+        ("max-messages: -1", &["x-msrv.yml: max-messages: ", "`-1`", "a non-negative whole number"]),
+        ("max-messages: 2.5", &["x-msrv.yml: max-messages: ", "2.5", "a non-negative whole number"]),
         ("period: soon", &["x-msrv.yml: period: ", "\"soon\"", "duration"]),
-        ("history: no", &["x-msrv.yml: history: ", "\"no\" is not true, false, or a section"]),
+        ("history: no", &["x-msrv.yml: history: ", "\"no\" is not true, false or a section"]),
         (
             "nsq: {topic: t, nsqd-tcp-address: [a:1], tls: {insecure-skip-verify: on}}",
             &["\"on\"", "true or false"],
         ),
-        ("max-messages: 0b11", &["x-msrv.yml: max-messages: ", "\"0b11\"", "a whole number"]),
+        ("max-messages: 0b11", &["x-msrv.yml: max-messages: ", "\"0b11\"", "a non-negative whole number"]),
         (
             "big-integers: rejct",
             &[
@@ -718,7 +718,7 @@ fn no_error_contains_the_internal_words_of_a_library() {
     let cases = [
         (
             "sqlite: {path: s, set: s, key: field}",
-            "sqlite.key.field: is not complete: `key: {field: VALUE}` is required",
+            "sqlite.key.field: requires a value: `key: {field: VALUE}`",
         ),
         (
             "sqlite: {path: s, set: s, key: {field: /a, message: }}",
@@ -728,12 +728,12 @@ fn no_error_contains_the_internal_words_of_a_library() {
             "sqlite: {path: s, set: s, key: {message: x}}",
             "sqlite.key.message: \"x\" is not allowed: this choice takes no value",
         ),
-        ("sqlite: {path: s, set: s, key: [a]}", "sqlite.key: a list is not one word"),
+        ("sqlite: {path: s, set: s, key: [a]}", "sqlite.key: a list is not a word"),
         (
             "sqlite: {path: s, set: s}\ndead-letter: nsq",
-            "dead-letter.nsq: is not complete: `dead-letter: {nsq: VALUE}` is required",
+            "dead-letter.nsq: requires a value: `dead-letter: {nsq: VALUE}`",
         ),
-        ("sqlite: {path: s, set: s}\nlog: {level: [debug]}", "log.level: a list is not one word"),
+        ("sqlite: {path: s, set: s}\nlog: {level: [debug]}", "log.level: a list is not a word"),
         ("sqlite: {path: s, set: s}\nperiod: 5M", "period: `5M` is in months, which have no fixed length"),
         ("sqlite: {path: s, set: s}\ntimeout: {a: 1}", "timeout: a section is not a duration"),
     ];
@@ -813,7 +813,7 @@ fn a_key_without_a_value_is_refused_and_not_treated_as_absent() {
         for (name, text) in [("a.json", tree.to_string()), ("b.yml", tree.to_string().replace("null", ""))] {
             program.write(name, &text);
             let ended = program.bare(&["check", "-c", name]);
-            let wanted = format!("{name}: {key}: has no value: give it one, or leave the key out\n");
+            let wanted = format!("{name}: {key}: has no value; set one or remove the key\n");
             assert!(
                 ended.code == Some(78) && ended.stderr.ends_with(&wanted),
                 "{text}: {}{}",

@@ -180,7 +180,7 @@ const AEROSPIKE: &str = "aerospike: {hosts: ['h:3000'], namespace: test, set: s}
 fn a_fault_in_the_section_is_exit_78_with_the_path_of_the_key() {
     let long = "a-name-of-16-byt";
     let table: [(&str, &str, &str); 27] = [
-        (SQLITE, "", "fields: has no value: give it one, or leave the key out"),
+        (SQLITE, "", "fields: has no value; set one or remove the key"),
         (SQLITE, "{inclode: [a]}", "fields.inclode: unknown key `inclode`; did you mean `include`?"),
         (SQLITE, "{include: }", "fields.include: has no value"),
         (SQLITE, "{include: []}", "fields.include: the list is empty; omit this key to store all fields"),
@@ -198,7 +198,7 @@ fn a_fault_in_the_section_is_exit_78_with_the_path_of_the_key() {
         ),
         (SQLITE, "{flatten: ''}", "fields.flatten: is empty; the names of nested fields would be ambiguous"),
         (SQLITE, "{flatten: true}", "fields.flatten: `true` is not text; put it in quotes"),
-        (SQLITE, "{rename: [a, b]}", "fields.rename: a list is not names with a value each"),
+        (SQLITE, "{rename: [a, b]}", "fields.rename: a list is not a map of names to values"),
         (SQLITE, "{rename: {a: 7}}", "fields.rename.a: `7` is not text"),
         (SQLITE, "{rename: {a: ''}}", "fields.rename.a: a name is empty"),
         (SQLITE, "{rename: {a: gid}}", "fields.rename.a: `gid` is reserved for the record's key"),

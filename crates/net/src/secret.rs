@@ -120,7 +120,7 @@ fn text_or_place(
                     Ok(Secret::Credential(name.to_owned()))
                 }
                 Some(("credential", _)) => Err("is not the name of a credential"),
-                Some(("file", "")) => Err("is not the name of a file"),
+                Some(("file", "")) => Err("is not a file name"),
                 Some(("file", path)) => Ok(Secret::File(reader.places.configuration.join(path))),
                 _ => Err(WANTED),
             }

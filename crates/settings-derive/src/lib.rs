@@ -1,20 +1,21 @@
 //! `#[derive(Settings)]`: sections from structs, choices from enums. The doc comments are the documentation.
 //!
-//! A field is a key whose name has `-` in place of `_`; one of the type `Option<T>` may be left out. Its attribute
-//! `#[setting(…)]` takes
+//! A field is a key; its name has `-` instead of `_`. A field of the type `Option<T>` is optional. Its
+//! attribute `#[setting(…)]` takes
 //!
-//! - `default = "2s"`: what holds without it, as it can be written; the type is then no `Option`;
-//! - `words = "the host's name"`: what holds without it, in words;
-//! - `min = 1`, `max = 1 << 30`: bounds, in place of the type's own;
-//! - `example = "…"`: a value, as it can be written;
-//! - `unset = "(the system's)"`: what is shown where it is left out;
+//! - `default = "2s"`: the default, as a user would write it; the type must not be an `Option`;
+//! - `words = "the host's name"`: a description of the default;
+//! - `min = 1`, `max = 1 << 30`: bounds, instead of those of the type;
+//! - `example = "…"`: an example value in YAML;
+//! - `unset = "(the system's)"`: what is shown if it is missing;
 //! - `name = "…"`: another name;
 //! - `flag = "…"`, `ask = "…"`, `suggest = "…"`, `instead = "…"`, `subject`: how `init` asks for it.
 //!
-//! `#[setting(section = "NAME")]` at a struct makes it a section with a name of its own (`NamedSection`), which the
-//! struct's doc comment documents.
+//! `#[setting(section = "NAME")]` on a struct makes it a section with its own name (`NamedSection`), documented by
+//! the doc comment of the struct.
 //!
-//! A variant is a word; one with a field takes a value behind it. `name`, `min` and `max` are as for a field.
+//! A variant is a word; a variant with a field is a word with a value. `name`, `min` and `max` are as for a
+//! field.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -23,7 +24,7 @@ use syn::{
     LitStr, Meta, PathArguments, Type, parse_macro_input, spanned::Spanned as _,
 };
 
-/// Makes a section of a struct, and a choice of an enum.
+/// Implements a section for a struct and a choice for an enum.
 #[proc_macro_derive(Settings, attributes(setting))]
 pub fn settings(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -31,15 +32,15 @@ pub fn settings(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => section(&input.ident, fields)
                 .and_then(|tokens| Ok([tokens, named_section(&input)?].into_iter().collect())),
-            other => Err(Error::new(other.span(), "a section has fields with names")),
+            other => Err(Error::new(other.span(), "a section requires named fields")),
         },
         Data::Enum(data) => choice(&input.ident, data),
-        Data::Union(data) => Err(Error::new(data.union_token.span, "a union is no setting")),
+        Data::Union(data) => Err(Error::new(data.union_token.span, "a union cannot be a setting")),
     };
     tokens.unwrap_or_else(Error::into_compile_error).into()
 }
 
-/// What the attribute of a field or a variant says.
+/// The attribute of a field or a variant.
 #[derive(Default)]
 struct Attributes {
     name: Option<String>,
@@ -105,7 +106,8 @@ impl Attributes {
     }
 }
 
-/// The doc comment: lines of a paragraph joined by spaces, paragraphs with an empty line between them.
+/// Returns the doc comment: the lines of a paragraph are joined by spaces, paragraphs are separated by empty
+/// lines.
 fn doc(attributes: &[Attribute]) -> syn::Result<String> {
     let mut paragraphs = vec![String::new()];
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("doc")) {
@@ -126,12 +128,12 @@ fn doc(attributes: &[Attribute]) -> syn::Result<String> {
     let doc = paragraphs.join("\n\n");
     if doc.trim().is_empty() {
         let place = attributes.first().map_or_else(proc_macro2::Span::call_site, syn::spanned::Spanned::span);
-        return Err(Error::new(place, "a setting without a doc comment has no documentation"));
+        return Err(Error::new(place, "a setting requires a doc comment"));
     }
     Ok(doc.trim_end().to_owned())
 }
 
-/// The name in small letters, with `-` between words.
+/// Returns the name in kebab case.
 fn kebab(name: &Ident) -> String {
     let mut kebab = String::new();
     for letter in name.to_string().trim_start_matches("r#").chars() {
@@ -149,7 +151,7 @@ fn kebab(name: &Ident) -> String {
     kebab
 }
 
-/// The `T` of `Option<T>`.
+/// Returns the `T` of `Option<T>`.
 fn inside_option(kind: &Type) -> Option<&Type> {
     let Type::Path(path) = kind else { return None };
     let last = path.path.segments.last().filter(|last| last.ident == "Option")?;
@@ -173,7 +175,7 @@ fn section(name: &Ident, fields: &FieldsNamed) -> syn::Result<TokenStream> {
         let at = quote!(&<Self as ::x_msrv_settings::Section>::KEYS[#index]);
         let (presence, read) = match (&attributes.default, optional) {
             (Some(_), Some(_)) => {
-                return Err(Error::new(ident.span(), "what has a default is never left out: no Option"));
+                return Err(Error::new(ident.span(), "a setting with a default cannot be an Option"));
             }
             (Some(default), None) => (
                 quote!(::x_msrv_settings::Presence::Default(#default)),
@@ -286,7 +288,7 @@ fn choice(name: &Ident, data: &DataEnum) -> syn::Result<TokenStream> {
                 }));
                 quote!(::core::option::Option::Some((<#kind as ::x_msrv_settings::Setting>::KIND, #bounds)))
             }
-            other => return Err(Error::new(other.span(), "a word takes one value, or none")),
+            other => return Err(Error::new(other.span(), "a word takes at most one value")),
         };
         words.push(quote!(::x_msrv_settings::Word { name: #word, doc: #doc, value: #value }));
     }

@@ -1,27 +1,27 @@
-//! Durations as people write them. Pure.
+//! Durations as users write them. Pure.
 
 use std::time::Duration;
 
 /// Reads a duration such as `2s` or `1m 30s`; days and weeks are the longest units.
 ///
-/// A month and a year have no fixed length, and of `5M` nobody can tell whether minutes were meant: see
+/// Months and years are refused: they have no fixed length, and `5M` may be meant as minutes. See
 /// [`calendar`].
 #[must_use]
 pub fn parse(text: &str) -> Option<Duration> {
     if calendar(text).is_some() { None } else { humantime::parse_duration(text).ok() }
 }
 
-/// What is wrong with a duration in months or years, in words; `None` where that is not what is wrong.
+/// Returns the error message for a duration in months or years; `None` for any other text.
 #[must_use]
 pub fn calendar(text: &str) -> Option<String> {
     let units = text.split(|letter: char| !letter.is_ascii_alphabetic()).find_map(calendar_unit)?;
     humantime::parse_duration(text).ok()?;
     Some(format!(
-        "`{text}` is in {units}, which have no fixed length: days (d) and weeks (w) are the longest units, and m is minutes"
+        "`{text}` is in {units}, which have no fixed length; the longest units are days (d) and weeks (w), and m means minutes"
     ))
 }
 
-/// The units of that kind that `humantime` reads.
+/// Returns the name of a calendar unit that `humantime` accepts.
 fn calendar_unit(word: &str) -> Option<&'static str> {
     match word {
         "M" | "month" | "months" => Some("months"),
@@ -34,9 +34,9 @@ fn calendar_unit(word: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// `period: 5M` was a run every 150 days.
+    /// Otherwise `period: 5M` starts a run every 150 days.
     #[test]
-    fn months_and_years_are_told_apart_from_minutes_and_refused() {
+    fn months_and_years_are_refused_and_minutes_are_accepted() {
         for (text, units) in [
             ("5M", "months"),
             ("1d 2months", "months"),

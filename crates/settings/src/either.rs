@@ -1,15 +1,15 @@
-//! A section, or something shorter in its place.
+//! A section, or a shorter value instead of it.
 
 use crate::{Kind, Reader, Section, Setting, Told, Value};
 
-/// A section, or a truth value: `true` is a section without keys, and `false` is none.
+/// A section or a boolean: `true` is a section without keys, `false` is no section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnOr<T>(pub Option<T>);
 
-/// A value that is written as text, or a section.
+/// A value given as text, or a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TextOr<V, S> {
-    /// What text, or another value that is no section, means.
+    /// The value that was given as text.
     Text(V),
     /// The section.
     Section(S),
@@ -31,7 +31,7 @@ impl<T: Section> Setting for OnOr<T> {
             Some(false) => Some(Self(None)),
             Some(true) => T::read_section(&crate::Map::new(), reader).map(|section| Self(Some(section))),
             None => {
-                reader.wrong(found, "true, false, or a section with keys of its own");
+                reader.wrong(found, "true, false or a section");
                 None
             }
         }
@@ -53,7 +53,7 @@ impl<V: Setting, S: Section> Setting for TextOr<V, S> {
             Value::Object(section) => S::read_section(section, reader).map(Self::Section),
             Value::String(_) => V::read(found, reader).map(Self::Text),
             _ => {
-                reader.wrong(found, "text, or a section with keys of its own");
+                reader.wrong(found, "text or a section");
                 None
             }
         }

@@ -1,13 +1,13 @@
-//! What is wrong with a configuration, for the person who has to correct it.
+//! Configuration errors, as shown to the user.
 
 use std::{collections::BTreeMap, fmt};
 
-/// A key or a value that is wrong.
+/// An invalid key or value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The file, the environment variable or the flag that it comes from.
     pub origin: String,
-    /// The path to it, such as `nsq.topic`; empty where the whole configuration is meant.
+    /// The path of the key, such as `nsq.topic`; empty if the fault is in the configuration as a whole.
     pub key: String,
     /// What was found, what is allowed, and the nearest known key.
     pub fault: String,
@@ -25,24 +25,24 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Whether a flag of the command line is wrong, and not the configuration.
+    /// Returns whether the fault is in a command-line option, not in the configuration.
     #[must_use]
     pub fn is_of_a_flag(&self) -> bool {
         self.origin.starts_with("--")
     }
 }
 
-/// Where values come from.
+/// Which file, variable or option each value comes from.
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     /// The file.
     pub file: String,
-    /// Keys that something else than the file sets, with the variable or the flag that does.
+    /// The keys that are not set by the file, each with the variable or option that sets it.
     pub others: BTreeMap<String, String>,
 }
 
 impl Origins {
-    /// What sets this key.
+    /// Returns the file, variable or option that sets this key.
     #[must_use]
     pub fn of(&self, key: &str) -> &str {
         let is_inside = |other: &str| {
@@ -53,13 +53,13 @@ impl Origins {
     }
 }
 
-/// The nearest of the known words, if one is near.
+/// Returns the known word that is most similar, if one is similar enough.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |word: &&str| strsim::damerau_levenshtein(unknown, word);
     known.filter(|word| distance(word) <= 1 + unknown.len() / 3).min_by_key(distance)
 }
 
-/// Words in backticks: `` `a`, `b` and `c` ``.
+/// Returns the words in backticks: `` `a`, `b` and `c` ``.
 pub(crate) fn words<'a>(words: impl Iterator<Item = &'a str>, last: &str) -> String {
     let words: Vec<_> = words.map(|word| format!("`{word}`")).collect();
     match &words[..] {
@@ -74,16 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_known_word_is_suggested_and_no_far_one() {
+    fn only_a_similar_word_is_suggested() {
         let near = |unknown| nearest(unknown, ["topic", "channel", "max-in-flight"].into_iter());
         assert_eq!(near("topc"), Some("topic"));
         assert_eq!(near("max_in_flight"), Some("max-in-flight"));
         assert_eq!(near("password"), None);
     }
 
-    /// A value that a variable set was looked for in the file.
+    /// Otherwise a user looks in the file for a value that a variable sets.
     #[test]
-    fn a_value_is_traced_to_what_set_it() {
+    fn a_fault_names_the_origin_of_its_value() {
         let others = [("nsq.topic", "A"), ("fields.rename", "B"), ("timeout", "--timeout")];
         let others = others.map(|(key, origin)| (key.to_owned(), origin.to_owned())).into();
         let origins = Origins { file: "x.yml".to_owned(), others };

@@ -1,4 +1,4 @@
-//! What a configuration may hold, as static data.
+//! Static descriptions of keys and values.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use crate::{Reader, Value};
 pub struct Key {
     /// Its name, such as `max-in-flight`.
     pub name: &'static str,
-    /// What it means: paragraphs with an empty line between them, in Markdown with nothing but `code`. The first
-    /// one stands in tables.
+    /// Its documentation: paragraphs separated by empty lines, in Markdown with only `code` spans. Tables
+    /// show the first paragraph.
     pub doc: &'static str,
-    /// What it holds.
+    /// The type of its value.
     pub kind: Kind,
-    /// How much it may be.
+    /// The range of its value.
     pub bounds: Bounds,
-    /// What holds without it.
+    /// What applies if it is missing.
     pub presence: Presence,
-    /// A value, as it can be written in YAML.
+    /// An example value in YAML.
     pub example: &'static str,
     /// How `init` asks for it.
     pub ask: Option<Ask>,
-    /// Whether a value can be read; what is wrong with it is told to the reader.
+    /// Returns whether a value is valid; its faults are added to the reader.
     pub check: fn(&Value, &mut Reader<'_>) -> bool,
 }
 
 impl Key {
-    /// A section that may be left out.
+    /// Returns an optional section.
     #[must_use]
     pub const fn section(name: &'static str, doc: &'static str, keys: &'static [Self]) -> Self {
         Self {
@@ -43,57 +43,58 @@ impl Key {
     }
 }
 
-/// What holds where a key is not there.
+/// What applies if a key is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// Nothing: it has to be there.
+    /// The key is required.
     Required,
-    /// Nothing is set.
+    /// No value.
     Optional,
-    /// This value, as it can be written.
+    /// This value, as a user would write it.
     Default(&'static str),
-    /// What these words say.
+    /// The default that this text describes.
     Words(&'static str),
 }
 
-/// How `init` finds out what a key is to be.
+/// How `init` obtains the value of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
-    /// The option that answers it, without dashes; empty where nobody is asked and the suggestion holds.
+    /// The option that sets it, without dashes; empty if `init` uses the suggestion without asking.
     pub flag: &'static str,
     /// The question on a terminal.
     pub question: &'static str,
-    /// What is suggested; empty where nothing can be.
+    /// The suggested value; empty if there is none.
     pub suggest: &'static str,
-    /// The word for this key where another key of the section can be set in its place.
+    /// The word that selects this key, if it is one of several alternative keys.
     pub instead: &'static str,
-    /// Whether it names what is consumed: a store's key that has no suggestion is suggested the same.
+    /// Whether its value names the subject of the pipeline, such as the topic. A key of the store with this
+    /// flag gets the value of the source as its suggestion.
     pub is_subject: bool,
 }
 
 /// Bounds, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The least.
+    /// The minimum.
     pub min: u64,
-    /// The most.
+    /// The maximum.
     pub max: u64,
 }
 
 impl Bounds {
-    /// Everything is allowed.
+    /// No limits.
     pub const NONE: Self = Self { min: 0, max: u64::MAX };
 
-    /// The nanoseconds of the longest duration: 365 days.
+    /// The longest duration, 365 days, in nanoseconds.
     pub const LONGEST: u64 = Duration::from_secs(365 * 24 * 3600).as_secs() * 1_000_000_000;
 }
 
-/// What a value is.
+/// The type of a value.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// A whole number.
     Whole,
-    /// A duration with its unit.
+    /// A duration with a unit.
     Span,
     /// A number of bytes.
     Size,
@@ -103,36 +104,36 @@ pub enum Kind {
     Text,
     /// `HOST:PORT`.
     Address,
-    /// The name of a file. A relative one begins at the state directory, or else at the configuration's folder.
+    /// The path of a file, relative to the state directory or to the configuration's folder.
     Path {
-        /// Whether it begins at the state directory.
+        /// Whether it is relative to the state directory.
         is_state: bool,
     },
-    /// A list; as text its elements are separated by commas.
+    /// A list; in text its elements are separated by commas.
     List(&'static Kind),
-    /// Names with a value each.
+    /// A map of names to values.
     Table(&'static Kind),
-    /// Text, a number, `true` or `false`, as it is written.
+    /// Text, a number, `true` or `false`.
     Scalar,
-    /// A secret, `credential: NAME` or `file: PATH`.
+    /// A secret, or where it is kept: `credential: NAME` or `file: PATH`.
     Secret {
-        /// Whether text is the path of a file, and not the secret.
+        /// Whether text is the path of a file instead of the secret.
         text_is_path: bool,
     },
-    /// One of these.
+    /// One of these words.
     Choice(&'static [Word]),
-    /// One of these words, or a value of this kind.
+    /// One of these words, or a value of this type.
     WordOr(&'static [&'static str], &'static Kind),
     /// A section.
     Section(&'static [Key]),
     /// `true`, `false` or a section.
     OnOr(&'static [Key]),
-    /// A value of this kind, or a section.
+    /// A value of this type, or a section.
     TextOr(&'static Kind, &'static [Key]),
 }
 
 impl Kind {
-    /// The keys below it.
+    /// Returns the keys of the section.
     #[must_use]
     pub fn keys(&self) -> &'static [Key] {
         match self {
@@ -147,8 +148,8 @@ impl Kind {
 pub struct Word {
     /// The word.
     pub name: &'static str,
-    /// What it means.
+    /// Its documentation.
     pub doc: &'static str,
-    /// What stands behind it: `word: VALUE`; nothing where the word is all.
+    /// The type of its value in `{word: VALUE}`; `None` if the word takes no value.
     pub value: Option<(Kind, Bounds)>,
 }

@@ -1,4 +1,4 @@
-//! All keys that a program knows.
+//! All known keys.
 
 use crate::{Key, Kind, fault::nearest};
 
@@ -7,7 +7,7 @@ use crate::{Key, Kind, fault::nearest};
 pub struct Known(pub Vec<(&'static str, &'static [Key])>);
 
 impl Known {
-    /// Calls `see` with each key and its path, sections before what is in them.
+    /// Calls `see` with each key and its path; a section comes before its keys.
     pub fn visit(&self, see: &mut dyn FnMut(&str, &'static Key)) {
         let mut path = String::new();
         for (section, keys) in &self.0 {
@@ -16,7 +16,7 @@ impl Known {
         }
     }
 
-    /// The paths of all keys.
+    /// Returns the paths of all keys.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
@@ -24,7 +24,7 @@ impl Known {
         paths
     }
 
-    /// The key with this path.
+    /// Returns the key with this path.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<&'static Key> {
         let mut found = None;
@@ -36,7 +36,7 @@ impl Known {
         found
     }
 
-    /// The names of keys right below this path.
+    /// Returns the names of the keys directly below this path.
     fn names(&self, path: &str) -> Vec<String> {
         let below = |other: String| {
             let rest =
@@ -49,13 +49,13 @@ impl Known {
         names
     }
 
-    /// What is wrong with a key that nobody knows, with the key that may be meant. `own` are the keys of the section,
-    /// which has no path of its own where it is a value of a table.
+    /// Returns the error message for an unknown key, with the known key that is probably meant. `own` are the
+    /// keys of its section; they are used if the section has no known path because it is a value of a map.
     #[must_use]
     pub fn unknown(&self, section: &str, name: &str, own: &[&str]) -> String {
         let fault = format!("unknown key `{name}`");
         let paths = self.paths();
-        // `nsq-topic`, from a variable with one `_` too few.
+        // `nsq-topic`: from a variable with one `_` too few.
         let meant = paths.iter().find(|key| key.contains('.') && key.replace('.', "-") == name);
         if let Some(meant) = meant {
             let variable = meant.to_ascii_uppercase().replace('.', "__").replace('-', "_");
@@ -69,13 +69,13 @@ impl Known {
         }
         match nearest(name, names.iter().map(String::as_str)) {
             Some(near) => format!("{fault}; did you mean `{near}`?"),
-            None if !elsewhere.is_empty() => format!("{fault}; there is {}", elsewhere.join(" and ")),
-            None => format!("{fault}; known here: {}", names.join(", ")),
+            None if !elsewhere.is_empty() => format!("{fault}; did you mean {}?", elsewhere.join(" or ")),
+            None => format!("{fault}; known keys: {}", names.join(", ")),
         }
     }
 }
 
-/// Visits keys in one buffer for their paths: a run looks at all of them.
+/// Visits keys and builds all paths in one buffer, because every run visits all keys.
 fn visit(path: &mut String, keys: &'static [Key], see: &mut dyn FnMut(&str, &'static Key)) {
     for key in keys {
         let outer = enter(path, key.name);
@@ -85,7 +85,7 @@ fn visit(path: &mut String, keys: &'static [Key], see: &mut dyn FnMut(&str, &'st
     }
 }
 
-/// Adds a step to a path. Returns how long it was.
+/// Appends a step to a path. Returns the previous length.
 fn enter(path: &mut String, name: &str) -> usize {
     let outer = path.len();
     if outer > 0 {
@@ -95,7 +95,7 @@ fn enter(path: &mut String, name: &str) -> usize {
     outer
 }
 
-/// A word of a choice is a value; only what is below it can be a key.
+/// Visits the keys below a value. A word of a choice is a value and not a key.
 fn below(path: &mut String, kind: &'static Kind, see: &mut dyn FnMut(&str, &'static Key)) {
     visit(path, kind.keys(), see);
     if let Kind::Choice(words) = kind {

@@ -1,16 +1,17 @@
 //! Settings as types.
 //!
-//! A section of the configuration is a struct, a choice is an enum, and `#[derive(Settings)]` makes of both what
-//! the program, its documentation and its users need:
+//! A section of the configuration is a struct and a choice is an enum. `#[derive(Settings)]` generates from
+//! both:
 //!
-//! - [`Setting::KIND`]: a static description of keys, values, defaults and bounds. The man page, the JSON Schema,
-//!   the reference tables, the questions of `init` and its template are made of it. The doc comments are the text.
-//! - [`Setting::read`]: a value of a configuration as this type. It collects every fault, each with the key's
-//!   path, what was found, what is allowed, and the nearest known key.
-//! - [`Setting::tell`]: the settings in force as lines, the files that they name, and warnings. Secrets are shown
-//!   by their place only.
+//! - [`Setting::KIND`]: a static description of keys, values, defaults and bounds. The man page, the JSON
+//!   Schema, the reference tables, and the questions and template of `init` are generated from it. The doc
+//!   comments are their text.
+//! - [`Setting::read`]: parses a value. It collects every fault, each with the path of the key, the value
+//!   found, the allowed values, and the most similar known key.
+//! - [`Setting::tell`]: reports the settings in force as lines, the files that they name, and warnings. Of a
+//!   secret only its location is shown.
 //!
-//! This crate is pure: it opens no file and no socket. Paths are joined and never looked at.
+//! This crate is pure: it opens no file and no socket. It joins paths without accessing them.
 
 extern crate self as x_msrv_settings;
 
@@ -39,28 +40,28 @@ pub use serde_json::{Map, Value};
 pub use told::{Access, NamedFile, Told};
 pub use x_msrv_settings_derive::Settings;
 
-/// What a key of a configuration can hold.
+/// The value of a key.
 pub trait Setting: Sized {
-    /// What is allowed, in words and figures.
+    /// The type of the value.
     const KIND: Kind;
 
-    /// The bounds where a key names none: of a number, a duration in nanoseconds, a size in bytes, or the length
-    /// of a list.
+    /// The bounds if the key sets none: of a number, a duration in nanoseconds, a size in bytes, or the
+    /// length of a list.
     const BOUNDS: Bounds = Bounds::NONE;
 
-    /// Reads a value. Returns `None` where something is wrong with it, after telling the reader.
+    /// Parses a value. Returns `None` if it is invalid, after adding the fault to the reader.
     fn read(found: &Value, reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// Whether it is within the bounds.
+    /// Checks that it is within the bounds.
     ///
     /// # Errors
-    /// What is wrong, for a person.
+    /// The error message.
     fn check(&self, bounds: Bounds) -> Result<(), String> {
         let _ = bounds;
         Ok(())
     }
 
-    /// Tells what is in force at `key`, with the files that it names.
+    /// Reports the value in force for `key`, and the files that it names.
     fn tell(&self, key: &str, told: &mut Told);
 }
 
@@ -69,33 +70,33 @@ pub trait Section: Sized {
     /// Its keys, in the order in which they are documented and shown.
     const KEYS: &'static [Key];
 
-    /// Reads its keys, and leaves others alone.
+    /// Parses its keys and ignores others.
     fn read_keys(section: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// Reads the section; a key that it does not have is a fault.
+    /// Parses the section; an unknown key is a fault.
     fn read_section(section: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self> {
         reader.refuse_unknown(section, Self::KEYS.iter());
         Self::read_keys(section, reader)
     }
 
-    /// Tells what is in force below `key`.
+    /// Reports the values in force below `key`.
     fn tell_section(&self, key: &str, told: &mut Told);
 }
 
-/// A section with a name of its own in the configuration: `#[setting(section = "NAME")]` at the struct, whose
-/// doc comment is the section's documentation.
+/// A section with its own name in the configuration: `#[setting(section = "NAME")]` on a struct whose doc comment
+/// is the documentation of the section.
 pub trait NamedSection: Section {
     /// Its name, documentation and keys.
     const SECTION: Key;
 }
 
-/// The path of a key in a section.
+/// Returns the path of a key in a section.
 #[must_use]
 pub fn join(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
-/// Makes a [`Setting`] of a type that is read from text by [`FromStr`](std::str::FromStr) with a text for its
+/// Implements [`Setting`] for a type that is parsed by [`FromStr`](std::str::FromStr), with a `String` as its
 /// error, and shown by [`Display`](std::fmt::Display).
 #[macro_export]
 macro_rules! text_setting {

@@ -1,8 +1,8 @@
-//! Values that are made of others.
+//! Lists and maps.
 
 use crate::{Bounds, Kind, Reader, Setting, Told, Value};
 
-/// Names with a value each, in the order of the tree.
+/// A map of names to values, in the order of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table<T>(pub Vec<(String, T)>);
 
@@ -16,7 +16,7 @@ impl<T: Setting> Setting for Vec<T> {
     const KIND: Kind = Kind::List(&T::KIND);
 
     fn read(found: &Value, reader: &mut Reader<'_>) -> Option<Self> {
-        // Every element is read, for each may have a fault of its own.
+        // Parse every element, because each may have its own fault.
         let read: Vec<Option<T>> = match found {
             Value::String(text) => {
                 let elements = text.split(',').map(|element| Value::String(element.trim().to_owned()));
@@ -41,7 +41,7 @@ impl<T: Setting> Setting for Vec<T> {
             return Err("the list is empty, at least one element is required".to_owned());
         }
         if u64::try_from(self.len()).unwrap_or(u64::MAX) > bounds.max {
-            return Err(format!("the list has {} elements, {} are the most", self.len(), bounds.max));
+            return Err(format!("the list has {} elements, at most {} are allowed", self.len(), bounds.max));
         }
         Ok(())
     }
@@ -58,7 +58,7 @@ impl<T: Setting> Setting for Vec<T> {
     }
 }
 
-/// Whether it holds what separates elements.
+/// Returns whether the text contains a separator of elements.
 fn needs_quotes(text: &str) -> bool {
     text.contains([',', '[', ']', '"']) || text.trim() != text
 }
@@ -68,7 +68,7 @@ impl<T: Setting> Setting for Table<T> {
 
     fn read(found: &Value, reader: &mut Reader<'_>) -> Option<Self> {
         let Value::Object(entries) = found else {
-            reader.wrong(found, "names with a value each");
+            reader.wrong(found, "a map of names to values");
             return None;
         };
         let mut entry = |(name, value): (&String, &Value)| {
@@ -78,14 +78,14 @@ impl<T: Setting> Setting for Table<T> {
         read.into_iter().collect::<Option<_>>().map(Self)
     }
 
-    /// As JSON, as a variable of the environment can have it.
+    /// Reports JSON, the form that an environment variable takes.
     fn tell(&self, key: &str, told: &mut Told) {
         if self.0.is_empty() {
             return;
         }
         let entry = |(name, value): &(String, T)| {
             let value = told.inline(|told| value.tell("", told));
-            // What is no number and no truth value was text, and is quoted unless it tells itself in quotes.
+            // A scalar is already valid JSON; every other value is text and is quoted.
             let value = match T::KIND {
                 Kind::Scalar => value,
                 _ => Value::String(value).to_string(),

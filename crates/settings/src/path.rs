@@ -1,4 +1,4 @@
-//! Names of files. Paths are joined, and no file is looked at.
+//! Paths of files. They are joined, not accessed.
 
 use std::{
     marker::PhantomData,
@@ -7,48 +7,48 @@ use std::{
 
 use crate::{Access, Kind, NamedFile, Reader, Setting, Told, Value};
 
-/// Where relative paths begin, and what files are named where none is configured.
+/// The base folders of relative paths, and the names of files by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
-    /// State begins here.
+    /// The base of state files.
     pub state: PathBuf,
-    /// Everything else begins here: the configuration's folder.
+    /// The base of all other paths: the configuration's folder.
     pub configuration: PathBuf,
     /// The configuration's name.
     pub pipeline: String,
-    /// What the names of state files begin with where none are configured.
+    /// The prefix of the default names of state files.
     pub prefix: String,
 }
 
-/// A file that is read; a relative path begins at the configuration's folder.
+/// A file that is read; a relative path refers to the configuration's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadFile(pub PathBuf);
 
-/// A file of state; a relative path begins at the state directory.
+/// A state file; a relative path refers to the state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateFile<K = AnyFile>(pub PathBuf, PhantomData<K>);
 
-/// A file, or a folder, without files of the same use beside it.
+/// A file or a folder without companion files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnyFile;
 
 impl FileKind for AnyFile {}
 
-/// What is done with a file of state.
+/// A use of a state file.
 pub trait FileKind {
-    /// How it is written.
+    /// How the program writes it.
     const ACCESS: Access = Access::Write;
 
-    /// Whether `other` is a file that is kept beside the one at `place`. Files in a folder are beside it.
+    /// Returns whether `other` is a companion file of the one at `place`. Files in a folder are its companions.
     #[must_use]
     fn is_beside(place: &Path, other: &Path) -> bool {
         other != place && other.starts_with(place)
     }
 
-    /// Whether it can have this name.
+    /// Checks the name of the file.
     ///
     /// # Errors
-    /// Why not, for a person.
+    /// The error message.
     fn check(name: &Path) -> Result<(), String> {
         let _ = name;
         Ok(())
@@ -70,13 +70,13 @@ impl Setting for ReadFile {
 }
 
 impl<K> StateFile<K> {
-    /// The file at this place.
+    /// Returns the file at this path.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
         Self(path, PhantomData)
     }
 
-    /// The file that holds where none is configured, by the last part of its name.
+    /// Returns the file with the default path; `name` is the last part of its name.
     #[must_use]
     pub fn by_default(places: &Places, name: &str) -> Self {
         Self::at(places.state.join(format!("{}{name}", places.prefix)))
@@ -89,7 +89,7 @@ impl<K: FileKind> Setting for StateFile<K> {
     fn read(found: &Value, reader: &mut Reader<'_>) -> Option<Self> {
         let path = reader.text(found)?;
         if path.is_empty() || path.ends_with('/') {
-            reader.fault(format!("`{path}` is not the name of a file"));
+            reader.fault(format!("`{path}` is not a file name"));
             return None;
         }
         K::check(Path::new(path)).map_err(|fault| reader.fault(fault)).ok()?;

@@ -1,15 +1,15 @@
-//! Reading a tree, with every fault of it.
+//! Parsing of a tree, with all its faults.
 
 use std::str::FromStr;
 
 use crate::{Bounds, Fault, Key, Known, Map, Origins, Places, Setting, Value, Word, fault, join};
 
-const NO_VALUE: &str = "has no value: give it one, or leave the key out";
+const NO_VALUE: &str = "has no value; set one or remove the key";
 
-/// Collects what is wrong while a tree is read, and knows the way to the value that is read.
+/// Collects the faults of a tree while it is parsed, and keeps the path of the current value.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    /// Where relative paths begin.
+    /// The base folders of relative paths.
     pub places: &'a Places,
     origins: &'a Origins,
     known: &'a Known,
@@ -18,44 +18,44 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader at the top level.
+    /// Returns a reader at the top level.
     #[must_use]
     pub fn new(places: &'a Places, origins: &'a Origins, known: &'a Known) -> Self {
         Self { places, origins, known, path: String::new(), faults: Vec::new() }
     }
 
-    /// All faults, in the order in which they were found.
+    /// Returns all faults, in the order in which they were found.
     #[must_use]
     pub fn faults(self) -> Vec<Fault> {
         self.faults
     }
 
-    /// Whether nothing was wrong until now.
+    /// Returns whether no fault was found so far.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// Something is wrong with the value that is read now.
+    /// Adds a fault of the current value.
     pub fn fault(&mut self, fault: impl Into<String>) {
         let key = self.path.clone();
         self.add(key, fault.into());
     }
 
-    /// Something is wrong with a key below the value that is read now.
+    /// Adds a fault of a key below the current value.
     pub fn fault_at(&mut self, key: &str, fault: impl Into<String>) {
         self.add(join(&self.path, key), fault.into());
     }
 
     fn add(&mut self, key: String, fault: String) {
         let fault = Fault { origin: self.origins.of(&key).to_owned(), key, fault };
-        // Two keys that take each other's place are read by one rule, which may find the same twice.
+        // Alternative keys are parsed by one rule, which may find the same fault twice.
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }
     }
 
-    /// Reads what is below a key.
+    /// Parses what is below a key.
     pub fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.path.len();
         if !key.starts_with('[') && !self.path.is_empty() {
@@ -67,14 +67,14 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Reads a value whose bounds are not its kind's.
+    /// Parses a value and checks these bounds instead of those of its type.
     pub fn value<T: Setting>(&mut self, found: &Value, bounds: Bounds) -> Option<T> {
         let value = T::read(found, self)?;
         value.check(bounds).map_err(|fault| self.fault(fault)).ok()?;
         Some(value)
     }
 
-    /// Reads what is at a key; nothing there is a fault.
+    /// Parses the value of a key; a null value is a fault.
     pub fn at<T>(
         &mut self,
         name: &str,
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&Value, &mut Self) -> Option<T>,
     ) -> Option<T> {
         self.within(name, |reader| {
-            // Who writes `tls:` and comments out all below it does not mean a connection in plain.
+            // A `tls:` with all its keys commented out must not mean an unencrypted connection.
             if found.is_null() {
                 reader.fault(NO_VALUE);
                 return None;
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         self.at(key.name, found, |found, reader| reader.value(found, key.bounds))
     }
 
-    /// Reads a key that has to be there.
+    /// Parses a required key.
     pub fn required<T: Setting>(&mut self, section: &Map<String, Value>, key: &Key) -> Option<T> {
         let Some(found) = section.get(key.name) else {
             self.fault(format!("`{}` is required", key.name));
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         self.key(key, found)
     }
 
-    /// Reads a key that may be left out. Returns `None` where it is there and wrong.
+    /// Parses an optional key. Returns `None` if its value is invalid.
     pub fn optional<T: Setting>(&mut self, section: &Map<String, Value>, key: &Key) -> Option<Option<T>> {
         match section.get(key.name) {
             None => Some(None),
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a key that has a default, which is text as a variable of the environment would have it.
+    /// Parses a key with a default, which is text as in an environment variable.
     pub fn defaulted<T: Setting>(
         &mut self,
         section: &Map<String, Value>,
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A fault for each key that is in a section and is not known.
+    /// Adds a fault for each unknown key of a section.
     pub fn refuse_unknown<'k>(&mut self, section: &Map<String, Value>, keys: impl Iterator<Item = &'k Key>) {
         let keys: Vec<_> = keys.map(|key| key.name).collect();
         for name in section.keys().filter(|name| !keys.contains(&name.as_str())) {
@@ -134,16 +134,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value as a section.
+    /// Returns the value as a section.
     pub fn section<'v>(&mut self, found: &'v Value) -> Option<&'v Map<String, Value>> {
         let section = found.as_object();
         if section.is_none() {
-            self.wrong(found, "a section with keys of its own");
+            self.wrong(found, "a section");
         }
         section
     }
 
-    /// The value as text.
+    /// Returns the value as text.
     pub fn text<'v>(&mut self, found: &'v Value) -> Option<&'v str> {
         let text = found.as_str();
         if text.is_none() {
@@ -152,13 +152,13 @@ impl<'a> Reader<'a> {
         text
     }
 
-    /// The value as text that its own parser reads.
+    /// Parses the value with the parser of its type.
     pub fn parsed<T: FromStr<Err = String>>(&mut self, found: &Value) -> Option<T> {
         let parsed = self.text(found)?.parse();
         parsed.map_err(|fault: String| self.fault(fault)).ok()
     }
 
-    /// The value is not what is expected.
+    /// Adds the fault that the value is not what is expected.
     pub fn wrong(&mut self, found: &Value, expected: &str) {
         let found = match found {
             Value::Null => "nothing".to_owned(),
@@ -170,9 +170,9 @@ impl<'a> Reader<'a> {
         self.fault(format!("{found} is not {expected}"));
     }
 
-    /// The value as one of some words: the word, and what stands behind it where it takes a value.
+    /// Parses a choice. Returns the word, and its value if it takes one.
     pub fn choice<'v>(&mut self, found: &'v Value, words: &[Word]) -> Option<(&'v str, Option<&'v Value>)> {
-        let (word, behind) = match found {
+        let (word, given) = match found {
             Value::String(word) => (word, None),
             Value::Object(entries) if entries.len() == 1 => {
                 entries.iter().next().map(|(word, value)| (word, Some(value)))?
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
                 return None;
             }
             other => {
-                self.wrong(other, "one word");
+                self.wrong(other, "a word");
                 return None;
             }
         };
@@ -190,8 +190,8 @@ impl<'a> Reader<'a> {
             self.unknown_word(word, words.iter().map(|known| known.name));
             return None;
         };
-        match (&known.value, behind) {
-            // `dead-letter: {log: }` is a choice that needs nothing.
+        match (&known.value, given) {
+            // `dead-letter: {log: }` is valid because `log` takes no value.
             (None, None | Some(Value::Null)) => Some((word, None)),
             (None, Some(other)) => {
                 self.within(word, |reader| reader.wrong(other, "allowed: this choice takes no value"));
@@ -204,14 +204,14 @@ impl<'a> Reader<'a> {
             }
             (Some(_), None) => {
                 let section = self.path.rsplit('.').next().unwrap_or_default();
-                let fault = format!("is not complete: `{section}: {{{word}: VALUE}}` is required");
+                let fault = format!("requires a value: `{section}: {{{word}: VALUE}}`");
                 self.fault_at(word, fault);
                 None
             }
         }
     }
 
-    /// A word that is none of those that are known.
+    /// Adds the fault that the word is unknown.
     pub fn unknown_word<'w>(&mut self, word: &str, known: impl Iterator<Item = &'w str> + Clone) {
         let near = fault::nearest(word, known.clone());
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Values that are not made of others. Variables of the environment and flags are text, so numbers are read from
-//! text as well.
+//! Scalar values. Environment variables and command-line options are text, so numbers are also parsed from
+//! text.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::{Bounds, Kind, Reader, Setting, Told, Value, duration};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-/// A duration as it can be written.
+/// A duration, shown as a user would write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
 fn whole(found: &Value, reader: &mut Reader<'_>) -> Option<u64> {
     let number = found.as_u64().or_else(|| found.as_str()?.parse().ok());
     if number.is_none() {
-        reader.wrong(found, "a whole number that is not negative");
+        reader.wrong(found, "a non-negative whole number");
     }
     number
 }
@@ -26,7 +26,7 @@ fn within(value: u64, bounds: Bounds) -> Result<(), String> {
     if value < min {
         Err(format!("{value} is not allowed, at least {min} is required"))
     } else if value > max {
-        Err(format!("{value} is too large, {max} is the largest"))
+        Err(format!("{value} is too large, at most {max} is allowed"))
     } else {
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Setting for Duration {
         match text.and_then(duration::calendar) {
             Some(fault) => reader.fault(fault),
             None if duration.is_none() => {
-                reader.wrong(found, "a duration with its unit, such as 2s, 500ms or 1m 30s");
+                reader.wrong(found, "a duration with a unit, such as 2s, 500ms or 1m 30s");
             }
             None => {}
         }
@@ -129,8 +129,7 @@ impl Setting for Duration {
     }
 }
 
-/// In the units of a clock, and whole days above them: a year of 365 days reads `365d`, and not as eleven months
-/// and a rest.
+/// Uses no unit longer than a day: 365 days are shown as `365d`, not as months and a remainder.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         const UNITS: [(u128, &str); 7] = [
@@ -174,7 +173,7 @@ impl Setting for Size {
         match self.0 {
             0 if min == 1 => Err("0 is not allowed, at least 1 is required".to_owned()),
             bytes if (min..=max).contains(&bytes) => Ok(()),
-            bytes => Err(format!("{bytes} bytes, {min} to {} are allowed", rounded_size(max))),
+            bytes => Err(format!("{bytes} bytes is out of range: {min} to {}", rounded_size(max))),
         }
     }
 
@@ -195,7 +194,7 @@ fn bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// Bytes in the largest unit in which they are a whole number.
+/// Returns the size in the largest unit that gives a whole number.
 #[must_use]
 pub fn rounded_size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];

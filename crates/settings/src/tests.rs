@@ -1,4 +1,4 @@
-//! Sections, choices and values as programs have them.
+//! Sections, choices and values together.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -6,16 +6,16 @@ use serde_json::json;
 
 use super::*;
 
-/// How a record is treated that is there already.
+/// How an existing record is treated.
 #[derive(Debug, PartialEq, Settings)]
 enum Exists {
     /// It is replaced.
     Replace,
-    /// It is left alone.
+    /// It is kept.
     CreateOnly,
 }
 
-/// What a key is made of.
+/// The parts of a key.
 #[derive(Debug, PartialEq, Settings)]
 enum Made {
     /// The message.
@@ -29,10 +29,10 @@ enum Made {
 
 #[derive(Debug, PartialEq, Settings)]
 struct Inner {
-    /// A file with authorities.
+    /// A file with CA certificates.
     #[setting(words = "the system's", unset = "(the system's)")]
     ca_file: Option<ReadFile>,
-    /// Whether nobody is asked.
+    /// Whether certificates are not verified.
     #[setting(default = "false")]
     insecure: bool,
 }
@@ -56,16 +56,16 @@ struct Outer {
     /// How much there may be.
     #[setting(default = "1MiB", min = 1, max = 1 << 30)]
     max_size: Size,
-    /// What it is called.
+    /// Its name.
     #[setting(flag = "topic", ask = "topic", subject)]
     topic: Option<String>,
-    /// Who is asked.
+    /// The servers.
     #[setting(min = 1)]
     hosts: Option<Vec<String>>,
-    /// What happens.
+    /// What happens to an existing record.
     #[setting(default = "replace")]
     exists: Exists,
-    /// What keys are made of.
+    /// How keys are made.
     #[setting(default = "message")]
     key: Made,
     /// Whether it is encrypted.
@@ -87,7 +87,7 @@ fn read(tree: &Value) -> Result<Outer, Vec<String>> {
     let mut reader = Reader::new(&places, &origins, &known);
     let outer = Outer::read(tree, &mut reader);
     let faults: Vec<_> = reader.faults().iter().map(ToString::to_string).collect();
-    // An unknown key does not keep the rest from being read.
+    // An unknown key must not prevent the rest from being parsed.
     if faults.is_empty() { Ok(outer.expect("nothing is wrong")) } else { Err(faults) }
 }
 
@@ -105,7 +105,7 @@ fn with(more: Value) -> Value {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn a_missing_key_has_its_default() {
     let outer = read(&json!({"set": "s"})).expect("right");
     assert_eq!(outer.timeout, Duration::from_secs(2));
     assert_eq!((outer.max_messages.get(), outer.max_size), (10, Size(1 << 20)));
@@ -113,9 +113,9 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((outer.topic, outer.hosts, outer.rename), (None, None, None));
 }
 
-/// A variable of the environment is text.
+/// An environment variable is text.
 #[test]
-fn values_are_read_as_people_and_environments_write_them() {
+fn values_are_accepted_as_native_types_and_as_text() {
     let text = read(&with(json!({
         "timeout": "1m 30s", "max-messages": "7", "max-size": "2 KiB", "hosts": "a, b", "exists": "create-only",
         "tls": "true", "rename": {"a": "b"},
@@ -142,24 +142,24 @@ fn values_are_read_as_people_and_environments_write_them() {
     );
 }
 
-/// Whoever corrected one fault was told the next.
+/// Otherwise a user corrects one fault only to see the next.
 #[test]
-fn every_fault_is_told_at_once_with_path_finding_and_what_is_allowed() {
+fn all_faults_are_reported_at_once_with_path_value_and_what_is_allowed() {
     let faults = read(&json!({
         "timeout": 2, "max-messages": 0, "max-size": "2GiB", "topc": "t", "hosts": ["a", 7, true], "exists": "replce",
         "tls": {"insecure": "on", "password": 1}, "key": {"fields": []},
     }))
-    .expect_err("nearly all is wrong");
+    .expect_err("nearly every key is invalid");
     let wanted = [
         "f: topc: unknown key `topc`; did you mean `topic`?",
-        "f: timeout: `2` is not a duration with its unit, such as 2s, 500ms or 1m 30s",
+        "f: timeout: `2` is not a duration with a unit, such as 2s, 500ms or 1m 30s",
         "f: max-messages: 0 is not allowed, at least 1 is required",
-        "f: max-size: 2147483648 bytes, 1 to 1GiB are allowed",
+        "f: max-size: 2147483648 bytes is out of range: 1 to 1GiB",
         "f: hosts[1]: `7` is not text; put it in quotes",
         "f: hosts[2]: `true` is not text; put it in quotes",
         "f: exists: unknown word \"replce\", allowed: `replace` or `create-only`; did you mean `replace`?",
         "f: key.fields: the list is empty, at least one element is required",
-        "f: tls.password: unknown key `password`; known here: ca-file, insecure",
+        "f: tls.password: unknown key `password`; known keys: ca-file, insecure",
         "f: tls.insecure: \"on\" is not true or false",
         "f: `set` is required",
     ];
@@ -167,16 +167,16 @@ fn every_fault_is_told_at_once_with_path_finding_and_what_is_allowed() {
 }
 
 #[test]
-fn each_kind_refuses_what_is_not_meant_that_way() {
+fn each_type_refuses_other_values() {
     for (more, words) in [
-        (json!({"max-messages": -1}), "`-1` is not a whole number that is not negative"),
-        (json!({"max-messages": 2.5}), "`2.5` is not a whole number"),
-        (json!({"max-messages": "ten"}), "\"ten\" is not a whole number"),
+        (json!({"max-messages": -1}), "`-1` is not a non-negative whole number"),
+        (json!({"max-messages": 2.5}), "`2.5` is not a non-negative whole number"),
+        (json!({"max-messages": "ten"}), "\"ten\" is not a non-negative whole number"),
         (json!({"timeout": "soon"}), "\"soon\" is not a duration"),
         (json!({"timeout": "5M"}), "`5M` is in months"),
         (json!({"timeout": "366d"}), "`366d` is out of range: from 0s to 365 days"),
         (json!({"timeout": {"a": 1}}), "a section is not a duration"),
-        (json!({"timeout": null}), "has no value: give it one, or leave the key out"),
+        (json!({"timeout": null}), "has no value; set one or remove the key"),
         (json!({"max-size": "1TiB"}), "\"1TiB\" is not a number of bytes"),
         (json!({"max-size": "1.5MiB"}), "\"1.5MiB\" is not a number of bytes"),
         (json!({"max-size": "99999999999999GiB"}), "is not a number of bytes"),
@@ -184,38 +184,39 @@ fn each_kind_refuses_what_is_not_meant_that_way() {
         (json!({"topic": 7}), "topic: `7` is not text; put it in quotes"),
         (json!({"hosts": {"a": 1}}), "a section is not a list"),
         (json!({"hosts": []}), "the list is empty"),
-        (json!({"exists": ["replace"]}), "a list is not one word"),
+        (json!({"exists": ["replace"]}), "a list is not a word"),
         (
             json!({"exists": {"replace": "x"}}),
             "exists.replace: \"x\" is not allowed: this choice takes no value",
         ),
-        (json!({"key": "field"}), "key.field: is not complete: `key: {field: VALUE}` is required"),
+        (json!({"key": "field"}), "key.field: requires a value: `key: {field: VALUE}`"),
         (json!({"key": {"field": null}}), "key.field: has no value"),
         (json!({"key": {"field": "/a", "message": null}}), "key: exactly one choice is required"),
         (json!({"key": {}}), "key: exactly one choice is required"),
-        (json!({"tls": "no"}), "tls: \"no\" is not true, false, or a section"),
-        (json!({"set": 7}), "set: `7` is not text, or a section"),
-        (json!({"rename": ["a"]}), "rename: a list is not names with a value each"),
+        (json!({"tls": "no"}), "tls: \"no\" is not true, false or a section"),
+        (json!({"set": 7}), "set: `7` is not text or a section"),
+        (json!({"rename": ["a"]}), "rename: a list is not a map of names to values"),
         (json!({"rename": {"a": 1}}), "rename.a: `1` is not text"),
     ] {
         let told = fault(&with(more.clone()));
         assert!(told.contains(words), "{more}: {told}");
     }
-    assert!(fault(&json!([])).contains("a list is not a section with keys of its own"));
+    assert!(fault(&json!([])).contains("a list is not a section"));
     assert!(fault(&json!({"set": {}})).contains("set: `field` is required"));
 }
 
 #[test]
-fn a_key_that_belongs_elsewhere_is_told_where() {
+fn a_key_in_the_wrong_section_is_reported_with_the_right_path() {
     assert!(
-        fault(&with(json!({"insecure": true}))).ends_with("unknown key `insecure`; there is `tls.insecure`")
+        fault(&with(json!({"insecure": true})))
+            .ends_with("unknown key `insecure`; did you mean `tls.insecure`?")
     );
     let told = fault(&with(json!({"tls-ca-file": "x"})));
     assert!(told.ends_with("did you mean `tls.ca-file`, X_MSRV__TLS__CA_FILE?"), "{told}");
 }
 
 #[test]
-fn what_is_in_force_is_told_as_it_can_be_written() {
+fn settings_in_force_are_shown_as_a_user_would_write_them() {
     let mut told = Told::default();
     let tree = with(json!({
         "key": {"fields": ["/a", "/b,c"]}, "set": {"field": "/f"}, "tls": true, "rename": {"a\"": "b"}, "topic": "x\ny",
@@ -235,7 +236,7 @@ fn what_is_in_force_is_told_as_it_can_be_written() {
 }
 
 #[test]
-fn the_description_is_that_of_the_types() {
+fn the_description_follows_from_the_types() {
     let known = known();
     assert_eq!(known.paths()[..5], ["timeout", "max-messages", "max-size", "topic", "hosts"]);
     let key = known.find("timeout").expect("a key");
@@ -253,7 +254,7 @@ fn the_description_is_that_of_the_types() {
 }
 
 #[test]
-fn a_duration_is_shown_as_it_can_be_written() {
+fn a_duration_is_shown_as_a_user_would_write_it() {
     let text = |nanos: u64| Span(Duration::from_nanos(nanos)).to_string();
     let second = 1_000_000_000;
     assert_eq!(text(0), "0s");

@@ -1,61 +1,61 @@
-//! Settings in force, as people and other parts of the program are told them.
+//! Settings in force, for users and for other parts of the program.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-/// What settings say of themselves.
+/// A description of the settings in force.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// Keys with their values, in the words of the configuration file.
+    /// Keys with their values, as in the configuration file.
     pub lines: Vec<(String, String)>,
     /// The files that they name.
     pub files: Vec<NamedFile>,
-    /// What works, and is not wise.
+    /// Warnings about settings that are valid but unwise.
     pub warnings: Vec<String>,
 }
 
-/// What is done with a file.
+/// How the program uses a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It is read.
+    /// The file is read.
     Read,
-    /// It is read, and what is in it is a secret.
+    /// The file is read and contains a secret.
     ReadSecret,
-    /// It is written in place, and there may be files of the same use beside it.
+    /// The file is written in place, and may have companion files.
     Write,
-    /// It is replaced as a whole.
+    /// The file is replaced as a whole.
     Replace,
 }
 
-/// A file that a configuration names, or that it has by default.
+/// A file that a configuration names or uses by default.
 #[derive(Debug, Clone)]
 pub struct NamedFile {
     /// The key that names it; empty for the configuration itself.
     pub key: String,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What is done with it.
+    /// How it is used.
     pub access: Access,
-    /// Whether the second path is a file that is kept beside the one at the first path.
+    /// Returns whether the second path is a companion file of the first.
     pub is_beside: fn(&Path, &Path) -> bool,
 }
 
 impl NamedFile {
-    /// A file that is read.
+    /// Returns a file that is only read.
     #[must_use]
     pub fn read(key: &str, path: &Path) -> Self {
         Self { key: key.to_owned(), path: path.to_owned(), access: Access::Read, is_beside: |_, _| false }
     }
 
-    /// Whether runs write it.
+    /// Returns whether runs write it.
     #[must_use]
     pub fn is_written(&self) -> bool {
         matches!(self.access, Access::Write | Access::Replace)
     }
 
-    /// Its key in backticks, or what it is.
+    /// Returns its key in backticks, or a description.
     #[must_use]
     pub fn name(&self) -> String {
         if self.key.is_empty() { "the configuration itself".to_owned() } else { format!("`{}`", self.key) }
@@ -63,23 +63,23 @@ impl NamedFile {
 }
 
 impl Told {
-    /// A key with its value.
+    /// Adds a key with its value.
     pub fn line(&mut self, key: &str, value: impl fmt::Display) {
         self.lines.push((key.to_owned(), value.to_string()));
     }
 
-    /// A file.
+    /// Adds a file.
     pub fn file(&mut self, file: NamedFile) {
         self.files.push(file);
     }
 
-    /// What is not wise at a key.
+    /// Adds a warning about a key.
     pub fn warning(&mut self, key: &str, text: impl fmt::Display) {
         self.warnings.push(format!("{key}: {text}"));
     }
 
-    /// What `tell` tells of a value, in one piece as it can be written in YAML: `{field: /id}`. Files and
-    /// warnings are told as ever.
+    /// Returns what `tell` reports about a value as one piece of YAML: `{field: /id}`. Files and warnings are
+    /// added as usual.
     pub fn inline(&mut self, tell: impl FnOnce(&mut Self)) -> String {
         let before = std::mem::take(&mut self.lines);
         tell(self);
@@ -94,11 +94,11 @@ impl Told {
     }
 }
 
-/// A line for each setting.
+/// Writes one line for each setting.
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|(key, value)| match value {
-            // A name may hold anything, even what looks like the next setting.
+            // A value may contain anything, even text that looks like another setting.
             value if value.contains(char::is_control) => writeln!(f, "{key}: {value:?}"),
             value => writeln!(f, "{key}: {value}"),
         })
