@@ -275,8 +275,8 @@ fn a_login_uses_tls_and_the_password_of_a_directory_requires_it() {
 fn a_password_file_readable_for_all_users_is_a_warning() {
     let server = guarded(Guard::default());
     for (password, words) in [
-        ("{file: aerospike.secret}", "/aerospike.secret: aerospike.password is a secret, and everybody"),
-        ("hunter2", "/x-msrv.yml: aerospike.password is a secret, and everybody"),
+        ("{file: aerospike.secret}", "/aerospike.secret: aerospike.password is a secret, but every user"),
+        ("hunter2", "/x-msrv.yml: aerospike.password is a secret, but every user"),
     ] {
         let program = program(&server, &login(password));
         program.write("aerospike.secret", "hunter2\n");

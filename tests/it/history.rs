@@ -272,7 +272,7 @@ fn a_disabled_history_leaves_no_file() {
     for (more, words) in [
         (
             "history: false\nmetrics: {textfile: x.prom}\n",
-            "metrics.textfile: counters that survive runs are kept in the history",
+            "metrics.textfile: the metrics require the history",
         ),
         ("metrics: {textfile: x.txt}\n", "`x.txt` does not end in .prom"),
         ("history: {max-runs: 0}\n", "history.max-runs: 0 is not allowed"),

@@ -71,7 +71,8 @@ fn the_json_format_is_for_standard_error_only() {
     let program = Program::new(&CONFIGURATION.replace("format: json", "format: json, target: syslog"));
     let ended = program.run(&["check"]);
     assert!(
-        ended.code == Some(78) && ended.stderr.contains("log.format: `json` is for standard error"),
+        ended.code == Some(78)
+            && ended.stderr.contains("log.format: `json` cannot be used with `log.target: syslog`"),
         "{ended:?}"
     );
     let program =

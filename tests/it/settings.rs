@@ -34,7 +34,7 @@ log: {level: loud, format: json, target: syslog}
     let ended = program.run(&["run", "--idle-timeout", "soon"]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
     let wanted = [
-        "environment variable X_MSRV_NSQ__CHANNEL: is unknown",
+        "environment variable X_MSRV_NSQ__CHANNEL: unknown variable",
         "x-msrv.yml: perod: unknown key `perod`; did you mean `period`?",
         "x-msrv.yml: max-messages: 0 is not allowed, at least 1 is required",
         "x-msrv.yml: timeout: `2` is not a duration with a unit",
@@ -88,14 +88,14 @@ period: soon
     let ended = Program::new(text).run(&["check"]);
     assert_eq!(ended.code, Some(78), "{}", ended.stderr);
     for wanted in [
-        "max-messages: 5 here, but 6 at embedded-queue.max-messages: say it once",
-        "embedded-queue: there is a section `nsq` as well: only one queue can be read",
-        "sqlite: there is a section `aerospike` as well: only one store can be written",
+        "max-messages: 5 here, but 6 in `embedded-queue.max-messages`; set it once",
+        "embedded-queue: there is also a section `nsq`: only one queue can be read",
+        "sqlite: there is also a section `aerospike`: only one store can be written",
         "aerospike: `user` and `password` must be set together",
         "aerospike.auth-mode: `external` needs",
         "dead-letter.nsq.topic: `t` is the queue's own topic",
-        "metrics.textfile: counters that survive runs",
-        "log.format: `json` is for standard error",
+        "metrics.textfile: the metrics require the history",
+        "log.format: `json` cannot be used",
         "period: \"soon\" is not a duration",
     ] {
         assert!(ended.stderr.contains(&format!("x-msrv.yml: {wanted}")), "{wanted}: {}", ended.stderr);

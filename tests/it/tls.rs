@@ -531,7 +531,7 @@ fn a_key_in_a_file_readable_for_all_users_is_a_warning() {
         std::fs::set_permissions(&client.key, PermissionsExt::from_mode(mode)).expect("ours");
         let ended = program.run(&["check"]);
         assert_eq!(
-            ended.stderr.contains("client.key: nsq.tls.key is a secret, and everybody"),
+            ended.stderr.contains("client.key: nsq.tls.key is a secret, but every user"),
             warned,
             "{}",
             ended.stderr

@@ -1,38 +1,38 @@
-//! What is wrong with a configuration, for the person who has to correct it.
+//! Configuration errors, as shown to the user.
 
 use std::{io, path::PathBuf};
 
 use x_msrv_settings::Fault;
 
-/// A configuration that can't be used.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// There is no file.
     #[error("no configuration found; looked at {}", .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
     Missing(Vec<PathBuf>),
-    /// The file exists and can't be read.
+    /// The file exists and cannot be read.
     #[error("cannot read the configuration {path}")]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
-    /// The file is none of YAML, TOML and JSON.
+    /// The file is not valid YAML, TOML or JSON.
     #[error("{path}: {fault}")]
     Syntax {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The position and the error.
         fault: String,
     },
-    /// Keys or values are wrong: all of them.
+    /// All invalid keys and values.
     #[error("{}", in_one_line(.0))]
     Faults(Vec<Fault>),
 }
 
-/// All faults, each origin named where it begins.
+/// Joins all faults; consecutive faults of one origin name it once.
 fn in_one_line(faults: &[Fault]) -> String {
     let mut origin = None;
     let fault = |fault: &Fault| {
@@ -45,13 +45,13 @@ fn in_one_line(faults: &[Fault]) -> String {
 }
 
 impl ConfigError {
-    /// An option of the command line that can't be followed.
+    /// Returns the error of an invalid command-line option.
     #[must_use]
     pub fn of_flag(flag: &str, fault: String) -> Self {
         Self::Faults(vec![Fault { origin: flag.to_owned(), key: String::new(), fault }])
     }
 
-    /// Whether only the command line is wrong.
+    /// Returns whether all faults are in the command line.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Faults(faults) if faults.iter().all(Fault::is_of_a_flag))

@@ -1,4 +1,4 @@
-//! The files that a configuration names: what is written has to be a file of its own.
+//! The files that a configuration names. No file may be written under two keys.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -11,13 +11,13 @@ use x_msrv_state::state_file;
 use crate::Settings;
 
 impl Settings {
-    /// All files that it names, itself first.
+    /// Returns all files that the configuration names, first itself.
     #[must_use]
     pub fn files(&self) -> &[NamedFile] {
         &self.told.files
     }
 
-    /// As what the configuration has a file, by whatever name; `None` where it has no such file.
+    /// Returns the key that names this file, even by another path; `None` if no key does.
     #[must_use]
     pub fn name_of_file(&self, path: &Path) -> Option<String> {
         let place = Place::of(path);
@@ -25,8 +25,8 @@ impl Settings {
     }
 }
 
-/// Refuses a file that is written and named twice, by whatever names: a dead letter in a database is lost,
-/// and the database may be.
+/// Refuses a file that is written and that two keys name, even by different paths: a dead letter written into
+/// a database is lost and may destroy the database.
 pub(crate) fn refuse_shared(files: &[NamedFile], reader: &mut Reader<'_>) {
     let mut seen: Vec<(&NamedFile, Place)> = Vec::new();
     for file in files {
@@ -39,7 +39,7 @@ pub(crate) fn refuse_shared(files: &[NamedFile], reader: &mut Reader<'_>) {
                 || (other.is_beside)(&other_place.path, &place.path);
             let how = match (place.is(other_place), is_beside) {
                 (true, _) => "is the same file as",
-                (false, true) => "cannot be kept apart from the files beside",
+                (false, true) => "conflicts with the companion files of",
                 (false, false) => return None,
             };
             Some(format!("{} {how} {} ({})", file.path.display(), other.name(), other.path.display()))
@@ -51,10 +51,10 @@ pub(crate) fn refuse_shared(files: &[NamedFile], reader: &mut Reader<'_>) {
     }
 }
 
-/// A file, however it is called.
+/// The identity of a file, whatever path names it.
 struct Place {
     path: PathBuf,
-    /// Device and inode, where it is there: hard links, and file systems on which two spellings are one name.
+    /// Device and inode, if the file exists. They detect hard links, and case-insensitive file systems.
     inode: Option<(u64, u64)>,
 }
 
@@ -70,11 +70,11 @@ impl Place {
     }
 }
 
-/// The one absolute name of a file: symlinks are followed as far as they lead, and what is not there yet is
-/// named after its folder.
+/// Returns the canonical path of a file. Symlinks are followed as far as possible; a missing file gets the
+/// canonical path of its folder.
 #[must_use]
 pub fn resolved(path: &Path) -> PathBuf {
-    /// As many as Linux follows (`path_resolution(7)`).
+    /// The limit of Linux (`path_resolution(7)`).
     const MOST_LINKS: u32 = 40;
     fn follow(path: &Path, links: u32) -> PathBuf {
         if let Ok(found) = path.canonicalize() {
@@ -114,7 +114,7 @@ mod tests {
 
     type Links = [(&'static str, fn(&Path)); 4];
 
-    /// A folder in which `prepare` has made files, and what is wrong with this configuration there.
+    /// Returns the fault of this configuration in a folder in which `prepare` has created files.
     fn fault(text: &str, prepare: impl FnOnce(&Path)) -> Option<String> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x-msrv.yml");
@@ -123,17 +123,17 @@ mod tests {
         match crate::load(ADAPTERS, Some(&path), &Overrides::default()) {
             Ok(_) => None,
             Err(ConfigError::Faults(faults)) => {
-                let [fault] = &faults[..] else { panic!("one fault is meant: {faults:?}") };
-                let folder = folder.path().canonicalize().expect("there").display().to_string();
+                let [fault] = &faults[..] else { panic!("one fault is expected: {faults:?}") };
+                let folder = folder.path().canonicalize().expect("it exists").display().to_string();
                 Some(format!("{}: {}", fault.key, fault.fault.replace(&folder, "")))
             }
             Err(other) => panic!("{other}"),
         }
     }
 
-    /// A dead letter was appended to the database and vanished with the next write of SQLite's.
+    /// Otherwise a dead letter is appended to a database and lost with the next write of SQLite.
     #[test]
-    fn two_keys_that_name_one_file_are_refused_and_both_are_named() {
+    fn two_keys_for_one_file_are_refused_and_both_are_named() {
         let cases = [
             (format!("{QUEUE}sqlite: {{path: queue.db, set: s}}\n"), "sqlite.path", "`embedded-queue.path`"),
             (
@@ -187,7 +187,7 @@ mod tests {
                 "dead-letter.nsq",
                 "`sqlite.path`",
             ),
-            // By another name.
+            // By another path.
             (
                 format!("{QUEUE}sqlite: {{path: ./a/../queue.db, set: s}}\n"),
                 "sqlite.path",
@@ -198,7 +198,7 @@ mod tests {
                 "sqlite.path",
                 "`embedded-queue.path`",
             ),
-            // Beside another.
+            // A companion file.
             (
                 format!("{QUEUE}sqlite: {{path: queue.db-wal, set: s}}\n"),
                 "sqlite.path",
@@ -227,13 +227,13 @@ mod tests {
             ),
         ];
         for (text, key, other) in cases {
-            let fault = fault(&text, |_| ()).unwrap_or_else(|| panic!("it is taken: {text}"));
+            let fault = fault(&text, |_| ()).unwrap_or_else(|| panic!("it is accepted: {text}"));
             assert!(fault.starts_with(&format!("{key}: ")) && fault.contains(other), "{text}: {fault}");
         }
     }
 
     #[test]
-    fn a_file_is_one_by_a_symlink_and_by_a_hard_link_as_well() {
+    fn a_file_is_recognized_through_symlinks_and_hard_links() {
         let text = format!("{QUEUE}sqlite: {{path: other.db, set: s}}\n");
         let both = "other.db is the same file as `embedded-queue.path`";
         let links: Links = [
@@ -241,7 +241,7 @@ mod tests {
                 fs::write(folder.join("queue.db"), "").expect("written");
                 symlink("queue.db", folder.join("other.db")).expect("a symlink");
             }),
-            ("a symlink to what is not there yet", |folder| {
+            ("a symlink to a missing file", |folder| {
                 symlink("queue.db", folder.join("other.db")).expect("a symlink");
             }),
             ("a symlink of a symlink", |folder| {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_only_read_may_be_one_and_others_are_left_alone() {
+    fn keys_may_share_a_file_that_is_only_read() {
         let twice_read = format!(
             "{NSQ}, auth-secret: {{file: a}}, tls: {{ca-file: a, certificate: a, key: {{file: a}}}}}}\n{STORE}schema: a\n"
         );
@@ -277,7 +277,7 @@ mod tests {
                 .expect("a symlink")),
             None
         );
-        // A symlink that leads to itself names nothing.
+        // A symlink to itself names no file.
         assert_eq!(
             fault(&format!("{QUEUE}{STORE}"), |folder| symlink("store.db", folder.join("store.db"))
                 .expect("a symlink")),

@@ -1,4 +1,4 @@
-//! Finding the file, and laying environment and flags over it.
+//! Finds the file and applies environment variables and options to it.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use x_msrv_settings::{Fault, Kind, Known, Origins};
 
 use crate::{ConfigError, FORMATS, names::find, unique_json::Unique, yaml};
 
-/// What a configuration is written in.
+/// The format of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Yaml,
@@ -29,7 +29,7 @@ impl Format {
     fn parse(self, text: &str) -> Result<Value, String> {
         match self {
             Self::Yaml => yaml::parse(text),
-            // Not its `Display`: that shows the line, which may hold a secret.
+            // Not its `Display`, which shows the line: it may contain a secret.
             Self::Toml => toml::from_str(text).map_err(|error| match error.span() {
                 Some(span) => {
                     let words = match error.message() {
@@ -48,16 +48,16 @@ impl Format {
     }
 }
 
-/// Whether a text can be nothing but the name of a key.
+/// Returns whether a text can only be the name of a key.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// JSON as a tree, and what is wrong with it after the path of the section that it is in.
+/// Parses JSON. An error begins with the path of the section that contains it.
 fn json(text: &str) -> Result<Value, String> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let tree = serde_path_to_error::deserialize::<_, Unique>(&mut reader).map_err(|error| {
-        let words = error.inner().to_string().replace("EOF while parsing", "the text ends in the middle of");
+        let words = error.inner().to_string().replace("EOF while parsing", "unexpected end within");
         match error.path().to_string() {
             path if path == "." => words,
             path => format!("{path}: {words}"),
@@ -67,36 +67,36 @@ fn json(text: &str) -> Result<Value, String> {
     reader.end().map(|()| tree).map_err(|error| error.to_string())
 }
 
-/// What every variable of ours begins with; the rest are the keys on the way to a value, with `_` for `-` and
-/// `__` between them.
+/// The prefix of x-msrv's variables. The rest of the name is the path of a key, with `_` for `-` and `__` for
+/// `.`.
 const PREFIX: &str = "X_MSRV__";
 
-/// A flag: its name as typed, the path of the key that it sets, and the value.
+/// A command-line option: its name as typed, the path of the key that it sets, and the value.
 pub type Flag = (&'static str, &'static str, String);
 
 /// Values from outside the file, as text.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// The environment; only what is ours is looked at.
+    /// The environment. Only x-msrv's variables are used.
     pub environment: Vec<(String, String)>,
-    /// Names of variables that are not UTF-8, or whose values are not.
+    /// The names of variables whose name or value is not UTF-8.
     pub not_text: Vec<String>,
-    /// What flags set.
+    /// The values of command-line options.
     pub flags: Vec<Flag>,
-    /// The state directory that systemd made for us.
+    /// The state directory created by systemd.
     pub state_directory: Option<PathBuf>,
 }
 
-/// All layers as one tree, and where each override came from.
+/// All layers as one tree, and the origin of each override.
 pub(crate) struct Layers {
     pub(crate) path: PathBuf,
     pub(crate) tree: Value,
     pub(crate) origins: Origins,
-    /// What is wrong with variables and flags themselves.
+    /// Faults of variables and options.
     pub(crate) faults: Vec<Fault>,
 }
 
-/// The places at which N may stand. An override of one of them is meant for all.
+/// Returns the keys that set N. An override of one of them replaces all.
 fn places_of_n(known: &Known) -> Vec<String> {
     let names = known.paths().into_iter().filter(|path| path.rsplit('.').next() == Some("max-messages"));
     names.collect()
@@ -109,7 +109,7 @@ pub(crate) fn load(path: Option<&Path>, overrides: &Overrides, known: &Known) ->
     let tree = parse(&path, &text)?;
     let origins = Origins { file: path.display().to_string(), ..Origins::default() };
     let mut layers = Layers { path, tree, origins, faults: unread_variables(overrides) };
-    // In the order of their names, so that of `…__KEY` and `…__KEY__FIELD` the second always counts.
+    // In the order of their names, so that `…__KEY__FIELD` always overrides `…__KEY`.
     let environment: BTreeMap<_, _> = overrides
         .environment
         .iter()
@@ -118,10 +118,10 @@ pub(crate) fn load(path: Option<&Path>, overrides: &Overrides, known: &Known) ->
     for (keys, value) in environment {
         let origin = format!("environment variable {PREFIX}{keys}");
         let key = keys.to_ascii_lowercase().replace("__", ".").replace('_', "-");
-        // `X_MSRV__NSQ__TOPIC` and `X_MSRV__nsq__topic`.
+        // Both `X_MSRV__NSQ__TOPIC` and `X_MSRV__nsq__topic` are set.
         match layers.origins.others.get(&key) {
             Some(other) => {
-                let fault = format!("{other} sets it as well");
+                let fault = format!("already set by {other}");
                 layers.faults.push(Fault { origin, key, fault });
             }
             None => layers.lay(origin, key, value, known),
@@ -134,7 +134,7 @@ pub(crate) fn load(path: Option<&Path>, overrides: &Overrides, known: &Known) ->
 }
 
 impl Layers {
-    /// Lays one value over what is there.
+    /// Applies one override.
     fn lay(&mut self, origin: String, key: String, value: &str, known: &Known) {
         let places_of_n = if key.ends_with("max-messages") { places_of_n(known) } else { Vec::new() };
         if places_of_n.contains(&key) {
@@ -142,7 +142,7 @@ impl Layers {
                 remove(&mut self.tree, place);
             }
         }
-        // Names of fields are not the names of variables.
+        // Names of fields cannot be written as names of variables.
         let is_table = known.find(&key).is_some_and(|key| matches!(key.kind, Kind::Table(_)));
         let value = if is_table { table(value) } else { Ok(Value::String(value.to_owned())) };
         match value.and_then(|value| set(&mut self.tree, &key, value)) {
@@ -151,12 +151,12 @@ impl Layers {
         }
     }
 
-    /// The file, by its absolute path.
+    /// Returns the absolute path of the file.
     pub(crate) fn file(&self) -> PathBuf {
         std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
     }
 
-    /// Secrets in a file that everybody can read.
+    /// Returns a warning for each secret in a file that every user can read.
     pub(crate) fn warnings(&self, known: &Known) -> Vec<String> {
         let mut warnings = Vec::new();
         known.visit(&mut |path, key| {
@@ -164,25 +164,25 @@ impl Layers {
             if matches!(key.kind, Kind::Secret { text_is_path: false })
                 && value().is_some_and(Value::is_string)
                 && !self.origins.others.contains_key(path)
-                && everybody_can_read(&self.path)
+                && every_user_can_read(&self.path)
             {
-                warnings.push(in_the_open(&self.path, path));
+                warnings.push(readable_secret(&self.path, path));
             }
         });
         warnings
     }
 }
 
-/// The warning of a secret that is in the open.
-pub(crate) fn in_the_open(path: &Path, key: &str) -> String {
-    format!("{}: {key} is a secret, and everybody on this machine can read the file", path.display())
+/// Returns the warning about a secret that every user can read.
+pub(crate) fn readable_secret(path: &Path, key: &str) -> String {
+    format!("{}: {key} is a secret, but every user of this machine can read the file", path.display())
 }
 
-pub(crate) fn everybody_can_read(path: &Path) -> bool {
+pub(crate) fn every_user_can_read(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }
 
-/// Variables that were meant for us and would be ignored.
+/// Returns a fault for each variable that is probably meant for x-msrv and would be ignored.
 fn unread_variables(overrides: &Overrides) -> Vec<Fault> {
     let is_ours = |name: &str| name.starts_with("X_MSRV_") && !name.starts_with("X_MSRV_TEST_");
     let refused = |name: &str, fault: String| Fault {
@@ -191,25 +191,28 @@ fn unread_variables(overrides: &Overrides) -> Vec<Fault> {
         fault,
     };
     let not_text = overrides.not_text.iter().filter(|name| is_ours(name));
-    let not_text = not_text.map(|name| refused(name, "is not UTF-8".to_owned()));
+    let not_text = not_text.map(|name| refused(name, "not UTF-8".to_owned()));
     let near_misses = overrides
         .environment
         .iter()
         .filter(|(name, value)| is_ours(name) && !name.starts_with(PREFIX) && !is_service_link(name, value));
     let near_misses = near_misses.map(|(name, _)| {
-        refused(name, format!("is unknown: variables for x-msrv begin with {PREFIX}, with two underscores"))
+        refused(
+            name,
+            format!("unknown variable; x-msrv reads variables that begin with {PREFIX} (two underscores)"),
+        )
     });
     not_text.chain(near_misses).collect()
 }
 
-/// Names of the variables in which Kubernetes tells of services.
+/// Returns the names of the variables with which Kubernetes announces services.
 pub fn service_links(overrides: &Overrides) -> impl Iterator<Item = &str> {
     overrides.environment.iter().filter(|(name, value)| is_service_link(name, value)).map(|(name, _)| &**name)
 }
 
 /// Whether Kubernetes set the variable because of a service named `x-msrv`, or `x-msrv-NAME`
-/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). The values
-/// count as well: `X_MSRV_AEROSPIKE_ADDRESS_PORT=3000` is a key of ours with an underscore too few.
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>). The value is
+/// checked as well: `X_MSRV_AEROSPIKE_ADDRESS_PORT=3000` is a setting with an underscore missing.
 fn is_service_link(name: &str, value: &str) -> bool {
     let Some(rest) = name.strip_prefix("X_MSRV_").filter(|_| !name.starts_with(PREFIX)) else { return false };
     let words: Vec<&str> = rest.split('_').collect();
@@ -226,8 +229,8 @@ fn is_service_link(name: &str, value: &str) -> bool {
     })
 }
 
-/// By the extension's format first, then by the others: the content decides. When none fits, the extension's
-/// error is shown.
+/// Tries the format of the extension first, then the others: the content decides. If all fail, returns the
+/// error of the first.
 fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
     let first = Format::of(path).unwrap_or(Format::Yaml);
     let formats = [Format::Yaml, Format::Toml, Format::Json];
@@ -241,7 +244,7 @@ fn parse(path: &Path, text: &str) -> Result<Value, ConfigError> {
         }
     }
     let fault = failure.unwrap_or_default();
-    // The parsers draw their errors over several lines; ours are one line.
+    // The errors of the parsers may have several lines; an error of x-msrv has one.
     let fault = fault.split_whitespace().collect::<Vec<_>>().join(" ");
     Err(ConfigError::Syntax {
         path: path.to_owned(),
@@ -257,19 +260,19 @@ fn table(text: &str) -> Result<Value, String> {
     }
 }
 
-/// Sets a value by the path of its key; the sections on the way are made.
+/// Sets the value of a key and creates the sections in its path.
 fn set(tree: &mut Value, key: &str, value: Value) -> Result<(), String> {
     let mut place = tree;
     let mut steps = key.split('.').peekable();
     while let Some(step) = steps.next() {
         if step.is_empty() {
-            return Err("names no key".to_owned());
+            return Err("does not name a key".to_owned());
         }
-        // A section that stood there as a single word, such as `key: message`, gives way to the section.
+        // A section replaces a word in the same place, such as `key: message`.
         if !place.is_object() {
             *place = Value::Object(serde_json::Map::new());
         }
-        let section = place.as_object_mut().expect("made an object just now");
+        let section = place.as_object_mut().expect("it was just made an object");
         if steps.peek().is_none() {
             section.insert(step.to_owned(), value);
             return Ok(());
@@ -279,7 +282,7 @@ fn set(tree: &mut Value, key: &str, value: Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes a value by the path of its key, if it is there.
+/// Removes the value of a key, if it exists.
 fn remove(tree: &mut Value, key: &str) {
     let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
     let pointer =

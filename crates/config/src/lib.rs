@@ -1,8 +1,8 @@
-//! Configuration: a file, environment variables and flags, to typed settings.
+//! Configuration: from a file, environment variables and options to typed settings.
 //!
-//! `layers` makes one tree of them; `load` has it read by the sections, those of the adapters among them. Nothing
-//! that is not known is let through, and every fault is reported at once. No adapter is named here: the program
-//! hands in its list.
+//! `layers` merges them into one tree; `load` passes it to the sections, including those of the adapters.
+//! Unknown keys are refused, and all faults are reported at once. No adapter is named here: the program
+//! passes its list.
 
 mod error;
 mod files;

@@ -1,5 +1,5 @@
-//! From the tree of all layers to settings, section by section. What is wrong in one does not hide what is wrong in
-//! another.
+//! From the tree of all layers to settings, section by section. A fault in one section does not hide faults
+//! in another.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,18 +21,18 @@ use x_msrv_state::sqlite::Database;
 
 use crate::{
     ConfigError, DeadLetterSettings, LogFormat, LogSettings, LogTarget, Overrides, Settings, files,
-    layers::{self, everybody_can_read, in_the_open},
+    layers::{self, every_user_can_read, readable_secret},
     sections::{DEAD_LETTER, Fields, LETTERS, Log, PUBLISH, PUBLISH_WORD, Rest, Top, tell_letters},
     settings::{PACKAGED_PERIOD, name_of},
 };
 
-/// Where state is when the configuration is a system's and systemd did not make a directory.
+/// The state directory of a system configuration if systemd has not created one.
 const SYSTEM_STATE: &str = "/var/lib/x-msrv";
 
-/// N where none is configured.
+/// The default of N.
 const MAX_MESSAGES: std::num::NonZeroU64 = std::num::NonZeroU64::new(10).expect("not zero");
 
-/// All keys, in the order in which they are documented and shown.
+/// Returns all keys, in the order in which they are documented and shown.
 #[must_use]
 pub fn known(adapters: Adapters) -> Known {
     let sources = adapters.iter().filter_map(|adapter| Some(&adapter.source.as_ref()?.section));
@@ -52,11 +52,11 @@ pub fn known(adapters: Adapters) -> Known {
     Known(groups.collect())
 }
 
-/// Reads the configuration: `path`, or the first of [`SEARCHED`](crate::SEARCHED) that exists; over that the
-/// environment, over that the flags.
+/// Loads the configuration: `path`, or the first of [`SEARCHED`](crate::SEARCHED) that exists. The
+/// environment overrides it, and options override both.
 ///
 /// # Errors
-/// No file, a file that can't be read, or anything in it that is not known or not possible: all of that at once.
+/// There is no file, it cannot be read, or keys or values are invalid: all of them.
 pub fn load(adapters: Adapters, path: Option<&Path>, overrides: &Overrides) -> Result<Settings, ConfigError> {
     let known = known(adapters);
     let mut layers = layers::load(path, overrides, &known)?;
@@ -73,15 +73,15 @@ pub fn load(adapters: Adapters, path: Option<&Path>, overrides: &Overrides) -> R
             settings.warnings = layers.warnings(&known);
             settings.warnings.append(&mut settings.told.warnings);
             let secrets = settings.told.files.iter().filter(|file| file.access == Access::ReadSecret);
-            let open = secrets.filter(|file| everybody_can_read(&file.path));
-            settings.warnings.extend(open.map(|file| in_the_open(&file.path, &file.key)));
+            let open = secrets.filter(|file| every_user_can_read(&file.path));
+            settings.warnings.extend(open.map(|file| readable_secret(&file.path, &file.key)));
             Ok(settings)
         }
         _ => Err(ConfigError::Faults(layers.faults)),
     }
 }
 
-/// Where relative paths begin, and whether the folder of state may hold that of several configurations.
+/// Returns the base folders of relative paths, and whether several configurations may share the state folder.
 fn places(file: &Path, overrides: &Overrides) -> (Places, bool) {
     let configuration = file.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
     let state = match &overrides.state_directory {
@@ -89,7 +89,7 @@ fn places(file: &Path, overrides: &Overrides) -> (Places, bool) {
         None if configuration.starts_with("/etc") => system_state(file),
         None => configuration.clone(),
     };
-    // A state directory is for one configuration; a folder by hand may hold several.
+    // A state directory belongs to one configuration; the folder of a configuration may contain several.
     let is_shared = state == configuration;
     let is_default = file.file_stem().is_some_and(|name| name == NAME);
     let pipeline = name_of(file);
@@ -97,8 +97,8 @@ fn places(file: &Path, overrides: &Overrides) -> (Places, bool) {
     (Places { state, configuration, pipeline, prefix }, is_shared)
 }
 
-/// The state directory of the unit that a configuration belongs to, so that commands by hand find what the
-/// service wrote.
+/// Returns the state directory of the unit of a configuration, so that commands run by hand find the files of
+/// the service.
 fn system_state(file: &Path) -> PathBuf {
     let state = PathBuf::from(SYSTEM_STATE);
     match file.file_stem() {
@@ -110,7 +110,7 @@ fn system_state(file: &Path) -> PathBuf {
 /// History, metrics and log.
 type Ends = (Option<x_msrv_history::Settings>, Option<x_msrv_history::metrics::Settings>, LogSettings);
 
-/// A configuration that is put together.
+/// A configuration while it is assembled.
 struct Assembly<'a, 'r> {
     adapters: Adapters,
     tree: &'a Map<String, Value>,
@@ -124,7 +124,7 @@ impl Assembly<'_, '_> {
         self.refuse_unknown();
         let top = Top::read_keys(self.tree, self.reader);
         let is_top_right = top.is_some();
-        // What is wrong there must not hide what is wrong elsewhere: the default takes its place.
+        // A fault here must not hide faults elsewhere: continue with the default.
         let mut top = top.or_else(|| Top::read_keys(&self.right_keys(Top::KEYS), self.reader))?;
         let common = self.common(&top);
         let section = top.fields.take();
@@ -179,7 +179,7 @@ impl Assembly<'_, '_> {
         .filter(|_| is_top_right)
     }
 
-    /// The tree with those of these keys that can be read.
+    /// Returns the part of the tree whose keys are in `keys` and valid.
     fn right_keys(&self, keys: &[Key]) -> Map<String, Value> {
         let (origins, known) = (Origins::default(), Known::default());
         let is_right = |(name, value): &(&String, &Value)| {
@@ -212,7 +212,7 @@ impl Assembly<'_, '_> {
         Common { limits, connect_timeout: top.connect_timeout, max_message_size }
     }
 
-    /// N is at the top level or in the queue's section, as in the original; at both only if it is the same.
+    /// Returns N from the top level or from the section of the queue. If both set it, they must be equal.
     fn max_messages(&mut self, top: &Top) -> Option<std::num::NonZeroU64> {
         const KEY: &str = "max-messages";
         let has_key = |key: &Key| key.kind.keys().iter().any(|key| key.name == KEY);
@@ -225,7 +225,7 @@ impl Assembly<'_, '_> {
             reader.at(KEY, found, |found, reader| reader.value::<std::num::NonZeroU64>(found, Bounds::NONE))
         })?;
         if let Some(top) = top.max_messages.filter(|top| *top != inner) {
-            let fault = format!("{top} here, but {inner} at {}.{KEY}: say it once", section.name);
+            let fault = format!("{top} here, but {inner} in `{}.{KEY}`; set it once", section.name);
             self.reader.fault_at(KEY, fault);
         }
         Some(inner)
@@ -239,7 +239,7 @@ impl Assembly<'_, '_> {
             let found = self.tree.get(role.section.name)?;
             self.reader.at(role.section.name, found, |found, reader| (role.read)(found, reader, common))
         };
-        // Every section is read for its faults, though one too many is a fault already.
+        // Every section is parsed for its faults, even if there are too many.
         let read: Vec<_> = roles.map(read).collect();
         read.into_iter().flatten().next()
     }
@@ -261,7 +261,7 @@ impl Assembly<'_, '_> {
         match (found.next(), found.next()) {
             (Some(_), None) => {}
             (Some(first), Some(second)) => {
-                let fault = format!("there is a section `{first}` as well: {only_one}");
+                let fault = format!("there is also a section `{first}`: {only_one}");
                 self.reader.fault_at(second, fault);
             }
             (None, _) => {
@@ -277,7 +277,7 @@ impl Assembly<'_, '_> {
         }
     }
 
-    /// Where letters go, and whether that is the file by its default name.
+    /// Returns where dead letters go, and whether that is the file with the default name.
     fn dead_letter(
         &mut self,
         common: &Common,
@@ -308,7 +308,7 @@ impl Assembly<'_, '_> {
                 told.line(DEAD_LETTER.name, word);
                 return Some((DeadLetterSettings::Log, true));
             };
-            // `{nsq: …}` and `{publish: {nsq: …}}` are the same.
+            // `{nsq: …}` and `{publish: {nsq: …}}` mean the same.
             let is_published = word == PUBLISH_WORD.name;
             let role = |word: &str| roles.iter().find(|role| role.section.name == word);
             let read = |value: &Value, word: &str, reader: &mut Reader<'_>| {
@@ -337,7 +337,7 @@ impl Assembly<'_, '_> {
                 }
                 Some((section, letters)) => {
                     letters.tell(&section, told);
-                    // What the other place does not take.
+                    // The file for letters that the queue does not accept.
                     let mut of_file = Told::default();
                     tell_letters(&by_default, &mut of_file);
                     let of_file = of_file.files.into_iter();
@@ -358,12 +358,12 @@ impl Assembly<'_, '_> {
         let history = rest.history.0.as_mut().map(|keys| keys.settings(places));
         let log = rest.log.get_or_insert(Log::DEFAULT).clone();
         if log.format == LogFormat::Json && log.target == LogTarget::Syslog {
-            let fault = "`json` is for standard error, and `log.target` is `syslog`";
+            let fault = "`json` cannot be used with `log.target: syslog`";
             self.reader.fault_at("log.format", fault);
         }
         let textfile = rest.metrics.as_ref().map(|metrics| metrics.textfile.0.clone());
         if textfile.is_some() && matches!(rest.history, OnOr(None)) {
-            let fault = "counters that survive runs are kept in the history, and `history` is false";
+            let fault = "the metrics require the history, but `history` is false";
             self.reader.fault_at("metrics.textfile", fault);
         }
         let metrics = textfile.map(|textfile| x_msrv_history::metrics::Settings {

@@ -1,4 +1,4 @@
-//! The sections that every pipeline has.
+//! The sections that do not belong to an adapter.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -22,7 +22,7 @@ pub(crate) struct Top {
         words = "`10`",
         example = "1000",
         flag = "max-messages",
-        ask = "messages in a run at most: N",
+        ask = "maximum messages per run (N)",
         suggest = "1000"
     )]
     pub(crate) max_messages: Option<NonZeroU64>,
@@ -50,13 +50,7 @@ pub(crate) struct Top {
     ///
     /// A run does not read it. The alerts learn it from the metrics of the next run: after raising it, also
     /// run `systemctl start x-msrv` once, or an alert may fire because of runs that are not due yet.
-    #[setting(
-        words = "`10s`",
-        example = "10s",
-        flag = "period",
-        ask = "a run starts every",
-        suggest = "10s"
-    )]
+    #[setting(words = "`10s`", example = "10s", flag = "period", ask = "time between runs", suggest = "10s")]
     pub(crate) period: Option<Duration>,
     /// A message on which the store fails for an unknown reason becomes a dead letter at this delivery or a
     /// later one; `0` means never. A known outage of the store does not count.
@@ -72,7 +66,7 @@ pub(crate) struct Top {
     /// refer to the body as it was published.
     #[setting(default = "identity")]
     pub(crate) content_encoding: ContentEncoding,
-    /// What happens to a message with integers that do not fit 64 bits with sign.
+    /// What happens to a message with integers outside the signed 64-bit range.
     #[setting(default = "reject")]
     pub(crate) big_integers: BigIntegers,
     /// A file with a JSON Schema, in JSON, that every message must match. References in it to other files or
@@ -133,7 +127,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// The rules, made ready for a store that takes such names.
+    /// Prepares the rules for a store that accepts such names.
     pub(crate) fn shape(self, names: x_msrv_core::adapter::Names, reader: &mut Reader<'_>) -> Option<Shape> {
         fn entries<T>(table: Option<Table<T>>) -> Vec<(String, T)> {
             table.map(|Table(entries)| entries).unwrap_or_default()
@@ -158,7 +152,7 @@ impl Fields {
         shape.map_err(|RuleFault { key, fault }| reader.fault_at(&key, fault)).ok()
     }
 
-    /// The section of these rules: with the names that come of them.
+    /// Returns the section for these rules, with the resulting names.
     pub(crate) fn of(shape: &Shape) -> Self {
         fn table<T>(entries: Vec<(String, T)>) -> Option<Table<T>> {
             Some(Table(entries)).filter(|table| !table.0.is_empty())
@@ -177,7 +171,7 @@ impl Fields {
     }
 }
 
-/// `dead-letter`; adapters have words of their own.
+/// `dead-letter`; adapters add words.
 pub(crate) const DEAD_LETTER: Key = Key {
     name: "dead-letter",
     doc: "Where messages that cannot be stored are kept.",
@@ -189,7 +183,7 @@ pub(crate) const DEAD_LETTER: Key = Key {
     check: |_, _| true,
 };
 
-/// The words of `dead-letter` that no adapter brings.
+/// The words of `dead-letter` without those of adapters.
 pub(crate) const LETTERS: &[Word] = &[
     Word { name: "log", doc: "A warning for each message; nothing is kept.", value: None },
     Word {
@@ -204,7 +198,7 @@ pub(crate) const LETTERS: &[Word] = &[
 pub(crate) const PUBLISH_WORD: Word = Word {
     name: "publish",
     doc: "A queue. Letters that it refuses or does not receive go to `dead-letter.ndjson` in the state directory.",
-    value: Some((Kind::Section(&[]), Bounds::NONE)), // adapters bring the choices
+    value: Some((Kind::Section(&[]), Bounds::NONE)), // adapters add the choices
 };
 
 /// The section of the queue that dead letters are published to.
@@ -304,7 +298,7 @@ impl From<Level> for LevelFilter {
     }
 }
 
-/// What a line on standard error is, where that is not the journal.
+/// The format of a line on standard error, unless that is the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Settings)]
 pub enum LogFormat {
     /// Time, level, message and values.
@@ -325,12 +319,12 @@ pub enum LogTarget {
 }
 
 impl Log {
-    /// The section where there is none.
+    /// The default of the section.
     pub(crate) const DEFAULT: Self =
         Self { level: Level::Info, target: LogTarget::Stderr, format: LogFormat::Text };
 }
 
-/// The dead letters as they are in force.
+/// Reports the settings of the dead-letter file.
 pub(crate) fn tell_letters(keys: &file::Keys, told: &mut Told) {
     keys.tell_section("dead-letter.file", told);
 }

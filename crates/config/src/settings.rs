@@ -1,4 +1,4 @@
-//! What the program works with: every value parsed, every default filled in.
+//! The settings of the program: every value is parsed, every default is filled in.
 
 use std::{
     fmt,
@@ -25,49 +25,48 @@ use crate::{
 /// Everything that a run needs to know.
 #[derive(Debug)]
 pub struct Settings {
-    /// The adapters that were known when it was read.
+    /// The adapters of the program.
     pub adapters: Adapters,
-    /// The file that it was read from, by its absolute path.
+    /// The absolute path of the configuration.
     pub file: PathBuf,
-    /// Where relative paths of state begin; for a configuration of the system's it is its service's state
-    /// directory.
+    /// The base folder of state files; for a system configuration, the state directory of its service.
     pub state: PathBuf,
-    /// N and the bounds of time.
+    /// N and the time limits.
     pub limits: Limits,
-    /// How often the timer starts a run: M, where it is configured. Read by the generator.
+    /// The interval at which the timer starts a run (M), if configured. The generator reads it.
     pub period: Option<Duration>,
-    /// How long connecting to queue and store may take.
+    /// Time limit for connecting to the queue and the store.
     pub connect_timeout: Duration,
-    /// Bytes of the largest body that is stored.
+    /// The largest body that is stored, in bytes.
     pub max_message_size: usize,
     /// How bodies are encoded.
     pub content_encoding: ContentEncoding,
-    /// What becomes of integers over 64 bits.
+    /// What happens to integers outside the signed 64-bit range.
     pub big_integers: BigIntegers,
     /// A JSON Schema.
     pub schema: Option<PathBuf>,
-    /// What becomes of a document's fields, unless they are stored as they are.
+    /// The rules for the fields of a message; `None` stores them unchanged.
     pub fields: Option<Arc<Shape>>,
     /// Where messages come from.
     pub source: Arc<dyn ConfiguredSource>,
     /// Where records go.
     pub store: Arc<dyn ConfiguredStore>,
-    /// Where messages go that can't be stored.
+    /// Where messages that cannot be stored are kept.
     pub dead_letter: DeadLetterSettings,
-    /// A file in which there may be dead letters of several configurations of one folder; until 0.1.0 they
-    /// had one.
+    /// A file that may contain dead letters of several configurations; up to 0.1.0 the configurations of one
+    /// folder shared one.
     pub shared_letters: Option<PathBuf>,
-    /// Where failures are counted for a queue that does not count deliveries.
+    /// The file that counts failures for a queue that does not count deliveries.
     pub failures: PathBuf,
-    /// Where each run is remembered, unless that is not wanted.
+    /// Where each run is recorded, unless `history` is `false`.
     pub history: Option<x_msrv_history::Settings>,
-    /// The file for the textfile collector of `node_exporter`, where one is wanted.
+    /// The file for the textfile collector of `node_exporter`, if configured.
     pub metrics: Option<x_msrv_history::metrics::Settings>,
     /// What is logged, and where.
     pub log: LogSettings,
-    /// What works, and is not wise.
+    /// Warnings about settings that are valid but unwise.
     pub warnings: Vec<String>,
-    /// What is in force, and the files that it names.
+    /// The settings in force, and the files that they name.
     pub(crate) told: Told,
 }
 
@@ -76,14 +75,14 @@ pub struct Settings {
 pub enum DeadLetterSettings {
     /// `file`
     File(file::Settings),
-    /// A place of an adapter's, and the file that takes what it does not.
+    /// A queue, and the file for letters that it does not accept.
     Elsewhere(Arc<dyn ConfiguredLetters>, file::Settings),
     /// `log`
     Log,
 }
 
 impl DeadLetterSettings {
-    /// The dead letter; nothing is opened yet.
+    /// Returns the dead-letter destination; nothing is opened yet.
     #[must_use]
     pub fn open(&self) -> Box<dyn DeadLetter> {
         match self {
@@ -96,7 +95,7 @@ impl DeadLetterSettings {
         }
     }
 
-    /// The file that letters go to, or that takes what another place does not.
+    /// Returns the file for letters, or for letters that the queue does not accept.
     #[must_use]
     pub fn file(&self) -> Option<&file::Settings> {
         match self {
@@ -109,35 +108,35 @@ impl DeadLetterSettings {
 /// What is logged, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
-    /// The least important level that is logged.
+    /// The lowest level that is logged.
     pub level: LevelFilter,
-    /// Where to.
+    /// Where log lines go.
     pub target: LogTarget,
-    /// What a line on standard error is.
+    /// The format of a line on standard error.
     pub format: LogFormat,
 }
 
-/// One `key: value` a line, in the words of the configuration file.
+/// Writes one `key: value` per line, as in the configuration file.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.told.fmt(f)
     }
 }
 
-/// The interval of the packaged timer, which holds where the configuration has none.
+/// The interval of the packaged timer, which applies if the configuration sets none.
 pub(crate) const PACKAGED_PERIOD: Duration = Duration::from_secs(10);
 
 impl Settings {
-    /// The configuration's name, which is also that of its units: the file's, without what it ends with.
+    /// Returns the name of the configuration and its units: the file name without its extension.
     #[must_use]
     pub fn name(&self) -> String {
         name_of(&self.file)
     }
 
-    /// The decoder, with its schema compiled.
+    /// Returns the decoder with the compiled schema.
     ///
     /// # Errors
-    /// The schema can't be used.
+    /// The schema cannot be used.
     pub fn decoder(&self) -> Result<Decoder, UnusableSchema> {
         let schema = self.schema.as_deref().map(JsonSchema::load).transpose()?;
         Ok(Decoder {
@@ -151,7 +150,7 @@ impl Settings {
         })
     }
 
-    /// How often the timer starts a run, unless an administrator says otherwise.
+    /// Returns the interval at which the timer starts a run, unless an administrator has changed it.
     #[must_use]
     pub fn period_or_packaged(&self) -> Duration {
         self.period.unwrap_or(PACKAGED_PERIOD)

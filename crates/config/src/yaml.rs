@@ -1,4 +1,4 @@
-//! YAML as a tree, in the words of YAML 1.2: a country `no` and a code `01234` are what stands there.
+//! YAML as a tree, by the rules of YAML 1.2: the country `no` and the code `01234` are text.
 
 use std::fmt;
 
@@ -9,24 +9,24 @@ use serde::{
 use serde_json::Value;
 use serde_saphyr::{MessageFormatter as _, Spanned};
 
-/// Reads a document; what is wrong with it is told in one line.
+/// Parses a document. An error is one line.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
-    // The parser counts from behind the mark with which some editors begin a file.
+    // The parser counts from after the byte order mark that some editors write.
     let text = text.trim_start_matches('\u{feff}');
     let node = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options());
     node.map(|node| tree(node, text)).map_err(|error| in_one_line(&error))
 }
 
-/// Aliases of aliases make a quarter of a million nodes, which the parser allows, out of some lines; a
-/// configuration has less than a hundred. It has five levels as well, of which the parser allows so many that
-/// the stack of a thread has no room for them.
+/// Returns limits for the parser. By default it allows aliases of aliases that turn a few lines into 250,000
+/// nodes, and a depth that overflows the stack. A configuration has less than a hundred nodes and five
+/// levels.
 fn options() -> serde_saphyr::Options {
     let budget = serde_saphyr::budget! { max_nodes: 10_000, max_depth: 16 };
     serde_saphyr::options! { with_snippet: false, strict_booleans: true, budget: budget }
 }
 
-/// The parser's place, and what is wrong there. Not its `Display`: that draws the text around the place,
-/// which may hold a secret.
+/// Returns the position and the error. Not its `Display`, which shows the surrounding text: it may contain a
+/// secret.
 fn in_one_line(error: &serde_saphyr::Error) -> String {
     let error = error.without_snippet();
     let words = in_plain_words(error).replace(char::is_control, " ");
@@ -36,29 +36,29 @@ fn in_one_line(error: &serde_saphyr::Error) -> String {
     }
 }
 
-/// What the parser says to programmers, to people.
+/// Returns the parser's error in words for users.
 fn in_plain_words(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
     let words = match error {
         Error::AliasError { error, .. } => return in_plain_words(error),
         Error::DuplicateMappingKey { key: Some(key), .. } => return format!("duplicate field `{key}`"),
-        Error::MultipleDocuments { .. } => "a second YAML document begins here; a configuration is one",
+        Error::MultipleDocuments { .. } => "a second YAML document begins here; only one is allowed",
         Error::Budget { .. }
         | Error::AliasReplayCounterOverflow { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => "this is too large or too deep for a configuration",
+        | Error::AliasReplayStackDepthExceeded { .. } => "too large or too deeply nested for a configuration",
         Error::RecursiveReferencesRequireWeakTypes { .. } => "an anchor contains itself",
-        Error::UnknownAnchor { .. } => "no anchor has this name",
-        Error::NonFiniteFloat { .. } => "this number is not finite",
-        Error::Unexpected { expected: "string scalar", .. } => "a key is required, as text",
+        Error::UnknownAnchor { .. } => "unknown anchor",
+        Error::NonFiniteFloat { .. } => "the number is not finite",
+        Error::Unexpected { expected: "string scalar", .. } => "a key must be text",
         other => return serde_saphyr::UserMessageFormatter.format_message(other).into_owned(),
     };
     words.to_owned()
 }
 
-/// What stands at a place of a document. The place is kept, for of a number the parser tells the value and
-/// not how it was written.
+/// A node of a document. Its position is kept, because the parser returns the value of a number and not its
+/// text.
 enum Node {
     Scalar(Value),
     List(Vec<Spanned<Node>>),
@@ -85,12 +85,12 @@ fn tree(node: Spanned<Node>, text: &str) -> Value {
     }
 }
 
-/// Whether what the parser takes for a number is one to some readers of YAML only, or another number to them:
-/// `01234`, `1_000`, `0b11`.
+/// Returns whether some YAML parsers read this number as text or as a different number: `01234`, `1_000`,
+/// `0b11`.
 fn is_text(number: &str) -> bool {
     let digits = number.trim_start_matches(['-', '+']);
-    let behind_zero = digits.strip_prefix('0').and_then(|rest| rest.chars().next());
-    digits.contains('_') || behind_zero.is_some_and(|next| next.is_ascii_digit() || "bBXO".contains(next))
+    let after_zero = digits.strip_prefix('0').and_then(|rest| rest.chars().next());
+    digits.contains('_') || after_zero.is_some_and(|next| next.is_ascii_digit() || "bBXO".contains(next))
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -154,9 +154,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A record of Norway had `false` for its country, and a postal code lost its zero.
+    /// Otherwise the country code of Norway becomes `false`, and a postal code loses its leading zero.
     #[test]
-    fn what_is_a_truth_value_or_a_number_to_old_readers_only_is_text() {
+    fn booleans_and_numbers_of_yaml_1_1_only_are_text() {
         for text in [
             "no",
             "yes",
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn truth_values_numbers_and_texts_are_what_they_are_to_every_reader() {
+    fn booleans_numbers_and_texts_of_yaml_1_2_keep_their_types() {
         let table = [
             ("true", json!(true)),
             ("False", json!(false)),
@@ -209,28 +209,29 @@ mod tests {
         assert_eq!(parse("# nothing\n"), Ok(Value::Null));
     }
 
-    /// `use from_str_multiple or from_str_multiple_with_options`, `budget breached: Depth { depth: 17 }`.
+    /// Otherwise a user reads `use from_str_multiple or from_str_multiple_with_options` or `budget breached:
+    /// Depth { depth: 17 }`.
     #[test]
-    fn what_is_wrong_with_a_document_is_told_in_words_for_its_author() {
+    fn errors_are_in_words_for_the_author_of_the_document() {
         let table = [
             ("a: 1\na: 2\n".to_owned(), "line 2 column 1: duplicate field `a`"),
             ("b: {a: 1, a: 2}\n".to_owned(), "line 1 column 11: duplicate field `a`"),
             (
                 "a: 1\n---\nb: 2\n".to_owned(),
-                "line 3 column 1: a second YAML document begins here; a configuration is one",
+                "line 3 column 1: a second YAML document begins here; only one is allowed",
             ),
             (
                 format!("a: {}{}\n", "[".repeat(20), "]".repeat(20)),
-                "line 1 column 19: this is too large or too deep for a configuration",
+                "line 1 column 19: too large or too deeply nested for a configuration",
             ),
             (
                 format!("a: [{}1]\n", "1,".repeat(11_000)),
-                "line 1 column 19999: this is too large or too deep for a configuration",
+                "line 1 column 19999: too large or too deeply nested for a configuration",
             ),
-            ("a: *b\n".to_owned(), "line 1 column 4: no anchor has this name"),
+            ("a: *b\n".to_owned(), "line 1 column 4: unknown anchor"),
             ("a: &a [*a]\n".to_owned(), "line 1 column 8: an anchor contains itself"),
-            ("a: .inf\n".to_owned(), "line 1 column 4: this number is not finite"),
-            ("? [a]\n: b\n".to_owned(), "line 1 column 3: a key is required, as text"),
+            ("a: .inf\n".to_owned(), "line 1 column 4: the number is not finite"),
+            ("? [a]\n: b\n".to_owned(), "line 1 column 3: a key must be text"),
         ];
         for (text, words) in table {
             assert_eq!(parse(&text), Err(words.to_owned()), "{text}");

@@ -135,7 +135,7 @@ struct LetterKeys {
     channel: Option<ChannelName>,
     /// The secret for that nsqd's `AUTH`.
     #[setting(
-        words = "`nsq.auth-secret`, or none if `dead-letter.nsq.tls` is set",
+        words = "`nsq.auth-secret`, or none if this section sets `tls`",
         example = "{credential: nsq}"
     )]
     auth_secret: Option<Secret>,
