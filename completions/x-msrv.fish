@@ -24,35 +24,35 @@ function __fish_x_msrv_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -l max-messages -d 'Take at most this many messages' -r
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -l timeout -d 'Take no message after this long, for instance 2s' -r
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l timeout -d 'Take no message after this time, for example 2s' -r
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l idle-timeout -d 'Keep listening to an empty queue for this time, for example 1s' -r
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l report -d 'Write the run\'s report to standard output' -r -f -a "json\t'One JSON object on one line'"
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -s v -l verbose -d 'Log more: what a run asks and decides'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -l dry-run -d 'Look at what waits and say what a run would do; nothing is taken'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -s v -l verbose -d 'Also log each step'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -l dry-run -d 'Show what a run would do with the waiting messages; nothing is taken'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -s V -l version -d 'Print version'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'One bounded run; what happens without a command'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "init" -d 'Write a configuration, and check it: what no option says is asked for'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "try" -d 'Show what would become of sample messages'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "records" -d 'Show records of the configured store, as NDJSON'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "run" -d 'Do one bounded run; this is the default command'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "init" -d 'Create and check a configuration, prompting for missing values'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "send" -d 'Publish each line as one message to the configured queue'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "try" -d 'Show how sample messages would be stored or rejected'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "records" -d 'Show records of the configured store as NDJSON'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "check" -d 'Check the configuration and show the settings in force'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "history" -d 'Show past runs as a table, as JSON, or as a page for the browser'
-complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "status" -d 'Show the state of a pipeline: last and next run, backlog, rejected messages'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "history" -d 'Show past runs as a table, as JSON, or as a web page'
+complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "explain" -d 'Explain an exit code, a stop reason or the reason of a dead letter, and what to do'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "dead" -d 'Work with dead letters: list, show, replay, purge'
 complete -c x-msrv -n "__fish_x_msrv_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l max-messages -d 'Take at most this many messages' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l timeout -d 'Take no message after this long, for instance 2s' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'Listen to an empty queue for this long before the end, for instance 1s' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l report -d 'Show the run\'s report on standard output' -r -f -a "json\t'One JSON object on one line'"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l dry-run -d 'Look at what waits and say what a run would do; nothing is taken'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l timeout -d 'Take no message after this time, for example 2s' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l idle-timeout -d 'Keep listening to an empty queue for this time, for example 1s' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l report -d 'Write the run\'s report to standard output' -r -f -a "json\t'One JSON object on one line'"
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -l dry-run -d 'Show what a run would do with the waiting messages; nothing is taken'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l queue -d 'Where messages come from' -r -f -a "nsq\t'A topic of NSQ, from nsqd directly or found by nsqlookupd.'
 embedded\t'A queue and a store in files of the state directory, for a machine that has no other.'"
@@ -71,60 +71,60 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l database -d 'The 
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l user -d 'The user to log in as' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'N, the most messages that a run takes [default: 10]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run [default: 10s]' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Overwrite an existing configuration (a backup is kept as NAME.old, NAME.old.1 and so on)'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -l count -d 'Send all lines this many times' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -l json -d 'One JSON object a line: line with key and record, or with reason and detail'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -l json -d 'Write one JSON object per line: line with key and record, or with reason and detail'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand try" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -l limit -d 'Show at most this many' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also prove that queue, store and dead letter answer'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also check that queue, store and dead letter answer'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l warning -d 'Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l critical -d 'The same for what is critical' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l forget -d 'Forget a server of the queue that is gone for good, by its HOST:PORT' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l json -d 'One JSON object on one line'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l warning -d 'Warn if a limit is exceeded: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l critical -d 'The same for the critical level' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l forget -d 'Forget a server of the queue that was removed permanently, by its HOST:PORT' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -l json -d 'Write one JSON object on one line'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l since -d 'Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 7d' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l html -d 'Write a page with charts into this file, in place of what is there; - is standard output' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l json -d 'One JSON object a line for each run, with what became of its messages and why it failed'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l since -d 'Show runs that began at or after this time: a time in UTC such as 2026-01-31T12:00:00Z, or an age such as 7d' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l html -d 'Write a page with charts to this file, replacing its content; - is standard output' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -l json -d 'Write one JSON object per line for each run, with the outcomes of its messages and why it failed'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -f -a "list" -d 'List dead letters without their bodies, the newest last'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -f -a "show" -d 'Show one dead letter as it is kept, body included'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -f -a "show" -d 'Show one dead letter with its body'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -f -a "replay" -d 'Publish dead letters to the configured queue again, each once'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -f -a "purge" -d 'Remove dead letters for good'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -f -a "purge" -d 'Remove dead letters permanently'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and not __fish_seen_subcommand_from list show replay purge help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l reason -d 'Those that were rejected for this reason; may be said several times' -r -f -a "too-large\t''
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l reason -d 'Select letters with this reason; can be repeated' -r -f -a "too-large\t''
 bad-encoding\t''
 not-json\t''
 not-object\t''
@@ -142,23 +142,23 @@ no-reply\t''
 no-route\t''
 last-delivery\t''
 too-many-attempts\t''"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l until -d 'Those that were rejected before then' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l id -d 'Those of the message with this id, or with SOURCE/ID where messages of several sources have the same' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l limit -d 'Show the newest of them, at most this many; without it 100 in the table, and all as JSON' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l replayed -d 'Those that were replayed, in place of those that were not'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l all -d 'All of them, replayed or not'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l json -d 'One JSON object a line'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l since -d 'Select letters rejected at or after this time: a time in UTC such as 2026-01-31T12:00:00Z, or an age such as 2h' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l until -d 'Select letters rejected before this time' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l id -d 'Select the letters of the message with this id, or SOURCE/ID if messages of several sources have the same id' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l limit -d 'Show at most this many, the newest [default: 100 in the table, all as JSON]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l replayed -d 'Select replayed letters instead of the others'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l all -d 'Select all letters, replayed or not'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -l json -d 'Write one JSON object per line'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -l body -d 'The body alone, byte by byte'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -l body -d 'Write only the body, unchanged'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l reason -d 'Those that were rejected for this reason; may be said several times' -r -f -a "too-large\t''
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l reason -d 'Select letters with this reason; can be repeated' -r -f -a "too-large\t''
 bad-encoding\t''
 not-json\t''
 not-object\t''
@@ -176,17 +176,17 @@ no-reply\t''
 no-route\t''
 last-delivery\t''
 too-many-attempts\t''"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l until -d 'Those that were rejected before then' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l id -d 'Those of the message with this id, or with SOURCE/ID where messages of several sources have the same' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l replayed -d 'Those that were replayed, in place of those that were not'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l all -d 'All of them, replayed or not'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l dry-run -d 'Say what would be sent, and send nothing'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l since -d 'Select letters rejected at or after this time: a time in UTC such as 2026-01-31T12:00:00Z, or an age such as 2h' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l until -d 'Select letters rejected before this time' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l id -d 'Select the letters of the message with this id, or SOURCE/ID if messages of several sources have the same id' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l replayed -d 'Select replayed letters instead of the others'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l all -d 'Select all letters, replayed or not'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -l dry-run -d 'Show what would be sent, without sending it'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from replay" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l reason -d 'Those that were rejected for this reason; may be said several times' -r -f -a "too-large\t''
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l reason -d 'Select letters with this reason; can be repeated' -r -f -a "too-large\t''
 bad-encoding\t''
 not-json\t''
 not-object\t''
@@ -204,33 +204,33 @@ no-reply\t''
 no-route\t''
 last-delivery\t''
 too-many-attempts\t''"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l since -d 'Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such as 2h' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l until -d 'Those that were rejected before then' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l id -d 'Those of the message with this id, or with SOURCE/ID where messages of several sources have the same' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s c -l config -d 'The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l replayed -d 'Those that were replayed, in place of those that were not'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l all -d 'All of them, replayed or not'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l dry-run -d 'Say what would be removed, and remove nothing'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l since -d 'Select letters rejected at or after this time: a time in UTC such as 2026-01-31T12:00:00Z, or an age such as 2h' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l until -d 'Select letters rejected before this time' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l id -d 'Select the letters of the message with this id, or SOURCE/ID if messages of several sources have the same id' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l replayed -d 'Select replayed letters instead of the others'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l all -d 'Select all letters, replayed or not'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -l dry-run -d 'Show what would be removed, without removing it'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s q -l quiet -d 'Log errors only'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s v -l verbose -d 'Log more: what a run asks and decides'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "list" -d 'List dead letters without their bodies, the newest last'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one dead letter as it is kept, body included'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one dead letter with its body'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "replay" -d 'Publish dead letters to the configured queue again, each once'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "purge" -d 'Remove dead letters for good'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "purge" -d 'Remove dead letters permanently'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand dead; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "run" -d 'One bounded run; what happens without a command'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "init" -d 'Write a configuration, and check it: what no option says is asked for'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "send" -d 'Publish lines to the configured queue, each as one message'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "try" -d 'Show what would become of sample messages'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "records" -d 'Show records of the configured store, as NDJSON'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "run" -d 'Do one bounded run; this is the default command'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "init" -d 'Create and check a configuration, prompting for missing values'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "send" -d 'Publish each line as one message to the configured queue'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "try" -d 'Show how sample messages would be stored or rejected'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "records" -d 'Show records of the configured store as NDJSON'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "check" -d 'Check the configuration and show the settings in force'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "status" -d 'Say how a pipeline is: last and next run, backlog, what was rejected'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "history" -d 'Show past runs as a table, as JSON, or as a page for the browser'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "explain" -d 'Say what an exit code, a stop reason or a reason of a dead letter means, and what to do'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "status" -d 'Show the state of a pipeline: last and next run, backlog, rejected messages'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "history" -d 'Show past runs as a table, as JSON, or as a web page'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "explain" -d 'Explain an exit code, a stop reason or the reason of a dead letter, and what to do'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "dead" -d 'Work with dead letters: list, show, replay, purge'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and not __fish_seen_subcommand_from run init send try records check status history explain dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "list" -d 'List dead letters without their bodies, the newest last'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "show" -d 'Show one dead letter as it is kept, body included'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "show" -d 'Show one dead letter with its body'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "replay" -d 'Publish dead letters to the configured queue again, each once'
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "purge" -d 'Remove dead letters for good'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand help; and __fish_seen_subcommand_from dead" -f -a "purge" -d 'Remove dead letters permanently'

@@ -197,8 +197,8 @@ fn replay_refuses_files_without_dead_letters_and_continues_after_a_malformed_lin
     let ended = program.run(&["dead", "replay", "torn.ndjson"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("a line is no dead letter")
-            && ended.stderr.ends_with("letters sent: 1, sent before: 0, 1 are no letters\n"),
+        ended.stderr.contains("a line is not a dead letter")
+            && ended.stderr.ends_with("letters sent: 1, sent before: 0, not dead letters: 1\n"),
         "{}",
         ended.stderr
     );
@@ -454,13 +454,13 @@ fn a_dry_run_reports_what_a_run_would_do_and_takes_no_message() {
     let program = Program::new(CONFIGURATION);
     let dry_run = |arguments: &[&str]| program.run(&[&["run", "--dry-run"], arguments].concat());
     let ended = dry_run(&[]);
-    assert!(ended.code == Some(0) && ended.stdout.starts_with("0 messages wait"), "{}", ended.stdout);
+    assert!(ended.code == Some(0) && ended.stdout.starts_with("0 messages waiting"), "{}", ended.stdout);
     assert!(!program.path("queue.db").exists(), "it creates no file");
     program.run_with_input(&["send"], b"{\"a\":1}\n[]\n{\"a\":2}\n{b\n");
     let ended = dry_run(&["--max-messages", "3"]);
-    assert!(ended.stdout.starts_with(
-        "4 messages wait in the queue; a run takes 3: 2 would go to the store, 1 to the dead letter\n"
-    ));
+    assert!(
+        ended.stdout.starts_with("4 messages waiting; a run would take 3: 2 would be stored, 1 rejected\n")
+    );
     assert!(
         ended.stdout.contains(" 2: not-object: expected a JSON object, found an array"),
         "{}",
@@ -515,9 +515,7 @@ fn a_set_without_records_is_reported() {
     program.drain(&[]);
     let ended = program.run(&["records"]);
     assert!(
-        ended.code == Some(0)
-            && ended.stdout.is_empty()
-            && ended.stderr.contains("has no record in this set"),
+        ended.code == Some(0) && ended.stdout.is_empty() && ended.stderr.contains("contains no records"),
         "{}",
         ended.stderr
     );

@@ -426,7 +426,7 @@ fn status_shows_a_run_of_five_hours_ago_as_the_last_and_none_in_the_last_hour() 
     for words in [
         "  last run   5 h ago: limit-reached, 10 received: 10 stored in ",
         "  backlog    nothing left 5 h ago\n",
-        "  last 1 h   no run\n",
+        "  last 1 h   no runs\n",
     ] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }
@@ -466,7 +466,7 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     let ended = program.run(&["history"]);
     assert_eq!(
         (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
-        (Some(0), "", "no run began in the last 1 d\n")
+        (Some(0), "", "no runs in the last 1 d\n")
     );
     send(&program, 25);
     (0..4).for_each(|_| drop(program.drain(&[])));
@@ -490,7 +490,7 @@ fn the_history_is_a_table_with_sparklines_or_json() {
     }
     assert_eq!(std::fs::read_to_string(program.path("x-msrv.yml")).expect("still there"), configuration);
     let ended = program.run(&["history", "--since", "2999-01-01"]);
-    assert!(ended.code == Some(2) && ended.stderr.contains("that time has not come yet"), "{}", ended.stderr);
+    assert!(ended.code == Some(2) && ended.stderr.contains("the time is in the future"), "{}", ended.stderr);
     assert_eq!(
         program.run(&["history", "--json", "--since", last]).stdout.lines().count(),
         1,

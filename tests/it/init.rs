@@ -143,11 +143,11 @@ fn options_of_another_kind_and_missing_values_are_refused() {
         (&[&embedded, &["--lookupd", "h:1"]], "--lookupd: cannot be used with --queue embedded"),
         (&[&embedded, &["--namespace", "prod"]], "--namespace: cannot be used with --store sqlite"),
         (&[&embedded, &["--aerospike", "h:1"]], "--aerospike: cannot be used with --store sqlite"),
-        (&[&nsq, &[&longest]], "--set: is required: the topic's name cannot be used: `tttt"),
-        (&[&nsq, &[&longest], &sqlite], "--set: is required: the topic's name cannot be used: `tttt"),
+        (&[&nsq, &[&longest]], "--set: is required: the topic name cannot be used: `tttt"),
+        (&[&nsq, &[&longest], &sqlite], "--set: is required: the topic name cannot be used: `tttt"),
         (
             &[&nsq, &[a_table_of_sqlite_s], &sqlite],
-            "--set: is required: the topic's name cannot be used: `sqlite_a`",
+            "--set: is required: the topic name cannot be used: `sqlite_a`",
         ),
     ];
     for (arguments, fault) in table {
@@ -194,16 +194,12 @@ fn an_existing_file_is_overwritten_only_with_force_and_backed_up() {
         scene.bare(&[&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"], more].concat())
     };
     let ended = init(&[]);
-    assert!(ended.code == Some(66) && ended.stderr.contains("a.toml is there already"), "{}", ended.stderr);
+    assert!(ended.code == Some(66) && ended.stderr.contains("a.toml already exists"), "{}", ended.stderr);
     std::fs::rename(scene.path("a.toml"), scene.path("a.yml")).expect("renamed");
     assert_eq!(init(&[]).code, Some(66));
     let ended = init(&["--force"]);
-    assert!(
-        ended.code == Some(0) && ended.stderr.contains("what was there is now a.yml.old"),
-        "{}",
-        ended.stderr
-    );
-    assert!(init(&["--force", "--period", "5m"]).stderr.contains("what was there is now a.yml.old.1"));
+    assert!(ended.code == Some(0) && ended.stderr.contains("backup: a.yml.old"), "{}", ended.stderr);
+    assert!(init(&["--force", "--period", "5m"]).stderr.contains("backup: a.yml.old.1"));
     assert_eq!(std::fs::read_to_string(scene.path("a.yml.old")).expect("kept"), "# mine\n");
     std::fs::copy(crate::support::project().join("etc/x-msrv.yml"), scene.path("c.yml")).expect("copied");
     let ended = scene.bare(&["init", "-c", "c.yml", "--queue", "embedded", "--store", "sqlite"]);
@@ -218,7 +214,7 @@ fn an_existing_file_is_overwritten_only_with_force_and_backed_up() {
     for name in ["d.yaml", "e.yml", "f.yml"] {
         let ended = scene.bare(&["init", "-c", name, "--queue", "embedded", "--store", "sqlite"]);
         assert!(
-            ended.code == Some(66) && ended.stderr.contains("is there already"),
+            ended.code == Some(66) && ended.stderr.contains("already exists"),
             "{name}: {}",
             ended.stderr
         );
@@ -251,7 +247,7 @@ fn on_a_terminal_a_wrong_answer_is_reported_and_the_question_repeated() {
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{shown}");
     for fault in [
-        "`kafka` is none of the words",
+        "`kafka` is not one of the choices",
         "`localhost` is not HOST:PORT",
         "`t#` is not a valid name",
         "0 is not allowed, at least 1 is required",

@@ -745,7 +745,7 @@ fn a_dry_run_with_nsq_reports_only_the_depth_and_creates_no_channel() {
     let ended = program.run(&["run", "--dry-run"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(
-        ended.stdout.starts_with("7 messages wait in the queue; what they are is not known"),
+        ended.stdout.starts_with("7 messages waiting; this queue shows messages only"),
         "{}",
         ended.stdout
     );

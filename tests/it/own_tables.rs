@@ -223,8 +223,8 @@ fn a_rule_that_no_record_can_meet_requeues_all_and_is_exit_78() {
     }
 }
 
-/// An index on a field, as the README recommends, was exit 78 in every run when the program's SQLite had no
-/// JSON functions.
+/// Otherwise an index on a field of the document makes every run exit with 78, because the SQLite of the
+/// program lacks JSON functions.
 #[test]
 fn indexes_and_triggers_may_use_every_function_of_the_sqlite3_shell() {
     let own = [

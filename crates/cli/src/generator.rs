@@ -1,8 +1,8 @@
-//! x-msrv as a systemd generator (systemd.generator(7)): the `period` of each configuration becomes the
-//! interval of its timer, and what else the units have to know of it follows.
+//! x-msrv as a systemd generator (systemd.generator(7)). It writes drop-ins for the units of each
+//! configuration: the `period` as the interval of the timer, timeouts, and writable folders.
 //!
-//! systemd runs it at boot, before anything else, and at every daemon-reload. So it reads local files and
-//! nothing else, passes over what is wrong with a warning, and never fails because of it.
+//! systemd runs it early at boot and at every daemon-reload. It therefore reads only local files, and ignores
+//! an invalid configuration with a warning instead of failing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,24 +22,24 @@ use crate::{
 use x_msrv_core::{adapter::Adapters, error_chain};
 use x_msrv_settings::NamedFile;
 
-/// The name by which this program is a generator.
+/// The name under which the program runs as a generator.
 pub const NAME: &str = "x-msrv-generator";
 
-/// Where configurations are.
+/// The folder of configurations.
 const CONFIGURATIONS: &str = "etc/x-msrv";
 
-/// Where an administrator's units and drop-ins are: `systemctl edit`, and with `--runtime`.
+/// The folders of the administrator's units and drop-ins: of `systemctl edit`, and with `--runtime`.
 const ADMINISTRATOR: [&str; 2] = ["etc/systemd/system", "run/systemd/system"];
 
 /// `TimeoutStartSec=` and `TimeoutStopSec=` of `systemd/x-msrv.service`.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What systemd leaves a run beyond its own bounds.
+/// The time that systemd grants a run beyond its own time limits.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The names of the drop-ins. systemd reads those of a unit in the order of their names, wherever they are,
-/// so an administrator's come later.
+/// The names of the drop-ins. systemd reads the drop-ins of a unit in the order of their names, whatever
+/// their folder, so the administrator's come later.
 const PERIOD: &str = "00-period.conf";
 const TIMEOUTS: &str = "00-timeouts.conf";
 const PATHS: &str = "00-paths.conf";
@@ -47,10 +47,10 @@ const PATHS: &str = "00-paths.conf";
 /// An empty assignment clears every trigger of the timer.
 const CLEARED: &str = "[Timer]\nOnActiveSec=\n";
 
-/// Runs with the arguments that systemd gives: the folders for drop-ins of normal, early and late priority.
+/// Runs with the arguments of systemd: the folders for drop-ins of normal, early and late priority.
 ///
 /// # Errors
-/// The arguments are not those of a generator, or a drop-in can't be written.
+/// The arguments are not those of a generator, or a drop-in cannot be written.
 pub fn run(adapters: Adapters, mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
     let normal = arguments.next().filter(|_| arguments.count() <= 2);
     let normal =
@@ -60,17 +60,17 @@ pub fn run(adapters: Adapters, mut arguments: impl Iterator<Item = OsString>) ->
     let warnings = generate(adapters, &root, Path::new(&normal))
         .map_err(|error| format!("cannot write below {}: {error}", normal.display()))?;
     match tested {
-        Some(_) => warnings.iter().for_each(|warning| eprintln!("{NAME}: {warning}")), // the host's log is not for tests
+        Some(_) => warnings.iter().for_each(|warning| eprintln!("{NAME}: {warning}")), // tests must not write to the log of the host
         None => logging::warn_early(NAME, &warnings),
     }
     Ok(())
 }
 
-/// Writes the drop-ins for all configurations below `root` into `output`. Returns what is wrong with those
-/// that were passed over.
+/// Writes the drop-ins for all configurations below `root` into `output`. Returns the warnings about ignored
+/// configurations.
 ///
 /// # Errors
-/// A drop-in can't be written.
+/// A drop-in cannot be written.
 pub fn generate(adapters: Adapters, root: &Path, output: &Path) -> io::Result<Vec<String>> {
     let mut warnings = Vec::new();
     let load = |(name, path): (String, PathBuf)| {
@@ -79,16 +79,18 @@ pub fn generate(adapters: Adapters, root: &Path, output: &Path) -> io::Result<Ve
     };
     let loaded: Vec<_> =
         configurations(&root.join(CONFIGURATIONS), &mut warnings).into_iter().map(load).collect();
-    // A schema may be JSON beside the configuration that names it.
+    // A JSON file may be the schema of another configuration in the folder.
     let schemas: BTreeSet<_> =
         loaded.iter().filter_map(|(_, _, settings)| settings.as_ref().ok()?.schema.clone()).collect();
     let administrator = Administrator::below(root);
     let mut owners = BTreeMap::new();
     for (name, path, settings) in loaded.into_iter().filter(|(_, path, _)| !schemas.contains(path)) {
-        let origin =
-            format!("# By {NAME}(8) from /{}.\n", path.strip_prefix(root).unwrap_or(&path).display());
+        let origin = format!(
+            "# Generated by {NAME}(8) from /{}.\n",
+            path.strip_prefix(root).unwrap_or(&path).display()
+        );
         if let Err(error) = &settings {
-            warnings.push(format!("passed over: {}", error_chain::text(error)));
+            warnings.push(format!("ignored: {}", error_chain::text(error)));
         }
         let settings = settings.ok();
         match Units::of(&name) {
@@ -108,14 +110,15 @@ pub fn generate(adapters: Adapters, root: &Path, output: &Path) -> io::Result<Ve
                     warnings.extend(hidden.map(|fault| format!("{}: {fault}", path.display())));
                 }
             }
-            None => warnings.push(format!("passed over {}: no unit can have this name", path.display())),
+            None => warnings.push(format!("ignored {}: not a valid name for a unit", path.display())),
         }
     }
     Ok(warnings)
 }
 
-/// Warnings of what this configuration writes and another writes as well, each file by its resolved path with
-/// the configuration and the key that named it. Queues, stores and dead letters of one kind may be shared.
+/// Returns a warning for each file that another configuration also writes. `owners` contains the resolved
+/// path of each file with its configuration and key. Queues, stores and dead letters of one type may be
+/// shared.
 fn shared(
     owners: &mut BTreeMap<PathBuf, (PathBuf, String)>,
     configuration: &Path,
@@ -129,10 +132,10 @@ fn shared(
             (other.display(), format!("{}: {}: {}", configuration.display(), file.key, file.path.display()));
         match &*kind(&file.key) {
             own if own != kind(&key) => {
-                Some(format!("{place} is `{key}` of {other} as well, and what one writes the other destroys"))
+                Some(format!("{place} is also `{key}` of {other}; each destroys what the other writes"))
             }
             "history" | "metrics" => {
-                Some(format!("{place} belongs to {other} as well, and runs of both get mixed"))
+                Some(format!("{place} also belongs to {other}; the runs of both are mixed"))
             }
             _ => None,
         }
@@ -140,7 +143,7 @@ fn shared(
     settings.files().iter().filter(|file| file.is_written()).filter_map(warning).collect()
 }
 
-/// The configurations by their names; of one name in several formats the one that a run would take.
+/// Returns the configurations by name. If a name exists in several formats, the one that a run would use.
 fn configurations(folder: &Path, warnings: &mut Vec<String>) -> BTreeMap<String, PathBuf> {
     let files = match fs::read_dir(folder) {
         Ok(files) => files.filter_map(Result::ok).map(|file| file.path()).collect::<Vec<_>>(),
@@ -163,16 +166,16 @@ fn configurations(folder: &Path, warnings: &mut Vec<String>) -> BTreeMap<String,
     found
 }
 
-/// The units that run by one configuration.
+/// The units of one configuration.
 struct Units {
-    /// Without a suffix.
+    /// The name without a suffix.
     name: String,
-    /// The template that it is made of, if any.
+    /// The template of the units, if any.
     template: Option<&'static str>,
 }
 
 impl Units {
-    /// The units of the configuration `NAME.yml`; none if it can't have any.
+    /// Returns the units of the configuration `NAME.yml`; `None` if the name is not valid for a unit.
     fn of(name: &str) -> Option<Self> {
         match name {
             "x-msrv" => Some(Self { name: name.to_owned(), template: None }),
@@ -183,7 +186,7 @@ impl Units {
         }
     }
 
-    /// The interval, if the configuration has one; or none, if an administrator says when to run.
+    /// Writes the interval if the configuration sets one; clears it if an administrator sets triggers.
     fn write_period(
         &self,
         administrator: &Administrator,
@@ -207,35 +210,36 @@ impl Units {
                 .find(|drop_in| *drop_in.name <= *PERIOD && !drop_in.settings(&TRIGGERS).is_empty())
             {
                 warnings.push(format!(
-                    "{}: its name has to sort after {PERIOD}, so that its triggers count alone",
+                    "{}: the name must sort after {PERIOD}, or its triggers are added to the packaged ones",
                     early.path.display()
                 ));
                 return Ok(());
             }
-            // One that counts from the run before needs a first run.
+            // A trigger that counts from the previous run needs a first run.
             let first = if triggers.iter().all(|trigger| trigger.starts_with("OnUnit")) {
                 self.first_run()
             } else {
                 String::new()
             };
             format!(
-                "{origin}# No interval: a drop-in of the administrator's says when to run.\n{first}{CLEARED}"
+                "{origin}# No interval: a drop-in of the administrator sets the triggers.\n{first}{CLEARED}"
             )
         };
         write(&output.join(format!("{}.timer.d", self.name)), PERIOD, &text)
     }
 
-    /// Starts the first run together with the timer; the others count from the run before.
+    /// Starts the first run together with the timer; later ones count from the previous run.
     ///
-    /// Not `OnActiveSec=1s`: systemd counts that from every daemon-reload anew (`timer_coldplug` in
-    /// `src/core/timer.c` has the timer enter its state from "dead"), so each would start a run, and the
-    /// interval would count from there. Nothing in an administrator's drop-in can take a dependency back, as
-    /// an empty assignment does with triggers.
+    /// Not `OnActiveSec=1s`: systemd counts it again from every daemon-reload (`timer_coldplug` in
+    /// `src/core/timer.c` makes the timer enter its state from "dead"), so each reload would start a run and
+    /// restart the interval. A drop-in of an administrator cannot remove a dependency as an empty assignment
+    /// removes triggers.
     fn first_run(&self) -> String {
         format!("[Unit]\nWants={}.service\n", self.name)
     }
 
-    /// Longer timeouts, if a run may take longer than the packaged ones and an administrator has set none.
+    /// Writes longer timeouts, if a run may take longer than the packaged ones and an administrator has set
+    /// none.
     fn write_timeouts(
         &self,
         administrator: &Administrator,
@@ -264,11 +268,11 @@ impl Units {
         if lines.is_empty() {
             return Ok(());
         }
-        let text = format!("{origin}# A run may take longer than the unit allows.\n[Service]\n{lines}");
+        let text = format!("{origin}# A run may take longer than the packaged timeouts.\n[Service]\n{lines}");
         write(&output.join(format!("{}.service.d", self.name)), TIMEOUTS, &text)
     }
 
-    /// The right to write to the folders of files that are not in the state directory. It adds to what an
+    /// Grants write access to the folders of files outside the state directory, in addition to what an
     /// administrator has set.
     fn write_paths(&self, output: &Path, origin: &str, settings: &Settings) -> io::Result<()> {
         let sandbox = Sandbox::default();
@@ -280,9 +284,9 @@ impl Units {
             .map(|folder| folder.display().to_string())
         {
             if folder.contains(char::is_control) {
-                continue; // no setting of a unit can hold it
+                continue; // a unit file cannot contain it
             }
-            // systemd.syntax(7) for the quotes, systemd.unit(5) for the specifiers. What is not there is no
+            // Quotes: systemd.syntax(7); specifiers: systemd.unit(5). With `-` a missing folder is not an
             // error.
             let folder = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
             writeln!(lines, "ReadWritePaths=\"-{folder}\"").expect("text grows");
@@ -290,19 +294,19 @@ impl Units {
         if lines.is_empty() {
             return Ok(());
         }
-        let text =
-            format!("{origin}# Where a run writes outside of the state directory.\n[Service]\n{lines}");
+        let text = format!(
+            "{origin}# Folders outside the state directory that a run writes to.\n[Service]\n{lines}"
+        );
         write(&output.join(format!("{}.service.d", self.name)), PATHS, &text)
     }
 
-    /// The names by which an administrator may mean them.
+    /// Returns the names under which an administrator may configure the units.
     fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.name).chain(self.template)
     }
 }
 
-/// What stands in an administrator's folders: units in place of ours (`systemctl edit --full`, `mask`) and
-/// drop-ins.
+/// The administrator's unit files: replaced units (`systemctl edit --full`, `mask`) and drop-ins.
 struct Administrator {
     entries: BTreeMap<OsString, Vec<PathBuf>>,
 }
@@ -333,7 +337,7 @@ impl Administrator {
     }
 }
 
-/// A drop-in of the administrator's.
+/// A drop-in of the administrator.
 struct DropIn {
     path: PathBuf,
     name: String,
@@ -346,7 +350,7 @@ impl DropIn {
         Some(Self { name: path.file_name()?.to_string_lossy().into_owned(), path, text })
     }
 
-    /// Those of these keys that it sets to something.
+    /// Returns which of these keys it sets to a value.
     fn settings(&self, keys: &[&str]) -> Vec<String> {
         let pairs = self.text.lines().filter_map(|line| line.split_once('='));
         let set = pairs.filter(|(key, value)| keys.contains(&key.trim()) && !value.trim().is_empty());
@@ -354,11 +358,11 @@ impl DropIn {
     }
 }
 
-/// What starts a timer's unit (systemd.timer(5)).
+/// The triggers of a timer (systemd.timer(5)).
 const TRIGGERS: [&str; 6] =
     ["OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec", "OnCalendar"];
 
-/// As systemd.time(7) reads it; it counts microseconds.
+/// Returns a time span for systemd.time(7), which has microseconds.
 fn time_span(span: Duration) -> String {
     match (span.as_secs(), span.subsec_nanos()) {
         (seconds, 0) => format!("{seconds}s"),
@@ -368,7 +372,7 @@ fn time_span(span: Duration) -> String {
 
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // Under another name first: systemd reads the whole of it or nothing, and a symlink of that name is
+    // Write under a temporary name first, so that systemd never reads a partial file and a symlink is
     // replaced, not followed.
     let new = folder.join(format!(".{name}.new"));
     match fs::remove_file(&new) {

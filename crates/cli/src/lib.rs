@@ -1,13 +1,14 @@
-//! What stands around a run of x-msrv; the run itself is the crate [`x_msrv_core`].
+//! The command line and everything else around a run of x-msrv; the run itself is in the crate
+//! [`x_msrv_core`].
 //!
-//! The layers, from the top; each knows only what stands below it:
+//! The layers from top to bottom; each uses only those below it:
 //!
-//! - [`cli`], [`commands`]: the command line; [`generator`]: the same program as systemd's generator.
+//! - [`cli`], [`commands`]: the command line; [`generator`]: the same program as a systemd generator.
 //! - [`logging`], [`shutdown`], [`timer`], [`sandbox`]: the process and the system around a run.
 //! - pure: [`pipeline`]; at the bottom [`terminal`].
 //!
-//! What never happens: the name of an adapter, a client crate, or a socket to a queue or a store. The program hands
-//! its list of adapters in.
+//! This crate names no adapter, uses no client crate, and opens no socket to a queue or a store. The program
+//! passes its list of adapters.
 
 use x_msrv_config as config;
 

@@ -1,4 +1,4 @@
-//! How the pipeline in use is named in commands that are shown to people. Pure.
+//! How commands shown to the user refer to the pipeline. Pure.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use x_msrv_core::NAME;
 /// The pipeline of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pipeline {
-    /// What stands behind a command: ` -c orders`; nothing for the default one.
+    /// The option after a command: ` -c orders`; empty for the default pipeline.
     option: String,
-    /// The service that runs it; none for a configuration that is not the system's.
+    /// The service that runs it; `None` for a configuration outside the system folder.
     service: Option<String>,
 }
 
 impl Pipeline {
-    /// Returns the one of a configuration by its path; a relative one is shown as it is.
+    /// Returns the pipeline of a configuration. A relative path is shown unchanged.
     #[must_use]
     pub fn of(file: &Path) -> Self {
         let service = Units::of(file).map(|units| units.service().replace(".service", ""));
@@ -27,20 +27,20 @@ impl Pipeline {
         Self { option, service }
     }
 
-    /// Returns the one that a command without `-c` and NAME is for.
+    /// Returns the pipeline of a command without `-c` and NAME.
     #[must_use]
     pub fn default_one() -> Self {
         Self::of(&Path::new(SYSTEM).join("x-msrv.yml"))
     }
 
-    /// Returns the command with these words, for this pipeline.
+    /// Returns the command line of a command for this pipeline.
     #[must_use]
     pub fn command(&self, words: &str) -> String {
         format!("{NAME} {words}{}", self.option)
     }
 
-    /// Returns a text about the default pipeline as one about this one: its commands stand in backticks, and
-    /// its log is that of the service, or whatever standard error is.
+    /// Adapts a text about the default pipeline to this one: its commands in backticks, and its log, which is
+    /// the journal of the service or standard error.
     #[must_use]
     pub fn instead_of_the_default(&self, text: &str) -> String {
         let parts = text.split('`').enumerate().map(|(index, part)| {
@@ -56,7 +56,7 @@ impl Pipeline {
     }
 }
 
-/// As a shell takes it for one word.
+/// Quotes a text as one word of a shell command.
 fn quoted(text: &str) -> String {
     let is_plain = text.chars().all(|letter| letter.is_alphanumeric() || "-_./@:+,=".contains(letter));
     if is_plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
@@ -66,9 +66,9 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Whoever had several pipelines was told to check the default one.
+    /// Otherwise a user with several pipelines is told to check the default one.
     #[test]
-    fn commands_that_are_shown_are_for_the_pipeline_in_use() {
+    fn commands_in_a_text_are_for_the_pipeline_in_use() {
         let text = "see `x-msrv status`, `period` and `x-msrv --help`, or journalctl -u x-msrv.";
         for (path, command, shown) in [
             (

@@ -1,5 +1,5 @@
-//! What the service of a configuration may do with the files that it names: root may read and write them all,
-//! the service may not.
+//! Which files of a configuration its service can read and write. Root can access all of them, the service
+//! cannot.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,30 +14,30 @@ use x_msrv_core::NAME;
 use x_msrv_settings::{Access, NamedFile};
 use x_msrv_state::state_file;
 
-/// The part of a service's sandbox that decides which files it sees (systemd.exec(5)).
+/// The settings of a service that restrict its file access (systemd.exec(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
     /// `User=`
     pub user: String,
-    /// `ProtectHome=`, unless that is `no` or `read-only`.
+    /// `ProtectHome=`, unless it is `no` or `read-only`.
     pub hides_home: bool,
     /// `PrivateTmp=`
     pub has_own_tmp: bool,
-    /// `ReadWritePaths=` as systemctl(1) shows it, where systemd has the service and keeps it from writing
-    /// elsewhere; else it is not known.
+    /// `ReadWritePaths=` as shown by systemctl(1), if the service is loaded and may not write elsewhere;
+    /// otherwise unknown.
     pub writable: Option<String>,
 }
 
 impl Default for Sandbox {
-    /// As `systemd/x-msrv.service` has it.
+    /// As in `systemd/x-msrv.service`.
     fn default() -> Self {
         Self { user: NAME.to_owned(), hides_home: true, has_own_tmp: true, writable: None }
     }
 }
 
 impl Sandbox {
-    /// As systemd has the service, with all of its drop-ins; as the package has it where systemd cannot be
-    /// asked.
+    /// Returns the sandbox of the service with all its drop-ins; that of the package if systemd cannot be
+    /// queried.
     fn of(units: &Units) -> Self {
         let names = ["User", "ProtectHome", "PrivateTmp", "ProtectSystem", "ReadWritePaths"];
         match units.service_properties(&names) {
@@ -52,8 +52,8 @@ impl Sandbox {
         }
     }
 
-    /// Whether the service is known to have no right to write to a folder: `-/srv/a "/srv/b c"` are the only
-    /// ones, with what is below them.
+    /// Returns whether the service is known to have no write access to a folder: it may write only to those
+    /// in a list such as `-/srv/a "/srv/b c"` and below.
     fn forbids(&self, folder: &Path) -> bool {
         let is_named = |writable: &str| {
             let writable = format!(" {writable} ");
@@ -66,7 +66,7 @@ impl Sandbox {
         self.writable.as_deref().is_some_and(|writable| !is_named(writable))
     }
 
-    /// Why the service does not see what others see at this path; `None` where it does.
+    /// Returns why the service does not see the file at this path; `None` if it does.
     #[must_use]
     pub fn hides(&self, path: &Path) -> Option<&'static str> {
         let path = resolved(path);
@@ -76,15 +76,15 @@ impl Sandbox {
         }
         if self.has_own_tmp && is_below(&["/tmp", "/var/tmp"]) {
             return Some(
-                "the service has a /tmp and /var/tmp of its own, which are removed with all files in them when a run ends (PrivateTmp=)",
+                "the service has its own /tmp and /var/tmp, which are removed when a run ends (PrivateTmp=)",
             );
         }
         None
     }
 }
 
-/// The folders outside of the state directory that the service has to be allowed to write to, without those
-/// that it does not see.
+/// Returns the folders outside the state directory that the service needs write access to, except those that
+/// it does not see.
 pub fn folders_to_write<'a>(
     settings: &'a Settings,
     sandbox: &'a Sandbox,
@@ -94,7 +94,7 @@ pub fn folders_to_write<'a>(
     outside.map(|file| state_file::folder(&file.path).to_owned())
 }
 
-/// What is wrong for the service with files that others see otherwise.
+/// Returns a fault for each file that the service does not see.
 #[must_use]
 pub fn hidden_files(settings: &Settings, sandbox: &Sandbox) -> Vec<String> {
     let fault = |file: &NamedFile| {
@@ -111,15 +111,16 @@ fn key(file: &NamedFile) -> String {
     if file.key.is_empty() { String::new() } else { format!("{}: ", file.key) }
 }
 
-/// What a run of the service could not do with the files of a configuration of the system's; nothing for one
-/// that has no service. Where neither root nor the service's user asks, what its rights are is not known.
+/// Returns warnings about files of a system configuration that the service cannot use; none if the
+/// configuration has no service. Permissions are checked only if the current user is root or the service's
+/// user.
 #[must_use]
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let Some(units) = Units::of(&settings.file) else { return Vec::new() };
     judged(settings, &Sandbox::of(&units), may)
 }
 
-/// A question about the service's user: `test FLAG PATH`.
+/// A permission to check for the service's user: `test FLAG PATH`.
 type Question = (&'static str, PathBuf);
 
 fn judged(
@@ -141,12 +142,12 @@ fn judged(
             Access::Read | Access::ReadSecret if is_there => {
                 ask("-r", &file.path, format!("{key}{path}: the service's user {user} cannot read the file"));
             }
-            Access::Read | Access::ReadSecret => {} // a run says it
+            Access::Read | Access::ReadSecret => {} // a run reports a missing file
             _ if folder.is_dir() => {
                 if !file.path.starts_with(&settings.state) && sandbox.forbids(folder) {
                     let folder = folder.display();
                     warnings.push(format!(
-                        "{key}{path}: the service may not write to {folder} before `systemctl daemon-reload`"
+                        "{key}{path}: the service cannot write to {folder} until `systemctl daemon-reload` is run"
                     ));
                 }
                 let fault = format!(
@@ -162,12 +163,12 @@ fn judged(
                     );
                 }
             }
-            // systemd makes the state directory, and a run the folders in it.
+            // systemd creates the state directory, and a run creates the folders in it.
             _ if file.path.starts_with(&settings.state) => {}
             _ => {
                 let folder = folder.display();
                 warnings.push(format!(
-                    "{key}{path}: the folder does not exist, and the service may not create it (sudo install -d -o {user} -g {user} {folder})"
+                    "{key}{path}: the folder does not exist, and the service cannot create it (sudo install -d -o {user} -g {user} {folder})"
                 ));
             }
         }
@@ -177,8 +178,8 @@ fn judged(
     warnings
 }
 
-/// What this user may do, with all of its groups and whatever lists of rights there are: the kernel says it.
-/// `None` where it cannot be asked.
+/// Checks permissions of a user. The kernel decides, including groups and ACLs. Returns `None` if it cannot
+/// be asked.
 fn may(user: &str, questions: &[Question]) -> Option<Vec<bool>> {
     const SCRIPT: &str =
         r#"while [ $# -gt 0 ]; do if test "$1" "$2"; then echo yes; else echo no; fi; shift 2; done"#;
@@ -228,22 +229,25 @@ mod tests {
         None
     }
 
-    /// A sandbox of a service that sees all, for tests whose folder is in /tmp.
+    /// Returns a sandbox that hides nothing, for tests whose folder is in /tmp.
     fn open() -> Sandbox {
         Sandbox { hides_home: false, has_own_tmp: false, ..Sandbox::default() }
     }
 
-    /// `check` as root found them in order; the service had another /tmp, which lost what it wrote there, and
+    /// Otherwise `check` as root finds no fault, but the service has its own /tmp, which loses its files, and
     /// no /home.
     #[test]
-    fn a_file_that_the_service_does_not_see_is_told_with_its_key() {
+    fn a_file_that_the_service_does_not_see_is_reported_with_its_key() {
         let folder = tempfile::tempdir().expect("a folder");
         let cases = [
             (
                 "sqlite: {path: /tmp/a/s.db, set: s}\n",
-                "sqlite.path: /tmp/a/s.db: the service has a /tmp and /var/tmp of its own",
+                "sqlite.path: /tmp/a/s.db: the service has its own /tmp and /var/tmp",
             ),
-            ("sqlite: {path: /var/tmp/s.db, set: s}\n", "sqlite.path: /var/tmp/s.db: the service has a /tmp"),
+            (
+                "sqlite: {path: /var/tmp/s.db, set: s}\n",
+                "sqlite.path: /var/tmp/s.db: the service has its own /tmp",
+            ),
             (
                 "sqlite: {path: /home/a/s.db, set: s}\n",
                 "sqlite.path: /home/a/s.db: the service does not see /home",
@@ -265,13 +269,13 @@ mod tests {
             let told = judged(&settings, &open(), nothing_is_asked);
             assert!(
                 !told.iter().any(|warning| warning.starts_with(words)),
-                "an administrator lets it see them: {told:?}"
+                "an administrator has allowed access: {told:?}"
             );
         }
     }
 
     #[test]
-    fn what_is_written_outside_of_the_state_directory_is_granted_and_has_to_be_there() {
+    fn a_folder_outside_the_state_directory_must_exist_and_write_access_is_granted() {
         let folder = tempfile::tempdir().expect("a folder");
         let there = folder.path().join("there");
         fs::create_dir(&there).expect("a folder");
@@ -284,7 +288,7 @@ mod tests {
             judged(&settings, &Sandbox { writable: Some(writable.to_owned()), ..open() }, nothing_is_asked)
                 .join("\n")
         };
-        let reload = "before `systemctl daemon-reload`";
+        let reload = "until `systemctl daemon-reload` is run";
         assert_eq!(told("").matches(reload).count(), 2, "{}", told(""));
         let parent = folder.path().display();
         let granted =
@@ -298,14 +302,14 @@ mod tests {
         let granted: Vec<_> = folders_to_write(&settings, &open()).collect();
         assert_eq!(granted, [there.clone(), there, PathBuf::from("/nonexistent/a")]);
         let told = judged(&settings, &open(), nothing_is_asked);
-        let words = "history.path: /nonexistent/a/h.db: the folder does not exist, and the service may not create it \
+        let words = "history.path: /nonexistent/a/h.db: the folder does not exist, and the service cannot create it \
             (sudo install -d -o x-msrv -g x-msrv /nonexistent/a)";
-        assert_eq!(told, [words], "of the state directory nothing is told");
+        assert_eq!(told, [words], "files in the state directory need no warning");
     }
 
-    /// Root may read and write all, and the kernel is asked as the user who runs this, or as nobody.
+    /// Root can access everything, so permissions are checked for the user who runs the test, or for nobody.
     #[test]
-    fn what_the_user_of_the_service_may_not_read_or_write_is_told() {
+    fn missing_permissions_of_the_service_user_are_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("ours");
         let state = folder.path().join("state");

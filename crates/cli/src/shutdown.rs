@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first drains, the second ends at once with 128 + its number.
+//! SIGTERM and SIGINT: the first ends the run in order, the second exits at once with 128 + its number.
 
 use std::{
     io,
@@ -12,15 +12,15 @@ use signal_hook::{
     low_level::pipe,
 };
 
-/// Takes both signals from here on. The future is ready after the first of either.
+/// Installs handlers for both signals. The future is ready after the first signal.
 ///
 /// # Errors
-/// The system refuses a handler.
+/// A handler cannot be installed.
 pub fn on_signal() -> io::Result<impl Future<Output = ()>> {
     let (read, write) = UnixStream::pair()?;
     let second = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        // In this order: the first signal finds the flag down, and raises it for the second.
+        // The order matters: the first signal finds the flag unset and sets it for the second.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&second))?;
         flag::register(signal, Arc::clone(&second))?;
         pipe::register(signal, write.try_clone()?)?;
@@ -29,7 +29,7 @@ pub fn on_signal() -> io::Result<impl Future<Output = ()>> {
     let read = tokio::net::UnixStream::from_std(read)?;
     Ok(async move {
         if let Err(error) = read.readable().await {
-            log::warn!(cause = error.to_string(); "signals cannot be waited for");
+            log::warn!(cause = error.to_string(); "cannot wait for signals");
             std::future::pending::<()>().await;
         }
     })

@@ -1,5 +1,5 @@
-//! Styles of the terminal. Text with them goes to `anstream::stdout()`, which removes them for what is no
-//! terminal and for users who ask for none (<https://no-color.org>).
+//! Styles of the terminal. Styled text is written to `anstream::stdout()`, which removes the styles if the
+//! output is not a terminal or the user wants none (<https://no-color.org>).
 
 use std::fmt::Display;
 
@@ -9,11 +9,11 @@ use anstyle::{AnsiColor, Style};
 pub const BOLD: Style = Style::new().bold();
 /// A label.
 pub const DIM: Style = Style::new().dimmed();
-/// All is well.
+/// A good state.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// Somebody should look at it.
+/// A state that may need attention.
 pub const WARNING: Style = AnsiColor::Yellow.on_default();
-/// Somebody has to act.
+/// A state that requires action.
 pub const BAD: Style = AnsiColor::Red.on_default();
 
 /// Returns the text in a style.

@@ -1,5 +1,5 @@
-//! What systemd knows of the units of a configuration, asked with systemctl(1): a D-Bus client of our own would
-//! be as large as all the rest of a command that is run now and then.
+//! The state of the units of a configuration, queried with systemctl(1). A D-Bus client would be as large as
+//! the rest of the command, which is run rarely.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +12,14 @@ use crate::config::SYSTEM;
 use x_msrv_core::NAME;
 use x_msrv_history::status::Timer;
 
-/// The units by a configuration's name, as `systemd/` has them.
+/// The units of a configuration, as in `systemd/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Units {
     /// Without a suffix: `x-msrv`, or `x-msrv@NAME`.
     name: String,
 }
 
-/// The moment of the question, by both clocks that systemd counts by.
+/// The current time, on both clocks that systemd uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// The time of day.
@@ -29,9 +29,9 @@ pub struct Now {
 }
 
 impl Now {
-    /// As it is.
+    /// Returns the current time.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the edge: what is shown to people is told from now on")]
+    #[expect(clippy::disallowed_methods, reason = "the edge: times shown to the user are relative to now")]
     pub fn take() -> Self {
         let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let monotonic = Duration::try_from(monotonic).unwrap_or_default();
@@ -40,7 +40,7 @@ impl Now {
 }
 
 impl Units {
-    /// Those of a system's configuration; none belong to a file elsewhere.
+    /// Returns the units of a system configuration; `None` for a file elsewhere.
     #[must_use]
     pub fn of(configuration: &Path) -> Option<Self> {
         let name = configuration.file_stem()?.to_str()?;
@@ -49,17 +49,17 @@ impl Units {
             .then(|| Self { name: if name == NAME { name.to_owned() } else { format!("x-msrv@{name}") } })
     }
 
-    /// The timer's name.
+    /// Returns the name of the timer.
     #[must_use]
     pub fn timer(&self) -> String {
         format!("{}.timer", self.name)
     }
 
-    /// Asks systemd for the timer and its service. Returns `None` where the system was not booted by it, or
-    /// where it has no such timer.
+    /// Queries systemd for the timer and its service. Returns `None` if the system was not booted with
+    /// systemd or has no such timer.
     ///
     /// # Errors
-    /// systemd does not answer; in words for a person.
+    /// systemd does not answer; the error is text for the user.
     pub fn ask(&self, now: Now) -> Result<Option<Timer>, String> {
         const PROPERTIES: [&str; 8] = [
             "LoadState",
@@ -79,7 +79,7 @@ impl Units {
         Ok(known(self.timer(), &timer, &service, now))
     }
 
-    /// Asks systemd for properties of the service; those that it does not have are not in the answer.
+    /// Queries systemd for properties of the service. Unknown properties are missing from the answer.
     ///
     /// # Errors
     /// As with [`ask`](Self::ask).
@@ -87,14 +87,14 @@ impl Units {
         show([&self.service()], names).map(|[service]| service)
     }
 
-    /// The service's name.
+    /// Returns the name of the service.
     #[must_use]
     pub fn service(&self) -> String {
         format!("{}.service", self.name)
     }
 }
 
-/// What systemd says of the timer and its service; `None` without a timer.
+/// Returns the state of the timer and its service; `None` without a timer.
 fn known(unit: String, timer: &Properties, service: &Properties, now: Now) -> Option<Timer> {
     let active = |unit: &Properties| unit.get("ActiveState").to_owned();
     (timer.get("LoadState") == "loaded").then(|| Timer {
@@ -110,26 +110,27 @@ fn known(unit: String, timer: &Properties, service: &Properties, now: Now) -> Op
     })
 }
 
-/// The earlier of the two moments. One that has passed is due now.
+/// Returns the earlier of the two times. A time that has passed counts as now.
 fn next(now: Now, realtime: &str, monotonic: &str) -> Option<SystemTime> {
     let monotonic = since_boot(now, monotonic).map(|at| at.max(now.realtime));
     [time_of_day(realtime), monotonic].into_iter().flatten().min()
 }
 
-/// A moment by the clock that counts from boot, which systemctl(1) shows to the microsecond; it shows the time
-/// of day in whole seconds. 0 and the largest number mean none (`src/core/timer.c`).
+/// Parses a time on the clock that counts from boot. systemctl(1) shows it in microseconds, but the time of
+/// day only in whole seconds. 0 and the largest number mean none (`src/core/timer.c`).
 fn since_boot(now: Now, text: &str) -> Option<SystemTime> {
     let since_boot = timespan(text).filter(|since_boot| !since_boot.is_zero())?;
     now.realtime.checked_sub(now.monotonic)?.checked_add(since_boot)
 }
 
-/// Such as `Sat 2026-11-28 14:00:06 UTC`, or nothing.
+/// Parses a time such as `Sat 2026-11-28 14:00:06 UTC`; an empty text is `None`.
 fn time_of_day(text: &str) -> Option<SystemTime> {
     let (_weekday, time) = text.split_once(' ')?;
     humantime::parse_rfc3339_weak(time.strip_suffix(" UTC")?).ok()
 }
 
-/// Such as `5h 1min 5.536721s`; `infinity` is none (`format_timespan` in `src/basic/time-util.c`).
+/// Parses a span such as `5h 1min 5.536721s`; `infinity` is `None` (`format_timespan` in
+/// `src/basic/time-util.c`).
 fn timespan(text: &str) -> Option<Duration> {
     text.split(' ').try_fold(Duration::ZERO, |sum, part| {
         let (count, unit) = part.split_at(part.find(|letter: char| letter.is_ascii_alphabetic())?);
@@ -150,12 +151,12 @@ fn timespan(text: &str) -> Option<Duration> {
     })
 }
 
-/// Properties of a unit by their names, as systemctl(1) shows them.
+/// Properties of a unit, as systemctl(1) shows them.
 #[derive(Debug, Default)]
 pub struct Properties(BTreeMap<String, String>);
 
 impl Properties {
-    /// The value; nothing for a property that the unit does not have.
+    /// Returns the value; an empty text if the unit does not have the property.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
@@ -167,19 +168,19 @@ impl Properties {
     }
 }
 
-/// Asks for properties of units, all in one call. A unit that does not exist has some as well; its `LoadState`
-/// is `not-found`.
+/// Queries properties of several units in one call. A missing unit has properties too; its `LoadState` is
+/// `not-found`.
 fn show<const COUNT: usize>(units: [&str; COUNT], names: &[&str]) -> Result<[Properties; COUNT], String> {
     let mut systemctl = Command::new("systemctl");
     systemctl.args(["--system", "show", &format!("--property={}", names.join(","))]).args(units);
-    // A bound in seconds; and `--timestamp=` is not for the properties of timers (systemd 252).
+    // The timeout is in seconds. `--timestamp=` does not affect the properties of timers (systemd 252).
     systemctl.env("SYSTEMD_BUS_TIMEOUT", "2").env("TZ", "UTC").stdin(Stdio::null());
     let output = systemctl.output().map_err(|error| format!("cannot run systemctl: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let units: Vec<_> = text.split("\n\n").map(Properties::read).collect();
     let fault = || {
-        let said = String::from_utf8_lossy(&output.stderr);
-        format!("systemctl show failed: {}", if said.is_empty() { &text } else { &said }.trim())
+        let message = String::from_utf8_lossy(&output.stderr);
+        format!("systemctl show failed: {}", if message.is_empty() { &text } else { &message }.trim())
     };
     if output.status.success() { units.try_into().map_err(|_| fault()) } else { Err(fault()) }
 }
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_has_the_units_of_its_name_and_one_elsewhere_has_none() {
+    fn only_a_system_configuration_has_units_and_they_have_its_name() {
         let timer = |path: &str| Units::of(Path::new(path)).map(|units| units.timer());
         assert_eq!(timer("/etc/x-msrv/x-msrv.yml").as_deref(), Some("x-msrv.timer"));
         assert_eq!(timer("/etc/x-msrv/orders.toml").as_deref(), Some("x-msrv@orders.timer"));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_run_is_the_earlier_moment_by_either_clock() {
+    fn the_next_run_is_the_earlier_time_of_both_clocks() {
         let seconds = |realtime: &str, monotonic: &str| {
             next(now(), realtime, monotonic)
                 .map(|at| at.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs())
@@ -215,12 +216,12 @@ mod tests {
         assert_eq!(seconds("", "57s"), Some(1_007));
         assert_eq!(seconds(at_1005, "57s"), Some(1_005));
         assert_eq!(seconds(at_1005, "infinity"), Some(1_005));
-        assert_eq!(seconds("", "40s"), Some(1_000), "it is over, and due now");
+        assert_eq!(seconds("", "40s"), Some(1_000), "a time that has passed is due now");
     }
 
-    /// A machine that is up for a month has spans in units whose length is systemd's own.
+    /// After a month of uptime, spans have units whose length systemd defines.
     #[test]
-    fn time_spans_are_read_as_systemctl_writes_them() {
+    fn time_spans_of_systemctl_are_parsed() {
         for (text, span) in [
             ("0", None),
             ("infinity", None),
@@ -234,9 +235,9 @@ mod tests {
         }
     }
 
-    /// With `LastTriggerUSec`, which has whole seconds, a timer of ten seconds would seem to have one of eleven.
+    /// With `LastTriggerUSec`, which has whole seconds, a period of ten seconds can look like eleven.
     #[test]
-    fn a_timer_is_known_by_what_systemctl_shows_and_to_the_microsecond() {
+    fn the_state_of_a_timer_is_parsed_to_the_microsecond() {
         // systemd 252.
         const SHOWN: &str = "NextElapseUSecRealtime=\nNextElapseUSecMonotonic=1min 5.536721s\n\
             LastTriggerUSec=Thu 1970-01-01 00:16:35 UTC\nLastTriggerUSecMonotonic=45.524093s\nResult=success\n\
@@ -255,7 +256,7 @@ mod tests {
             next: at(1_015_536_721),
         };
         assert_eq!(known("x-msrv.timer".to_owned(), &timer, &service, now()), Some(expected));
-        // After a boot, that of a timer with `Persistent=` is known by its file alone.
+        // After a boot, only the time of day of the last start is known for a timer with `Persistent=`.
         let persistent = Properties::read(
             "LoadState=loaded\nLastTriggerUSec=Thu 1970-01-01 00:16:35 UTC\nLastTriggerUSecMonotonic=0\n",
         );

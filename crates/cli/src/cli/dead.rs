@@ -12,34 +12,35 @@ use x_msrv_letters::filter::Filter;
 pub(crate) enum DeadCommand {
     /// List dead letters without their bodies, the newest last
     ///
-    /// Those that were replayed are left out. Letters in a topic can be looked at only by taking them: they
-    /// are given back at once, count one attempt more, and come in another order.
+    /// Replayed dead letters are not listed. Those in an NSQ topic can be read only by consuming them: they
+    /// are requeued at once, which counts as an attempt and changes their order.
     #[command(after_help = "Examples:
   x-msrv dead list
   x-msrv dead list orders
   x-msrv dead list --reason schema --since 1d --json | jq -r .detail | sort | uniq -c")]
     List(DeadListArgs),
-    /// Show one dead letter as it is kept, body included
+    /// Show one dead letter with its body
     #[command(after_help = "Example:\n  x-msrv dead show 1a2b3c4d5e6f7a8b --body | jq .")]
     Show(DeadShowArgs),
     /// Publish dead letters to the configured queue again, each once
     ///
-    /// Each letter that went is marked with the time in its file, or finished in its topic, so that a second
-    /// replay does not send it again, unless --replayed or --all say so. Whoever is killed in between may
-    /// send one batch, of at most 100, twice.
+    /// Each letter that was sent is marked with the time in its file, or acknowledged in its queue, so that a
+    /// second replay does not send it again unless --replayed or --all is given. If a replay is killed, one
+    /// batch of at most 100 may be sent twice.
     ///
-    /// Letters become new messages, with a new attempt, and one that is refused again becomes a new letter.
-    /// Where a record's key is made of the message, as by default, they get new keys: a letter whose reason
-    /// is too-many-attempts, whose write may have arrived after all, can become a second record.
+    /// Letters become new messages with a new count of attempts; one that is rejected again becomes a new
+    /// letter. If the key of a record is derived from the message, as by default, they get new keys: a letter
+    /// with the reason too-many-attempts, whose write may have succeeded after all, can become a second
+    /// record.
     #[command(after_help = "Examples:
   x-msrv dead replay --reason schema --dry-run
   x-msrv dead replay --id 1a2b3c4d5e6f7a8b --all
   x-msrv dead replay /var/lib/x-msrv/dead-letter.ndjson.1")]
     Replay(DeadReplayArgs),
-    /// Remove dead letters for good
+    /// Remove dead letters permanently
     ///
-    /// Give at least one filter (--reason, --since, ...). A file is replaced as a whole, while runs wait for
-    /// some milliseconds.
+    /// Give at least one filter (--reason, --since, ...). A file is replaced as a whole; meanwhile runs wait
+    /// for a few milliseconds.
     #[command(after_help = "Examples:
   x-msrv dead purge --replayed
   x-msrv dead purge --all --until 30d --dry-run")]
@@ -47,7 +48,7 @@ pub(crate) enum DeadCommand {
 }
 
 impl DeadCommand {
-    /// Which letters are meant, but for whether they were replayed.
+    /// Returns which letters are selected, regardless of whether they were replayed.
     pub(crate) fn select(&self) -> SelectArgs {
         match self {
             Self::List(DeadListArgs { which, .. })
@@ -57,7 +58,7 @@ impl DeadCommand {
         }
     }
 
-    /// The word that may be the name of a configuration.
+    /// Returns the argument that may be the name of a configuration.
     pub(super) fn which_mut(&mut self) -> &mut NameOrFileArg {
         match self {
             Self::List(DeadListArgs { which, .. })
@@ -68,31 +69,32 @@ impl DeadCommand {
     }
 }
 
-/// Which letters are meant, wherever they are.
+/// Which letters are selected.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SelectArgs {
-    /// Those that were rejected for this reason; may be said several times
+    /// Select letters with this reason; can be repeated
     #[arg(long, value_name = "REASON", value_parser = PossibleValuesParser::new(Rejection::REASONS), hide_possible_values = true)]
     reason: Vec<String>,
-    /// Those that were rejected then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago,
+    /// Select letters rejected at or after this time: a time in UTC such as 2026-01-31T12:00:00Z, or an age
     /// such as 2h
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<SystemTime>,
-    /// Those that were rejected before then
+    /// Select letters rejected before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<SystemTime>,
-    /// Those of the message with this id, or with SOURCE/ID where messages of several sources have the same
+    /// Select the letters of the message with this id, or SOURCE/ID if messages of several sources have the
+    /// same id
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     #[command(flatten)]
     pub(super) which: NameOrFileArg,
-    /// Files of dead letters, in place of those of the configuration
+    /// Files of dead letters, instead of those of the configuration
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
 impl SelectArgs {
-    /// The files that are named.
+    /// Returns the files that are named.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         self.which.file().into_iter().chain(&self.files).cloned().collect()
     }
@@ -109,15 +111,15 @@ impl SelectArgs {
     }
 }
 
-/// The same, and whether they were replayed.
+/// Which letters are selected, including whether they were replayed.
 #[derive(Debug, Args)]
 pub(crate) struct WhichArgs {
     #[command(flatten)]
     pub(crate) select: SelectArgs,
-    /// Those that were replayed, in place of those that were not
+    /// Select replayed letters instead of the others
     #[arg(long, conflicts_with = "all")]
     replayed: bool,
-    /// All of them, replayed or not
+    /// Select all letters, replayed or not
     #[arg(long)]
     all: bool,
 }
@@ -132,24 +134,24 @@ impl WhichArgs {
 pub(crate) struct DeadListArgs {
     #[command(flatten)]
     pub(crate) which: WhichArgs,
-    /// One JSON object a line
+    /// Write one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show the newest of them, at most this many; without it 100 in the table, and all as JSON
+    /// Show at most this many, the newest [default: 100 in the table, all as JSON]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) limit: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DeadShowArgs {
-    /// The message's id, as `list` shows it, or SOURCE/ID where messages of several sources have the same
+    /// The id of the message as shown by `list`, or SOURCE/ID if messages of several sources have the same id
     pub(crate) id: String,
-    /// The body alone, byte by byte
+    /// Write only the body, unchanged
     #[arg(long)]
     pub(crate) body: bool,
     #[command(flatten)]
     which: NameOrFileArg,
-    /// Files of dead letters, in place of those of the configuration
+    /// Files of dead letters, instead of those of the configuration
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -158,7 +160,7 @@ pub(crate) struct DeadShowArgs {
 pub(crate) struct DeadReplayArgs {
     #[command(flatten)]
     pub(crate) which: WhichArgs,
-    /// Say what would be sent, and send nothing
+    /// Show what would be sent, without sending it
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -168,7 +170,7 @@ pub(crate) struct DeadReplayArgs {
 pub(crate) struct DeadPurgeArgs {
     #[command(flatten)]
     pub(crate) which: WhichArgs,
-    /// Say what would be removed, and remove nothing
+    /// Show what would be removed, without removing it
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

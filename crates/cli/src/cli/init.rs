@@ -1,4 +1,4 @@
-//! `x-msrv init` on the command line. Which options there are follows from the adapters and their keys.
+//! `x-msrv init` on the command line. Its options follow from the adapters and their keys.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -15,18 +15,18 @@ pub(crate) struct InitArgs {
     /// Overwrite an existing configuration (a backup is kept as NAME.old, NAME.old.1 and so on)
     #[arg(long)]
     pub(crate) force: bool,
-    /// What options say, by their names without dashes.
+    /// The values of options, by their names without dashes.
     #[arg(skip)]
     pub(crate) given: BTreeMap<&'static str, String>,
 }
 
 impl InitArgs {
-    /// The file that is written, unless another is named.
+    /// Returns the file to write, unless `--config` names another.
     pub(crate) fn configuration(&self) -> PathBuf {
         self.which.configuration().unwrap_or_else(|| configuration(NAME))
     }
 
-    /// Takes what options say.
+    /// Stores the values of the options.
     pub(super) fn take(&mut self, adapters: Adapters, matches: &ArgMatches) {
         for name in [QUEUE, STORE].into_iter().chain(questions(adapters).into_iter().map(|(name, _)| name)) {
             if let Ok(Some(value)) = matches.try_get_one::<String>(name) {
@@ -36,26 +36,26 @@ impl InitArgs {
     }
 }
 
-/// The option that says which adapter is the queue.
+/// The option that selects the adapter of the queue.
 pub(crate) const QUEUE: &str = "queue";
 
-/// The option that says which adapter is the store.
+/// The option that selects the adapter of the store.
 pub(crate) const STORE: &str = "store";
 
-/// An adapter as a queue or a store.
+/// An adapter in the role of a queue or a store.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Role {
-    /// The word for it.
+    /// The value of the option.
     pub(crate) word: &'static str,
-    /// What it is.
+    /// Its description.
     pub(crate) summary: &'static str,
     /// Its section.
     pub(crate) section: &'static Key,
-    /// What is suggested for a key of a pipeline.
+    /// The value that it suggests for a key of a pipeline.
     pub(crate) suggestion: fn(&str, &str) -> Option<String>,
 }
 
-/// The adapters that can be a queue.
+/// Returns the adapters that can be a queue.
 pub(crate) fn queues(adapters: Adapters) -> Vec<Role> {
     let role = |adapter: &&'static x_msrv_core::adapter::Adapter| {
         let role = adapter.source.as_ref()?;
@@ -65,7 +65,7 @@ pub(crate) fn queues(adapters: Adapters) -> Vec<Role> {
     adapters.iter().filter_map(role).collect()
 }
 
-/// The adapters that can be a store.
+/// Returns the adapters that can be a store.
 pub(crate) fn stores(adapters: Adapters) -> Vec<Role> {
     let role = |adapter: &&'static x_msrv_core::adapter::Adapter| {
         let role = adapter.store.as_ref()?;
@@ -79,7 +79,7 @@ pub(crate) fn stores(adapters: Adapters) -> Vec<Role> {
     adapters.iter().filter_map(role).collect()
 }
 
-/// The options that are answers, each with the keys that it can be for.
+/// Returns the options that answer questions, each with the keys that it can set.
 fn questions(adapters: Adapters) -> Vec<(&'static str, Vec<&'static Key>)> {
     let mut questions: Vec<(&'static str, Vec<&'static Key>)> = Vec::new();
     let known = x_msrv_config::known(adapters);
@@ -95,7 +95,7 @@ fn questions(adapters: Adapters) -> Vec<(&'static str, Vec<&'static Key>)> {
     questions
 }
 
-/// The command with the options that the adapters bring.
+/// Returns the command with the options of the adapters.
 pub(super) fn command(init: Command, adapters: Adapters) -> Command {
     let kind = |name: &'static str, help: &'static str, roles: Vec<Role>| {
         let words: Vec<_> =
@@ -109,7 +109,7 @@ pub(super) fn command(init: Command, adapters: Adapters) -> Command {
 }
 
 fn option(flag: &'static str, keys: &[&'static Key]) -> Arg {
-    let ask = keys[0].ask.expect("it is asked for");
+    let ask = keys[0].ask.expect("only keys with a question have an option");
     let sentence = keys[0].doc.split("\n\n").next().and_then(|first| first.split(". ").next());
     let help = match keys {
         [_] => sentence.unwrap_or_default().trim_end_matches('.').replace('`', ""),

@@ -29,36 +29,36 @@ use x_msrv_core::{NAME, adapter::Adapters, exit::Exit};
 use x_msrv_history::status::{Level, Threshold};
 use x_msrv_settings::duration;
 
-/// The exit codes as help shows them: a heading, and below it one line for each, with two spaces between code
-/// and meaning.
+/// The exit codes as shown in help: a heading, then one line for each code, with two spaces between code and
+/// meaning.
 pub const EXIT_CODES: &str = "\
 Exit codes:
    0  everything that was received is settled
    2  the command line is wrong
-  65  a message was refused by the queue (send), or would be rejected (try)
+  65  the queue refuses a message (send), or a message would be rejected (try)
   66  a file given to a command cannot be used
   69  the queue or the store cannot be reached
   70  a bug
   74  standard output cannot be written
-  75  some messages were given back because of an outage, or are not known to be settled
+  75  some messages were requeued because of an outage, or their settlement is unconfirmed
   78  the configuration is wrong, or the store is not set up for it
  130, 143  a second SIGINT or SIGTERM ended the run at once
  1, 2, 3  of status: warning, critical, unknown";
 
-/// Drains at most N messages from a queue into a database, exactly and safely, and ends.
+/// Drains at most N messages from a queue into a database, exactly and safely, and exits.
 ///
 /// Without a command it does one run: it takes messages until N are taken, the queue is empty or time is up,
-/// checks that each is a JSON object, stores it, and tells the queue what became of it. What cannot be stored
-/// goes to the dead letter.
+/// checks that each is a JSON object, stores it, and acknowledges it. A message that cannot be stored becomes
+/// a dead letter.
 #[derive(Debug, Parser)]
 #[command(name = NAME, version, after_help = EXIT_CODES, args_conflicts_with_subcommands = false, max_term_width = 100)]
 #[command(after_long_help = format!("{EXIT_CODES}
 
 Examples:
-  x-msrv                                 one run by /etc/x-msrv/x-msrv.yml
-  x-msrv -c orders.yml --report json     one run, its report as JSON on standard output
-  x-msrv check --connect                 is everything set up?
-  X_MSRV__NSQ__TOPIC=orders x-msrv       every key can be set by the environment"))]
+  x-msrv                                 one run with /etc/x-msrv/x-msrv.yml
+  x-msrv -c orders.yml --report json     one run with its report as JSON on standard output
+  x-msrv check --connect                 check that everything is set up
+  X_MSRV__NSQ__TOPIC=orders x-msrv       override a key with an environment variable"))]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -68,29 +68,28 @@ pub struct Cli {
     pub(crate) command: Option<Command>,
 }
 
-/// The heading of what every command has.
+/// The heading of the options that every command has.
 const EVERYWHERE: &str = "Options of every command";
 
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
-    /// The configuration: YAML, TOML or JSON, by its path, or by its name where it is in /etc/x-msrv
-    /// [default: x-msrv]
+    /// The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]
     ///
-    /// -c orders is /etc/x-msrv/orders.yml, .yaml, .toml or .json, unless there is a file orders here. A path
-    /// without an extension, such as ./etc/orders, stands for the same four where there is no such file. -cfg
-    /// PATH and -cfg=PATH mean the same.
+    /// -c orders is /etc/x-msrv/orders.yml, .yaml, .toml or .json, unless a file named orders exists in the
+    /// current folder. A path without an extension, such as ./etc/orders, is tried with the same four
+    /// extensions if no such file exists. -cfg PATH and -cfg=PATH mean the same.
     #[arg(short, long, value_name = "PATH", global = true, help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
     /// Log errors only
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = EVERYWHERE)]
     quiet: bool,
-    /// Log more: what a run asks and decides
+    /// Also log each step
     #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     verbose: bool,
 }
 
 impl GlobalArgs {
-    /// Flags by the keys that they stand for.
+    /// Returns the options that set keys of the configuration.
     pub(crate) fn overrides(&self) -> Option<Flag> {
         match (self.quiet, self.verbose) {
             (true, _) => Some(("--quiet", "log.level", "error".to_owned())),
@@ -105,24 +104,24 @@ pub(crate) struct RunArgs {
     /// Take at most this many messages
     #[arg(long, value_name = "N")]
     max_messages: Option<String>,
-    /// Take no message after this long, for instance 2s
+    /// Take no message after this time, for example 2s
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
-    /// Listen to an empty queue for this long before the end, for instance 1s
+    /// Keep listening to an empty queue for this time, for example 1s
     #[arg(long, value_name = "DURATION")]
     idle_timeout: Option<String>,
-    /// Look at what waits and say what a run would do; nothing is taken
+    /// Show what a run would do with the waiting messages; nothing is taken
     ///
-    /// An embedded queue shows its messages; of NSQ no more is known than how many wait, for nsqd shows a
-    /// message only to whoever takes it.
+    /// An embedded queue shows its messages. NSQ shows only how many messages wait, because nsqd shows a
+    /// message only to the consumer that takes it.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Show the run's report on standard output
+    /// Write the run's report to standard output
     #[arg(long, value_name = "FORMAT")]
     pub(crate) report: Option<ReportFormat>,
 }
 
-/// How a report is shown.
+/// The format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     /// One JSON object on one line
@@ -131,105 +130,104 @@ pub(crate) enum ReportFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// One bounded run; what happens without a command
+    /// Do one bounded run; this is the default command
     ///
-    /// Its options may stand in front of it as well; one that stands in both places counts as it stands
-    /// behind.
+    /// Its options may also precede it. If an option is given in both places, the one after the command
+    /// counts.
     #[command(
         after_help = "Examples:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s\n  x-msrv run --dry-run"
     )]
     Run(RunArgs),
-    /// Write a configuration, and check it: what no option says is asked for
+    /// Create and check a configuration, prompting for missing values
     ///
-    /// Without a name it is /etc/x-msrv/x-msrv.yml; with one, /etc/x-msrv/NAME.yml; with -c, that file. Every
-    /// key stands in it with a comment. The configuration as the package brought it is replaced without
-    /// --force, and not kept. Where standard input is no terminal nothing is asked, and what no option says
-    /// has the value that would have been suggested.
+    /// It creates /etc/x-msrv/x-msrv.yml, with a name /etc/x-msrv/NAME.yml, or the file given with -c. The
+    /// file contains every key with a comment. An unchanged configuration from the package is replaced
+    /// without --force and without a backup. If standard input is not a terminal, missing values get their
+    /// suggestions without a prompt.
     #[command(after_help = "Examples:
   x-msrv init
   x-msrv init orders --nsqd queue:4150 --topic orders --aerospike db:3000 --namespace prod
   x-msrv init -c try/x-msrv.yml --queue embedded --store sqlite")]
     Init(InitArgs),
-    /// Publish lines to the configured queue, each as one message
+    /// Publish each line as one message to the configured queue
     ///
-    /// Empty lines are left out; the others need not be UTF-8. A line goes as soon as it is complete, so what
-    /// is written slowly can be piped in. How many went is told on standard error.
+    /// Empty lines are skipped; the others need not be UTF-8. A line is sent as soon as it is complete, so
+    /// slow output can be piped in. The number of messages sent is reported on standard error.
     #[command(after_help = "Examples:
   x-msrv send orders orders.ndjson
   echo '{\"id\": 1}' | x-msrv send -c orders.yml --count 1000")]
     Send(SendArgs),
-    /// Show what would become of sample messages
+    /// Show how sample messages would be stored or rejected
     ///
-    /// Each line is a message, as for send. It is decoded, checked and shaped as a run would do it, with
-    /// neither queue nor store: what is shown is the record with its key as gid, or the reason for which it
-    /// would be rejected. What only the queue can tell, such as the id in a key that is made of it, is a name
-    /// in angle brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
-    /// A body that is compressed has line ends in it, and cannot be tried as a line.
+    /// Each line is a message, as for send. It is decoded, checked and shaped as in a run, without connecting
+    /// to the queue or the store. The output is the record with its key as gid, or the reason why it would be
+    /// rejected. Values that only the queue knows, such as the id in a key, are shown as names in angle
+    /// brackets. The exit code is 0 if every line would be stored, and 65 if one would be rejected.
+    /// Compressed bodies contain line ends and cannot be tried.
     #[command(after_help = "Examples:
   x-msrv try orders samples.ndjson
   echo '{\"id\": 1}' | x-msrv try
   x-msrv try samples.ndjson --json | jq 'select(.reason)'")]
     Try(TryArgs),
-    /// Show records of the configured store, as NDJSON
+    /// Show records of the configured store as NDJSON
     ///
-    /// One JSON object a line: the record's key as gid, and its fields.
+    /// One JSON object per line: the record's key as gid, and its fields.
     #[command(after_help = "Example:\n  x-msrv records orders --limit 5 | jq .id")]
     Records(RecordsArgs),
     /// Check the configuration and show the settings in force
     ///
-    /// One setting a line, in the words of the configuration file, with everything that the file leaves to
-    /// its default. No message is taken.
+    /// One setting per line, as in the configuration file, including defaults. No message is taken.
     #[command(after_help = "Examples:
   x-msrv check -c orders.yml
   x-msrv check orders
-  x-msrv check --connect     asks queue, store and dead letter as well")]
+  x-msrv check --connect     also check that queue, store and dead letter answer")]
     Check(CheckArgs),
-    /// Say how a pipeline is: last and next run, backlog, what was rejected
+    /// Show the state of a pipeline: last and next run, backlog, rejected messages
     ///
-    /// It asks the history of the runs, and systemd for the timer; neither queue nor store.
+    /// It reads the history of the runs and queries systemd for the timer. It does not connect to the queue
+    /// or the store.
     ///
-    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown, which is also
-    /// that of every error. It is a warning when no run has succeeded for 3 periods, when the last run failed
-    /// or did not reach a known server of the queue, when the timer is not active, when the backlog grows
-    /// although runs take all that they may, and when no run has ever received a message from an NSQ topic.
-    /// It is critical when no run has succeeded for 10 periods, or for twice the age of --warning if that is
-    /// longer, and when a known server was not reached for 10 periods.
+    /// The exit code is that of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown. Every error is 3
+    /// as well. It is a warning if no run has succeeded for 3 periods, if the last run failed or did not
+    /// reach a known server of the queue, if the timer is not active, if the backlog grows although runs take
+    /// as many messages as they may, or if no run has ever received a message from an NSQ topic. It is
+    /// critical if no run has succeeded for 10 periods, or for twice the age of --warning if that is longer,
+    /// or if a known server was not reached for 10 periods.
     ///
-    /// A period is the time between two starts by the timer. No run is late before the timer has started it,
-    /// and a pipeline without a timer is never late unless --warning or --critical say age=.
+    /// A period is the time between two starts by the timer. A run is not late before the timer has started
+    /// it. A pipeline without a timer is never late unless --warning or --critical sets age=.
     #[command(after_help = "Examples:
   x-msrv status
   x-msrv status orders --json | jq .backlog
   x-msrv status orders --warning backlog=1000 --critical backlog=100000 --warning rejected=1%
-  x-msrv status --forget queue-2:4150     that nsqd is gone for good")]
+  x-msrv status --forget queue-2:4150     this nsqd was removed permanently")]
     Status(StatusArgs),
-    /// Show past runs as a table, as JSON, or as a page for the browser
+    /// Show past runs as a table, as JSON, or as a web page
     ///
-    /// A line of the table sums up the runs of a span of time, which is the longer the more there are; with
-    /// it stands when the span begins. What waits is what the last of them left.
+    /// A row of the table sums up the runs of a span of time and shows when the span begins. The spans are
+    /// longer if there are more runs. The column waiting is what the last run of the span left in the queue.
     #[command(after_help = "Examples:
   x-msrv history --since 1h
   x-msrv history orders
   x-msrv history --since 7d --html report.html
   x-msrv history --since 7d --json | jq -r 'select(.\"exit-code\" != 0) | [.started, .error] | @tsv'")]
     History(HistoryArgs),
-    /// Say what an exit code, a stop reason or a reason of a dead letter means, and what to do
+    /// Explain an exit code, a stop reason or the reason of a dead letter, and what to do
     ///
-    /// No configuration is read; --config says which pipeline the commands in the text are to be for.
+    /// No configuration is read; --config only selects the pipeline for the commands in the text.
     #[command(
         after_help = "Examples:\n  x-msrv explain 75\n  x-msrv explain too-large -c orders\n  x-msrv explain"
     )]
     Explain(ExplainArgs),
     /// Work with dead letters: list, show, replay, purge
     ///
-    /// They are those of the configuration, in the files and in the topic that it names, or in files that are
-    /// named here.
+    /// They are read from the files and the queue of the configuration, or from the files given here.
     #[command(subcommand)]
     Dead(DeadCommand),
 }
 
 impl Command {
-    /// The word that may be a name or a file.
+    /// Returns the argument that may be a name or a file.
     fn word(&mut self) -> Option<&mut NameOrFileArg> {
         match self {
             Self::Send(SendArgs { input, .. }) | Self::Try(TryArgs { input, .. }) => Some(&mut input.which),
@@ -238,7 +236,7 @@ impl Command {
         }
     }
 
-    /// The configuration that is told by its name.
+    /// Returns the configuration that is given by its name.
     fn configuration(&self) -> Option<PathBuf> {
         match self {
             Self::Init(InitArgs { which, .. })
@@ -256,32 +254,33 @@ impl Command {
 }
 
 impl Cli {
-    /// The configuration that is told by its path or its name.
+    /// Returns the configuration that is given by its path or its name.
     pub(crate) fn configuration(&self) -> Option<PathBuf> {
         self.global.config.clone().or_else(|| self.command.as_ref()?.configuration())
     }
 
-    /// The pipeline that the command is for.
+    /// Returns the pipeline that the command is for.
     #[must_use]
     pub fn pipeline(&self) -> Pipeline {
         self.configuration().map_or_else(Pipeline::default_one, |path| Pipeline::of(&config::place(&path)))
     }
 }
 
-/// A word in front of files: the name of a configuration, or a file as well.
+/// The first argument before files: the name of a configuration, or a file.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NameOrFileArg {
-    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml, unless a file has this name
+    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml, unless a file with this
+    /// name exists
     #[arg(value_name = "NAME")]
     word: Option<PathBuf>,
-    /// Whether it can only be a file, because it is told otherwise which configuration is meant.
+    /// Whether it can only be a file, because the configuration is given by an option.
     #[arg(skip)]
     is_file: bool,
 }
 
 impl NameOrFileArg {
-    /// The configuration that is asked for. A word with a dot in it is rather a file that is not there,
-    /// unless there is such a configuration.
+    /// Returns the configuration with this name. A name with a dot counts as a missing file, unless such a
+    /// configuration exists.
     fn configuration(&self) -> Option<PathBuf> {
         let name = self
             .word
@@ -295,18 +294,18 @@ impl NameOrFileArg {
         (name != "-" && config::is_name(name) && (!has_dot || is_there())).then(|| configuration(name))
     }
 
-    /// The word where it is a file.
+    /// Returns the argument if it is a file.
     pub(crate) fn file(&self) -> Option<&PathBuf> {
         self.word.as_ref().filter(|_| self.configuration().is_none())
     }
 }
 
-/// The messages that a command is given, and the configuration that it goes by.
+/// The input of a command and its configuration.
 #[derive(Debug, Args)]
 pub(crate) struct InputArgs {
     #[command(flatten)]
     which: NameOrFileArg,
-    /// A file with one message a line; - is standard input, which is the default
+    /// A file with one message per line; - is standard input, the default
     file: Option<PathBuf>,
 }
 
@@ -323,7 +322,7 @@ pub(crate) struct SendArgs {
 pub(crate) struct TryArgs {
     #[command(flatten)]
     pub(crate) input: InputArgs,
-    /// One JSON object a line: line with key and record, or with reason and detail
+    /// Write one JSON object per line: line with key and record, or with reason and detail
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -341,7 +340,7 @@ pub(crate) struct RecordsArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) which: NameArg,
-    /// Also prove that queue, store and dead letter answer
+    /// Also check that queue, store and dead letter answer
     #[arg(long)]
     pub(crate) connect: bool,
 }
@@ -358,23 +357,24 @@ pub(crate) struct NameArg {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) which: NameArg,
-    /// One JSON object on one line
+    /// Write one JSON object on one line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Warn from here on: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
+    /// Warn if a limit is exceeded: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
     ///
-    /// age: the last run that succeeded ended longer ago. backlog: more messages wait. drain: it takes longer
-    /// until none waits. rejected: a greater part of what was received lately. Where the last run that
-    /// reached the queue does not know how much waits, backlog and drain are unknown: exit code 3.
+    /// age: the time since the last successful run. backlog: the number of waiting messages. drain: the
+    /// estimated time until none waits. rejected: the share of recently received messages that were rejected.
+    /// If the last run that reached the queue could not determine its depth, backlog and drain are unknown:
+    /// exit code 3.
     #[arg(long, value_name = "MEASURE=LIMIT")]
     warning: Vec<Threshold>,
-    /// The same for what is critical
+    /// The same for the critical level
     #[arg(long, value_name = "MEASURE=LIMIT")]
     critical: Vec<Threshold>,
-    /// Forget a server of the queue that is gone for good, by its HOST:PORT
+    /// Forget a server of the queue that was removed permanently, by its HOST:PORT
     ///
-    /// A server that nsqlookupd listed once and lists no more is missed for 7 days. One that the
-    /// configuration names is missed as long as it is named there.
+    /// A server that nsqlookupd no longer lists is reported as missing for 7 days. A server that the
+    /// configuration names is reported as long as it is named there.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) forget: Option<String>,
 }
@@ -383,43 +383,43 @@ pub(crate) struct StatusArgs {
 pub(crate) struct HistoryArgs {
     #[command(flatten)]
     pub(crate) which: NameArg,
-    /// Show runs that began then or later: a time in UTC such as 2026-01-31T12:00:00Z, or how long ago, such
+    /// Show runs that began at or after this time: a time in UTC such as 2026-01-31T12:00:00Z, or an age such
     /// as 7d
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = past)]
     pub(crate) since: SystemTime,
-    /// One JSON object a line for each run, with what became of its messages and why it failed
+    /// Write one JSON object per line for each run, with the outcomes of its messages and why it failed
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write a page with charts into this file, in place of what is there; - is standard output
+    /// Write a page with charts to this file, replacing its content; - is standard output
     ///
-    /// It is one file that needs no other and no network, for a browser of any size. It tells how the
-    /// pipeline is, as status does; messages, backlog and duration of the runs; why messages were rejected
-    /// and runs failed; and the settings in force. There are no bodies and no secrets in it.
+    /// The page is one self-contained file for a browser of any size. It shows the state of the pipeline as
+    /// status does, the messages, backlog and duration of the runs, why messages were rejected and runs
+    /// failed, and the settings in force. It contains no bodies and no secrets.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// An exit code, a stop reason, or a reason of a dead letter; without it, all of them are listed
+    /// An exit code, a stop reason, or the reason of a dead letter; if omitted, all are listed
     #[arg(value_parser = PossibleValuesParser::new(words()), hide_possible_values = true)]
     pub(crate) word: Option<String>,
 }
 
-/// A system's configuration by its name.
+/// Returns the path of a system configuration.
 fn configuration(name: &str) -> PathBuf {
     Path::new(SYSTEM).join(format!("{name}.yml"))
 }
 
 impl NameArg {
-    /// The configuration that is asked for.
+    /// Returns the path of the configuration.
     pub(crate) fn configuration(&self) -> Option<PathBuf> {
         self.name.as_deref().map(configuration)
     }
 }
 
 impl InputArgs {
-    /// The file with the messages; - is standard input.
+    /// Returns the file with the messages; - is standard input.
     pub(crate) fn file(&self) -> &Path {
         self.which.file().or(self.file.as_ref()).map_or(Path::new("-"), PathBuf::as_path)
     }
@@ -433,7 +433,7 @@ impl StatusArgs {
 }
 
 impl RunArgs {
-    /// Flags by the keys that they stand for.
+    /// Returns the options that set keys of the configuration.
     pub(crate) fn overrides(&self) -> Vec<Flag> {
         let flags = [
             ("--max-messages", "max-messages", &self.max_messages),
@@ -446,7 +446,7 @@ impl RunArgs {
             .collect()
     }
 
-    /// These flags, or those in front of the command where these say nothing.
+    /// Merges these options with those before the command; these take precedence.
     pub(crate) fn or(self, before: Self) -> Self {
         Self {
             max_messages: self.max_messages.or(before.max_messages),
@@ -458,18 +458,18 @@ impl RunArgs {
     }
 }
 
-/// Reads the command line; help and errors are shown here, and end the program with the code that is brought.
+/// Parses the command line. Prints help and errors, and returns the exit code for them.
 ///
 /// # Errors
-/// There is nothing to be done any more.
+/// The program must exit with this code.
 pub fn parse(adapters: Adapters, arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let arguments = self::arguments(arguments);
     read(adapters, &arguments).map_err(|error| {
-        // Where standard error is closed there is nobody to tell.
+        // If standard error is closed, the text is lost.
         drop(error.print());
         match error.exit_code() {
             0 => Exit::Success,
-            // For a monitoring plugin 2 is critical.
+            // For a monitoring plugin, 2 means critical.
             _ if is_status(adapters, &arguments) => Exit::Unknown,
             _ => Exit::Usage,
         }
@@ -477,7 +477,7 @@ pub fn parse(adapters: Adapters, arguments: impl Iterator<Item = OsString>) -> R
     })
 }
 
-/// The command line with the options that adapters bring.
+/// Returns the command line with the options of the adapters.
 #[must_use]
 pub fn command(adapters: Adapters) -> clap::Command {
     Cli::command().mut_subcommands(|command| match command.get_name() {
@@ -487,7 +487,7 @@ pub fn command(adapters: Adapters) -> clap::Command {
 }
 
 fn read(adapters: Adapters, arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    // The options of `init` are made only where they can be asked for: a run starts thousands of times a day.
+    // The options of `init` are built only if it may be the command: a run starts thousands of times a day.
     let may_be_init = arguments.iter().any(|argument| argument == "init");
     let program = if may_be_init { command(adapters) } else { Cli::command() };
     let matches = program.try_get_matches_from(arguments)?;
@@ -499,36 +499,36 @@ fn read(adapters: Adapters, arguments: &[OsString]) -> Result<Cli, clap::Error> 
     if let (Some(_), Some(word)) = (&cli.global.config, cli.command.as_mut().and_then(Command::word)) {
         word.is_file = true;
     }
-    // clap does not look at conflicts where one stands before the command and the other behind it.
+    // clap does not detect conflicts between options before and after the command.
     let contradiction = |text: &str| Err(command(adapters).error(ErrorKind::ArgumentConflict, text));
     if cli.global.quiet && cli.global.verbose {
-        return contradiction("--quiet and --verbose contradict each other");
+        return contradiction("--quiet and --verbose cannot be used together");
     }
     if !matches!(cli.command, None | Some(Command::Run(_))) && (cli.run.dry_run || cli.run.report.is_some()) {
         return contradiction(
-            "--dry-run and --report in front of a command are those of run; another command's own stand behind it",
+            "--dry-run and --report before a command are options of run; put the options of another command after it",
         );
     }
     if cli.global.config.is_some()
         && cli.command.as_ref().is_some_and(|command| command.configuration().is_some())
     {
-        return contradiction("a configuration is told by its name or by --config, not by both");
+        return contradiction("give the configuration by its name or by --config, not both");
     }
     if let Some(Command::Send(SendArgs { input, .. }) | Command::Try(TryArgs { input, .. })) = &cli.command
         && let (Some(word), Some(_)) = (input.which.file(), &input.file)
     {
-        return contradiction(&format!("{} is a file, and one file at a time can be read", word.display()));
+        return contradiction(&format!("{} is a file; only one file can be read", word.display()));
     }
     Ok(cli)
 }
 
-/// Whether a command line that cannot be read is one of `status`.
+/// Returns whether an invalid command line is one of `status`.
 fn is_status(adapters: Adapters, arguments: &[OsString]) -> bool {
     let read = command(adapters).ignore_errors(true).try_get_matches_from(arguments);
     read.is_ok_and(|found| found.subcommand_name() == Some("status"))
 }
 
-/// The command line with the original's `-cfg PATH` and `-cfg=PATH` as `--config`.
+/// Replaces the original's `-cfg PATH` and `-cfg=PATH` by `--config`.
 fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
         .map(|argument| match argument.to_str() {
@@ -539,34 +539,35 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .collect()
 }
 
-/// The name of a configuration.
+/// Parses the name of a configuration.
 fn name(text: &str) -> Result<String, &'static str> {
-    let wanted = "a name is wanted, such as orders for /etc/x-msrv/orders.yml; a path goes with --config";
-    config::is_name(text).then(|| text.to_owned()).ok_or(wanted)
+    const EXPECTED: &str =
+        "expected a name such as orders for /etc/x-msrv/orders.yml; use --config for a path";
+    config::is_name(text).then(|| text.to_owned()).ok_or(EXPECTED)
 }
 
-/// A moment that is over.
+/// Parses a time in the past.
 fn past(text: &str) -> Result<SystemTime, String> {
     time(text).and_then(|time| {
-        if time > Now::take().realtime { Err("that time has not come yet".to_owned()) } else { Ok(time) }
+        if time > Now::take().realtime { Err("the time is in the future".to_owned()) } else { Ok(time) }
     })
 }
 
-/// A moment, or how long ago it was.
+/// Parses a time or an age.
 fn time(text: &str) -> Result<SystemTime, String> {
-    const WANTED: &str =
-        "a time in UTC is required, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago, such as 2h";
+    const EXPECTED: &str =
+        "expected a time in UTC such as 2026-01-31 or 2026-01-31T12:00:00Z, or an age such as 2h";
     let ago = || Now::take().realtime.checked_sub(duration::parse(text)?);
     let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
     let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
-    time.ok_or_else(|| duration::calendar(text).unwrap_or_else(|| WANTED.to_owned()))
+    time.ok_or_else(|| duration::calendar(text).unwrap_or_else(|| EXPECTED.to_owned()))
 }
 
 fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
-    text.parse().map_err(|_| "a whole number of at least 1 is wanted")
+    text.parse().map_err(|_| "expected a whole number of at least 1")
 }
 
-/// What the environment adds to a configuration.
+/// Returns what the environment adds to a configuration.
 #[must_use]
 pub fn environment() -> Overrides {
     let (mut environment, mut not_text) = (Vec::new(), Vec::new());
@@ -581,7 +582,7 @@ pub fn environment() -> Overrides {
         environment,
         not_text,
         flags: Vec::new(),
-        // systemd joins several directories by colons; the first is ours.
+        // systemd separates several directories by colons; the first is x-msrv's.
         state_directory: std::env::var_os("STATE_DIRECTORY")
             .and_then(|list| std::env::split_paths(&list).next())
             .filter(|path| path.is_absolute()),
@@ -616,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_is_told_wherever_it_stands() {
+    fn options_that_conflict_are_refused_before_and_after_the_command() {
         let read = |line: &str| read(NONE, &line.split(' ').map(OsString::from).collect::<Vec<_>>());
         for line in [
             "x-msrv -q -v run",
@@ -643,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_that_units_can_have() {
+    fn a_name_must_be_valid_in_the_names_of_units() {
         for wrong in ["../x", "a/b", "a b", "x.yml", "x.json", ".hidden", "", "\u{e9}", "a\nb"] {
             assert!(name(wrong).is_err(), "{wrong}");
         }
@@ -653,7 +654,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_command_line_is_one_of_status_by_its_command() {
+    fn an_invalid_command_line_is_one_of_status_if_status_is_the_command() {
         let is_status =
             |line: &str| is_status(NONE, &line.split(' ').map(OsString::from).collect::<Vec<_>>());
         for line in [
@@ -675,7 +676,7 @@ mod tests {
     }
 
     #[test]
-    fn run_is_what_happens_without_a_command_with_the_same_flags() {
+    fn run_is_the_default_command_and_has_the_same_options() {
         let before = parse(&["x-msrv", "--max-messages", "7"]).run.overrides();
         let Some(Command::Run(after)) = parse(&["x-msrv", "run", "--max-messages", "7"]).command else {
             panic!("a run")

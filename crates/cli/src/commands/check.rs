@@ -9,18 +9,18 @@ use x_msrv_core::exit::Exit;
 pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<(), CommandError> {
     settings.decoder()?;
     written(write!(io::stdout(), "{settings}"))?;
-    of_service(settings);
+    warn_about_service(settings);
     if arguments.connect { connect(settings).await } else { Ok(()) }
 }
 
-/// Warns of what the service could not do as it is configured, although whoever checks it can.
-pub(super) fn of_service(settings: &Settings) {
+/// Warns about files that the service cannot use although the current user can.
+pub(super) fn warn_about_service(settings: &Settings) {
     for warning in sandbox::warnings(settings) {
         log::warn!("{warning}");
     }
 }
 
-/// Asks queue, store and dead letter whether they are there, and names all that do not answer.
+/// Checks that queue, store and dead letter answer, and reports all that do not.
 pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
     let mut dead_letter = settings.dead_letter.open();
     let (source, store, letters) =
@@ -30,7 +30,7 @@ pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
             .into_iter()
             .flatten()
             .collect();
-    // What only the configuration can mend decides, whoever else is down.
+    // A fault that only the user can correct determines the exit code, even if others are unreachable.
     let decides = faults.iter().position(|fault| fault.exit() == Exit::Configuration).unwrap_or(0);
     if faults.is_empty() {
         return written(writeln!(io::stdout(), "# queue, store and dead letter answer"));

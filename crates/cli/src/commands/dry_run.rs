@@ -12,13 +12,12 @@ use crate::{cli::ReportFormat, config::Settings};
 use x_msrv_core::{message::Message, source::Peek};
 use x_msrv_history::words::number;
 
-/// What a run would do with what waits, as far as that is known before the store and the dead letter are
-/// asked.
+/// What a run would do with the waiting messages, as far as known without the store and the dead letter.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Outlook {
     dry_run: bool,
-    /// Whether messages could be looked at.
+    /// Whether the queue shows its messages.
     looked_at: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<u64>,
@@ -28,7 +27,7 @@ struct Outlook {
     reasons: BTreeMap<&'static str, u64>,
 }
 
-/// Looks at what waits, and says what a run would do; nothing is taken, stored or kept.
+/// Shows what a run would do with the waiting messages. Nothing is taken, stored or kept.
 pub(super) async fn dry_run(settings: &Settings, report: Option<ReportFormat>) -> Result<(), CommandError> {
     let decoder = settings.decoder()?;
     let (mut outlook, mut rejects) = (Outlook { dry_run: true, ..Outlook::default() }, Vec::new());
@@ -64,25 +63,24 @@ pub(super) async fn dry_run(settings: &Settings, report: Option<ReportFormat>) -
     written(writeln!(io::stdout(), "{text}"))
 }
 
-/// Rejected messages that are named one by one.
+/// The number of rejected messages that are listed.
 const REJECTS_SHOWN: usize = 20;
 
 impl Outlook {
     fn text(&self, rejects: &[String]) -> String {
         let waiting = match self.waiting {
-            Some(count) => format!("{} messages wait in the queue", number(count)),
-            None => "how many messages wait is not known".to_owned(),
+            Some(count) => format!("{} messages waiting", number(count)),
+            None => "unknown number of messages waiting".to_owned(),
         };
         if !self.looked_at {
             return format!(
-                "{waiting}; what they are is not known, for this queue shows messages only to whoever takes them"
+                "{waiting}; this queue shows messages only to a consumer that takes them, so their outcome is unknown"
             );
         }
         let Self { received, stored, rejected, .. } = *self;
         let [received, stored, rejected] = [received, stored, rejected].map(number);
-        let mut text = format!(
-            "{waiting}; a run takes {received}: {stored} would go to the store, {rejected} to the dead letter"
-        );
+        let mut text =
+            format!("{waiting}; a run would take {received}: {stored} would be stored, {rejected} rejected");
         for line in rejects {
             text.push('\n');
             text.push_str(line);

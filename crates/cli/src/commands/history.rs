@@ -23,16 +23,16 @@ use x_msrv_history::{
 use x_msrv_serve::page::Page;
 use x_msrv_state::{sqlite, state_file};
 
-/// Lines of the table, at most.
+/// The most rows of the table.
 const LINES: u32 = 24;
 
-/// The lengths of time that a line can stand for.
+/// The possible time spans of a row, in seconds.
 const SPANS: [u64; 14] = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400, 604_800];
 
-/// Columns of a sparkline, at most.
+/// The most columns of a sparkline.
 const COLUMNS: usize = 60;
 
-/// Reads the history; `None` where there is none yet.
+/// Reads the history. Returns `None` if there is none yet.
 pub(super) fn read<T>(
     settings: &Settings,
     act: impl FnOnce(&History) -> Result<T, AnyError>,
@@ -60,7 +60,7 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
                 cause,
             });
         }
-        put(&page(settings, &runs, whole, now)?, file)?;
+        write_page(&page(settings, &runs, whole, now)?, file)?;
         if file != Path::new("-") {
             say(&format!("written: {}", file.display()));
         }
@@ -74,13 +74,13 @@ pub(super) fn history(settings: &Settings, arguments: &HistoryArgs) -> Result<()
         );
     }
     if runs.is_empty() {
-        say(&format!("no run began in the last {}", span(whole)));
+        say(&format!("no runs in the last {}", span(whole)));
         return Ok(());
     }
     written(anstream::stdout().write_all(table(&runs, arguments.since, now.realtime).as_bytes()))
 }
 
-/// The page for the browser.
+/// Returns the web page.
 fn page(settings: &Settings, runs: &[Run], since: Duration, now: Now) -> Result<String, CommandError> {
     let asked = Asked::of(settings, now)?;
     let known = asked.known();
@@ -97,35 +97,34 @@ fn page(settings: &Settings, runs: &[Run], since: Duration, now: Now) -> Result<
     Ok(page.html())
 }
 
-/// Puts it where it is wanted: as a whole, or not at all.
-fn put(page: &str, file: &Path) -> Result<(), CommandError> {
+/// Writes the page to the file: completely or not at all.
+fn write_page(page: &str, file: &Path) -> Result<(), CommandError> {
     if file == Path::new("-") {
         let mut output = io::stdout().lock();
         return written(output.write_all(page.as_bytes()).and_then(|()| output.flush()));
     }
-    // A link stays one, and points to the page. What is no file, such as a pipe, is not replaced by one.
+    // A symlink is kept and points to the page. A special file, such as a pipe, is not replaced.
     let place = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let is_special = place.metadata().is_ok_and(|found| !found.is_file());
-    let put = if is_special {
+    let result = if is_special {
         File::options().write(true).open(&place).and_then(|mut special| special.write_all(page.as_bytes()))
     } else {
-        // Who was kept from reading the old one is kept from the new one.
+        // The new page keeps the permissions of the old one.
         state_file::replace(&place, page, place.metadata().ok().map(|old| old.permissions()))
     };
-    put.map_err(|cause| CommandError::File {
+    result.map_err(|cause| CommandError::File {
         name: file.display().to_string(),
         attempt: "write the page",
         cause: cause.into(),
     })
 }
 
-/// A sparkline of what was received and one of what waited, and a line for each span of time in which there
-/// was a run.
+/// Returns sparklines of the received and the waiting messages, and a row for each time span with a run.
 fn table(runs: &[Run], since: SystemTime, now: SystemTime) -> String {
-    // What the history does not reach back to is not shown as a time without runs.
+    // The time before the first run in the history is not shown as a time without runs.
     let from = runs.first().map_or(since, |run| run.started.max(since));
-    // What began under a clock that was ahead is shown where it says that it was. The last moment is no part
-    // of a span.
+    // A run that started while the clock was ahead is shown at its recorded time. The end of a span is
+    // exclusive.
     let until = runs.last().map_or(now, |run| now.max(run.started + Duration::from_millis(1)));
     let whole = until.duration_since(from).unwrap_or_default().max(Duration::from_secs(1));
     let mut text = String::new();
@@ -189,7 +188,7 @@ fn row(begin: SystemTime, summary: &Summary) -> String {
     )
 }
 
-/// The last full span of so many seconds before a time.
+/// Rounds a time down to a multiple of the span.
 fn round_down(time: SystemTime, seconds: u64) -> SystemTime {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch / seconds * seconds)
@@ -201,10 +200,10 @@ mod tests {
     use std::collections::BTreeMap;
     use x_msrv_core::report::{Counters, Depth};
 
-    /// Runs that the clock had put into the future were in the JSON, and neither in the table nor in the
+    /// Otherwise runs recorded in the future by a wrong clock are in the JSON, but not in the table and the
     /// sparklines.
     #[test]
-    fn each_run_is_in_the_table_whatever_the_clock_said() {
+    fn each_run_is_in_the_table_even_if_the_clock_was_wrong() {
         let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + second);
         let run = |second| Run {
             started: at(second),

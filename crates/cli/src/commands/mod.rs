@@ -1,4 +1,4 @@
-//! What each command does, and how an error becomes an exit code.
+//! The commands, and the mapping from errors to exit codes.
 
 mod check;
 pub mod dead;
@@ -36,138 +36,138 @@ use x_msrv_core::{
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The schema that it names cannot be used.
+    /// The configured schema cannot be used.
     #[error(transparent)]
     Schema(#[from] UnusableSchema),
-    /// The queue can't be used.
+    /// The queue cannot be used.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The queue did not take what was to be published.
+    /// The queue did not accept a published message.
     #[error(transparent)]
     Publish(#[from] Fault),
-    /// The store can't be used.
+    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Dead letters can't be kept.
+    /// Dead letters cannot be kept.
     #[error(transparent)]
     DeadLetter(#[from] DeadLetterError),
-    /// A file that the command was given can't be used.
+    /// A file given to the command cannot be used.
     #[error("cannot {attempt} {name}")]
     File {
-        /// Which file.
+        /// The file.
         name: String,
-        /// What was attempted, as it stands in front of the name.
+        /// What was attempted, as a verb before the name.
         attempt: &'static str,
-        /// What happened.
+        /// The cause.
         #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
-    /// A configuration that would be written is there.
-    #[error("{name} is there already; --force replaces it, and keeps it with .old behind its name")]
+    /// The configuration to be created already exists.
+    #[error("{name} already exists; --force overwrites it (a backup is kept as NAME.old)")]
     Exists {
-        /// Which file.
+        /// The file.
         name: String,
     },
-    /// What cannot be guessed was neither said nor could it be asked.
+    /// A value without a default was neither given nor entered.
     #[error("{flag} is required")]
     Missing {
-        /// By which flag it is said.
+        /// The option that sets it.
         flag: String,
     },
-    /// No letter has this id.
+    /// No dead letter has this id.
     #[error("no dead letter has the id {id}")]
     NoLetter {
-        /// Which id.
+        /// The id.
         id: String,
     },
-    /// Letters of several messages have this id.
+    /// Dead letters of several messages have this id.
     #[error("id {id} is ambiguous; use SOURCE/ID: {which}")]
     SeveralLetters {
-        /// Which id.
+        /// The id.
         id: String,
-        /// Those messages.
+        /// The messages.
         which: String,
     },
-    /// One message has several letters, with different bodies.
-    #[error("there are {count} letters of {id} with different bodies; without --body they are shown whole")]
+    /// One message has several dead letters with different bodies.
+    #[error("{id} has {count} dead letters with different bodies; omit --body to show them")]
     SeveralBodies {
-        /// Whose.
+        /// The id of the message.
         id: String,
         /// How many.
         count: usize,
     },
-    /// Lines that were tried would not be stored.
+    /// Some of the tried lines would be rejected.
     #[error("{rejected} of {total} lines would be rejected")]
     Rejected {
         /// How many.
         rejected: u64,
-        /// Of how many.
+        /// The number of lines.
         total: u64,
     },
-    /// The queue has not said that letters are gone from it.
-    #[error("the queue has not confirmed that {count} of them are gone from it: they may come again")]
+    /// The queue has not confirmed that dead letters were removed.
+    #[error("the queue has not confirmed the removal of {count} of them; they may be delivered again")]
     Unconfirmed {
         /// How many.
         count: u64,
     },
-    /// There is no history, because none is wanted.
-    #[error("{file}: `history` is false, so no run is remembered")]
+    /// The configuration disables the history.
+    #[error("{file}: `history` is `false`: runs are not recorded")]
     NoHistory {
-        /// Which configuration.
+        /// The configuration.
         file: String,
     },
-    /// No run knows this server.
-    #[error("no server {name} is known to the history")]
+    /// The history does not contain this server.
+    #[error("the history contains no server {name}")]
     NoServer {
-        /// Which one.
+        /// The server.
         name: String,
     },
-    /// How the pipeline is can't be said.
+    /// The state of the pipeline is unknown.
     #[error(transparent)]
     Unknown(Box<CommandError>),
-    /// Something stopped half way.
+    /// The command failed halfway.
     #[error("{done}")]
     Partly {
-        /// What was done until then, and where it stopped.
+        /// What was done, and where it failed.
         done: String,
-        /// What happened.
+        /// The cause.
         #[source]
         cause: Box<CommandError>,
     },
-    /// Another process is at it.
-    #[error("another replay or purge is under way in the folder of {name}")]
+    /// Another process is doing the same.
+    #[error("another replay or purge is running in the folder of {name}")]
     Busy {
-        /// Which file.
+        /// The file.
         name: String,
     },
     /// The store cannot be read back.
     #[error("records cannot be read back from this store")]
     NotReadable,
-    /// Standard output can't be written.
+    /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
-    /// The runtime or the signals: the system refuses what every program needs.
+    /// The system refuses the runtime or the signal handlers.
     #[error("{attempt}")]
     System {
         /// What was attempted.
         attempt: &'static str,
-        /// What happened.
+        /// The cause.
         #[source]
         cause: io::Error,
     },
 }
 
-/// Disconnects from a store. Everything that it has answered for is safe already.
+/// Disconnects from a store. Every record that it has acknowledged is already safe.
 async fn close(store: Box<dyn Store>) {
     if let Err(error) = store.close().await {
-        log::debug!(cause = error_chain::text(&error); "the store was not closed in order");
+        log::debug!(cause = error_chain::text(&error); "cannot close the connection to the store");
     }
 }
 
-/// What writing to standard output came to. A reader who has seen enough, as `head` does, is no error.
+/// Maps the result of writing to standard output. A reader that stops early, such as `head`, is not an error.
 fn written(result: io::Result<()>) -> Result<(), CommandError> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -176,7 +176,7 @@ fn written(result: io::Result<()>) -> Result<(), CommandError> {
 }
 
 impl CommandError {
-    /// Its lines: every fault of a configuration is one.
+    /// Returns its lines: one for each fault of a configuration.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         match self {
@@ -186,7 +186,7 @@ impl CommandError {
         }
     }
 
-    /// The exit code that this error deserves.
+    /// Returns the exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -220,39 +220,41 @@ impl CommandError {
 }
 
 impl CommandError {
-    /// What to do next with this pipeline, for somebody who sits in front of a terminal.
+    /// Returns what to do next with this pipeline, for a user at a terminal.
     #[must_use]
     pub fn hint(&self, pipeline: &Pipeline) -> Option<String> {
         let command = |words: &str, does: &str| Some(format!("{} {does}", pipeline.command(words)));
         let hint = match self {
             Self::Unknown(cause) | Self::Partly { cause, .. } => return cause.hint(pipeline),
-            _ if self.is_about_rights() => {
-                "the service's files are for root and the group x-msrv: sudo x-msrv …, or as the service itself, sudo -u x-msrv x-msrv …"
+            _ if self.is_permission_denied() => {
+                "only root and the group x-msrv can read the service's files: use sudo x-msrv …, or sudo -u x-msrv x-msrv … to run as the service"
             }
-            Self::Config(ConfigError::Missing(_)) => "x-msrv init writes a configuration; -c PATH names one",
+            Self::Config(ConfigError::Missing(_)) => {
+                "x-msrv init creates a configuration; -c PATH selects one"
+            }
             Self::Config(_) => {
                 return command(
                     "check",
-                    "tries the configuration and takes no message; man x-msrv.yml has every key",
+                    "checks the configuration without taking messages; man x-msrv.yml describes every key",
                 );
             }
             Self::Source(_) | Self::Store(_) | Self::DeadLetter(_) => {
                 return command(
                     "check --connect",
-                    "asks queue, store and dead letter, and shows the settings in force",
+                    "checks that queue, store and dead letter answer, and shows the settings in force",
                 );
             }
-            Self::Busy { .. } => "it goes on when the other one has ended",
+            Self::Busy { .. } => "try again when the other one has finished",
             Self::NoLetter { .. } => return command("dead list --all", "shows the ids"),
-            Self::NoHistory { .. } => "without that line each run is remembered from now on",
-            Self::Missing { .. } => "on a terminal it is asked for",
-            Self::Rejected { .. } => "x-msrv explain REASON says what to do about a reason",
+            Self::NoHistory { .. } => "remove that line to record runs from now on",
+            Self::Missing { .. } => "on a terminal, init prompts for it",
+            Self::Rejected { .. } => "x-msrv explain REASON shows what to do",
             _ => return None,
         };
         Some(hint.to_owned())
     }
 
-    fn is_about_rights(&self) -> bool {
+    fn is_permission_denied(&self) -> bool {
         let mut cause: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = cause {
             if error
@@ -267,7 +269,7 @@ impl CommandError {
     }
 }
 
-/// Does what the command line says.
+/// Executes the command line.
 ///
 /// # Errors
 /// See [`CommandError`].
@@ -282,7 +284,7 @@ pub fn execute(adapters: Adapters, cli: Cli) -> Result<ExitCode, CommandError> {
         }
         Some(other) => (before.overrides(), other),
     };
-    // Its own output shows them.
+    // Its output contains them.
     let shows_warnings = matches!(command, Command::Status(_));
     let load = || {
         let settings =
@@ -302,9 +304,9 @@ pub fn execute(adapters: Adapters, cli: Cli) -> Result<ExitCode, CommandError> {
             let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
             let settings = init::init(adapters, &path, &arguments)?;
             logging::start(settings.log);
-            check::of_service(&settings);
+            check::warn_about_service(&settings);
             wait(check::connect(&settings))??;
-            init::say_what_is_next(&path);
+            init::say_next_steps(&path);
             Ok(Exit::Success)
         }
         Command::Send(arguments) => wait(send::send(&load()?, &arguments))?.map(done),
@@ -325,7 +327,7 @@ pub fn execute(adapters: Adapters, cli: Cli) -> Result<ExitCode, CommandError> {
 fn load(adapters: Adapters, path: Option<&Path>, flags: Vec<Flag>) -> Result<Settings, CommandError> {
     let overrides = Overrides { flags, ..crate::cli::environment() };
     let mut settings = config::load(adapters, path, &overrides)?;
-    // A larger run by hand is no reason for alerts to expect as much of the timer's.
+    // A larger run by hand must not make alerts expect the same from the timer.
     if let Some(metrics) = &mut settings.metrics
         && overrides.flags.iter().any(|(_, key, _)| *key == "max-messages")
         && let Ok(configured) =
@@ -335,20 +337,19 @@ fn load(adapters: Adapters, path: Option<&Path>, flags: Vec<Flag>) -> Result<Set
     }
     logging::start(settings.log);
     for name in config::service_links(&overrides) {
-        log::debug!(variable = name; "an environment variable of Kubernetes is ignored");
+        log::debug!(variable = name; "ignoring an environment variable of Kubernetes");
     }
     Ok(settings)
 }
 
-/// Waits for what needs sockets and timers. Brings what it came to, or why it could not begin.
+/// Runs a future that needs sockets and timers. Returns its output, or why the runtime could not start.
 fn wait<T>(command: impl Future<Output = T>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|cause| CommandError::System { attempt: "cannot start the runtime", cause })?;
     let output = runtime.block_on(command);
-    // What is left are tasks of the Aerospike client and look-ups of names, which may hang on a server that
-    // does.
+    // Remaining tasks are those of a client library and name lookups, which may hang if their server does.
     runtime.shutdown_background();
     Ok(output)
 }

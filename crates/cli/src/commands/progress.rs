@@ -1,5 +1,4 @@
-//! How far a run has come, for somebody who watches it on a terminal. A run of some milliseconds shows
-//! nothing.
+//! The progress of a run on a terminal. A run of a few milliseconds shows nothing.
 
 use std::{cell::Cell, future::Future, time::Duration};
 
@@ -9,16 +8,16 @@ use crate::logging;
 use x_msrv_core::report::Progress;
 use x_msrv_history::words::{number, rate, span};
 
-/// How long a run goes on before anything is shown.
+/// The delay before progress is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often it is shown then.
+/// The interval between updates.
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// Columns of the bar.
+/// The width of the bar in columns.
 const BAR: u64 = 20;
 
-/// Does the work, and shows how far it has come where somebody watches.
+/// Does the work, and shows its progress if standard error is a terminal.
 pub(super) async fn beside<T>(work: impl Future<Output = T>, progress: &Cell<Progress>) -> T {
     if !logging::is_watched() {
         return work.await;
@@ -41,7 +40,7 @@ async fn show(progress: &Cell<Progress>) -> std::convert::Infallible {
     }
 }
 
-/// A bar, how many of how many, how fast, and how long it will take; without what is not known.
+/// Returns a bar, the count, the rate and the remaining time; unknown parts are omitted.
 #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
 fn line(progress: Progress, elapsed: Duration) -> String {
     let Progress { done, expected } = progress;
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_not_shown() {
+    fn unknown_values_are_not_shown() {
         let table = [
             (0, None, "0 messages  2 s"),
             (500, None, "500 messages  250/s  2 s"),

@@ -1,4 +1,4 @@
-//! Publishing what a command was given.
+//! Publishing of messages by commands.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use x_msrv_core::{
     source::{Outgoing, Publisher},
 };
 
-/// Publishes messages, and returns what became of each.
+/// Publishes messages. Returns the result of each.
 pub(super) async fn publish(publisher: &dyn Publisher, bodies: &[Bytes]) -> Vec<Result<(), Fault>> {
     let messages = bodies.iter().map(|body| Outgoing { body: body.clone(), ..Outgoing::default() });
     let (batch, verdicts) = answer::batch(messages);

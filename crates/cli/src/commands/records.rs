@@ -22,7 +22,7 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
     };
     let mut output = io::BufWriter::new(io::stdout().lock());
     let (mut count, mut shown) = (0_u64, Ok(()));
-    // Each is written as it comes: there may be more than memory holds, or than the reader wants.
+    // Each record is written as it arrives: there may be more than fit in memory, or than the reader wants.
     let mut see = |record| {
         count += 1;
         shown = writeln!(output, "{}", line(record));
@@ -34,12 +34,13 @@ pub(super) async fn records(settings: &Settings, arguments: &RecordsArgs) -> Res
     written(shown.and_then(|()| output.flush()))?;
     scanned?;
     if count == 0 {
-        say("the store answers, and has no record in this set");
+        say("the store answers, but contains no records");
     }
     Ok(())
 }
 
-/// The key first, then the fields in the store's order; a document may hold its key by that very name.
+/// Returns the key, then the fields in the order of the store. A document may contain its key under the same
+/// name.
 pub(super) fn line(StoredRecord { key, fields }: StoredRecord) -> String {
     let key = key.map(|key| (KEY_FIELD.to_owned(), Value::from(&key)));
     let fields = fields.into_iter().filter(|(name, _)| name != KEY_FIELD);

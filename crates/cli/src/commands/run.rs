@@ -27,15 +27,15 @@ pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Re
     let mut logbook = Logbook::new(settings.history.clone(), settings.metrics.clone());
     let outcome = attempt(settings, &mut logbook, began).await;
     if let Ok(outcome) = &outcome {
-        tell(outcome, report);
+        announce(outcome, report);
     }
     let servers = outcome.as_ref().ok().and_then(|report| report.servers.as_ref());
     let previous = logbook.previous();
-    logbook.enter(&remembered(time, began.elapsed(), &outcome), servers, booted());
+    logbook.enter(&recorded(time, began.elapsed(), &outcome), servers, booted());
     if let Some(file) = settings.dead_letter.file()
         && let Err(cause) = tidy(file, now(), previous).await
     {
-        log::warn!(cause = cause.to_string(); "old dead letters cannot be deleted");
+        log::warn!(cause = cause.to_string(); "cannot delete old dead letters");
     }
     outcome.map(|outcome| outcome.exit())
 }
@@ -51,17 +51,17 @@ async fn attempt(
     let mut dead_letter = settings.dead_letter.open();
     let source = async {
         let source = settings.source.connect().await;
-        logbook.open(); // in the time that a store over the network still takes, most of which it waits
+        logbook.open(); // meanwhile the store is connecting, and mostly waits for the network
         source
     };
-    // Both at once; but the queue is not asked for a message before the store is there.
+    // Both connect at once, but no message is requested before the store is connected.
     let connect = async { tokio::join!(settings.store.connect(), source) };
     tokio::pin!(shutdown);
     let connected = tokio::select! {
         connected = connect => Some(connected),
         () = &mut shutdown => None,
     };
-    // Where it is over before, nothing was taken.
+    // On a signal before both are connected, nothing was taken.
     let Some((store, source)) = connected else {
         return Ok(RunReport::new(
             StopReason::Signal,
@@ -86,11 +86,11 @@ async fn attempt(
     };
     let outcome = progress::beside(drain(parts, settings.limits, shutdown), &progress).await?;
     close(store).await;
-    // A store that hangs may take its time for that as well.
+    // Closing a store that hangs also takes time.
     Ok(outcome.took(began.elapsed()))
 }
 
-fn tell(outcome: &RunReport, report: Option<ReportFormat>) {
+fn announce(outcome: &RunReport, report: Option<ReportFormat>) {
     outcome.log();
     logging::status(&outcome.summary());
     if let Some(fault) = &outcome.fault {
@@ -99,12 +99,12 @@ fn tell(outcome: &RunReport, report: Option<ReportFormat>) {
     if report == Some(ReportFormat::Json)
         && let Err(cause) = writeln!(io::stdout(), "{outcome}")
     {
-        // The run is over, and its exit code says how it went, whether anybody reads the report or not.
-        log::warn!(cause = cause.to_string(); "the report cannot be written");
+        // The run is over, and its exit code must not depend on whether the report can be written.
+        log::warn!(cause = cause.to_string(); "cannot write the report");
     }
 }
 
-fn remembered(
+fn recorded(
     started: SystemTime,
     elapsed: Duration,
     outcome: &Result<RunReport, CommandError>,
@@ -115,15 +115,14 @@ fn remembered(
     }
 }
 
-/// When the machine was booted, by the clock as it is now.
+/// Returns the boot time, by the current clock.
 fn booted() -> SystemTime {
-    // A system call, in whole seconds: the clock that tells more is read through the vDSO, which valgrind
-    // does not let be read.
+    // A system call with whole seconds: valgrind cannot read the more precise clock, which uses the vDSO.
     let since_boot = Duration::from_secs(u64::try_from(rustix::system::sysinfo().uptime).unwrap_or_default());
     now().checked_sub(since_boot).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge: the run gets its time of day from here")]
+#[expect(clippy::disallowed_methods, reason = "the edge: the run gets its time of day here")]
 fn now() -> SystemTime {
-    SystemTime::now().max(SystemTime::UNIX_EPOCH) // before that no clock is right, and no time can be written
+    SystemTime::now().max(SystemTime::UNIX_EPOCH) // an earlier time is wrong and cannot be written
 }

@@ -12,13 +12,13 @@ use super::{CommandError, publish::publish, say};
 use crate::{cli::SendArgs, config::Settings};
 use x_msrv_core::source::Publisher;
 
-/// Messages that are published in one go.
+/// The most messages published at once.
 const MESSAGES_AT_ONCE: usize = 100;
 
-/// Bytes that are published in one go; nsqd takes 5 MiB by default.
+/// The most bytes published at once; nsqd accepts 5 MiB by default.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// Bytes of the longest line: as many as `max-message-size` can allow.
+/// The longest line in bytes: the maximum of `max-message-size`.
 pub(super) const LONGEST_LINE: u64 = 1 << 30;
 
 pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
@@ -26,10 +26,10 @@ pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<()
     let publisher = settings.source.publisher().await?;
     let mut sender = Sender { publisher, batch: Vec::new(), numbers: Vec::new(), bytes: 0, sent: 0 };
     let mut number = 0;
-    // Standard input can be read once only, so lines that are to be sent again are kept.
+    // Standard input can be read only once, so lines to be repeated are kept.
     let mut kept = Vec::new();
-    // Whoever writes slowly, such as `tail -f`, sees each line go as soon as it is there: what is complete is
-    // sent before the next read.
+    // Complete lines are sent before the next read, so that those of a slow writer, such as `tail -f`, are
+    // sent at once.
     while let Some(line) = next_line(&mut lines, LONGEST_LINE, &mut number)
         .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
     {
@@ -68,7 +68,7 @@ pub(super) fn file_error(path: &Path, attempt: &'static str, cause: io::Error) -
     CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
-/// The next line that is not empty, without its end; it need not be UTF-8. `number` counts all of them.
+/// Returns the next line that is not empty, without its end. It need not be UTF-8. `number` counts all lines.
 pub(super) fn next_line(
     lines: &mut impl BufRead,
     longest: u64,
@@ -83,7 +83,7 @@ pub(super) fn next_line(
         if line.len() as u64 > longest && !line.ends_with(b"\n") {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("line {number} has more than {longest} bytes"),
+                format!("line {number} is longer than {longest} bytes"),
             ));
         }
         while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -98,7 +98,7 @@ pub(super) fn next_line(
 struct Sender {
     publisher: Box<dyn Publisher>,
     batch: Vec<Bytes>,
-    /// The lines of these.
+    /// The line numbers of the batch.
     numbers: Vec<u64>,
     bytes: usize,
     sent: usize,
@@ -141,15 +141,15 @@ impl Sender {
 mod tests {
     use super::*;
 
-    /// `send` of something without line ends, /dev/zero for instance, took all memory.
+    /// Otherwise `send` of input without line ends, such as /dev/zero, uses all memory.
     #[test]
-    fn a_line_without_an_end_is_given_up_and_one_that_is_long_enough_goes() {
+    fn a_line_without_an_end_is_an_error_and_the_longest_allowed_line_is_sent() {
         let (mut lines, mut number) = (&b"1234\r\n\n12345\n123456"[..], 0);
         let mut line =
             |lines: &mut &[u8]| next_line(lines, 5, &mut number).map_err(|error| error.to_string());
         assert_eq!(line(&mut lines), Ok(Some(Bytes::from("1234"))));
         assert_eq!(line(&mut lines), Ok(Some(Bytes::from("12345"))));
-        assert_eq!(line(&mut lines), Err("line 4 has more than 5 bytes".to_owned()));
+        assert_eq!(line(&mut lines), Err("line 4 is longer than 5 bytes".to_owned()));
         assert_eq!(next_line(&mut &b"\n"[..], 5, &mut 0).expect("read"), None);
     }
 }

@@ -25,10 +25,10 @@ use x_msrv_history::{
     words::{number, span},
 };
 
-/// What is looked at: an hour, or the time of as many runs, if that is longer.
+/// The time span of recent runs: an hour, or the time of as many runs if that is longer.
 const LOOKED_AT: (Duration, u32) = (Duration::from_secs(3_600), 20);
 
-/// Everything that is shown, as JSON.
+/// The status as JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Status<'a> {
@@ -50,7 +50,7 @@ struct Status<'a> {
     lately: Lately,
 }
 
-/// A server of the queue that runs do not reach.
+/// A known server of the queue that runs do not reach.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Unreached<'a> {
@@ -64,17 +64,17 @@ struct Unreached<'a> {
 #[serde(rename_all = "kebab-case")]
 struct Backlog {
     messages: u64,
-    /// Messages a second by which it grows, if enough runs are known.
+    /// Its growth in messages per second, if enough runs are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     growth_per_second: Option<f64>,
     arriving_per_second: f64,
-    /// What runs can take in a second: N / M.
+    /// The most messages per second that runs can take: N / M.
     capacity_per_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     drained_in_seconds: Option<u64>,
 }
 
-/// The time that was looked at.
+/// The outcomes in the time span.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Lately {
@@ -86,7 +86,7 @@ struct Lately {
     reasons: BTreeMap<String, u64>,
 }
 
-/// What is known of a pipeline.
+/// What is known about a pipeline.
 pub(super) struct Asked {
     name: String,
     now: SystemTime,
@@ -104,7 +104,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The history, and systemd.
+    /// Reads the history and queries systemd.
     pub(super) fn of(settings: &Settings, now: Now) -> Result<Self, CommandError> {
         let period = settings.period_or_packaged();
         let timer = Units::of(&settings.file).and_then(|units| units.ask(now).transpose());
@@ -181,7 +181,7 @@ fn forget(settings: &Settings, server: &str) -> Result<(), CommandError> {
         let forgotten = History::open(path).and_then(|history| history.forget_server(server));
         forgotten.map_err(|cause| CommandError::File {
             name: path.display().to_string(),
-            attempt: "write the history",
+            attempt: "write to the history",
             cause,
         })
     });
@@ -260,7 +260,7 @@ fn text(known: &Known<'_>, problems: &[Problem], window: Duration) -> String {
     text
 }
 
-/// What is shown below the judgement, each with a label.
+/// Returns the lines below the state, each with a label.
 fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut add = |label: &str, words: String| lines.push((label.to_owned(), words));
@@ -284,7 +284,7 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     let failed =
         if summary.failed > 0 { format!(", {} failed", number(summary.failed)) } else { String::new() };
     let runs = match summary.runs {
-        0 => "no run".to_owned(),
+        0 => "no runs".to_owned(),
         1 => format!("1 run{failed}; {}", outcomes(&summary.counters)),
         runs => format!("{} runs{failed}; {}", number(runs), outcomes(&summary.counters)),
     };
@@ -300,7 +300,7 @@ fn lines(known: &Known<'_>, window: Duration) -> Vec<(String, String)> {
     lines
 }
 
-/// What became of messages, without what there is none of.
+/// Returns the outcomes of messages, without those that are zero.
 fn outcomes(counters: &Counters) -> String {
     let parts = [
         ("stored", counters.stored),
@@ -322,7 +322,7 @@ fn outcomes(counters: &Counters) -> String {
 
 fn next_run(known: &Known<'_>) -> String {
     match known.timer {
-        None => "by hand: this configuration has no timer".to_owned(),
+        None => "none: this configuration has no timer".to_owned(),
         Some(Err(why)) => format!("unknown: {why}"),
         Some(Ok(timer)) if timer.is_running => format!("running now ({})", timer.unit),
         Some(Ok(timer)) => match timer.next {

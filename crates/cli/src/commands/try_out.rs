@@ -22,7 +22,7 @@ use x_msrv_core::{
     store::StoredRecord,
 };
 
-/// What would become of one line.
+/// The outcome of one line.
 #[derive(Serialize)]
 struct Tried {
     line: u64,
@@ -35,7 +35,7 @@ struct Tried {
 enum Outcome {
     Stored {
         key: Value,
-        /// Where a field of the message says so.
+        /// If a field of the message sets it.
         #[serde(skip_serializing_if = "Option::is_none")]
         set: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,15 +48,15 @@ enum Outcome {
     },
 }
 
-/// The message that `body` would be in this queue, published now. What only the queue can tell has a name in
-/// angle brackets.
+/// Returns the message that `body` would be in this queue if it were published now. Values that only the
+/// queue knows are names in angle brackets.
 fn sample(settings: &Settings, body: Bytes, now: SystemTime) -> Message {
     let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let published = i64::try_from(nanos).ok().and_then(NonZeroI64::new);
     Message { published, ..Message::new(settings.source.sample_origin(), "<id>", body) }
 }
 
-/// Shows what would become of each line; asks neither queue nor store, and keeps no dead letter.
+/// Shows the outcome of each line, without connecting to the queue or the store, and without dead letters.
 pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), CommandError> {
     let decoder = settings.decoder()?;
     let mut lines = open(arguments.input.file())?;
@@ -95,7 +95,7 @@ pub(super) fn try_out(settings: &Settings, arguments: &TryArgs) -> Result<(), Co
     Ok(())
 }
 
-/// A key that is made of what only the queue can tell.
+/// Returns a key with names for the values that only the queue knows.
 fn placeholder(message: &Message) -> Key {
     let time = if message.published.is_some() { "/<time>" } else { "" };
     Key::Text(format!("{}/{}{time}", message.origin, message.id))

@@ -1,9 +1,8 @@
-//! The journal's native protocol: one datagram is one entry with fields of our own
+//! The native protocol of the journal: one datagram is one entry with custom fields
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 //!
-//! It is our own because of [`Journal::flush`]: journald looks up the unit of a sender in `/proc` when it
-//! reads the datagram, and the last line of a process that has ended by then belongs to no unit. No crate's
-//! logger can wait for that.
+//! No crate provides [`Journal::flush`]: journald looks up the unit of a sender in `/proc` when it reads the
+//! datagram, and if the process has exited by then, its last line belongs to no unit.
 
 use std::{
     io,
@@ -19,20 +18,20 @@ use rustix::{
 
 use x_msrv_core::NAME;
 
-/// Where journald listens.
+/// The socket of journald.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// `daemon`, as for lines on standard error.
+/// The facility `daemon`, as for lines on standard error.
 const FACILITY: u8 = 3;
 
-/// How long a journald that does not read is waited for, once.
+/// Time limit for a journald that does not read; it is waited for only once.
 const SEND_BOUND: Duration = Duration::from_millis(100);
 
-/// The same at the end.
+/// Time limit for the flush at the end.
 const FLUSH_BOUND: Duration = Duration::from_millis(200);
 
-/// An entry that journald passes over as a comment. An unread datagram of this size makes a socket with the
-/// smallest send buffer (4,608 bytes in Linux) not writable: that is so while more than a quarter of it is in
+/// An entry that journald ignores as a comment. An unread datagram of this size makes a socket with the
+/// smallest send buffer (4,608 bytes in Linux) not writable, because more than a quarter of the buffer is in
 /// use (`unix_writable` in `net/unix/af_unix.c`).
 const BARRIER: [u8; 1 << 10] = {
     let mut comment = [b'#'; 1 << 10];
@@ -45,13 +44,13 @@ pub(super) struct Journal {
     socket: UnixDatagram,
     /// Whether an entry was sent since the last flush.
     unflushed: AtomicBool,
-    /// Entries that journald had no room for.
+    /// The number of entries that journald had no room for.
     lost: AtomicU64,
 }
 
 impl Journal {
     /// # Errors
-    /// There is no journald, or its socket is out of reach.
+    /// There is no journald, or its socket cannot be reached.
     pub(super) fn connect() -> io::Result<Self> {
         Self::connect_to(SOCKET)
     }
@@ -65,11 +64,11 @@ impl Journal {
 
     /// Sends one entry; `fields` have names that the journal allows: `A` to `Z`, digits and `_`.
     ///
-    /// A run does not wait for its log: once journald had no room for an entry within the bound, that one and
-    /// all later ones that find no room are lost, and counted.
+    /// A run does not wait for its log: if journald has no room for an entry within the time limit, that
+    /// entry and all later ones without room are dropped and counted.
     ///
     /// # Errors
-    /// It is too large for a datagram, or journald is gone.
+    /// The entry is too large for a datagram, or journald is not running.
     pub(super) fn send(
         &self,
         identifier: &str,
@@ -90,7 +89,7 @@ impl Journal {
             put_field(&mut entry, name, value);
         }
         let sent = self.socket.send(&entry).or_else(|error| match error.kind() {
-            // journald was started anew on a new socket.
+            // journald was restarted with a new socket.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotConnected => {
                 self.socket.connect(SOCKET)?;
                 self.socket.send(&entry)
@@ -108,16 +107,21 @@ impl Journal {
         Ok(())
     }
 
-    /// Waits, within a bound, until journald has taken in everything that was sent: it reads one datagram
-    /// after the other, so what stands before the barrier was dealt with when the barrier is read.
+    /// Waits, within a time limit, until journald has processed everything that was sent. It reads datagrams
+    /// in order, so all entries before the barrier are processed when the barrier is read.
     pub(super) fn flush(&self) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            // There is room for this one, or nobody to tell.
-            drop(self.send(NAME, 4, &format!("log lines that the journal had no room for: {lost}"), &[]));
+            // If there is no room for this entry either, it is lost as well.
+            drop(self.send(
+                NAME,
+                4,
+                &format!("log lines dropped because the journal had no room: {lost}"),
+                &[],
+            ));
         }
         if self.unflushed.swap(false, Ordering::Relaxed) {
-            // Without the wait an entry may belong to no unit; it is in the journal nevertheless.
+            // Without the wait an entry may belong to no unit, but it is in the journal.
             drop(self.wait_for_barrier(FLUSH_BOUND));
         }
     }
@@ -129,14 +133,14 @@ impl Journal {
         set_socket_send_buffer_size(&self.socket, 0)?;
         let bound = Timespec::try_from(bound).expect("seconds");
         let ready = poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&bound))?;
-        // The kernel doubles what it is told.
+        // The kernel doubles the value.
         set_socket_send_buffer_size(&self.socket, size / 2)?;
         Ok(ready > 0)
     }
 }
 
-/// `NAME=value`, or where the value has several lines the name, its length in 8 bytes, little endian, and the
-/// value.
+/// Appends `NAME=value`. If the value has several lines: the name, the length in 8 bytes (little endian), and
+/// the value.
 fn put_field(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.extend_from_slice(name.as_bytes());
     if value.contains('\n') {
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_written_as_the_specification_shows_it() {
+    fn an_entry_has_the_specified_format() {
         let (_folder, server, journal) = journald();
         journal.send("x-msrv", 4, "two\nlines", &[("X_MSRV_RECEIVED".into(), "3".into())]).expect("sent");
         let mut entry = [0; 1_000];
@@ -173,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_returns_when_everything_was_read_and_not_before() {
+    fn a_flush_returns_only_when_everything_was_read() {
         let (_folder, server, journal) = journald();
         journal.send("x-msrv", 6, "last words", &[]).expect("sent");
         assert!(
             !journal.wait_for_barrier(Duration::from_millis(1)).expect("a socket"),
-            "nobody reads: the bound ends it"
+            "nobody reads: the time limit ends it"
         );
         let reader = std::thread::spawn(move || {
             let mut entry = [0; 2_000];
-            // The entry and both barriers; comments are what journald passes over.
+            // The entry and both barriers, which journald ignores as comments.
             let read = (0..3)
                 .map(|_| server.recv(&mut entry).map(|length| (length, entry[0])).expect("a datagram"))
                 .collect::<Vec<_>>();
@@ -196,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_too_large_is_an_error_for_it_can_go_elsewhere() {
+    fn an_entry_that_is_too_large_is_an_error_so_that_it_can_be_logged_elsewhere() {
         let (_folder, _server, journal) = journald();
         journal.send("x-msrv", 6, &"x".repeat(1 << 20), &[]).expect_err("larger than a datagram");
     }
 
-    /// A run with three thousand rejected messages took five minutes with a frozen journald, and was killed.
+    /// Otherwise a run with 3,000 rejected messages takes five minutes while journald hangs, and is killed.
     #[test]
-    fn a_journald_that_does_not_read_costs_the_bound_once_and_is_told_what_is_lost_when_it_reads_again() {
+    fn a_hanging_journald_costs_the_time_limit_once_and_later_gets_the_number_of_dropped_lines() {
         let (_folder, server, journal) = journald();
         let begin = tokio::time::Instant::now();
         // 1,000 s if each one waited.
@@ -217,8 +221,10 @@ mod tests {
         assert!((1..10_000).contains(&room), "{room}");
         journal.flush();
         let length = server.recv(&mut entry).expect("the warning");
-        let expected =
-            format!("MESSAGE=log lines that the journal had no room for: {}\nPRIORITY=4\n", 10_000 - room);
+        let expected = format!(
+            "MESSAGE=log lines dropped because the journal had no room: {}\nPRIORITY=4\n",
+            10_000 - room
+        );
         assert!(entry[..length].starts_with(expected.as_bytes()), "{}", entry[..length].escape_ascii());
     }
 }

@@ -1,4 +1,4 @@
-//! Lines as JSON, for programs that collect what containers write:
+//! Log lines as JSON, for programs that collect the logs of containers:
 //! `{"time":…,"level":…,"message":…,"fields":{…}}`.
 
 use std::collections::BTreeMap;
@@ -18,12 +18,12 @@ struct Line<'a> {
     fields: BTreeMap<String, serde_json::Value>,
 }
 
-/// A line without values of its own.
+/// Returns a line without values.
 pub(super) fn message(time: String, level: Level, text: &str) -> String {
     line(time, level, text, BTreeMap::new())
 }
 
-/// What was logged; its values keep their types.
+/// Returns a record as a line; its values keep their types.
 pub(super) fn record(time: String, record: &Record) -> String {
     let mut fields = Fields(BTreeMap::new());
     let text = record.args().to_string();
@@ -66,9 +66,10 @@ fn finite(value: f64) -> Option<serde_json::Value> {
 mod tests {
     use super::*;
 
-    /// A collector that splits text into words took `detail="a b"` for two of them, and a number for text.
+    /// Otherwise a collector that splits text into words reads `detail="a b"` as two words and a number as
+    /// text.
     #[test]
-    fn a_line_is_one_object_whose_values_keep_their_types_whatever_they_hold() {
+    fn a_line_is_one_object_and_all_values_keep_their_types() {
         let values = [
             ("stop_reason", Value::from("queue-empty")),
             ("detail", Value::from("a \"b\"\n{\"level\":\"forged\"}")),

@@ -1,4 +1,4 @@
-//! The log: a constant message with its values behind it, to the journal, to standard error or to syslog.
+//! The log: a constant message followed by its values, to the journal, to standard error or to syslog.
 
 mod journal;
 mod json;
@@ -27,14 +27,14 @@ use syslog::{Facility, Formatter3164, LoggerBackend};
 use crate::config::{LogFormat, LogSettings, LogTarget};
 use x_msrv_core::{NAME, error_chain::one_line};
 
-/// Where lines go, and how they begin.
+/// The target of log lines and their format.
 enum Target {
-    /// Standard error is the journal: each value is a field of its own as well.
+    /// Standard error is the journal: each value is also a field of the entry.
     Journal(Journal),
-    /// The same where the journal's socket is out of reach: `<6>` in front, which it takes off and keeps as
-    /// the priority (sd-daemon(3)).
+    /// The same if the journal's socket cannot be reached: lines begin with `<6>`, which the journal removes
+    /// and uses as the priority (sd-daemon(3)).
     JournalStream,
-    /// Standard error is anything else: time and level in front.
+    /// Standard error is not the journal: lines begin with time and level.
     Stderr,
     /// The same as JSON.
     Json,
@@ -43,11 +43,11 @@ enum Target {
 
 struct Logger(Target);
 
-/// Where syslog listens, the first that is there.
+/// The sockets of syslog; the first that exists is used.
 const SYSLOG_SOCKETS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
 
-/// Logs from here on as configured. Where no syslog listens, standard error has to do: a log is no reason to
-/// take no messages.
+/// Starts the configured log. If no syslog daemon listens, it logs to standard error: a missing log must not
+/// prevent a run.
 pub fn start(settings: LogSettings) {
     let (target, fault) = target(settings, &SYSLOG_SOCKETS);
     JSON.store(matches!(target, Target::Json), Ordering::Relaxed);
@@ -59,7 +59,7 @@ pub fn start(settings: LogSettings) {
     }
 }
 
-/// Where lines go, and what is wrong with syslog where they were to go there.
+/// Returns the target, and the fault of syslog if it is configured but cannot be used.
 fn target(settings: LogSettings, sockets: &[&str]) -> (Target, Option<String>) {
     let fault = match settings.target {
         LogTarget::Stderr => None,
@@ -77,7 +77,8 @@ fn target(settings: LogSettings, sockets: &[&str]) -> (Target, Option<String>) {
     (target, fault)
 }
 
-/// Not the crate's `init`: that falls back to UDP, where every line would be lost in silence.
+/// Connects to syslog. Not with the `init` of the crate, which falls back to UDP, where every line would be
+/// lost silently.
 fn syslog(sockets: &[&str]) -> Result<syslog::Logger<LoggerBackend, Formatter3164>, String> {
     for socket in sockets {
         let formatter = Formatter3164 {
@@ -93,8 +94,7 @@ fn syslog(sockets: &[&str]) -> Result<syslog::Logger<LoggerBackend, Formatter316
     Err(format!("no syslog daemon answers at {}", sockets.join(" or ")))
 }
 
-/// The last words of a run that failed: to standard error, or the journal behind it, and to the log if that
-/// is somewhere else.
+/// Reports the error of a command: to standard error or the journal, and to the log if that is elsewhere.
 pub fn fatal(text: &str) {
     let text = one_line(text);
     status(&text);
@@ -105,20 +105,19 @@ pub fn fatal(text: &str) {
         None if is_json() => write_stderr(&json::message(now().to_string(), Level::Error, &text)),
         None => write_stderr(&format!("{NAME}: {text}\n")),
     }
-    // The logger of standard error leaves this target to the line above.
+    // The logger of standard error ignores this target, because the line above reports it.
     log::error!(target: FATAL, "{text}");
 }
 
-/// A line on a terminal about what to do next; nowhere else, for whoever reads a log has one line for one
-/// error.
+/// Shows what to do next, but only on a terminal: in a log, one error is one line.
 pub fn hint(text: &str) {
     if io::stderr().is_terminal() && !is_json() {
         write_stderr(&format!("{NAME}: hint: {text}\n"));
     }
 }
 
-/// Tells a person what a command has done. Where standard error is closed there is nobody to tell, and it was
-/// done nevertheless.
+/// Reports what a command has done. If standard error is closed, the report is lost, but the command has
+/// succeeded.
 pub fn say(text: &str) {
     write_stderr(&if is_json() {
         json::message(now().to_string(), Level::Info, text)
@@ -127,42 +126,42 @@ pub fn say(text: &str) {
     });
 }
 
-/// Whether each line on standard error is a JSON object, which is known once the configuration is read.
+/// Whether each line on standard error is a JSON object; set when the configuration is loaded.
 static JSON: AtomicBool = AtomicBool::new(false);
 
 fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Whether standard error is watched by somebody: it is a terminal that can go back in its line, and neither
-/// the journal nor told to be quiet.
+/// Returns whether a user watches standard error: it is a terminal that can overwrite a line, and `--quiet`
+/// is not set.
 #[must_use]
 pub fn is_watched() -> bool {
     let can_go_back = std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
     log::max_level() >= LevelFilter::Info && can_go_back && !is_json() && io::stderr().is_terminal()
 }
 
-/// Shows a line on the terminal that the next one takes the place of; an empty one is none.
+/// Shows a temporary line on the terminal, which the next line replaces; an empty line removes it.
 pub fn passing(line: &str) {
     write_stderr(line);
     PASSING.store(!line.is_empty(), Ordering::Relaxed);
 }
 
-/// Whether the line that the cursor is in is a passing one.
+/// Whether the current line of the terminal is a temporary one.
 static PASSING: AtomicBool = AtomicBool::new(false);
 
-/// Goes to the beginning of the line and clears it (ECMA-48 EL).
+/// Moves to the beginning of the line and clears it (ECMA-48 EL).
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// The status text of the unit that we are, for `systemctl status`; without a service manager nobody is told.
+/// Sets the status text of the unit for `systemctl status`; without a service manager it does nothing.
 pub fn status(text: &str) {
     if let Err(error) = sd_notify::notify(&[NotifyState::Status(text)]) {
-        log::debug!(cause = error.to_string(); "the service manager cannot be told");
+        log::debug!(cause = error.to_string(); "cannot notify the service manager");
     }
 }
 
-/// Warnings from a program that systemd starts before there may be a journal: there, else to the kernel's
-/// log, else to standard error.
+/// Logs warnings of a program that systemd may start before the journal: to the journal, otherwise to the
+/// kernel log, otherwise to standard error.
 pub fn warn_early(identifier: &str, warnings: &[String]) {
     let priority = priority(Level::Warn);
     let journal = Journal::connect().ok();
@@ -171,7 +170,7 @@ pub fn warn_early(identifier: &str, warnings: &[String]) {
     for text in warnings.iter().map(|warning| one_line(warning)) {
         let to_journal =
             journal.as_ref().is_some_and(|journal| journal.send(identifier, priority, &text, &[]).is_ok());
-        // A record of the kernel's log is one `write` (Documentation/ABI/testing/dev-kmsg).
+        // A record of the kernel log is one `write` (Documentation/ABI/testing/dev-kmsg).
         let record = format!("<{priority}>{identifier}: {text}");
         if !to_journal && kernel.as_mut().is_none_or(|kernel| kernel.write_all(record.as_bytes()).is_err()) {
             write_stderr(&format!("{identifier}: {text}\n"));
@@ -181,8 +180,8 @@ pub fn warn_early(identifier: &str, warnings: &[String]) {
 
 const FATAL: &str = "fatal";
 
-/// systemd names the device and inode of the stream that it gave us (systemd.exec(5), `$JOURNAL_STREAM`);
-/// standard error may be another by now.
+/// Returns whether standard error is the journal. systemd names the device and inode of the stream that it
+/// passed (systemd.exec(5), `$JOURNAL_STREAM`); standard error may have been redirected since.
 fn stderr_is_journal() -> bool {
     let named = std::env::var("JOURNAL_STREAM").ok();
     let ours =
@@ -197,8 +196,7 @@ fn journal_behind_stderr() -> Option<io::Result<Journal>> {
     stderr_is_journal().then(Journal::connect)
 }
 
-/// One `write` a line, in the place of one that was passing. Where standard error is closed there is nobody
-/// left to tell.
+/// Writes a line in one `write`, replacing a temporary line. If standard error is closed, the line is lost.
 fn write_stderr(line: &str) {
     if PASSING.swap(false, Ordering::Relaxed) {
         drop(io::stderr().lock().write_all(format!("{CLEAR_LINE}{line}").as_bytes()));
@@ -222,8 +220,8 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record) {
-        // Other crates log in their own words what reaches us as an error anyway; at most that is of use, and
-        // not what they are doing.
+        // Errors of other crates are returned and reported anyway. Their warnings are logged only at level
+        // debug, their other lines never.
         let ours = record.target().starts_with("x_msrv") || record.target() == FATAL;
         let useful = ours || (record.level() <= Level::Warn && log::max_level() >= LevelFilter::Debug);
         if !self.enabled(record.metadata()) || !useful {
@@ -277,7 +275,7 @@ fn line(record: &Record) -> String {
     if record.key_values().visit(&mut line).is_err() {
         line.0.push_str(" (some values cannot be shown)");
     }
-    // A value may hold anything: a line is one line.
+    // A value may contain control characters, but a line must be one line.
     if line.0.contains(char::is_control) { line.0.replace(char::is_control, " ") } else { line.0 }
 }
 
@@ -296,10 +294,10 @@ impl<'kvs> VisitSource<'kvs> for Line {
     }
 }
 
-/// The values of a record as fields of the journal: `stop_reason` is `X_MSRV_STOP_REASON`.
+/// Returns the values of a record as fields of the journal: `stop_reason` becomes `X_MSRV_STOP_REASON`.
 fn fields(record: &Record) -> Vec<(String, String)> {
     let mut fields = Fields(Vec::new());
-    // What cannot be shown is told in the line.
+    // The line says if a value cannot be shown.
     drop(record.key_values().visit(&mut fields));
     fields.0
 }
@@ -320,9 +318,9 @@ impl<'kvs> VisitSource<'kvs> for Fields {
 mod tests {
     use super::*;
 
-    /// Every run ended with 78 on a host without a syslog daemon, or while it was restarted.
+    /// Otherwise every run exits with 78 on a host without a syslog daemon, or while the daemon restarts.
     #[test]
-    fn without_a_syslog_socket_lines_go_to_standard_error_and_the_reason_is_told() {
+    fn without_a_syslog_socket_lines_go_to_standard_error_with_the_reason() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log").display().to_string();
         let settings =
@@ -346,7 +344,7 @@ mod tests {
         drop(socket);
         logger.log(
             &Record::builder()
-                .args(format_args!("nobody hears it, and it ends well"))
+                .args(format_args!("nobody receives this, and the program continues"))
                 .level(Level::Error)
                 .target(FATAL)
                 .build(),
@@ -354,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_the_message_and_its_values_and_never_two_lines_while_fields_keep_them_as_they_are() {
+    fn a_line_is_the_message_with_its_values_on_one_line_and_fields_keep_them_unchanged() {
         let values = [
             ("stop_reason", Value::from("queue-empty")),
             ("detail", Value::from("a \"b\"\n<3>forged")),

@@ -1,4 +1,4 @@
-//! The files of dead letters that a configuration has.
+//! The dead-letter files of a configuration.
 
 use std::{
     fs, io,
@@ -8,17 +8,17 @@ use std::{
 use crate::config::{self, Overrides, Settings};
 use x_msrv_letters::file;
 
-/// A file of dead letters.
+/// A dead-letter file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LetterFile {
-    /// Where it is.
+    /// Its path.
     pub(super) path: PathBuf,
-    /// Whether letters of other configurations may be in it.
+    /// Whether it may contain letters of other configurations.
     pub(super) is_shared: bool,
 }
 
-/// Returns the files of dead letters that there are, the oldest first: the one that configurations of a
-/// folder shared once, and their own.
+/// Returns the existing dead-letter files, oldest first: the file that the configurations of a folder
+/// formerly shared, and the configuration's own.
 pub(super) fn letter_files(settings: &Settings) -> io::Result<Vec<LetterFile>> {
     let Some(own) = settings.dead_letter.file() else { return Ok(Vec::new()) };
     let all = |path: &Path, is_shared| {
@@ -32,7 +32,7 @@ pub(super) fn letter_files(settings: &Settings) -> io::Result<Vec<LetterFile>> {
     }
 }
 
-/// Whether there are other configurations in the folder.
+/// Returns whether the folder contains other configurations.
 fn has_neighbours(settings: &Settings) -> bool {
     let entries = settings.file.parent().and_then(|folder| fs::read_dir(folder).ok());
     let mut others = entries
@@ -48,7 +48,7 @@ fn has_neighbours(settings: &Settings) -> bool {
     others.any(|path| has_format(&path) && loads(&path))
 }
 
-/// The files of dead letters that somebody has compressed, and that nobody reads.
+/// Returns the dead-letter files that were compressed and are therefore not read.
 pub(super) fn compressed_letters(settings: &Settings) -> io::Result<Vec<PathBuf>> {
     let Some(own) = settings.dead_letter.file() else { return Ok(Vec::new()) };
     let shared = settings.shared_letters.iter().filter(|shared| **shared != own.path);

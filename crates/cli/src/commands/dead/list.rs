@@ -21,7 +21,7 @@ use x_msrv_core::{
 use x_msrv_history::words::number;
 use x_msrv_letters::filter::Filter;
 
-/// Rows of a table, unless the user says how many.
+/// The default number of rows of a table.
 const ROWS: usize = 100;
 
 /// A letter without its body.
@@ -32,12 +32,12 @@ struct Listed {
     time: String,
     source: String,
     id: String,
-    /// Where the queue counts deliveries.
+    /// If the queue counts deliveries.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
     reason: String,
     detail: String,
-    /// Of the body.
+    /// The length of the body.
     bytes: usize,
 }
 
@@ -53,7 +53,7 @@ impl Listed {
     }
 }
 
-/// The newest letters that were found, and how many there are in all.
+/// The newest letters, and the number of all letters by reason.
 #[derive(Default)]
 pub(super) struct Found {
     newest: VecDeque<Listed>,
@@ -73,7 +73,7 @@ impl Found {
         self.reasons.values().sum()
     }
 
-    /// In a few words, for a person.
+    /// Returns the number of letters, in total and by reason, as text.
     pub(super) fn summary(&self) -> String {
         let total = self.count();
         let reasons: Vec<_> = self
@@ -108,7 +108,7 @@ impl Found {
                 listed.id.clone(),
                 listed.detail.clone(),
             ]
-            .map(|cell| one_line(&cell)) // anybody may have written the file
+            .map(|cell| one_line(&cell)) // the file may come from anywhere
         };
         let header = ["time", "reason", "attempts", "bytes", "source", "id", "detail"].map(str::to_owned);
         let rows: Vec<_> = self.newest.iter().map(cells).collect();
@@ -135,7 +135,7 @@ pub(super) async fn list(settings: &Settings, arguments: &DeadListArgs) -> Resul
     let filter = arguments.which.filter();
     let limit = match arguments.limit {
         Some(limit) => limit.get(),
-        None if arguments.json => 0, // each is written as it is found
+        None if arguments.json => 0, // each is written at once
         None => ROWS,
     };
     let mut output = io::BufWriter::new(io::stdout().lock());
@@ -158,7 +158,7 @@ pub(super) async fn list(settings: &Settings, arguments: &DeadListArgs) -> Resul
         }
     }))?;
     let left_out = if limit > 0 && found.count() > shown {
-        format!(", the newest {shown} are shown")
+        format!(", showing the newest {shown}")
     } else {
         String::new()
     };
@@ -170,7 +170,7 @@ pub(super) async fn show(settings: &Settings, arguments: &DeadShowArgs) -> Resul
     let select = arguments.select();
     let mut filter = Filter { id: Some(arguments.id.clone()), ..Filter::default() };
     if arguments.body {
-        filter = of_one_source(settings, &select, filter).await?; // bodies do not say whose they are
+        filter = of_one_source(settings, &select, filter).await?; // a body alone does not show its source
     }
     let mut found = Vec::new();
     look(settings, &select, &filter, |letter| found.push(letter)).await?;
@@ -182,14 +182,14 @@ pub(super) async fn show(settings: &Settings, arguments: &DeadShowArgs) -> Resul
         }
         output.write_all(&first.body.to_bytes().unwrap_or_default())
     } else {
-        // As it is kept, with room for the moment of a replay, so that a file of what was shown can be
-        // replayed.
+        // In the format of the file, with room for the time of a replay, so that the output can be replayed.
         found.iter().try_for_each(|letter| letter.write_line(&mut output))
     };
     written(shown.and_then(|()| output.flush()))
 }
 
-/// Looks at all letters that are meant, wherever they are; nothing is changed. Whether that was all of them.
+/// Calls `see` with all selected letters in files and in the queue, without changing them. Returns whether
+/// all were seen.
 pub(super) async fn look(
     settings: &Settings,
     arguments: &crate::cli::SelectArgs,

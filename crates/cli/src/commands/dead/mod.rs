@@ -1,4 +1,4 @@
-//! `x-msrv dead`: letters in files and in the topic for them.
+//! `x-msrv dead`: dead letters in files and in a queue.
 
 mod files;
 mod list;
@@ -32,7 +32,7 @@ use x_msrv_state::state_file;
 use files::{LetterFile, compressed_letters, letter_files};
 
 pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
-    say_what_is_left_alone(settings, command)?;
+    say_what_is_skipped(settings, command)?;
     match command {
         DeadCommand::List(arguments) => list::list(settings, arguments).await,
         DeadCommand::Show(arguments) => list::show(settings, arguments).await,
@@ -41,9 +41,9 @@ pub(super) async fn dead(settings: &Settings, command: &DeadCommand) -> Result<(
     }
 }
 
-/// Returns the files that are meant, those that are named or those of the configuration, the oldest first;
-/// each with the letters in it that are meant. Of a file that several configurations shared, those of this
-/// one's queue: a replay would send the others to the wrong one.
+/// Returns the files that are named, or those of the configuration, oldest first, each with a filter. In a
+/// file shared by several configurations the filter selects the letters of this configuration's queue: a
+/// replay would send the others to the wrong queue.
 fn files(
     settings: &Settings,
     arguments: &SelectArgs,
@@ -55,21 +55,20 @@ fn files(
     }
     let files = letter_files(settings).map_err(not_found)?;
     let ours = if files.iter().any(|file| file.is_shared) { settings.source.letter_source()? } else { None };
-    let meant = |file: LetterFile| {
+    let selected = |file: LetterFile| {
         let source = file.is_shared.then(|| ours.clone().unwrap_or_default());
         (file.path, Filter { source, ..filter.clone() })
     };
-    Ok(files.into_iter().map(meant).collect())
+    Ok(files.into_iter().map(selected).collect())
 }
 
 fn not_found(cause: io::Error) -> CommandError {
-    CommandError::File { name: "dead letters".to_owned(), attempt: "look for", cause: cause.into() }
+    CommandError::File { name: "dead letters".to_owned(), attempt: "find", cause: cause.into() }
 }
 
-/// Letters of others in a file that several configurations shared are neither shown, sent nor removed, and
-/// that is said; as is a file that is not there: that none was kept is not the same as that there are none
-/// any more.
-fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
+/// Reports what the command skips: letters of other queues in a shared file, and compressed files. Also
+/// reports a missing file: no letter was ever kept, which differs from an empty file.
+fn say_what_is_skipped(settings: &Settings, command: &DeadCommand) -> Result<(), CommandError> {
     let files = files(settings, &command.select(), &Filter::default())?;
     let of_configuration = command.select().files().is_empty();
     let compressed =
@@ -79,7 +78,7 @@ fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<
     }
     match (command, &settings.dead_letter) {
         (DeadCommand::List(_), DeadLetterSettings::File(own)) if files.is_empty() => {
-            say(&format!("there is no file of dead letters: {}", own.path.display()));
+            say(&format!("no dead-letter file: {}", own.path.display()));
         }
         (DeadCommand::List(_), DeadLetterSettings::Log) if files.is_empty() => {
             say("`dead-letter: log` keeps no dead letters");
@@ -94,7 +93,7 @@ fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<
         if others > 0 {
             let path = path.display();
             say(&format!(
-                "{path}: letters of other queues, which are left alone: {} (name the file to include them)",
+                "{path}: skipped letters of other queues: {} (name the file to include them)",
                 number(others)
             ));
         }
@@ -102,8 +101,8 @@ fn say_what_is_left_alone(settings: &Settings, command: &DeadCommand) -> Result<
     Ok(())
 }
 
-/// The same filter, and where it names an id, the one source that has it: two nsqd give the same ids, and
-/// what is done to letters can't be undone.
+/// Adds the source to a filter with an id. Two nsqd may assign the same id, and changes to letters cannot be
+/// undone.
 async fn of_one_source(
     settings: &Settings,
     arguments: &SelectArgs,
@@ -126,7 +125,8 @@ async fn of_one_source(
     }
 }
 
-/// Nothing, if the topic has heard that `done` letters are settled; `what` was done with them.
+/// Returns an error if the queue has not confirmed the settlement of all `done` letters. `what` was done with
+/// them.
 fn confirmed(closed: &Closed, done: u64, what: &str) -> Result<(), CommandError> {
     match closed.unconfirmed.min(done) {
         0 => Ok(()),
@@ -137,10 +137,10 @@ fn confirmed(closed: &Closed, done: u64, what: &str) -> Result<(), CommandError>
     }
 }
 
-/// Lines that are no letters and are named one by one.
+/// The number of invalid lines that are reported one by one.
 const LINES_NAMED: u64 = 5;
 
-/// The lines of a file that are no letters: a warning for each of the first.
+/// Counts the lines of a file that are not dead letters, and warns about the first ones.
 struct NoLetters<'a> {
     path: &'a Path,
     count: u64,
@@ -154,7 +154,7 @@ impl<'a> NoLetters<'a> {
     fn add(&mut self, line: u64) {
         self.count += 1;
         if self.count <= LINES_NAMED {
-            warn!(path = self.path.display().to_string(), line = line; "a line is no dead letter");
+            warn!(path = self.path.display().to_string(), line = line; "a line is not a dead letter");
         }
     }
 }
@@ -167,7 +167,8 @@ fn file_error(
     CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
-/// Only one command at a time may change the letters of a folder: two replays would send each letter twice.
+/// Ensures that only one command at a time changes the letters of a folder: two replays would send each
+/// letter twice.
 fn lock_folder(path: &Path) -> Result<File, CommandError> {
     match letters::lock_folder(path) {
         Ok(Some(lock)) => Ok(lock),
@@ -176,11 +177,12 @@ fn lock_folder(path: &Path) -> Result<File, CommandError> {
     }
 }
 
-/// Looks at every letter of a file. One that holds lines and not one letter is an error: it is another file.
+/// Calls `look` with every letter of a file. A file with lines but no letter is an error: it is a different
+/// file.
 fn each_letter(path: &Path, mut look: impl FnMut(Letter)) -> Result<(), CommandError> {
     let file = state_file::open_to_read(path).map_err(|cause| file_error(path, "open", cause))?;
     let (mut others, mut count) = (NoLetters::new(path), 0);
-    for line in letters::lines(&file).map_err(|cause| file_error(path, "look at", cause))? {
+    for line in letters::lines(&file).map_err(|cause| file_error(path, "read", cause))? {
         let (place, line) = line.map_err(|cause| file_error(path, "read", cause))?;
         count += 1;
         match letters::parse(&line) {
@@ -193,11 +195,7 @@ fn each_letter(path: &Path, mut look: impl FnMut(Letter)) -> Result<(), CommandE
 
 fn none_at_all(path: &Path, lines: u64, no_letters: u64) -> Result<(), CommandError> {
     if lines > 0 && no_letters == lines {
-        Err(file_error(
-            path,
-            "read",
-            "none of its lines is a dead letter, which is one JSON object on a line",
-        ))
+        Err(file_error(path, "read", "no line is a dead letter (one JSON object per line)"))
     } else {
         Ok(())
     }

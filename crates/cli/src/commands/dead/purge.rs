@@ -40,7 +40,7 @@ pub(super) async fn purge(settings: &Settings, arguments: &DeadPurgeArgs) -> Res
     Ok(())
 }
 
-/// Removes what is meant, wherever it is. Whether that was all of it.
+/// Removes the selected letters from files and from the queue. Returns whether all were seen.
 async fn remove(
     settings: &Settings,
     arguments: &SelectArgs,
@@ -65,7 +65,7 @@ async fn remove(
             deliveries.push(delivery);
         }
         removed += deliveries.len() as u64;
-        letters.finish(deliveries).await;
+        letters.acknowledge(deliveries).await;
     };
     let whole = !letters.has_more;
     let closing = letters.close().await;
@@ -75,21 +75,21 @@ async fn remove(
     }
 }
 
-/// Counts what goes under the lock by which runs append: what they add in between goes as well, or is not
-/// counted.
+/// Counts the removed letters under the lock that runs take to append, so that a letter added meanwhile is
+/// either removed and counted, or neither.
 async fn from_file(path: &Path, filter: &Filter, found: &mut Found) -> Result<(), CommandError> {
     let _one_at_a_time = lock_folder(path)?;
-    state_file::open_to_read(path).map_err(|cause| file_error(path, "open", cause))?; // what is not there is not made
+    state_file::open_to_read(path).map_err(|cause| file_error(path, "open", cause))?; // a missing file must not be created
     let (mut others, mut count) = (NoLetters::new(path), 0);
     let purged = letters::purge(path, |place, line| {
         count += 1;
         match letters::parse(line) {
             Line::Letter(letter) => {
-                let goes = filter.matches(&letter);
-                if goes {
+                let is_removed = filter.matches(&letter);
+                if is_removed {
                     found.add(letter, 0);
                 }
-                goes
+                is_removed
             }
             Line::NoLetter => {
                 others.add(place.number);

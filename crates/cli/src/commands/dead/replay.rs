@@ -1,10 +1,10 @@
 //! `x-msrv dead replay`
 //!
-//! A letter in a file that was published is marked where it stands, with the time: the mark has the length of
-//! what was there, so that the file may be appended to or renamed meanwhile. Letters without room for a mark,
-//! which went through another program, get it before any is published. The mark is written, and synced, after
-//! the queue has acknowledged its batch; whoever is killed between the two sends that batch again. A letter
-//! in a topic is finished there in the same order.
+//! A published letter is marked with the time, in place in its file. The mark has the length of the text it
+//! replaces, so the file may be appended to or renamed meanwhile. Letters without room for a mark, which were
+//! written by another program, get it before any is published. The mark is written and synced after the queue
+//! has acknowledged its batch; a process killed in between sends that batch again. A letter in a queue is
+//! acknowledged there in the same order.
 
 use std::{fs::File, io, path::Path, time::SystemTime};
 
@@ -31,10 +31,10 @@ use x_msrv_letters::{
     letters::{self, Line},
 };
 
-/// Letters that are published, and then marked, in one go.
+/// The most letters that are published and then marked at once.
 const LETTERS_AT_ONCE: usize = 100;
 
-/// Bytes of bodies that are published in one go; nsqd takes 5 MiB by default.
+/// The most bytes of bodies published at once; nsqd accepts 5 MiB by default.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> Result<(), CommandError> {
@@ -53,11 +53,10 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     let publisher = settings.source.publisher().await?;
     let mut replayed = Replayed::default();
     for (path, filter) in files(settings, select, &filter)? {
-        // The lock first: a purge puts another file in the place of this one, and marks in the old one would
-        // be lost.
+        // Lock first: a purge replaces the file, and marks in the old file would be lost.
         let locked = lock_folder(&path).map_err(|cause| replayed.until(cause))?;
         let file = match letters::open_to_mark(&path, |letter| filter.matches(letter)).await {
-            // A run has renamed it since it was looked for; the next replay has what is in it.
+            // A run has renamed it since it was found; the next replay includes it.
             Err(cause) if cause.kind() == io::ErrorKind::NotFound && select.files().is_empty() => continue,
             opened => opened.map_err(|cause| replayed.until(file_error(&path, "open", cause)))?,
         };
@@ -68,12 +67,12 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     }
     let mut whole = true;
     if let Some(source) = topic::open(settings, select).await.map_err(|cause| replayed.until(cause))? {
-        whole = from_topic(source, &filter, &*publisher, &mut replayed)
+        whole = from_queue(source, &filter, &*publisher, &mut replayed)
             .await
             .map_err(|cause| replayed.until(cause))?;
     }
     let skipped = if replayed.no_letters > 0 {
-        format!(", {} are no letters", replayed.no_letters)
+        format!(", not dead letters: {}", replayed.no_letters)
     } else {
         String::new()
     };
@@ -82,19 +81,19 @@ pub(super) async fn replay(settings: &Settings, arguments: &DeadReplayArgs) -> R
     Ok(())
 }
 
-/// What a replay found, and did.
+/// The result of a replay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Letters that were published, and marked or finished.
+    /// Letters that were published and then marked or acknowledged.
     pub sent: usize,
-    /// Letters that were not meant because they were marked before.
+    /// Letters that were not selected because they were already marked.
     pub before: usize,
-    /// Lines, or messages, that are no letters.
+    /// Lines or messages that are not dead letters.
     pub no_letters: u64,
 }
 
 impl Replayed {
-    /// An error, and what was done before it.
+    /// Adds what was done before an error.
     fn until(&self, cause: CommandError) -> CommandError {
         match cause {
             CommandError::Partly { .. } => cause,
@@ -107,12 +106,11 @@ impl Replayed {
     }
 }
 
-/// Publishes the letters in `file`, from [`letters::open_to_mark`], that are meant, and marks them with
-/// `time`; `path` is its name, for messages. What was done is added to `replayed`, also where it fails.
+/// Publishes the selected letters in `file`, which [`letters::open_to_mark`] returned, and marks them with
+/// `time`. `path` is its name in messages. The result is added to `replayed`, also after an error.
 ///
 /// # Errors
-/// The file can't be read or written, holds lines and not one letter, or the queue does not take what is in
-/// it.
+/// The file cannot be read or written, has lines but no letter, or the queue refuses a letter.
 pub async fn letters(
     file: &File,
     path: &Path,
@@ -124,12 +122,12 @@ pub async fn letters(
     let mut replay = Replay { publisher, file, path, time, batch: Batch::default(), replayed };
     let sent_or_not = Filter { replayed: None, ..filter.clone() };
     let (mut others, mut count) = (NoLetters::new(path), 0);
-    for line in letters::lines(file).map_err(|cause| file_error(path, "look at", cause))? {
+    for line in letters::lines(file).map_err(|cause| file_error(path, "read", cause))? {
         let (place, line) = line.map_err(|cause| file_error(path, "read", cause))?;
         count += 1;
         match letters::parse(&line) {
             Line::Letter(letter) if filter.matches(&letter) && !letters::has_room(&line) => {
-                warn!(path = path.display().to_string(), line = place.number; "a dead letter came too late for this replay");
+                warn!(path = path.display().to_string(), line = place.number; "a dead letter arrived too late for this replay");
             }
             Line::Letter(letter) if filter.matches(&letter) => {
                 let body = letter.body.to_bytes().expect("a letter is parsed with its body");
@@ -150,7 +148,7 @@ pub async fn letters(
 #[derive(Default)]
 struct Batch {
     bodies: Vec<Bytes>,
-    /// Where each letter's line begins.
+    /// The offset of each letter's line.
     offsets: Vec<u64>,
     bytes: usize,
 }
@@ -191,21 +189,21 @@ impl Replay<'_> {
         self.replayed.sent += sent.len();
         let marked = letters::mark_replayed(self.file, &sent, self.time);
         marked.map_err(|cause| {
-            file_error(self.path, "mark the letters that were sent, which will be sent again, in", cause)
+            file_error(self.path, "mark the sent letters (a replay will send them again) in", cause)
         })?;
         Ok(results.into_iter().collect::<Result<(), _>>()?)
     }
 }
 
-/// Publishes the letters of a topic that are meant, and finishes them there. Whether those were all of them.
-async fn from_topic(
+/// Publishes the selected letters of a queue and acknowledges them there. Returns whether all were seen.
+async fn from_queue(
     source: Box<dyn Source>,
     filter: &Filter,
     publisher: &dyn Publisher,
     replayed: &mut Replayed,
 ) -> Result<bool, CommandError> {
     let mut letters = topic::Letters::start(source, false).await?;
-    let (mut finished, mut failure) = (0, None);
+    let (mut acknowledged, mut failure) = (0, None);
     while failure.is_none() {
         let mut taken = match letters.next(filter).await {
             Ok(taken) if taken.is_empty() => break,
@@ -233,21 +231,21 @@ async fn from_topic(
                     None => letters.hold(delivery).await,
                 }
             }
-            finished += sent.len();
-            letters.finish(sent).await;
+            acknowledged += sent.len();
+            letters.acknowledge(sent).await;
         }
     }
-    replayed.sent += finished;
+    replayed.sent += acknowledged;
     replayed.no_letters += letters.others;
     let whole = !letters.has_more;
     let closing = letters.close().await;
     match failure {
         Some(cause) => Err(cause),
-        None => confirmed(&closing, finished as u64, "sent").map(|()| whole),
+        None => confirmed(&closing, acknowledged as u64, "sent").map(|()| whole),
     }
 }
 
-/// Takes as many as are published in one go.
+/// Takes the letters of the next batch.
 fn batch(taken: &mut Vec<topic::Taken>) -> (Vec<Delivery>, Vec<Bytes>) {
     let mut bytes = 0;
     let fits = |(_, letter): &&topic::Taken| {

@@ -1,4 +1,4 @@
-//! Letters in a queue: they can be looked at only by taking them, so those that stay are given back.
+//! Dead letters in a queue. They can be read only by consuming them; letters that are to stay are released.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -20,30 +20,29 @@ use x_msrv_letters::{
     letters::{self, Line},
 };
 
-/// Letters that are looked at in one command, at most.
+/// The most letters that one command reads.
 const MOST: NonZeroU64 = NonZeroU64::new(1_000_000_000).expect("not zero");
 
-/// Bytes of letters that are kept from the queue until the command is over.
+/// The most bytes of letters that are held until the command ends.
 const BYTES_HELD: usize = BYTES_IN_FLIGHT / 2;
 
-/// Letters that are kept from it: some fewer than an nsqd lets be in flight by default (`-max-rdy-count`), so
-/// that others go on coming.
+/// The most letters that are held: fewer than nsqd allows in flight by default (`-max-rdy-count`), so that
+/// more can arrive.
 const HELD: usize = 2_000;
 
-/// How long a letter stays away that is over these bounds, so that it does not come again in the same
-/// command.
+/// The delay of a letter over these limits, so that the same command does not receive it again.
 const AWAY: Duration = Duration::from_secs(60);
 
-/// A queue that brings nothing for so long while letters are held has no more of them.
+/// If the queue delivers nothing for this time while letters are held, it is considered empty.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Longer than any command.
+/// Longer than any command runs.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What is said where [`look`] has not seen all.
-pub(super) const NOT_ALL: &str = "; more wait in the queue than are looked at in one go";
+/// The text added if not all letters were read.
+pub(super) const NOT_ALL: &str = "; the queue has more than one command reads";
 
-/// The configured topic, where letters go to one and no file is named.
+/// Opens the configured queue for dead letters, unless a file is named.
 pub(super) async fn open(
     settings: &Settings,
     arguments: &SelectArgs,
@@ -56,27 +55,27 @@ pub(super) async fn open(
     }
 }
 
-/// The letters of a queue, one batch after the other.
+/// The letters of a queue, batch by batch.
 pub(super) struct Letters {
     consumer: Box<dyn Consumer>,
     held: Vec<Delivery>,
     bytes_held: usize,
-    /// How often held letters are to be extended, and when next.
+    /// The interval at which the leases of held letters are extended, and the next time.
     period: Duration,
     extend_at: Instant,
-    /// Whether to stop rather than to send letters away for a while.
+    /// Whether to stop at the limits instead of delaying letters.
     looks_only: bool,
-    /// Whether it has stopped for that, or could have brought more for another reason.
+    /// Whether the queue may contain more letters.
     pub(super) has_more: bool,
-    /// Messages that are no letters.
+    /// Messages that are not dead letters.
     pub(super) others: u64,
 }
 
-/// A letter with its delivery.
+/// A letter and its delivery.
 pub(super) type Taken = (Delivery, Letter);
 
 impl Letters {
-    /// To look at them, or to do something with those that are meant.
+    /// Starts consuming. With `looks_only` all letters stay in the queue.
     pub(super) async fn start(source: Box<dyn Source>, looks_only: bool) -> Result<Self, CommandError> {
         let period = match source.traits().lease {
             Lease::Renewable(lease) => lease / 3,
@@ -96,10 +95,10 @@ impl Letters {
         })
     }
 
-    /// The next letters that are meant; none when all have been seen. The others are held back.
+    /// Returns the next selected letters; none if all were seen. The others are held.
     ///
     /// # Errors
-    /// The queue is gone; what it may still have is not known.
+    /// The connection to the queue was lost; it may have more letters.
     pub(super) async fn next(&mut self, filter: &Filter) -> Result<Vec<Taken>, CommandError> {
         loop {
             if self.looks_only && self.is_full() {
@@ -115,30 +114,30 @@ impl Letters {
                     return Ok(Vec::new());
                 }
                 Event::Full => {
-                    self.send_away().await;
+                    self.delay_held().await;
                     continue;
                 }
             };
-            let mut meant = Vec::new();
+            let mut selected = Vec::new();
             for delivery in deliveries {
                 match letters::parse(&delivery.message.body) {
-                    Line::Letter(letter) if filter.matches(&letter) => meant.push((delivery, letter)),
+                    Line::Letter(letter) if filter.matches(&letter) => selected.push((delivery, letter)),
                     Line::Letter(_) => self.hold(delivery).await,
                     Line::NoLetter => {
-                        debug!(id = &*delivery.message.id; "a message is no dead letter");
+                        debug!(id = &*delivery.message.id; "a message is not a dead letter");
                         self.others += 1;
                         self.hold(delivery).await;
                     }
                 }
             }
-            if !meant.is_empty() {
-                return Ok(meant);
+            if !selected.is_empty() {
+                return Ok(selected);
             }
         }
     }
 
-    /// While letters are held, a queue may not be able to say that it is empty, so silence says it; and they
-    /// would come again if the queue were left to wonder what became of them.
+    /// Returns the next event. While letters are held, the queue may be unable to prove that it is empty, so
+    /// silence counts as empty. Leases of held letters are extended, or the queue would deliver them again.
     async fn receive(&mut self) -> Event {
         let until = Instant::now() + SILENCE;
         loop {
@@ -154,7 +153,7 @@ impl Letters {
         }
     }
 
-    /// Keeps a letter from coming again before the command is over.
+    /// Prevents that a letter is delivered again before the command ends.
     pub(super) async fn hold(&mut self, delivery: Delivery) {
         if self.is_full() && !self.looks_only {
             self.consumer.settle(vec![(delivery, Settlement::Retry { after: AWAY })]).await;
@@ -164,26 +163,26 @@ impl Letters {
         }
     }
 
-    /// Makes room for others.
-    async fn send_away(&mut self) {
+    /// Delays the held letters to make room for others.
+    async fn delay_held(&mut self) {
         let away = |delivery| (delivery, Settlement::Retry { after: AWAY });
         self.bytes_held = 0;
         self.consumer.settle(std::mem::take(&mut self.held).into_iter().map(away).collect()).await;
     }
 
-    /// Whether no more are to be held.
+    /// Returns whether no more letters can be held.
     fn is_full(&self) -> bool {
         self.held.len() >= HELD || self.bytes_held > BYTES_HELD
     }
 
-    /// They are done with.
-    pub(super) async fn finish(&mut self, deliveries: Vec<Delivery>) {
+    /// Acknowledges letters.
+    pub(super) async fn acknowledge(&mut self, deliveries: Vec<Delivery>) {
         self.consumer
             .settle(deliveries.into_iter().map(|delivery| (delivery, Settlement::Done)).collect())
             .await;
     }
 
-    /// Gives back what is held, and disconnects. Brings what the queue has confirmed.
+    /// Releases the held letters and disconnects. Returns what the queue has confirmed.
     pub(super) async fn close(mut self) -> Closed {
         let held = std::mem::take(&mut self.held);
         self.consumer.want(0).await;
@@ -199,7 +198,7 @@ fn lost() -> SourceError {
     SourceError::Unreachable { place: "the dead-letter queue".to_owned(), cause }
 }
 
-/// Looks at the letters that are meant. Whether that was all of them.
+/// Calls `see` with the selected letters. Returns whether all were seen.
 pub(super) async fn look(
     source: Box<dyn Source>,
     filter: &Filter,
@@ -217,6 +216,6 @@ pub(super) async fn look(
         }
     }
     let whole = !letters.has_more;
-    letters.close().await; // what is not given back comes again by itself
+    letters.close().await; // letters that are not released are delivered again anyway
     Ok(whole)
 }

@@ -1,4 +1,4 @@
-//! What a configuration is to be made of: options and answers, by the keys of the adapters.
+//! The values for a new configuration: options and answers, by the keys of the adapters.
 
 use std::path::Path;
 
@@ -11,39 +11,40 @@ use x_msrv_settings::{Ask, Key, Known, Origins, Places, Reader, Value};
 
 use super::{super::CommandError, template::Template};
 
-/// What is asked for.
+/// A question.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) text: &'a str,
     pub(super) suggestion: &'a str,
-    /// What is wrong with an answer. What only the whole configuration tells is told by that.
+    /// Returns the fault of an answer, as far as one value shows it. Loading the configuration finds the
+    /// others.
     pub(super) fault: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// Where answers come from.
+/// The source of answers.
 pub(super) type Asker = fn(Question<'_>) -> Result<String, CommandError>;
 
-/// A section and what its keys are.
+/// A section and the values of its keys.
 struct Section {
     role: Role,
     keys: Vec<(&'static Key, String)>,
 }
 
-/// What a configuration is made of.
+/// The values for a new configuration.
 pub(super) struct Answers {
     source: Section,
     store: Section,
     top: Vec<(&'static Key, String)>,
 }
 
-/// Asks for what no option says.
+/// Asks for the values that no option sets.
 struct Interview<'a> {
     arguments: &'a InitArgs,
     ask: Asker,
     pipeline: String,
 }
 
-/// What is wrong with an answer for a key, in the words of the configuration.
+/// Returns the fault of an answer, with the text of a configuration error.
 fn fault_of(key: &Key, text: &str) -> Option<String> {
     let (places, origins) = (Places { state: SYSTEM.into(), ..Places::default() }, Origins::default());
     let known = Known::default();
@@ -56,7 +57,7 @@ fn wrong(flag: &str, fault: String) -> CommandError {
     ConfigError::of_flag(&format!("--{flag}"), fault).into()
 }
 
-/// What a key is asked by, where it is asked for at all.
+/// Returns how a key is asked for, if it is.
 fn asked(key: &Key) -> Option<Ask> {
     key.ask.filter(|ask| !ask.flag.is_empty())
 }
@@ -73,7 +74,7 @@ impl Answers {
         let (queues, stores) = (queues(adapters), stores(adapters));
         let source = interview.section(QUEUE, &queues, None)?;
         let subject = source.keys.iter().find(|(key, _)| key.ask.is_some_and(|ask| ask.is_subject));
-        // What the queue forgets has a mark at the end of its name; what the store keeps is kept.
+        // A suffix after `#`, which marks a name as ephemeral, is not part of the name in the store.
         let subject = subject.map(|(key, value)| (key.name, value.split('#').next().unwrap_or_default()));
         let store = interview.section(STORE, &stores, Some(subject.unwrap_or(("", "messages"))))?;
         let known = crate::config::known(adapters);
@@ -104,7 +105,7 @@ impl Answers {
     }
 }
 
-/// How a value is written in YAML.
+/// The YAML form of a value.
 trait Written {
     fn written(&self, value: &str) -> String;
 }
@@ -125,7 +126,7 @@ impl Interview<'_> {
         self.arguments.given.get(flag)
     }
 
-    /// One of the words for adapters.
+    /// Returns one of these words: from an option, or from an answer.
     fn word(
         &self,
         flag: &str,
@@ -136,15 +137,14 @@ impl Interview<'_> {
         if let Some(given) = given.or(self.given(flag).map(String::as_str)) {
             return Ok(given.to_owned());
         }
-        let fault = |text: &str| {
-            (!words.contains(&text)).then(|| format!("`{text}` is none of the words in brackets"))
-        };
+        let fault =
+            |text: &str| (!words.contains(&text)).then(|| format!("`{text}` is not one of the choices"));
         let suggestion = words.first().copied().unwrap_or_default();
         (self.ask)(Question { text: &format!("{text} ({})", words.join(", ")), suggestion, fault: &fault })
     }
 
-    /// Which adapter it is, and what its keys are. `subject` is the key and the value that a store's name may be
-    /// taken from.
+    /// Selects the adapter and the values of its keys. `subject` is the key and the value from which the
+    /// store's name can be derived.
     fn section(
         &self,
         flag: &str,
@@ -159,12 +159,12 @@ impl Interview<'_> {
                 |flag: &str| has(role, flag) && roles.iter().filter(|role| has(role, flag)).count() == 1;
             self.arguments.given.keys().copied().find(|flag| is_own(flag))
         };
-        // Who says something of NSQ has said which queue it is.
+        // An option that only one adapter has selects that adapter.
         let implied = roles.iter().find(|role| of_one(role).is_some()).map(|role| role.word);
         let implied = implied.filter(|_| self.given(flag).is_none());
         let words: Vec<_> = roles.iter().map(|role| role.word).collect();
         let word = self.word(flag, implied, flag, &words)?;
-        let role = *roles.iter().find(|role| role.word == word).expect("the question has seen to that");
+        let role = *roles.iter().find(|role| role.word == word).expect("an answer is one of the words");
         for other in roles.iter().filter(|other| other.word != role.word) {
             if let Some(option) = of_one(other) {
                 return Err(wrong(option, format!("cannot be used with --{flag} {word}")));
@@ -190,7 +190,7 @@ impl Interview<'_> {
         Ok(Section { role, keys })
     }
 
-    /// The one of several keys that take each other's place.
+    /// Returns the key that is set, of several alternatives.
     fn one_of(&self, keys: &[&'static Key]) -> Result<Option<&'static Key>, CommandError> {
         let flags: Vec<_> = keys.iter().filter_map(|key| asked(key)).collect();
         let given: Vec<_> = flags.iter().filter(|ask| self.given(ask.flag).is_some()).collect();
@@ -206,9 +206,9 @@ impl Interview<'_> {
         Ok(keys.iter().find(|key| key.ask.is_some_and(|ask| ask.instead == word)).copied())
     }
 
-    /// A key as an option has it, as it is answered, or as it is suggested.
+    /// Returns the value of a key: from an option, an answer or the suggestion.
     fn key(&self, key: &Key, suggestion: &str) -> Result<String, CommandError> {
-        let ask = key.ask.expect("only such keys are asked for");
+        let ask = key.ask.expect("only keys with a question are asked for");
         let suggestion = if suggestion.is_empty() { ask.suggest } else { suggestion };
         if ask.flag.is_empty() {
             return Ok(suggestion.to_owned());
@@ -225,14 +225,14 @@ impl Interview<'_> {
         }
     }
 
-    /// The name of what a store keeps records in: by default the same as that of what is consumed.
+    /// Returns the name in the store; by default the name of the pipeline's subject.
     fn store_name(&self, key: &Key, (from, subject): (&str, &str)) -> Result<String, CommandError> {
-        let ask = key.ask.expect("only such keys are asked for");
+        let ask = key.ask.expect("only keys with a question are asked for");
         match fault_of(key, subject) {
             None => self.key(key, subject),
             Some(fault) => match self.key(key, "") {
                 Err(CommandError::Missing { .. }) => {
-                    Err(wrong(ask.flag, format!("is required: the {from}'s name cannot be used: {fault}")))
+                    Err(wrong(ask.flag, format!("is required: the {from} name cannot be used: {fault}")))
                 }
                 other => other,
             },
@@ -240,12 +240,12 @@ impl Interview<'_> {
     }
 }
 
-/// As JSON, which YAML contains.
+/// Returns a JSON string, which is valid YAML.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("text is JSON")
 }
 
-/// A name as YAML has it: plain where that is text to every reader, those of YAML 1.1 as well.
+/// Returns a name in YAML: plain if every parser, also of YAML 1.1, reads it as text.
 fn name(text: &str) -> String {
     let is_plain = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
     let is_word = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
@@ -257,7 +257,7 @@ fn name(text: &str) -> String {
     }
 }
 
-/// What begins with a digit and is meant to: plain, unless there is more to it, such as `1m 30s`.
+/// Returns a number, duration or size in YAML: quoted only if it has other characters, such as `1m 30s`.
 fn number(text: &str) -> String {
     let is_plain = !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric());
     if is_plain { text.to_owned() } else { quoted(text) }
@@ -287,17 +287,18 @@ mod tests {
         arguments
     }
 
-    /// Who had said `--nsqd` was asked whether the queue is NSQ, and nsqlookupd was not offered.
+    /// Otherwise a user who gives `--nsqd` is asked whether the queue is NSQ, and nsqlookupd is never
+    /// offered.
     #[test]
-    fn what_options_said_is_not_asked_for_and_nsqlookupd_is_offered() {
-        #[expect(clippy::unnecessary_wraps, reason = "it is what a terminal answers")]
+    fn values_of_options_are_not_asked_for_and_nsqlookupd_is_offered() {
+        #[expect(clippy::unnecessary_wraps, reason = "the type of a terminal's answer")]
         fn answered(question: Question<'_>) -> Result<String, CommandError> {
             let answer = match question.text.split([' ', ',', ';']).next().expect("a word") {
                 "messages" if question.suggestion == "nsqd" => "nsqlookupd",
                 "nsqlookupd" => "l:4161",
                 "topic" => "orders",
                 "queue" | "store" | "nsqd" | "Aerospike" => {
-                    panic!("asked for what options said: {}", question.text)
+                    panic!("asked for the value of an option: {}", question.text)
                 }
                 _ => question.suggestion,
             };
@@ -305,7 +306,7 @@ mod tests {
         }
         let text = |options: &[&str]| {
             let answers = Answers::take(ADAPTERS, Path::new("a.yml"), &arguments(options), answered);
-            answers.expect("all is said").text()
+            answers.expect("all values are known").text()
         };
         let found = text(&["--topic", "t", "--aerospike", "db:3000"]);
         for line in
@@ -322,9 +323,9 @@ mod tests {
         assert!(found.contains("\n  lookupd-http-address: [\"m:4161\"]\n"), "{found}");
     }
 
-    /// A topic `2024` was a number, and a set `no` a truth value: what was asked for was refused.
+    /// Otherwise a topic `2024` is a number and a set `no` a boolean, and the new configuration is refused.
     #[test]
-    fn names_are_written_so_that_they_stay_what_they_are() {
+    fn names_are_written_so_that_they_are_read_back_as_names() {
         fn not_asked(question: Question<'_>) -> Result<String, CommandError> {
             panic!("{}", question.text)
         }
@@ -347,8 +348,8 @@ mod tests {
                 "1m 30s",
             ];
             let options: Vec<_> = names.iter().map(String::as_str).chain(others).collect();
-            let answers =
-                Answers::take(ADAPTERS, &path, &arguments(&options), not_asked).expect("all is said");
+            let answers = Answers::take(ADAPTERS, &path, &arguments(&options), not_asked)
+                .expect("all values are known");
             fs::write(&path, answers.text()).expect("written");
             let settings = config::load(ADAPTERS, Some(&path), &Overrides::default()).expect(name);
             assert_eq!(

@@ -21,7 +21,7 @@ use x_msrv_core::adapter::Adapters;
 use x_msrv_settings::Fault;
 use x_msrv_state::state_file;
 
-/// Writes the configuration, and brings it as it is in force.
+/// Writes the configuration and loads it.
 pub(super) fn init(adapters: Adapters, path: &Path, arguments: &InitArgs) -> Result<Settings, CommandError> {
     refuse_to_replace(path, arguments.force)?;
     let answers = Answers::take(
@@ -35,8 +35,8 @@ pub(super) fn init(adapters: Adapters, path: &Path, arguments: &InitArgs) -> Res
     Ok(settings)
 }
 
-/// What to do when all is set up.
-pub(super) fn say_what_is_next(path: &Path) {
+/// Reports the next steps.
+pub(super) fn say_next_steps(path: &Path) {
     match Units::of(path) {
         Some(units) => {
             say(&format!(
@@ -53,12 +53,11 @@ fn error(path: &Path, attempt: &'static str, cause: io::Error) -> CommandError {
     CommandError::File { name: path.display().to_string(), attempt, cause: cause.into() }
 }
 
-/// Another format of the same name would be passed over from now on. What nobody has changed since the
-/// package brought it is nobody's.
+/// Refuses to replace a configuration, also one of the same name in another format, which would be ignored
+/// from now on. An unchanged configuration from the package may be replaced.
 fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
     for there in [config::beside(path), vec![path.to_owned()]].concat() {
-        let is_there =
-            !force && state_file::exists(&there).map_err(|cause| error(&there, "look for", cause))?;
+        let is_there = !force && state_file::exists(&there).map_err(|cause| error(&there, "find", cause))?;
         if is_there && !(there == path && is_as_shipped(path)) {
             return Err(CommandError::Exists { name: there.display().to_string() });
         }
@@ -66,7 +65,7 @@ fn refuse_to_replace(path: &Path, force: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Whether it is the very file; what is not even a file is not read.
+/// Returns whether the file is the unchanged one from the package. A special file is not read.
 fn is_as_shipped(path: &Path) -> bool {
     let is_file = path
         .symlink_metadata()
@@ -74,7 +73,7 @@ fn is_as_shipped(path: &Path) -> bool {
     is_file && fs::read_to_string(path).is_ok_and(|text| text == template::SHIPPED)
 }
 
-/// Asks on the terminal until there is an answer; an empty line takes what is suggested.
+/// Asks on the terminal until the answer is valid; an empty line selects the suggestion.
 fn ask(question: Question<'_>) -> Result<String, CommandError> {
     let failed = |cause| CommandError::File {
         name: "standard input".to_owned(),
@@ -97,10 +96,10 @@ fn ask(question: Question<'_>) -> Result<String, CommandError> {
     }
 }
 
-/// Under another name first, where it is read as a run reads it: what is wrong is told, and takes nobody's
-/// place.
+/// Writes under a temporary name first and loads it from there, so that a faulty configuration replaces
+/// nothing.
 fn write(adapters: Adapters, path: &Path, text: &str) -> Result<Settings, CommandError> {
-    let new = state_file::new_name(path); // no configuration can have this name, so that it is nobody's
+    let new = state_file::new_name(path); // no configuration can have this name
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -116,20 +115,20 @@ fn write(adapters: Adapters, path: &Path, text: &str) -> Result<Settings, Comman
     Ok(config::load(adapters, Some(path), &crate::cli::environment())?)
 }
 
-/// Puts what is right in its place, and keeps what was there.
+/// Moves the valid file into place and backs up an existing one.
 fn place(adapters: Adapters, new: &Path, path: &Path) -> Result<(), CommandError> {
     config::load(adapters, Some(new), &Overrides::default()).map_err(|fault| in_flags(new, fault))?;
     if state_file::exists(path).is_ok_and(|there| there) && !is_as_shipped(path) {
-        let old = free_name(path).map_err(|cause| error(path, "keep what is in", cause))?;
-        // A copy, so that a timer finds one or the other at every moment.
-        fs::copy(path, &old).map_err(|cause| error(path, "keep what is in", cause))?;
-        say(&format!("what was there is now {}", old.display()));
+        let old = free_name(path).map_err(|cause| error(path, "back up", cause))?;
+        // A copy, so that a run always finds one of the two.
+        fs::copy(path, &old).map_err(|cause| error(path, "back up", cause))?;
+        say(&format!("backup: {}", old.display()));
     }
     fs::rename(new, path).map_err(|cause| error(path, "write", cause))
 }
 
-/// The first of `PATH.old`, `PATH.old.1`, `PATH.old.2`, … that is not taken: what somebody wrote by hand is
-/// not lost to a second attempt.
+/// Returns the first free name of `PATH.old`, `PATH.old.1`, `PATH.old.2`, …, so that a second attempt does
+/// not overwrite the backup of a manual configuration.
 fn free_name(path: &Path) -> io::Result<PathBuf> {
     let mut number = 0;
     loop {
@@ -142,13 +141,13 @@ fn free_name(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The fault without the name of a file that is not there any more.
+/// Replaces the name of the temporary file in a fault.
 fn in_flags(new: &Path, fault: ConfigError) -> CommandError {
     match fault {
         ConfigError::Faults(faults) => {
             let asked = |fault: Fault| {
                 let is_of_file = Path::new(&fault.origin) == new;
-                let origin = if is_of_file { "what was asked for".to_owned() } else { fault.origin };
+                let origin = if is_of_file { "the new configuration".to_owned() } else { fault.origin };
                 Fault { origin, ..fault }
             };
             ConfigError::Faults(faults.into_iter().map(asked).collect()).into()

@@ -1,9 +1,9 @@
-//! The configuration as it is shipped, with answers in the place of its own values. Pure.
+//! The shipped configuration with its values replaced by answers. Pure.
 
-/// The shipped configuration: every key with a comment, those that are not needed behind a `#`.
+/// The shipped configuration: every key with a comment; keys that are not needed are commented out.
 pub(super) const SHIPPED: &str = include_str!("../../../../../etc/x-msrv.yml");
 
-/// Lines of a configuration, by sections.
+/// The lines of a configuration.
 pub(super) struct Template {
     lines: Vec<String>,
 }
@@ -13,7 +13,7 @@ impl Template {
         Self { lines: SHIPPED.lines().map(str::to_owned).collect() }
     }
 
-    /// Takes these sections of adapters into force, and all others out of it; comments stay.
+    /// Activates these sections of adapters and comments out all others; comments stay.
     pub(super) fn only(&mut self, sections: &[&str]) {
         for line in 0..self.lines.len() {
             let Some(name) = section_of(&self.lines[line]).map(str::to_owned) else { continue };
@@ -34,7 +34,7 @@ impl Template {
         }
     }
 
-    /// Gives a section these keys and no others; those that it has otherwise are put behind a `#`.
+    /// Sets these keys of a section and comments out its other keys.
     pub(super) fn set_section(&mut self, section: &str, keys: &[(&str, String)]) {
         for line in self.section(section).iter_mut().skip(1) {
             let key = line.trim_start();
@@ -50,8 +50,8 @@ impl Template {
         }
     }
 
-    /// Sets a key of a section, or of the top level where that is empty. It stands there with another value,
-    /// or behind a `#`; else it is added at the end of its section.
+    /// Sets a key of a section, or of the top level if `section` is empty. Replaces an existing line, also
+    /// one that is commented out; otherwise adds the key at the end of the section.
     pub(super) fn set(&mut self, section: &str, key: &str, value: &str) {
         let indent = if section.is_empty() { "" } else { "  " };
         let new = format!("{indent}{key}: {value}");
@@ -80,7 +80,7 @@ impl Template {
         &mut self.lines[bounds]
     }
 
-    /// From the section's own line to the empty one behind it; of the top level, all lines.
+    /// Returns the lines from the name of the section to the next empty line; for the top level, all lines.
     fn bounds(&self, section: &str) -> std::ops::Range<usize> {
         if section.is_empty() {
             return 0..self.lines.len();
@@ -92,7 +92,7 @@ impl Template {
     }
 }
 
-/// The section that begins with this line, in force or behind a `#`.
+/// Returns the section that begins with this line, active or commented out.
 fn section_of(line: &str) -> Option<&str> {
     let name = line.trim_start_matches('#').strip_suffix(':')?;
     (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')).then_some(name)
@@ -109,7 +109,7 @@ mod tests {
     const TEXT: &str = "# Top.\ntimeout: 2s\n#period: 10s\n\nnsq:\n  # Where.\n  topic: t\n  #channel: c\n  timeout: 9s\n\n#sqlite:\n#  path: p\n#  set: s\n";
 
     #[test]
-    fn sections_come_and_go_with_their_comments_left_alone() {
+    fn sections_are_switched_without_changing_their_comments() {
         let mut template = template(TEXT);
         template.only(&["sqlite", "other"]);
         let text = template.text();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_set_where_it_is_and_else_at_the_end_of_its_section_and_others_are_out_of_force() {
+    fn a_key_is_set_in_place_or_at_the_end_of_its_section_and_others_are_commented_out() {
         let mut template = template(TEXT);
         template.set("", "period", "1m");
         template.set("", "timeout", "3s");
