@@ -1,3 +1,3 @@
-//! The program as a library: its list of adapters, for the program itself, its tests and the generated files.
+//! The program as a library: its list of adapters, for the program, its tests and xtask.
 
 pub mod adapters;

@@ -1,5 +1,4 @@
-//! What follows from the definition of the command line: `man/x-msrv.1`, by filling in `man/x-msrv.1.in`, and
-//! completions for shells.
+//! Generated from the command line: `man/x-msrv.1`, by filling in `man/x-msrv.1.in`, and shell completions.
 
 use std::{collections::BTreeSet, io};
 
@@ -17,7 +16,7 @@ use crate::{
     roff::{bold, escape},
 };
 
-/// Text in lines, every character as itself.
+/// Wraps plain text into lines.
 fn fill(text: &str) -> String {
     crate::roff::fill(&escape(text))
 }
@@ -29,7 +28,7 @@ pub(crate) fn files(page: &str) -> io::Result<Files> {
         String::from_utf8(text).map_err(io::Error::other)
     };
     let mut program = command(adapters::ALL);
-    program.build(); // adds --help and --version, and hands --config down to the commands
+    program.build(); // adds --help and --version, and passes --config on to the commands
     Ok([
         ("man/x-msrv.1", filled(page, &program)),
         ("completions/x-msrv.bash", completions(&|program, text| generate(Bash, program, NAME, text))?),
@@ -57,7 +56,7 @@ fn filled(page: &str, program: &Command) -> String {
     })
 }
 
-/// The commands that do something, each with its whole name: of one that has commands of its own, those.
+/// Returns the commands with their full names; a command with subcommands is replaced by them.
 fn commands(program: &Command) -> Vec<(String, &Command)> {
     let own = program.get_subcommands().filter(|command| command.get_name() != "help");
     own.flat_map(|command| {
@@ -70,25 +69,25 @@ fn commands(program: &Command) -> Vec<(String, &Command)> {
     .collect()
 }
 
-/// Whether it is --help or --version.
-fn asks(argument: &Arg) -> bool {
+/// Returns whether it is --help or --version.
+fn is_standard(argument: &Arg) -> bool {
     ["help", "version"].contains(&argument.get_id().as_str())
 }
 
-/// What a command takes, without --help and --version, in the order in which it is typed.
+/// Returns the arguments of a command without --help and --version, in the order in which they are typed.
 fn arguments(command: &Command) -> Vec<&Arg> {
-    let mut arguments: Vec<_> = command.get_arguments().filter(|argument| !asks(argument)).collect();
+    let mut arguments: Vec<_> = command.get_arguments().filter(|argument| !is_standard(argument)).collect();
     arguments.sort_by_key(|argument| (argument.is_positional(), !argument.is_global_set()));
     arguments
 }
 
-/// Whether it is the command that happens without one: it takes the same arguments as the program.
+/// Returns whether it is the default command: it takes the same arguments as the program.
 fn is_default(program: &Command, command: &Command) -> bool {
     let ids = |command| arguments(command).into_iter().map(Arg::get_id).collect::<BTreeSet<_>>();
     ids(command) == ids(program)
 }
 
-/// A paragraph for the program and one for each command, but none for that which happens without a command.
+/// Returns a paragraph for the program and for each command except the default one.
 fn synopsis(program: &Command) -> String {
     let (default, others): (Vec<_>, Vec<_>) =
         commands(program).into_iter().partition(|(_, command)| is_default(program, command));
@@ -100,7 +99,7 @@ fn synopsis(program: &Command) -> String {
     text
 }
 
-/// What a command takes, one argument a line, each of which stays whole.
+/// Returns the arguments of a command, one per line, each without a line break.
 fn usage(command: &Command) -> String {
     let usage = |argument: &Arg| {
         let words: Vec<_> = names(argument).into_iter().take(1).chain(value(argument)).collect();
@@ -121,7 +120,7 @@ fn value(argument: &Arg) -> Option<String> {
     Some(names.iter().map(|name| format!("\\fI{}\\fP", escape(name))).collect::<Vec<_>>().join(" "))
 }
 
-/// An option or an argument: what is typed, and what it means.
+/// Returns the entry of an option or an argument.
 fn entry(argument: &Arg) -> String {
     let names = names(argument).join(", ");
     let tag: Vec<_> =
@@ -146,14 +145,14 @@ fn entry(argument: &Arg) -> String {
 fn section(program: &Command, name: &str, command: &Command) -> String {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let paragraphs: Vec<_> = about.split("\n\n").map(|paragraph| fill(&sentence(paragraph))).collect();
-    // Another command's option may have the name of one of the program's, and means something else.
-    let is_own = |argument: &&Arg| !argument.is_global_set() && !asks(argument);
+    // Another command's option may have the same name as one of the program's and a different meaning.
+    let is_own = |argument: &&Arg| !argument.is_global_set() && !is_standard(argument);
     let own = command.get_arguments().filter(|argument| is_own(argument) && !is_default(program, command));
     let own: String = own.map(entry).collect();
     format!(".SS {}\n{}{own}{}", escape(name), paragraphs.join(".PP\n"), examples(command.get_after_help()))
 }
 
-/// The command lines under "Examples:" at the end of a help text; what stands behind two spaces or more
+/// Returns the command lines under "Examples:" at the end of a help text. Text after two or more spaces
 /// becomes a comment above.
 fn examples(help: Option<&clap::builder::StyledStr>) -> String {
     let help = help.map(ToString::to_string).unwrap_or_default();
@@ -173,7 +172,7 @@ fn exit_codes() -> String {
     codes.map(|(code, meaning)| format!(".TP\n.B {code}\n{}", fill(&sentence(meaning)))).collect()
 }
 
-/// With a capital letter and a full stop, which help leaves out.
+/// Adds the capital letter and the full stop that help omits.
 fn sentence(text: &str) -> String {
     let mut rest = text.chars();
     let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();

@@ -1,13 +1,13 @@
-//! Writes what follows from the settings and the command line.
+//! Generates the files that follow from the settings and the command line.
 //!
-//! `cargo xtask` writes the man pages x-msrv(1) and x-msrv.yml(5), completions for shells, the JSON Schema, the
-//! configuration as it is shipped, and the tables of README and docs. `cargo xtask --check` writes nothing, and fails
-//! where a file is another.
+//! `cargo xtask` writes the man pages x-msrv(1) and x-msrv.yml(5), shell completions, the JSON Schema, the
+//! shipped configuration, and the tables of README and docs. `cargo xtask --check` writes nothing and fails
+//! if a file differs.
 
 #![expect(
     clippy::format_collect,
     clippy::format_push_string,
-    reason = "pages are made rarely, and writing to a String cannot fail"
+    reason = "pages are generated rarely, and writing to a String cannot fail"
 )]
 
 mod commands;
@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, env, fs, io, path::Path, process::ExitCode};
 
 use x_msrv::adapters;
 
-/// Files of the project with their content.
+/// Generated files by path, with their content.
 type Files = BTreeMap<String, String>;
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match done {
         Ok(different) if different.is_empty() => ExitCode::SUCCESS,
         Ok(different) => {
-            eprintln!("not as they are generated, `make man` is needed: {}", different.join(", "));
+            eprintln!("out of date, run `make man`: {}", different.join(", "));
             ExitCode::FAILURE
         }
         Err(error) => {

@@ -5,29 +5,30 @@ use x_msrv_settings::{Key, Kind, Known, Presence, rounded_size};
 
 use crate::{
     roff::{bold, escape, paragraphs},
-    tables::default,
+    tables::{default, same_keys, visit},
 };
 
 pub(crate) fn page(template: &str, adapters: Adapters) -> String {
-    assert!(template.contains("@KEYS@\n"), "the page has no place for keys");
+    assert!(template.contains("@KEYS@\n"), "the page has no @KEYS@");
     template.replace("@KEYS@\n", &keys(adapters))
 }
 
 fn keys(adapters: Adapters) -> String {
     let known = x_msrv_config::known(adapters);
     let (mut text, mut heading) = (String::new(), String::new());
-    known.visit(&mut |path, key| {
+    visit(&known, &mut |path, key, first| {
         let own = heading_of(adapters, &known, path);
         if own != heading {
             text += &format!(".SH {}\n", escape(&own));
             heading = own;
         }
         text += &format!(".TP\n.B {}\n{}", escape(path), entry(key));
+        text += &first.map(|first| paragraphs(&same_keys(first))).unwrap_or_default();
     });
     text
 }
 
-/// The heading that a key is under.
+/// Returns the heading of a key.
 fn heading_of(adapters: Adapters, known: &Known, path: &str) -> String {
     let section = path.split('.').next().unwrap_or_default();
     let source = adapters.iter().filter_map(|adapter| Some(&adapter.source.as_ref()?.section));
@@ -73,7 +74,7 @@ fn placeholder(kind: &Kind) -> &'static str {
     }
 }
 
-/// What a value is, with a capital letter.
+/// Returns the type of a value, with a capital letter.
 fn what(kind: &Kind) -> String {
     match kind {
         Kind::Whole => "Number".to_owned(),
@@ -86,10 +87,12 @@ fn what(kind: &Kind) -> String {
         Kind::Path { is_state: false } => "Path (relative to the configuration's folder)".to_owned(),
         Kind::List(Kind::Address) => "List of addresses".to_owned(),
         Kind::List(_) => "List".to_owned(),
-        Kind::Table(_) => "Names with a value each".to_owned(),
+        Kind::Table(_) => "Map of names to values".to_owned(),
         Kind::Scalar => "Text, number, `true` or `false`".to_owned(),
         Kind::Secret { text_is_path: false } => "A secret (see SECRETS)".to_owned(),
-        Kind::Secret { text_is_path: true } => "A path, or a place as for a secret (see SECRETS)".to_owned(),
+        Kind::Secret { text_is_path: true } => {
+            "A path, or a reference as for a secret (see SECRETS)".to_owned()
+        }
         Kind::Choice(_) => "One of the words below".to_owned(),
         Kind::WordOr(words, other) => {
             let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();

@@ -1,9 +1,9 @@
-//! Text as man pages have it.
+//! Text for man pages.
 
-/// Bytes of the longest line of text; mandoc wants no more than 80.
+/// The length of the longest line in bytes; mandoc warns above 80.
 const WIDTH: usize = 80;
 
-/// Text in lines that are not too long. None can begin with what roff takes for a request.
+/// Wraps text into lines, none of which begins with a character that starts a roff request.
 pub(crate) fn fill(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -23,7 +23,7 @@ pub(crate) fn fill(text: &str) -> String {
         .collect()
 }
 
-/// Paragraphs with code in backticks, which becomes bold; each sentence begins a line.
+/// Formats paragraphs: code in backticks becomes bold, and each sentence starts a line.
 pub(crate) fn paragraphs(text: &str) -> String {
     let paragraph = |paragraph: &str| {
         let mut sentences = vec![String::new()];
@@ -53,7 +53,7 @@ pub(crate) fn bold(text: &str) -> String {
     format!("\\fB{}\\fP", escape(text))
 }
 
-/// Every character as itself; roff has other plans for some.
+/// Escapes the characters that roff would replace.
 pub(crate) fn escape(text: &str) -> String {
     [("\\", "\\e"), ("-", "\\-"), ("'", "\\(aq"), ("`", "\\(ga"), ("^", "\\(ha"), ("~", "\\(ti")]
         .iter()

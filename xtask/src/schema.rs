@@ -6,7 +6,7 @@ use x_msrv_settings::{Bounds, Key, Kind, Presence};
 
 use crate::tables::{default, plain};
 
-/// What a duration is: numbers, each with its unit; a bare zero needs none.
+/// The pattern of a duration: numbers with units; a zero needs no unit.
 const DURATION: &str = concat!(
     r"^(0|\s*([0-9][0-9\s]*(\.\s*[0-9][0-9\s]*)?",
     "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h",
@@ -21,7 +21,7 @@ pub(crate) fn text(adapters: Adapters) -> String {
 fn schema(adapters: Adapters) -> Value {
     let known = x_msrv_config::known(adapters);
     let mut root = section(known.0.iter().filter(|(below, _)| below.is_empty()).flat_map(|(_, keys)| *keys));
-    // What adapters add to the choices of another section.
+    // The choices that adapters add to another section.
     for (below, keys) in known.0.iter().filter(|(below, _)| !below.is_empty()) {
         for key in *keys {
             choices(&mut root, below).push(choice(key.name, &described(key)));
@@ -32,7 +32,7 @@ fn schema(adapters: Adapters) -> Value {
     root
 }
 
-/// The choices that the key with this path has; one of them may have choices of its own.
+/// Returns the choices of the key with this path; a choice may itself have choices.
 fn choices<'a>(root: &'a mut Value, path: &str) -> &'a mut Vec<Value> {
     let mut place = root;
     for (index, step) in path.split('.').enumerate() {
@@ -44,7 +44,7 @@ fn choices<'a>(root: &'a mut Value, path: &str) -> &'a mut Vec<Value> {
         place = &mut place["properties"][step];
     }
     if place.get("oneOf").is_none() {
-        *place = json!({ "oneOf": [] }); // a section whose keys are all of adapters
+        *place = json!({ "oneOf": [] }); // a section whose keys all come from adapters
     }
     place["oneOf"].as_array_mut().expect("a list")
 }
@@ -60,7 +60,7 @@ fn section<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> Value {
     schema
 }
 
-/// A key's schema with its meaning and its default.
+/// Returns the schema of a key with its documentation and its default.
 fn described(key: &Key) -> Value {
     let mut schema = of_kind(&key.kind, key.bounds);
     let default = match default(key) {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shipped_configuration_fits_it_and_every_key_has_its_words() {
+    fn every_shipped_configuration_is_valid_and_every_key_is_documented() {
         let validator = validator();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc");
         for path in fs::read_dir(folder).expect("configurations").map(|entry| entry.expect("a file").path()) {
@@ -183,9 +183,9 @@ mod tests {
         assert!(count > 60, "{count}");
     }
 
-    /// What the program refuses by its shape, an editor underlines.
+    /// Otherwise an editor accepts what the program refuses.
     #[test]
-    fn what_is_wrong_is_found_by_an_editor_as_well() {
+    fn an_invalid_shape_is_also_found_by_an_editor() {
         let validator = validator();
         let rest = "embedded-queue: {path: queue.db}\nsqlite: {path: store.db, set: s}\n";
         let fits = |more: &str| validator.is_valid(&parsed(&format!("{rest}{more}\n")));
@@ -234,10 +234,11 @@ mod tests {
         key: Option<String>,
     }
 
-    /// An editor underlined `1.5s`, which the program takes, and let `1TiB` pass, which it does not.
+    /// Otherwise an editor marks `1.5s`, which the program accepts, and accepts `1TiB`, which the program
+    /// refuses.
     #[test]
-    fn a_text_fits_its_pattern_if_and_only_if_the_program_reads_it() {
-        /// The texts on which the two do not agree.
+    fn a_text_matches_its_pattern_if_and_only_if_the_program_accepts_it() {
+        /// Returns the texts on which the two disagree.
         fn apart<T: Setting>(texts: &str) -> Vec<&str> {
             let validator = jsonschema::draft7::new(&of_kind(&T::KIND, Bounds::NONE)).expect("a schema");
             let (places, origins, known) = (Places::default(), Origins::default(), Known::default());

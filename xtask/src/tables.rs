@@ -1,25 +1,25 @@
 //! Tables in Markdown.
 
 use x_msrv_core::adapter::{Adapter, Adapters, SourceFacts, StoreFacts};
-use x_msrv_settings::{Key, Kind, Known, Presence, Word};
+use x_msrv_settings::{Key, Kind, Known, Presence, Word, join};
 
-/// The page with `table` between its markers.
+/// Returns the page with `table` between its markers.
 ///
 /// # Panics
 /// The page has no such markers.
 pub(crate) fn between(page: &str, name: &str, table: &str) -> String {
     let marker = format!("<!-- generated: {name} -->\n");
     let (before, rest) = page.split_once(&marker).unwrap_or_else(|| panic!("the page has no {marker}"));
-    let (_, after) = rest.split_once("<!-- end -->").expect("what is generated has an end");
+    let (_, after) = rest.split_once("<!-- end -->").expect("a generated table has an end marker");
     format!("{before}{marker}{table}<!-- end -->{after}")
 }
 
-/// Text without backticks.
+/// Returns the text without backticks.
 pub(crate) fn plain(text: &str) -> String {
     text.replace('`', "")
 }
 
-/// What holds without a key, with code in backticks; empty where nothing does.
+/// Returns the default of a key, with code in backticks; empty if there is none.
 pub(crate) fn default(key: &Key) -> String {
     match key.presence {
         Presence::Required | Presence::Optional => String::new(),
@@ -28,7 +28,7 @@ pub(crate) fn default(key: &Key) -> String {
     }
 }
 
-/// The words of a choice at this path, with those that adapters bring.
+/// Returns the words of a choice at this path, including those of adapters.
 fn words(known: &Known, path: &str, kind: &Kind) -> Vec<String> {
     let Kind::Choice(words) = kind else { return Vec::new() };
     let form = |word: &Word| match word.value {
@@ -40,7 +40,8 @@ fn words(known: &Known, path: &str, kind: &Kind) -> Vec<String> {
     words.iter().map(form).chain(of_adapters.map(|key| format!("`{{{}: …}}`", key.name))).collect()
 }
 
-/// What a key means, in a few words and without a full stop: the first paragraph, and the words of a choice.
+/// Returns the short documentation of a key without a full stop: the first paragraph, and the words of a
+/// choice.
 pub(crate) fn meaning(known: &Known, path: &str, key: &Key) -> String {
     let meaning = key.doc.split("\n\n").next().unwrap_or_default().trim_end_matches('.');
     match words(known, path, &key.kind).join(", ") {
@@ -50,11 +51,30 @@ pub(crate) fn meaning(known: &Known, path: &str, key: &Key) -> String {
     }
 }
 
-/// The reference: a row for each key.
+/// Calls `see` with each key that is documented and its path. A section that occurs twice is documented once: the
+/// second time without its keys, and with the path of the first.
+pub(crate) fn visit(known: &Known, see: &mut dyn FnMut(&str, &'static Key, Option<&str>)) {
+    for (index, (below, keys)) in known.0.iter().enumerate() {
+        let Some((first, _)) = known.0[..index].iter().find(|(_, other)| std::ptr::eq(*other, *keys)) else {
+            Known(vec![(*below, *keys)]).visit(&mut |path, key| see(path, key, None));
+            continue;
+        };
+        for key in *keys {
+            see(&join(below, key.name), key, Some(&join(first, key.name)));
+        }
+    }
+}
+
+/// Returns the sentence about a section that has the keys of another one.
+pub(crate) fn same_keys(first: &str) -> String {
+    format!("It has the keys of `{first}`.")
+}
+
+/// Returns the reference: a row for each key.
 pub(crate) fn settings(adapters: Adapters) -> String {
     let mut table = "| key | default | meaning |\n|---|---|---|\n".to_owned();
     let known = x_msrv_config::known(adapters);
-    known.visit(&mut |path, key| {
+    visit(&known, &mut |path, key, first| {
         let name = match key.kind {
             Kind::Section(_) => format!("**`{path}`**"),
             _ => format!("`{path}`"),
@@ -63,13 +83,16 @@ pub(crate) fn settings(adapters: Adapters) -> String {
             Presence::Required => "required".to_owned(),
             _ => default(key),
         };
-        let meaning = meaning(&known, path, key);
+        let mut meaning = meaning(&known, path, key);
+        if let Some(first) = first {
+            meaning += &format!(". {}", same_keys(first).trim_end_matches('.'));
+        }
         table += &format!("| {name} | {default} | {} |\n", meaning.replace('|', "\\|"));
     });
     table
 }
 
-/// What each queue and each store promises.
+/// Returns the tables of what each queue and each store supports.
 pub(crate) fn support(adapters: Adapters) -> String {
     let name = |adapter: &Adapter, section: &Key| {
         format!("{} (`{}`) | `{}`", adapter.name, section.name, adapter.feature)

@@ -1,5 +1,5 @@
-//! `etc/x-msrv.yml`, the configuration as it is shipped and what `init` fills in: every key with a comment, those
-//! that are not in force behind a `#`.
+//! `etc/x-msrv.yml`, the shipped configuration, which `init` fills in: every key with a comment; keys that
+//! are not active are commented out.
 
 use x_msrv_core::adapter::Adapters;
 use x_msrv_settings::{Key, Kind, Known, Presence, join};
@@ -13,7 +13,7 @@ const HEADER: &str = "\
 # A change takes effect with the next run. x-msrv.yml(5) describes every key in detail.
 ";
 
-/// What is in force: the original's example.
+/// The active keys and their values: the example of the original.
 const IN_FORCE: [(&str, &str); 10] = [
     ("timeout", "2s"),
     ("nsq.nsqd-tcp-address", "[\"queue:4150\"]"),
@@ -27,13 +27,13 @@ const IN_FORCE: [(&str, &str); 10] = [
     ("aerospike.set", "testset"),
 ];
 
-/// Bytes of the longest comment.
+/// The length of the longest comment line in bytes.
 const WIDTH: usize = 110;
 
 pub(crate) fn template(adapters: Adapters) -> String {
     let known = x_msrv_config::known(adapters);
     let keys = known.0.iter().filter(|(below, _)| below.is_empty()).flat_map(|(_, keys)| *keys);
-    // What is about a run as a whole, then queue, store and dead letters, then the rest.
+    // First the run as a whole, then queue, store and dead letters, then the rest.
     let place = |key: &Key| match key.name {
         "max-messages" | "timeout" | "idle-timeout" | "connect-timeout" | "shutdown-timeout" | "period" => 0,
         name if is_adapter_s(adapters, name) => 1,
@@ -71,8 +71,8 @@ fn is_in_force(path: &str) -> bool {
     IN_FORCE.iter().any(|(key, _)| key.starts_with(&format!("{path}.")))
 }
 
-/// A section with a key on each line. One that is not in force is behind `#` in the first column as a whole, which
-/// `init` takes away; in one of an adapter what is not required stays behind another one.
+/// Appends a section with one key per line. An inactive section is commented out as a whole with a `#` in the
+/// first column, which `init` removes; in the section of an adapter, optional keys have a second `#`.
 fn section(text: &mut String, known: &Known, key: &Key, is_adapter_s: bool) {
     let mut lines = String::new();
     for inside in key.kind.keys() {
@@ -93,7 +93,7 @@ fn section(text: &mut String, known: &Known, key: &Key, is_adapter_s: bool) {
     }
 }
 
-/// What a key means, as a comment.
+/// Appends the documentation of a key as a comment.
 fn comment(text: &mut String, indent: &str, known: &Known, path: &str, key: &Key) {
     let mut line = format!("{indent}#");
     for word in format!("{}.", meaning(known, path, key)).split_whitespace() {
@@ -116,13 +116,13 @@ fn line(text: &mut String, indent: &str, key: &Key, path: &str) {
             line(text, &format!("{indent}  "), inside, &join(path, inside.name));
         }
     } else {
-        // In a section that `init` takes into force, what is required is in force.
+        // In a section that `init` activates, required keys must be active.
         let mark = if key.presence == Presence::Required && !indent.is_empty() { "" } else { "#" };
         *text += &format!("{indent}{mark}{}: {}\n", key.name, value(key));
     }
 }
 
-/// A value that can be written: an example, or the default.
+/// Returns an example value, or the default.
 fn value(key: &Key) -> String {
     match (key.example, key.presence) {
         (example, _) if !example.is_empty() => example.to_owned(),
