@@ -4,7 +4,10 @@ use std::{num::NonZeroUsize, path::PathBuf, time::SystemTime};
 
 use clap::{ArgGroup, Args, Subcommand, builder::PossibleValuesParser};
 
-use super::{NameOrFileArg, at_least_one, time};
+use super::{
+    names::NameOrFileArg,
+    values::{at_least_one, time},
+};
 use x_msrv_core::decode::Rejection;
 use x_msrv_letters::filter::Filter;
 

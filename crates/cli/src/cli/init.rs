@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, builder::PossibleValue};
 use x_msrv_core::{NAME, adapter::Adapters};
 use x_msrv_settings::{Key, Kind, Presence};
 
-use super::{NameArg, configuration};
+use super::names::{NameArg, configuration};
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {

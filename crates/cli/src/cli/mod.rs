@@ -2,32 +2,26 @@
 
 mod dead;
 mod init;
+mod names;
+mod options;
+mod parse;
+mod values;
 
-use std::{
-    ffi::OsString,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::SystemTime,
-};
+use std::path::PathBuf;
 
-use clap::{
-    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
-    builder::PossibleValuesParser, error::ErrorKind,
-};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use dead::{DeadCommand, DeadListArgs, DeadPurgeArgs, DeadReplayArgs, DeadShowArgs, SelectArgs};
 pub(crate) use init::{InitArgs, QUEUE, Role, STORE, queues, stores};
+pub(crate) use options::{CheckArgs, ExplainArgs, HistoryArgs, RecordsArgs, SendArgs, StatusArgs, TryArgs};
+pub use parse::{command, environment, parse};
 
 use crate::{
-    commands::explain::words,
-    config::{self, Flag, Overrides, SYSTEM},
+    config::{self, Flag},
     pipeline::Pipeline,
-    timer::Now,
 };
-use x_msrv_core::{NAME, adapter::Adapters, exit::Exit};
-use x_msrv_history::status::{Level, Threshold};
-use x_msrv_settings::duration;
+use names::NameOrFileArg;
+use x_msrv_core::NAME;
 
 /// The exit codes as shown in help: a heading, then one line for each code, with two spaces between code and
 /// meaning.
@@ -119,6 +113,32 @@ pub(crate) struct RunArgs {
     /// Write the run's report to standard output
     #[arg(long, value_name = "FORMAT")]
     pub(crate) report: Option<ReportFormat>,
+}
+
+impl RunArgs {
+    /// Returns the options that set keys of the configuration.
+    pub(crate) fn overrides(&self) -> Vec<Flag> {
+        let flags = [
+            ("--max-messages", "max-messages", &self.max_messages),
+            ("--timeout", "timeout", &self.timeout),
+            ("--idle-timeout", "idle-timeout", &self.idle_timeout),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(flag, key, value)| value.clone().map(|value| (flag, key, value)))
+            .collect()
+    }
+
+    /// Merges these options with those before the command; these take precedence.
+    pub(crate) fn or(self, before: Self) -> Self {
+        Self {
+            max_messages: self.max_messages.or(before.max_messages),
+            timeout: self.timeout.or(before.timeout),
+            idle_timeout: self.idle_timeout.or(before.idle_timeout),
+            dry_run: self.dry_run || before.dry_run,
+            report: self.report.or(before.report),
+        }
+    }
 }
 
 /// The format of a report.
@@ -263,425 +283,5 @@ impl Cli {
     #[must_use]
     pub fn pipeline(&self) -> Pipeline {
         self.configuration().map_or_else(Pipeline::default_one, |path| Pipeline::of(&config::place(&path)))
-    }
-}
-
-/// The first argument before files: the name of a configuration, or a file.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct NameOrFileArg {
-    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml, unless a file with this
-    /// name exists
-    #[arg(value_name = "NAME")]
-    word: Option<PathBuf>,
-    /// Whether it can only be a file, because the configuration is given by an option.
-    #[arg(skip)]
-    is_file: bool,
-}
-
-impl NameOrFileArg {
-    /// Returns the configuration with this name. A name with a dot counts as a missing file, unless such a
-    /// configuration exists.
-    fn configuration(&self) -> Option<PathBuf> {
-        let name = self
-            .word
-            .as_deref()
-            .filter(|word| !self.is_file && word.symlink_metadata().is_err())?
-            .to_str()?;
-        let has_dot = name.contains('.');
-        let is_there = || {
-            config::FORMATS.iter().any(|format| Path::new(SYSTEM).join(format!("{name}.{format}")).exists())
-        };
-        (name != "-" && config::is_name(name) && (!has_dot || is_there())).then(|| configuration(name))
-    }
-
-    /// Returns the argument if it is a file.
-    pub(crate) fn file(&self) -> Option<&PathBuf> {
-        self.word.as_ref().filter(|_| self.configuration().is_none())
-    }
-}
-
-/// The input of a command and its configuration.
-#[derive(Debug, Args)]
-pub(crate) struct InputArgs {
-    #[command(flatten)]
-    which: NameOrFileArg,
-    /// A file with one message per line; - is standard input, the default
-    file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SendArgs {
-    #[command(flatten)]
-    pub(crate) input: InputArgs,
-    /// Send all lines this many times
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) count: u64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TryArgs {
-    #[command(flatten)]
-    pub(crate) input: InputArgs,
-    /// Write one JSON object per line: line with key and record, or with reason and detail
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RecordsArgs {
-    #[command(flatten)]
-    pub(crate) which: NameArg,
-    /// Show at most this many
-    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
-    pub(crate) limit: NonZeroUsize,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
-    #[command(flatten)]
-    pub(crate) which: NameArg,
-    /// Also check that queue, store and dead letter answer
-    #[arg(long)]
-    pub(crate) connect: bool,
-}
-
-/// A configuration by its name.
-#[derive(Debug, Args)]
-pub(crate) struct NameArg {
-    /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml
-    #[arg(value_name = "NAME", conflicts_with = "config", value_parser = name)]
-    name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) which: NameArg,
-    /// Write one JSON object on one line
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Warn if a limit is exceeded: age=DURATION, backlog=MESSAGES, drain=DURATION or rejected=PERCENT%
-    ///
-    /// age: the time since the last successful run. backlog: the number of waiting messages. drain: the
-    /// estimated time until none waits. rejected: the share of recently received messages that were rejected.
-    /// If the last run that reached the queue could not determine its depth, backlog and drain are unknown:
-    /// exit code 3.
-    #[arg(long, value_name = "MEASURE=LIMIT")]
-    warning: Vec<Threshold>,
-    /// The same for the critical level
-    #[arg(long, value_name = "MEASURE=LIMIT")]
-    critical: Vec<Threshold>,
-    /// Forget a server of the queue that was removed permanently, by its HOST:PORT
-    ///
-    /// A server that nsqlookupd no longer lists is reported as missing for 7 days. A server that the
-    /// configuration names is reported as long as it is named there.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) forget: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct HistoryArgs {
-    #[command(flatten)]
-    pub(crate) which: NameArg,
-    /// Show runs that began at or after this time: a time in UTC such as 2026-01-31T12:00:00Z, or an age such
-    /// as 7d
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = past)]
-    pub(crate) since: SystemTime,
-    /// Write one JSON object per line for each run, with the outcomes of its messages and why it failed
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write a page with charts to this file, replacing its content; - is standard output
-    ///
-    /// The page is one self-contained file for a browser of any size. It shows the state of the pipeline as
-    /// status does, the messages, backlog and duration of the runs, why messages were rejected and runs
-    /// failed, and the settings in force. It contains no bodies and no secrets.
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
-    pub(crate) html: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ExplainArgs {
-    /// An exit code, a stop reason, or the reason of a dead letter; if omitted, all are listed
-    #[arg(value_parser = PossibleValuesParser::new(words()), hide_possible_values = true)]
-    pub(crate) word: Option<String>,
-}
-
-/// Returns the path of a system configuration.
-fn configuration(name: &str) -> PathBuf {
-    Path::new(SYSTEM).join(format!("{name}.yml"))
-}
-
-impl NameArg {
-    /// Returns the path of the configuration.
-    pub(crate) fn configuration(&self) -> Option<PathBuf> {
-        self.name.as_deref().map(configuration)
-    }
-}
-
-impl InputArgs {
-    /// Returns the file with the messages; - is standard input.
-    pub(crate) fn file(&self) -> &Path {
-        self.which.file().or(self.file.as_ref()).map_or(Path::new("-"), PathBuf::as_path)
-    }
-}
-
-impl StatusArgs {
-    pub(crate) fn thresholds(&self) -> Vec<(Level, Threshold)> {
-        let warning = self.warning.iter().map(|threshold| (Level::Warning, *threshold));
-        warning.chain(self.critical.iter().map(|threshold| (Level::Critical, *threshold))).collect()
-    }
-}
-
-impl RunArgs {
-    /// Returns the options that set keys of the configuration.
-    pub(crate) fn overrides(&self) -> Vec<Flag> {
-        let flags = [
-            ("--max-messages", "max-messages", &self.max_messages),
-            ("--timeout", "timeout", &self.timeout),
-            ("--idle-timeout", "idle-timeout", &self.idle_timeout),
-        ];
-        flags
-            .into_iter()
-            .filter_map(|(flag, key, value)| value.clone().map(|value| (flag, key, value)))
-            .collect()
-    }
-
-    /// Merges these options with those before the command; these take precedence.
-    pub(crate) fn or(self, before: Self) -> Self {
-        Self {
-            max_messages: self.max_messages.or(before.max_messages),
-            timeout: self.timeout.or(before.timeout),
-            idle_timeout: self.idle_timeout.or(before.idle_timeout),
-            dry_run: self.dry_run || before.dry_run,
-            report: self.report.or(before.report),
-        }
-    }
-}
-
-/// Parses the command line. Prints help and errors, and returns the exit code for them.
-///
-/// # Errors
-/// The program must exit with this code.
-pub fn parse(adapters: Adapters, arguments: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    let arguments = self::arguments(arguments);
-    read(adapters, &arguments).map_err(|error| {
-        // If standard error is closed, the text is lost.
-        drop(error.print());
-        match error.exit_code() {
-            0 => Exit::Success,
-            // For a monitoring plugin, 2 means critical.
-            _ if is_status(adapters, &arguments) => Exit::Unknown,
-            _ => Exit::Usage,
-        }
-        .into()
-    })
-}
-
-/// Returns the command line with the options of the adapters.
-#[must_use]
-pub fn command(adapters: Adapters) -> clap::Command {
-    Cli::command().mut_subcommands(|command| match command.get_name() {
-        "init" => init::command(command, adapters),
-        _ => command,
-    })
-}
-
-fn read(adapters: Adapters, arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    // The options of `init` are built only if it may be the command: a run starts thousands of times a day.
-    let may_be_init = arguments.iter().any(|argument| argument == "init");
-    let program = if may_be_init { command(adapters) } else { Cli::command() };
-    let matches = program.try_get_matches_from(arguments)?;
-    let mut cli = Cli::from_arg_matches(&matches)?;
-    if let (Some(Command::Init(init)), Some(matches)) = (&mut cli.command, matches.subcommand_matches("init"))
-    {
-        init.take(adapters, matches);
-    }
-    if let (Some(_), Some(word)) = (&cli.global.config, cli.command.as_mut().and_then(Command::word)) {
-        word.is_file = true;
-    }
-    // clap does not detect conflicts between options before and after the command.
-    let contradiction = |text: &str| Err(command(adapters).error(ErrorKind::ArgumentConflict, text));
-    if cli.global.quiet && cli.global.verbose {
-        return contradiction("--quiet and --verbose cannot be used together");
-    }
-    if !matches!(cli.command, None | Some(Command::Run(_))) && (cli.run.dry_run || cli.run.report.is_some()) {
-        return contradiction(
-            "--dry-run and --report before a command are options of run; put the options of another command after it",
-        );
-    }
-    if cli.global.config.is_some()
-        && cli.command.as_ref().is_some_and(|command| command.configuration().is_some())
-    {
-        return contradiction("give the configuration by its name or by --config, not both");
-    }
-    if let Some(Command::Send(SendArgs { input, .. }) | Command::Try(TryArgs { input, .. })) = &cli.command
-        && let (Some(word), Some(_)) = (input.which.file(), &input.file)
-    {
-        return contradiction(&format!("{} is a file; only one file can be read", word.display()));
-    }
-    Ok(cli)
-}
-
-/// Returns whether an invalid command line is one of `status`.
-fn is_status(adapters: Adapters, arguments: &[OsString]) -> bool {
-    let read = command(adapters).ignore_errors(true).try_get_matches_from(arguments);
-    read.is_ok_and(|found| found.subcommand_name() == Some("status"))
-}
-
-/// Replaces the original's `-cfg PATH` and `-cfg=PATH` by `--config`.
-fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    arguments
-        .map(|argument| match argument.to_str() {
-            Some("-cfg") => "--config".into(),
-            Some(text) if text.starts_with("-cfg=") => text.replacen("-cfg=", "--config=", 1).into(),
-            _ => argument,
-        })
-        .collect()
-}
-
-/// Parses the name of a configuration.
-fn name(text: &str) -> Result<String, &'static str> {
-    const EXPECTED: &str =
-        "expected a name such as orders for /etc/x-msrv/orders.yml; use --config for a path";
-    config::is_name(text).then(|| text.to_owned()).ok_or(EXPECTED)
-}
-
-/// Parses a time in the past.
-fn past(text: &str) -> Result<SystemTime, String> {
-    time(text).and_then(|time| {
-        if time > Now::take().realtime { Err("the time is in the future".to_owned()) } else { Ok(time) }
-    })
-}
-
-/// Parses a time or an age.
-fn time(text: &str) -> Result<SystemTime, String> {
-    const EXPECTED: &str =
-        "expected a time in UTC such as 2026-01-31 or 2026-01-31T12:00:00Z, or an age such as 2h";
-    let ago = || Now::take().realtime.checked_sub(duration::parse(text)?);
-    let day = || humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
-    let time = humantime::parse_rfc3339_weak(text).ok().or_else(day).or_else(ago);
-    time.ok_or_else(|| duration::calendar(text).unwrap_or_else(|| EXPECTED.to_owned()))
-}
-
-fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
-    text.parse().map_err(|_| "expected a whole number of at least 1")
-}
-
-/// Returns what the environment adds to a configuration.
-#[must_use]
-pub fn environment() -> Overrides {
-    let (mut environment, mut not_text) = (Vec::new(), Vec::new());
-    for (name, value) in std::env::vars_os() {
-        let shown = name.to_string_lossy().into_owned();
-        match (name.into_string(), value.into_string()) {
-            (Ok(name), Ok(value)) => environment.push((name, value)),
-            _ => not_text.push(shown),
-        }
-    }
-    Overrides {
-        environment,
-        not_text,
-        flags: Vec::new(),
-        // systemd separates several directories by colons; the first is x-msrv's.
-        state_directory: std::env::var_os("STATE_DIRECTORY")
-            .and_then(|list| std::env::split_paths(&list).next())
-            .filter(|path| path.is_absolute()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NONE: Adapters = Adapters { list: &[], codec: x_msrv_json::codec };
-
-    fn parse(words: &[&str]) -> Cli {
-        Cli::try_parse_from(arguments(words.iter().map(OsString::from))).expect("a command line")
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_original_s_single_dash_works_in_both_forms() {
-        for words in [
-            &["x-msrv", "-cfg", "a.yml"][..],
-            &["x-msrv", "-cfg=a.yml"],
-            &["x-msrv", "-c", "a.yml"],
-            &["x-msrv", "run", "--config=a.yml"],
-        ] {
-            assert_eq!(parse(words).global.config, Some("a.yml".into()), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn options_that_conflict_are_refused_before_and_after_the_command() {
-        let read = |line: &str| read(NONE, &line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        for line in [
-            "x-msrv -q -v run",
-            "x-msrv -q run -v",
-            "x-msrv run -v -q",
-            "x-msrv -c a.yml status orders",
-            "x-msrv history orders -c a.yml",
-            "x-msrv -c a.yml init orders",
-            "x-msrv --dry-run dead purge --all",
-            "x-msrv --dry-run send",
-            "x-msrv --report json dead list",
-        ] {
-            assert_eq!(read(line).expect_err("two").kind(), ErrorKind::ArgumentConflict, "{line}");
-        }
-        for line in [
-            "x-msrv -q run",
-            "x-msrv -c a.yml status",
-            "x-msrv init orders",
-            "x-msrv --dry-run run",
-            "x-msrv --report json",
-        ] {
-            assert!(read(line).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_name_must_be_valid_in_the_names_of_units() {
-        for wrong in ["../x", "a/b", "a b", "x.yml", "x.json", ".hidden", "", "\u{e9}", "a\nb"] {
-            assert!(name(wrong).is_err(), "{wrong}");
-        }
-        for right in ["orders", "orders.v2", "a-b_c:1"] {
-            assert_eq!(name(right).as_deref(), Ok(right));
-        }
-    }
-
-    #[test]
-    fn an_invalid_command_line_is_one_of_status_if_status_is_the_command() {
-        let is_status =
-            |line: &str| is_status(NONE, &line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        for line in [
-            "x-msrv status --bogus",
-            "x-msrv -c a.yml status --warning backlog",
-            "x-msrv status a b c",
-            "x-msrv -q status -v",
-        ] {
-            assert!(is_status(line), "{line}");
-        }
-        for line in [
-            "x-msrv explain status",
-            "x-msrv -c status run --bogus",
-            "x-msrv dead show --bogus status",
-            "x-msrv --status",
-        ] {
-            assert!(!is_status(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn run_is_the_default_command_and_has_the_same_options() {
-        let before = parse(&["x-msrv", "--max-messages", "7"]).run.overrides();
-        let Some(Command::Run(after)) = parse(&["x-msrv", "run", "--max-messages", "7"]).command else {
-            panic!("a run")
-        };
-        assert_eq!(before, after.overrides());
-        assert_eq!(before, [("--max-messages", "max-messages", "7".to_owned())]);
     }
 }
