@@ -3,6 +3,7 @@
 
 pub mod faults;
 pub mod memory;
+pub mod publisher;
 pub mod source;
 pub mod store;
 

@@ -1,4 +1,4 @@
-//! The suite of [`Source`], [`Consumer`] and [`Publisher`].
+//! The suite of [`Source`] and [`Consumer`].
 //!
 //! An adapter's test is its fixture and one line:
 //!
@@ -64,7 +64,7 @@ fn demand(max_messages: u64) -> Demand {
     Demand { max_messages: nonzero(max_messages), idle_timeout: Duration::from_millis(20) }
 }
 
-async fn started(queue: &impl Queue, max_messages: u64) -> Box<dyn Consumer> {
+pub(crate) async fn started(queue: &impl Queue, max_messages: u64) -> Box<dyn Consumer> {
     begun(queue, max_messages).await.0
 }
 
@@ -75,7 +75,7 @@ async fn begun(queue: &impl Queue, max_messages: u64) -> (Box<dyn Consumer>, Opt
     (consumer, depth.waiting())
 }
 
-async fn receive(source: &mut Box<dyn Consumer>) -> Event {
+pub(crate) async fn receive(source: &mut Box<dyn Consumer>) -> Event {
     tokio::time::timeout(PATIENCE, source.next()).await.expect("something is received")
 }
 
@@ -95,7 +95,7 @@ async fn take(source: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
     taken
 }
 
-fn all(deliveries: Vec<Delivery>, settlement: Settlement) -> Vec<(Delivery, Settlement)> {
+pub(crate) fn all(deliveries: Vec<Delivery>, settlement: Settlement) -> Vec<(Delivery, Settlement)> {
     deliveries.into_iter().map(|delivery| (delivery, settlement)).collect()
 }
 

@@ -2,11 +2,14 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
+use bytes::Bytes;
 use x_msrv_contract::{
     memory::{
         no_delay::NoDelayQueue, position::PositionQueue, requests::Requests, source::MemoryQueue,
         store::MemoryStore,
     },
+    publisher::Refusing,
+    publisher_suite,
     source::Queue,
     source_suite,
     store::Database,
@@ -29,7 +32,7 @@ impl Queue for Memory {
     const ATTEMPTS: Attempts = Attempts::Counted;
 
     async fn open(max_in_flight: u64, lease: Duration) -> Self {
-        Self(MemoryQueue::new(nonzero(max_in_flight), lease))
+        Self(MemoryQueue::new(nonzero(max_in_flight), lease).refusing_over(1 << 20))
     }
 
     async fn source(&self) -> Box<dyn Source> {
@@ -42,6 +45,12 @@ impl Queue for Memory {
 
     async fn counts(&self) -> (u64, u64) {
         (self.0.depth() as u64, self.0.in_flight() as u64)
+    }
+}
+
+impl Refusing for Memory {
+    fn refused(&self) -> Bytes {
+        vec![b' '; (1 << 20) + 1].into()
     }
 }
 
@@ -143,5 +152,9 @@ source_suite!(memory, Memory, [every, window, delays, leases]);
 source_suite!(position, Position, [every, window]);
 source_suite!(no_delay, NoDelay, [every, window]);
 source_suite!(requests, Asked, [every]);
+publisher_suite!(memory_publisher, Memory, [every, order, refusals]);
+publisher_suite!(position_publisher, Position, [every, order]);
+publisher_suite!(no_delay_publisher, NoDelay, [every, order, ids, headers]);
+publisher_suite!(requests_publisher, Asked, [every, order]);
 store_suite!(memory_store, MemoryDatabase);
 store_suite!(whole_batch, Whole);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tempfile::TempDir;
-use x_msrv_contract::{source::Queue, source_suite, store::Database, store_suite};
+use x_msrv_contract::{publisher_suite, source::Queue, source_suite, store::Database, store_suite};
 use x_msrv_core::{
     source::{Attempts, Publisher, Source},
     store::Store,
@@ -56,4 +56,5 @@ impl Database for Rows {
 }
 
 source_suite!(folder, Files, [every, window]);
+publisher_suite!(folder_publisher, Files, [every, order]);
 store_suite!(records, Rows);

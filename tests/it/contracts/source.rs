@@ -1,9 +1,16 @@
-//! The sources run the contract suite.
+//! The queues run the suites of sources and publishers.
 
 use std::{num::NonZeroU64, time::Duration};
 
+use bytes::Bytes;
 use tempfile::TempDir;
-use x_msrv_contract::{source::Queue, source_suite};
+use x_msrv_contract::{
+    faults::{Injected, proxy::Proxy},
+    publisher::{Refusing, Remote},
+    publisher_suite,
+    source::Queue,
+    source_suite,
+};
 use x_msrv_core::source::{Attempts, Publisher, Source};
 use x_msrv_nsq::source::{self as nsq, NsqPublisher, NsqSource, Servers};
 use x_msrv_sqlite::source::{self as sqlite, SqlitePublisher, SqliteSource};
@@ -11,6 +18,7 @@ use x_msrv_sqlite::source::{self as sqlite, SqlitePublisher, SqliteSource};
 use crate::support::{
     PATIENCE,
     nsqd::{HOLDS_BACK, Nsqd},
+    socket,
 };
 
 fn nonzero(number: u64) -> NonZeroU64 {
@@ -29,10 +37,14 @@ impl Queue for Embedded {
     async fn open(max_in_flight: u64, lease: Duration) -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("queue.db");
-        Self {
-            settings: sqlite::Settings { path, max_in_flight: nonzero(max_in_flight), lease_timeout: lease },
-            _folder: folder,
-        }
+        let settings = sqlite::Settings { path, max_in_flight: nonzero(max_in_flight), lease_timeout: lease };
+        drop(SqlitePublisher::connect(&settings).expect("the queue opens"));
+        // The owner of the file may add triggers.
+        let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.body = CAST('refused' AS BLOB) \
+                       BEGIN SELECT RAISE(ABORT, 'refused by its owner'); END";
+        let connection = rusqlite::Connection::open(&settings.path).expect("the queue opens");
+        connection.execute_batch(trigger).expect("a trigger");
+        Self { settings, _folder: folder }
     }
 
     async fn source(&self) -> Box<dyn Source> {
@@ -54,10 +66,21 @@ impl Queue for Embedded {
     }
 }
 
+impl Refusing for Embedded {
+    fn refused(&self) -> Bytes {
+        "refused".into()
+    }
+}
+
+/// The longest interval of heartbeats that nsqd allows: the shortest that it accepts.
+const IMPATIENT_WITH_IDLE: [&str; 1] = ["-max-heartbeat-interval=1s"];
+
 /// nsqd with its statistics at the expected port, or without them.
 struct Nsq<const STATISTICS: bool> {
     server: Nsqd,
     settings: nsq::Settings,
+    /// For publishers.
+    proxy: Proxy,
 }
 
 impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
@@ -68,7 +91,8 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
         // Starting a server and asking it blocks for a moment; no other task runs in these tests.
         let start = move || {
             let timeouts = ["msg", "max-msg"].map(|kind| format!("-{kind}-timeout={}s", lease.as_secs()));
-            let options = [timeouts.each_ref().map(String::as_str), HOLDS_BACK].concat();
+            let options =
+                [&timeouts.each_ref().map(String::as_str)[..], &HOLDS_BACK, &IMPATIENT_WITH_IDLE].concat();
             let server =
                 if STATISTICS { Nsqd::with_statistics_beside(&options) } else { Nsqd::with(&options) };
             server.make_channel("contract", "contract");
@@ -87,7 +111,8 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
             tls: None,
             longest_run: Duration::from_secs(2),
         };
-        Self { server, settings }
+        let proxy = Proxy::new(socket(&server.tcp), &Injected::default());
+        Self { server, settings, proxy }
     }
 
     async fn source(&self) -> Box<dyn Source> {
@@ -95,7 +120,9 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
     }
 
     async fn publisher(&self) -> Box<dyn Publisher> {
-        Box::new(NsqPublisher::connect(&self.settings).await.expect("nsqd answers"))
+        let proxy = self.proxy.address.to_string().parse().expect("an address");
+        let settings = nsq::Settings { servers: Servers::Nsqd(vec![proxy]), ..self.settings.clone() };
+        Box::new(NsqPublisher::connect(&settings).await.expect("nsqd answers"))
     }
 
     async fn counts(&self) -> (u64, u64) {
@@ -106,6 +133,23 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
     }
 }
 
+impl<const STATISTICS: bool> Refusing for Nsq<STATISTICS> {
+    fn refused(&self) -> Bytes {
+        vec![b' '; (1 << 20) + 1].into()
+    }
+}
+
+impl<const STATISTICS: bool> Remote for Nsq<STATISTICS> {
+    /// nsqd closes a connection that has not answered for two intervals of heartbeats.
+    const SERVER_PATIENCE: Duration = Duration::from_secs(2);
+
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+}
+
+publisher_suite!(embedded_publisher, Embedded, [every, order, refusals]);
+publisher_suite!(nsqd_publisher, Nsq<true>, [every, order, refusals, network]);
 source_suite!(embedded, Embedded, [every, window, delays, leases]);
 source_suite!(nsqd, Nsq<true>, [every, window, delays, leases]);
 source_suite!(nsqd_without_statistics, Nsq<false>, [every, window, delays, leases]);

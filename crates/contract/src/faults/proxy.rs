@@ -137,6 +137,8 @@ struct Shared {
     tap: Option<NewTap>,
     plan: Mutex<Plan>,
     habit: Mutex<Habit>,
+    /// Changes when all connections are to be reset.
+    cuts: watch::Sender<()>,
     injected: Injected,
 }
 
@@ -198,6 +200,7 @@ impl Proxy {
             tap,
             plan: Mutex::default(),
             habit: Mutex::default(),
+            cuts: watch::Sender::new(()),
             injected: injected.clone(),
         });
         let (stop, stopped) = oneshot::channel();
@@ -228,6 +231,12 @@ impl Proxy {
     /// Gives the path this property from now on, whatever the plan is.
     pub fn always(&self, habit: Habit) {
         *self.shared.habit.lock().expect("no panic while it was locked") = habit;
+    }
+
+    /// Resets all existing connections at once, at both ends. New ones work.
+    pub fn cut(&self) {
+        self.shared.injected.one();
+        self.shared.cuts.send_replace(());
     }
 
     /// Returns what passed on each connection since the plan was made.
@@ -293,6 +302,7 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
             }
         }
     };
+    let mut cuts = shared.cuts.subscribe();
     let tap = shared.tap.as_ref().map(|tap| Mutex::new(tap()));
     let heard = |way: Way, bytes: &[u8]| {
         if let Some(tap) = &tap {
@@ -314,7 +324,11 @@ async fn connect(mut client: TcpStream, shared: &Shared, connection: usize, faul
             Pump { jitter: habit.jitter, ..Pump::new(Way::ToClient, &faults, &heard, &passed, shared) };
         tokio::try_join!(there.run(from_client, to_server), back.run(from_server, to_client)).map(drop)
     };
-    if result.await.is_err() {
+    let is_broken = tokio::select! {
+        result = result => result.is_err(),
+        _ = cuts.changed() => true,
+    };
+    if is_broken {
         drop(client.set_zero_linger());
         drop(server.set_zero_linger());
     }
@@ -336,6 +350,9 @@ struct Pump<'a, H, F> {
     /// The delay before each read.
     jitter: Duration,
     swallow: bool,
+    /// Whether the receiver is gone. What it sent before may still be on its way in the other direction: nsqd
+    /// answers, and closes without reading the rest.
+    is_gone: bool,
 }
 
 impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
@@ -353,6 +370,7 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
             pause: Duration::ZERO,
             jitter: Duration::ZERO,
             swallow: false,
+            is_gone: false,
         }
     }
 
@@ -378,7 +396,7 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
                 let until = usize::try_from(fault.after.saturating_sub(self.offset))
                     .map_or(0, |until| until.min(bytes.len()));
                 let (before, rest) = bytes.split_at_mut(until);
-                self.forward(before, &mut to).await?;
+                self.forward(before, &mut to).await;
                 bytes = rest;
                 self.shared.injected.one();
                 match fault.what {
@@ -407,23 +425,24 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
                 if !self.swallow {
                     to.shutdown().await?;
                 }
-                return Ok(());
+                return if self.is_gone { Err(Broken) } else { Ok(()) };
             }
-            self.forward(bytes, &mut to).await?;
+            self.forward(bytes, &mut to).await;
         }
     }
 
-    async fn forward(&mut self, bytes: &[u8], to: &mut WriteHalf<'_>) -> Result<(), Broken> {
-        if !self.swallow {
-            for piece in bytes.chunks(self.piece) {
-                to.write_all(piece).await?;
-                if !self.pause.is_zero() {
-                    sleep(self.pause).await;
-                }
+    async fn forward(&mut self, bytes: &[u8], to: &mut WriteHalf<'_>) {
+        for piece in bytes.chunks(self.piece) {
+            if self.swallow {
+                break;
+            }
+            self.is_gone = to.write_all(piece).await.is_err();
+            self.swallow = self.is_gone;
+            if !self.pause.is_zero() {
+                sleep(self.pause).await;
             }
         }
         self.offset += bytes.len() as u64;
         (self.passed)(self.way, bytes.len() as u64);
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! A queue that cannot delay, like those of AMQP. A requeued message is delivered again at once, also to the
 //! same consumer. Redeliveries are only marked. The queue pushes as many messages as the window allows, and
-//! it may drop a message after a number of deliveries.
+//! it may drop a message after a number of deliveries. A message keeps its id and its headers.
 
 use std::{cell::RefCell, collections::VecDeque, num::NonZeroU32, rc::Rc};
 
@@ -8,10 +8,10 @@ use bytes::Bytes;
 
 use x_msrv_core::{
     BoxFuture,
-    message::{Delivery, Message, Origin, Receipt, Settlement},
+    message::{Delivery, Details, Message, Origin, Receipt, Settlement},
     source::{
-        Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof,
-        Publisher, Retry, Source, SourceError, SourceTraits, Started,
+        Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, Outgoing, PendingMessage,
+        Proof, Publisher, Retry, Source, SourceError, SourceTraits, Started,
     },
 };
 
@@ -37,7 +37,7 @@ struct State {
 #[derive(Debug, Clone)]
 struct Row {
     id: u64,
-    body: Bytes,
+    message: Outgoing,
     deliveries: u32,
 }
 
@@ -50,20 +50,24 @@ impl NoDelayQueue {
 
     /// Publishes a message that reaches a consumer only after it has asked for no more.
     pub fn push_late(&self, body: &[u8]) {
-        let row = self.row(Bytes::copy_from_slice(body));
+        let row = self.row(Outgoing { body: Bytes::copy_from_slice(body), ..Outgoing::default() });
         self.state.borrow_mut().late.push_back(row);
     }
 
     /// Publishes a message.
     pub fn push(&self, body: &[u8]) {
-        let row = self.row(Bytes::copy_from_slice(body));
+        self.add(Outgoing { body: Bytes::copy_from_slice(body), ..Outgoing::default() });
+    }
+
+    fn add(&self, message: Outgoing) {
+        let row = self.row(message);
         self.state.borrow_mut().ready.push_back(row);
     }
 
-    fn row(&self, body: Bytes) -> Row {
+    fn row(&self, message: Outgoing) -> Row {
         let mut state = self.state.borrow_mut();
         state.next_id += 1;
-        Row { id: state.next_id, body, deliveries: 0 }
+        Row { id: state.next_id, message, deliveries: 0 }
     }
 
     /// Returns the number of messages that could be delivered, and of those that are unsettled.
@@ -101,7 +105,7 @@ impl NoDelayQueue {
 impl Publisher for NoDelayQueue {
     fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
         for message in messages {
-            self.push(&message.item.body);
+            self.add(message.item);
             message.answer.give(Ok(()));
         }
         Box::pin(std::future::ready(()))
@@ -148,10 +152,15 @@ impl NoDelayConsumer {
             let row = if self.stopped { state.late.pop_front() } else { state.ready.pop_front() };
             let Some(mut row) = row else { break };
             row.deliveries += 1;
+            let Outgoing { body, id, headers } = &row.message;
+            let id = id.as_deref().map_or_else(|| row.id.to_string(), str::to_owned);
             let message = Message {
                 attempts: if row.deliveries == 1 { NonZeroU32::new(1) } else { None },
                 last: self.queue.most_deliveries == Some(row.deliveries),
-                ..Message::new(Origin::new("queue"), &row.id.to_string(), row.body.clone())
+                details: Some(headers.clone())
+                    .filter(|headers| !headers.is_empty())
+                    .map(|headers| Box::new(Details { headers, ..Details::default() })),
+                ..Message::new(Origin::new("queue"), &id, body.clone())
             };
             let delivery = Delivery { message, receipt: Receipt(row.id) };
             self.books.took(&delivery);

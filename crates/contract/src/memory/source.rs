@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use x_msrv_core::{
     BoxFuture,
+    fault::{Blame, Fault},
     message::{Delivery, Message, Origin, Receipt, Settlement},
     source::{
         Attempts, Books, Closed, Consumer, Demand, Depth, Event, Identity, Lease, PendingMessage, Proof,
@@ -29,6 +30,7 @@ pub struct MemoryQueue {
     closed: Rc<RefCell<bool>>,
     max_in_flight: u64,
     lease: Duration,
+    most_bytes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +54,14 @@ impl MemoryQueue {
             closed: Rc::default(),
             max_in_flight: max_in_flight.get(),
             lease,
+            most_bytes: usize::MAX,
         }
+    }
+
+    /// Makes it refuse larger bodies.
+    #[must_use]
+    pub fn refusing_over(self, most_bytes: usize) -> Self {
+        Self { most_bytes, ..self }
     }
 
     /// Returns the number of messages that could be delivered now.
@@ -121,8 +130,12 @@ impl MemoryQueue {
 impl Publisher for MemoryQueue {
     fn publish(&self, messages: Vec<PendingMessage>) -> BoxFuture<'_, ()> {
         for message in messages {
-            self.push(&message.item.body);
-            message.answer.give(Ok(()));
+            if message.item.body.len() > self.most_bytes {
+                message.answer.give(Err(Fault::new(Blame::Record, "it is too large")));
+            } else {
+                self.push(&message.item.body);
+                message.answer.give(Ok(()));
+            }
         }
         Box::pin(std::future::ready(()))
     }
