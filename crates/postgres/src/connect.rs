@@ -1,4 +1,4 @@
-//! Connecting: host after host until one can be used, and what a person is told when none can.
+//! Connects to the first usable host, and explains why none can be used.
 
 use std::{
     future::poll_fn,
@@ -77,7 +77,7 @@ impl Link {
         Self { client, task, end, place }
     }
 
-    /// What an error means for records, and what a person is told.
+    /// Returns what an error means for records, and its text for the user.
     pub(crate) fn fault(&self, error: &Error) -> (Verdict, String) {
         let verdict = error.as_db_error().map_or(Verdict::Unavailable, codes::verdict);
         let cause = match self.end.get() {

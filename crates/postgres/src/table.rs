@@ -128,9 +128,9 @@ async fn not_unique(client: &Client, settings: &Settings, key: &Target) -> Resul
         None => (true, false), // dropped just now
     };
     let help = match (is_table, is_divided) {
-        (false, _) => "it is not a table, and the table behind it is required".to_owned(),
+        (false, _) => "it is not a table; configure the table that it is based on".to_owned(),
         (true, true) => {
-            "it is partitioned, and then the key must be the only column that it is partitioned by".to_owned()
+            "it is partitioned, so the key must be the only column of the partition key".to_owned()
         }
         (true, false) => format!("this makes it so: CREATE UNIQUE INDEX ON {table} ({name});"),
     };

@@ -88,10 +88,10 @@ fn a_key_without_a_unique_index_is_reported_with_a_statement_that_creates_it() {
 /// The statement that creates a unique index fails there, and the user would not know why.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
-fn a_table_that_can_have_no_unique_key_is_not_told_to_create_one() {
+fn a_table_that_cannot_have_a_unique_key_gets_no_statement_that_creates_one() {
     block_on(async {
         let server = Postgres::shared();
-        let partitioned = "the key must be the only column that it is partitioned by";
+        let partitioned = "the key must be the only column of the partition key";
         let cases = [
             (
                 "CREATE TABLE SCHEMA.t (gid text, at int, document jsonb, PRIMARY KEY (gid, at)) PARTITION BY RANGE (at)",
@@ -104,7 +104,7 @@ fn a_table_that_can_have_no_unique_key_is_not_told_to_create_one() {
             ),
             (
                 "CREATE VIEW SCHEMA.t AS SELECT ''::text AS gid, '{}'::jsonb AS document",
-                "the table behind it is required",
+                "configure the table that it is based on",
             ),
         ];
         for (statement, words) in cases {

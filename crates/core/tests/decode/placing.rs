@@ -66,5 +66,5 @@ fn a_message_whose_ttl_the_store_does_not_accept_is_rejected() {
     for document in ["{}", r#"{"ttl":null}"#] {
         assert_eq!(ttl(false, document), Ok(None), "{document}: the configured one");
     }
-    ttl(false, r#"{"ttl":"soon"}"#).expect_err("one that is there has to be right");
+    ttl(false, r#"{"ttl":"soon"}"#).expect_err("an existing field must be valid");
 }
