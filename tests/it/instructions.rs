@@ -9,14 +9,15 @@ use crate::support::{
     project,
 };
 
-/// The maximum that a message may take, in percent of the value in `benches/instructions`.
-const MOST: u64 = 110;
+/// How far a message may be from the value in `benches/instructions`, in percent. Builds of one source differ by
+/// 0.2%. An improvement is recorded too: otherwise later changes could use it up unseen.
+const TOLERANCE: u64 = 2;
 
 /// From nsqd into the stand-in for Aerospike, with the program that `X_MSRV_TEST_PROGRAM` names, which must
 /// be a release build.
 #[test]
 #[ignore = "it is about the release build, and needs valgrind: test/instructions runs it"]
-fn a_message_takes_no_more_instructions_than_recorded() {
+fn a_message_takes_as_many_instructions_as_recorded() {
     const MESSAGES: u64 = 20_000;
     let nsqd = Nsqd::with(&["-mem-queue-size=100000"]);
     let server = block_on(StandIn::start());
@@ -48,7 +49,7 @@ fn a_message_takes_no_more_instructions_than_recorded() {
     let before: u64 = std::fs::read_to_string(&file).expect("a figure").trim().parse().expect("a number");
     println!("{each} instructions a message, {before} when benches/instructions was written");
     assert!(
-        each * 100 <= before * MOST,
+        each.abs_diff(before) * 100 <= before * TOLERANCE,
         "{each} instructions a message, {before} before: fix it, or record the new figure with its reason"
     );
 }
