@@ -153,10 +153,8 @@ pub struct Closed {
     pub returned: u64,
     /// Of those: the ones that arrived after the run had asked for no more.
     pub late: u64,
-    /// Settlements that the queue confirmed, if it confirms them.
-    pub confirmed: Option<u64>,
     /// Settlements that the queue refused, or that may not have reached it: these messages are or may be
-    /// delivered again.
+    /// delivered again. The queue has certainly processed all others, by its own answer.
     pub unconfirmed: u64,
     /// Messages that are done and are delivered again anyway, because an earlier one pins the position
     /// ([`Retry::Prefix`]).
