@@ -18,6 +18,7 @@ mod init;
 mod instructions;
 mod json_log;
 mod nsq;
+mod nsq_publisher;
 mod one_name;
 mod original;
 mod own_tables;

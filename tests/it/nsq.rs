@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
-use x_msrv_nsq::client::{Connection, Identity, NsqError};
+use x_msrv_nsq::client::{Connection, Identity, NsqError, Role};
 
 use crate::support::{
     PATIENCE, assert_no_wait, block_on,
@@ -592,7 +592,7 @@ fn messages_that_nsqd_refuses_are_exit_65() {
 fn a_message_that_nsqd_refuses_unread_is_reported_with_the_reason_of_nsqd() {
     let nsqd = Nsqd::start();
     let identity =
-        Identity { section: "nsq", msg_timeout: None, max_body: 1 << 20, auth_secret: None, tls: None };
+        Identity { section: "nsq", role: Role::PUBLISHER, max_body: 1 << 20, auth_secret: None, tls: None };
     let more_than_buffers_hold = Bytes::from(vec![b'x'; 64 << 20]);
     for _ in 0..5 {
         let published = block_on(async {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    convert::Infallible,
     num::NonZeroU64,
     time::{Duration, SystemTime},
 };
@@ -481,6 +482,37 @@ async fn a_record_without_an_answer_is_in_doubt_and_delivered_again() {
         assert_counts(&scene.run().await, [1, 1, 0, 0, 0]);
         assert_eq!(scene.store.records().len(), 3);
     }
+}
+
+/// Notes that its connection is kept alive.
+struct Watched(MemoryDeadLetter, Cell<u32>);
+
+impl DeadLetter for Watched {
+    fn keep<'a>(&'a mut self, letters: Vec<dead_letter::Pending<'a>>) -> BoxFuture<'a, ()> {
+        self.0.keep(letters)
+    }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+        self.0.probe()
+    }
+
+    fn keep_alive(&self) -> BoxFuture<'_, Infallible> {
+        self.1.set(self.1.get() + 1);
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A queue of dead letters would close the connection while the run waits for messages, and the next letter
+/// would be in doubt.
+#[tokio::test(start_paused = true)]
+async fn the_connection_for_dead_letters_is_kept_alive_while_the_run_waits() {
+    let scene = Scene::with(10, 3);
+    let mut watched = Watched(MemoryDeadLetter::default(), Cell::default());
+    let report = scene
+        .run_with(Box::new(scene.queue.source()), &scene.store.clone(), &mut watched, std::future::pending())
+        .await;
+    assert_eq!(report.stop_reason, StopReason::QueueEmpty);
+    assert!(watched.1.get() > 0);
 }
 
 /// Writes all dead letters except the first, and gives no answer for that one.

@@ -267,6 +267,7 @@ impl<'a> Drain<'a> {
                         self.stop(StopReason::QueueClosed).await;
                     }
                 },
+                never = self.dead_letter.keep_alive() => match never {},
             }
         }
     }

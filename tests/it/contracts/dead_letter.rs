@@ -76,7 +76,7 @@ fn topic(nsqd: Vec<HostPort>, timeout: Duration) -> Published {
     )
 }
 
-fn letter(body: &'static [u8]) -> Letter {
+pub(crate) fn letter(body: &'static [u8]) -> Letter {
     let message = Message {
         origin: Origin::new("t@h:1"),
         id: "0a".into(),

@@ -1,5 +1,5 @@
 //! One suite for each trait, which every adapter passes, including the ones in memory.
 
-mod dead_letter;
+pub(crate) mod dead_letter;
 mod source;
 mod store;

@@ -12,7 +12,7 @@ use tokio_util::codec::Decoder as _;
 use x_msrv_core::error_chain;
 use x_msrv_net::address::HostPort;
 use x_msrv_nsq::client::{
-    Connection, Identity,
+    Connection, Identity, Role,
     wire::{Frame, FrameDecoder, HEARTBEAT},
 };
 
@@ -32,8 +32,13 @@ pub(crate) fn check(bytes: &[u8]) {
             stream.write_all(bytes).await.ok();
             stream
         };
-        let identity =
-            Identity { section: "nsq", msg_timeout: None, max_body: MAX_BODY, auth_secret: None, tls: None };
+        let identity = Identity {
+            section: "nsq",
+            role: Role::PUBLISHER,
+            max_body: MAX_BODY,
+            auth_secret: None,
+            tls: None,
+        };
         let client = async {
             let opened = Connection::open(&address, &identity, BOUND).await;
             opened.map(|(_, limits)| limits).map_err(|error| error_chain::text(&error))

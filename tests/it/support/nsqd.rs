@@ -1,6 +1,7 @@
 //! The real nsqd and nsqlookupd.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -17,7 +18,7 @@ use x_msrv_net::{
     address::HostPort,
     http::{Answer, Bounds, get_json},
 };
-use x_msrv_nsq::client::{Connection, Identity};
+use x_msrv_nsq::client::{Connection, Identity, Role};
 
 use super::{PATIENCE, block_on, project, wait_until};
 
@@ -126,6 +127,12 @@ pub(crate) struct Depths {
 #[derive(Deserialize)]
 struct Stats {
     topics: Option<Vec<TopicStats>>,
+    producers: Option<Vec<ProducerStats>>,
+}
+
+#[derive(Deserialize)]
+struct ProducerStats {
+    remote_address: String,
 }
 
 #[derive(Deserialize)]
@@ -258,7 +265,7 @@ impl Nsqd {
         block_on(async {
             let identity = Identity {
                 section: "nsq",
-                msg_timeout: None,
+                role: Role::PUBLISHER,
                 max_body: 1 << 20,
                 auth_secret: None,
                 tls: None,
@@ -275,13 +282,19 @@ impl Nsqd {
     }
 
     fn stats(&self, topic: &str) -> Stats {
-        let answer = block_on(get_json::<Stats>(
-            &self.http,
-            &format!("/stats?format=json&topic={topic}"),
-            Bounds::of(PATIENCE),
-        ));
+        block_on(self.ask(&format!("/stats?format=json&topic={topic}")))
+    }
+
+    async fn ask(&self, path: &str) -> Stats {
+        let answer = get_json::<Stats>(&self.http, path, Bounds::of(PATIENCE)).await;
         let Answer::Found(stats) = answer.expect("statistics") else { panic!("no statistics") };
         stats
+    }
+
+    /// Returns the addresses of the connections that have published something.
+    pub(crate) async fn publishers(&self) -> BTreeSet<String> {
+        let producers = self.ask("/stats?format=json").await.producers;
+        producers.into_iter().flatten().map(|producer| producer.remote_address).collect()
     }
 
     /// Returns whether the channels have all published messages; while nsqd moves messages there, it counts

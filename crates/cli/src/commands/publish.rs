@@ -8,6 +8,15 @@ use x_msrv_core::{
     source::{Outgoing, Publisher},
 };
 
+/// Waits for something, and keeps the publisher's connection alive meanwhile.
+pub(super) async fn alive_until<T>(publisher: &dyn Publisher, event: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        event = event => event,
+        never = publisher.keep_alive() => match never {},
+    }
+}
+
 /// Publishes messages. Returns the result of each.
 pub(super) async fn publish(publisher: &dyn Publisher, bodies: &[Bytes]) -> Vec<Result<(), Fault>> {
     let messages = bodies.iter().map(|body| Outgoing { body: body.clone(), ..Outgoing::default() });

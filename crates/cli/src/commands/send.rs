@@ -7,8 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
-use super::{CommandError, publish::publish, say};
+use super::{
+    CommandError,
+    publish::{alive_until, publish},
+    say,
+};
 use crate::{cli::SendArgs, config::Settings};
 use x_msrv_core::source::Publisher;
 
@@ -22,25 +27,22 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 pub(super) const LONGEST_LINE: u64 = 1 << 30;
 
 pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<(), CommandError> {
-    let mut lines = open(arguments.input.file())?;
+    let lines = open(arguments.input.file())?;
     let publisher = settings.source.publisher().await?;
     let mut sender = Sender { publisher, batch: Vec::new(), numbers: Vec::new(), bytes: 0, sent: 0 };
-    let mut number = 0;
+    let mut batches = read_in_background(lines);
     // Standard input can be read only once, so lines to be repeated are kept.
     let mut kept = Vec::new();
-    // Complete lines are sent before the next read, so that those of a slow writer, such as `tail -f`, are
-    // sent at once.
-    while let Some(line) = next_line(&mut lines, LONGEST_LINE, &mut number)
-        .map_err(|cause| file_error(arguments.input.file(), "read", cause))?
-    {
+    while let Some(batch) = alive_until(&*sender.publisher, batches.recv()).await {
+        let batch = batch.map_err(|cause| file_error(arguments.input.file(), "read", cause))?;
         if arguments.count > 1 {
-            kept.push((number, line.clone()));
+            kept.extend_from_slice(&batch);
         }
         if arguments.count > 0 {
-            sender.add(number, line).await?;
-            if !lines.buffer().contains(&b'\n') {
-                sender.flush().await?;
+            for (number, line) in batch {
+                sender.add(number, line).await?;
             }
+            sender.flush().await?;
         }
     }
     for _ in 1..arguments.count {
@@ -53,11 +55,53 @@ pub(super) async fn send(settings: &Settings, arguments: &SendArgs) -> Result<()
     Ok(())
 }
 
-pub(super) type Lines = BufReader<Box<dyn Read>>;
+/// Lines that are not empty, with their numbers.
+type Batch = Vec<(u64, Bytes)>;
+
+/// Reads in a thread: a read of standard input cannot be cancelled, and the connection to the queue has to be
+/// kept alive while a program such as `tail -f` writes nothing.
+fn read_in_background(mut lines: Lines) -> mpsc::Receiver<io::Result<Batch>> {
+    let (read, batches) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut number = 0;
+        loop {
+            let batch = next_batch(&mut lines, &mut number);
+            let is_last = batch.as_ref().map_or(true, Vec::is_empty);
+            // Without a receiver, publishing has failed.
+            if read.blocking_send(batch).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    batches
+}
+
+/// Returns the next line and those that can be read without waiting, at most as many as are published at once;
+/// nothing at the end.
+fn next_batch(lines: &mut Lines, number: &mut u64) -> io::Result<Batch> {
+    let (mut batch, mut bytes) = (Batch::new(), 0);
+    while let Some(line) = next_line(lines, LONGEST_LINE, number)? {
+        bytes += line.len();
+        batch.push((*number, line));
+        let is_full = batch.len() == MESSAGES_AT_ONCE || bytes >= BYTES_AT_ONCE;
+        if is_full || !has_line(lines.buffer()) {
+            break;
+        }
+    }
+    Ok(batch)
+}
+
+/// Returns whether text contains a complete line that is not empty.
+fn has_line(text: &[u8]) -> bool {
+    let end = text.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+    text[..end].iter().any(|byte| !matches!(byte, b'\n' | b'\r'))
+}
+
+pub(super) type Lines = BufReader<Box<dyn Read + Send>>;
 
 pub(super) fn open(path: &Path) -> Result<Lines, CommandError> {
-    let file: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
+    let file: Box<dyn Read + Send> = if path == Path::new("-") {
+        Box::new(io::stdin())
     } else {
         Box::new(File::open(path).map_err(|cause| file_error(path, "open", cause))?)
     };
@@ -140,6 +184,17 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Otherwise a line that is followed by empty ones would wait for the next one.
+    #[test]
+    fn only_what_can_be_read_without_waiting_is_in_one_batch() {
+        let mut lines: Lines = BufReader::new(Box::new(&b"1\n\n2\r\n\n\r\n3"[..]));
+        let mut number = 0;
+        let mut next = || next_batch(&mut lines, &mut number).expect("read");
+        assert_eq!(next(), [(1, Bytes::from("1")), (3, Bytes::from("2"))]);
+        assert_eq!(next(), [(6, Bytes::from("3"))]);
+        assert_eq!(next(), []);
+    }
 
     /// Otherwise `send` of input without line ends, such as /dev/zero, uses all memory.
     #[test]

@@ -1,5 +1,7 @@
 //! Two dead-letter destinations: the second is the fallback of the first.
 
+use std::convert::Infallible;
+
 use log::warn;
 
 use super::{DeadLetter, DeadLetterError, Pending};
@@ -47,5 +49,10 @@ impl DeadLetter for Fallback {
             }
             first.and(second)
         })
+    }
+
+    fn keep_alive(&self) -> BoxFuture<'_, Infallible> {
+        // Only `first` may have a connection: `second` is a file.
+        self.first.keep_alive()
     }
 }

@@ -5,7 +5,7 @@ pub mod fallback;
 pub mod log;
 pub mod published;
 
-use std::{io, num::NonZeroU32, time::SystemTime};
+use std::{convert::Infallible, io, num::NonZeroU32, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -29,6 +29,14 @@ pub trait DeadLetter {
     /// # Cancel safety
     /// Leaves nothing behind.
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>>;
+
+    /// Keeps an open connection alive until the next dead letter. Polled while the run waits for other events.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    fn keep_alive(&self) -> BoxFuture<'_, Infallible> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// A dead letter that waits for its verdict.

@@ -1,6 +1,8 @@
 //! Dead letters on a queue: the whole letter as JSON. The queue acknowledges it before the message is
 //! acknowledged.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 
 use super::{DeadLetter, DeadLetterError, Kept, Letter, Pending};
@@ -112,6 +114,13 @@ impl DeadLetter for Published {
 
     fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
         Box::pin(async { (self.probe)().await.map_err(|error| self.unusable(&error)) })
+    }
+
+    fn keep_alive(&self) -> BoxFuture<'_, Infallible> {
+        match &self.publisher {
+            Some(publisher) => publisher.keep_alive(),
+            None => Box::pin(std::future::pending()),
+        }
     }
 }
 

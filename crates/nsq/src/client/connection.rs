@@ -39,6 +39,9 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 /// The initial size of the read buffer in bytes.
 const READ_BUFFER: usize = 64 << 10;
 
+/// The shortest interval of heartbeats that nsqd accepts, whatever its `-max-heartbeat-interval` is.
+const LEAST_HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// Why a connection cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NsqError {
@@ -82,14 +85,55 @@ pub enum NsqError {
 /// `enforceTLSPolicy`).
 const TLS_REQUIRED: &str = "(TLS required)";
 
+/// What a connection is for, and what it therefore requests with IDENTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It consumes messages.
+    Consumer {
+        /// The requested lease; zero for nsqd's default.
+        msg_timeout: Duration,
+    },
+    /// It publishes messages.
+    Publisher {
+        /// The requested interval of heartbeats. nsqd closes a connection that has sent nothing for two of them.
+        heartbeat: Duration,
+    },
+}
+
+impl Role {
+    /// A publisher that wakes rarely while idle, and soon notices the loss of its connection.
+    pub const PUBLISHER: Self = Self::Publisher { heartbeat: Duration::from_secs(10) };
+
+    /// Returns the role to request after nsqd refused this one because of its own limits
+    /// (`nsqd/client_v2.go`, `SetMsgTimeout` and `SetHeartbeatInterval`).
+    fn instead(self, fault: &str) -> Option<Self> {
+        match self {
+            Self::Consumer { .. } if fault.contains("msg timeout") => {
+                Some(Self::Consumer { msg_timeout: Duration::ZERO })
+            }
+            Self::Publisher { .. } if fault.contains("heartbeat interval") => {
+                Some(Self::Publisher { heartbeat: LEAST_HEARTBEAT })
+            }
+            _ => None,
+        }
+    }
+
+    fn wish(self) -> (&'static str, u64) {
+        let (key, time) = match self {
+            Self::Consumer { msg_timeout } => ("msg_timeout", msg_timeout),
+            Self::Publisher { heartbeat } => ("heartbeat_interval", heartbeat),
+        };
+        (key, u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 /// What the client tells nsqd with IDENTIFY.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The section of the configuration with the secret and TLS, for errors.
     pub section: &'static str,
-    /// The requested lease; `None` for a publisher. A publisher also turns heartbeats off, because hours can
-    /// pass between two batches.
-    pub msg_timeout: Option<Duration>,
+    /// What the connection is for.
+    pub role: Role,
     /// The limit on the size of a body that is read, in bytes.
     pub max_body: usize,
     /// The secret for AUTH, if nsqd requires it (<https://nsq.io/components/nsqd.html#auth>).
@@ -136,6 +180,7 @@ pub struct Connection {
     /// The number of servers behind the name.
     servers: usize,
     section: &'static str,
+    role: Role,
     stream: Stream,
     decoder: FrameDecoder,
     read: BytesMut,
@@ -173,8 +218,8 @@ impl Connection {
     /// Connects, identifies, encrypts and authenticates as required, all within `bound`. A connection that
     /// must be encrypted is never used without TLS.
     ///
-    /// nsqd refuses a `msg_timeout` above its own maximum (`nsqd/client_v2.go`) and closes the connection.
-    /// The client then reconnects and uses nsqd's default.
+    /// nsqd refuses a lease or an interval of heartbeats above its own maximum, and closes the connection. The
+    /// client then reconnects and requests less.
     ///
     /// # Errors
     /// nsqd cannot be reached in time, refuses, or shows a certificate that is not trusted; or it requires a
@@ -185,17 +230,14 @@ impl Connection {
         bound: Duration,
     ) -> Result<(Self, ServerLimits), NsqError> {
         let attempt = async {
-            let (mut connection, limits) = match Self::identify(address, identity).await {
-                Err(NsqError::Refused { fault, .. })
-                    if identity.msg_timeout.is_some() && fault.contains("msg timeout") =>
-                {
-                    Self::identify(
-                        address,
-                        &Identity { msg_timeout: Some(Duration::ZERO), ..identity.clone() },
-                    )
-                    .await
-                }
-                other => other,
+            let first = Self::identify(address, identity).await;
+            let instead = match &first {
+                Err(NsqError::Refused { fault, .. }) => identity.role.instead(fault),
+                _ => None,
+            };
+            let (mut connection, limits) = match instead {
+                Some(role) => Self::identify(address, &Identity { role, ..identity.clone() }).await,
+                None => first,
             }?;
             if limits.auth_required {
                 connection.authenticate(identity.auth_secret.as_ref()).await?;
@@ -219,6 +261,7 @@ impl Connection {
             peer: stream.peer_addr().map_err(io_error)?.ip(),
             servers: servers(&places),
             section: identity.section,
+            role: identity.role,
             stream: Stream::Plain(stream),
             decoder: FrameDecoder::new(identity.max_body),
             read: BytesMut::with_capacity(READ_BUFFER),
@@ -229,13 +272,8 @@ impl Connection {
             "feature_negotiation": true,
             "user_agent": concat!("x-msrv/", env!("CARGO_PKG_VERSION")),
         });
-        match identity.msg_timeout {
-            Some(msg_timeout) => {
-                wishes["msg_timeout"] =
-                    serde_json::json!(u64::try_from(msg_timeout.as_millis()).unwrap_or(u64::MAX));
-            }
-            None => wishes["heartbeat_interval"] = serde_json::json!(-1),
-        }
+        let (wish, value) = identity.role.wish();
+        wishes[wish] = value.into();
         if identity.tls.is_some() {
             wishes["tls_v1"] = true.into();
         }
@@ -356,6 +394,16 @@ impl Connection {
         self.servers
     }
 
+    /// Returns how long nothing may arrive on an idle connection before it counts as lost; `None` if the
+    /// interval of heartbeats is nsqd's.
+    #[must_use]
+    pub fn longest_silence(&self) -> Option<Duration> {
+        match self.role {
+            Role::Consumer { .. } => None,
+            Role::Publisher { heartbeat } => Some(2 * heartbeat),
+        }
+    }
+
     /// Returns the buffer for commands; the next flush sends them.
     pub fn commands(&mut self) -> &mut BytesMut {
         &mut self.written
@@ -455,6 +503,28 @@ impl Connection {
         if self.written.is_empty() {
             wire::put_nop(&mut self.written);
         }
+    }
+
+    /// Answers heartbeats while no response is due; ready when one arrived.
+    ///
+    /// # Errors
+    /// The connection failed, or nsqd sent something else.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub fn poll_heartbeats(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut frames = Vec::new();
+        let read = self.poll_frames(cx, &mut frames)?;
+        for frame in frames {
+            match frame {
+                Frame::Response(data) if data == wire::HEARTBEAT => self.answer_heartbeat(),
+                _ => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "it is out of step")));
+                }
+            }
+        }
+        let _sent: Poll<()> = self.poll_flush(cx)?;
+        read.map(Ok)
     }
 
     fn io_error(&self, cause: io::Error) -> NsqError {

@@ -10,4 +10,4 @@ pub mod name;
 mod stream;
 pub mod wire;
 
-pub use connection::{Connection, Identity, NsqError, ServerLimits, servers};
+pub use connection::{Connection, Identity, NsqError, Role, ServerLimits, servers};

@@ -10,7 +10,7 @@ mod receiver;
 use std::{num::NonZeroU64, time::Duration};
 
 use crate::client::{
-    Identity,
+    Identity, Role,
     name::{ChannelName, TopicName},
 };
 use x_msrv_core::{error_chain, source::SourceError};
@@ -84,7 +84,7 @@ impl Settings {
         })?;
         Ok(Identity {
             section: self.section,
-            msg_timeout: Some(msg_timeout),
+            role: Role::Consumer { msg_timeout },
             max_body,
             auth_secret: self.auth_secret.clone(),
             tls,

@@ -1,15 +1,26 @@
 //! Publishing to the configured nsqd.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use log::debug;
+use tokio::{
+    sync::Notify,
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Settings,
     connect::{Place, connect_error, discover},
 };
-use crate::client::{Connection, Identity, NsqError};
+use crate::client::{Connection, Identity, NsqError, Role};
 use x_msrv_core::{
     BoxFuture, error_chain,
     fault::{Blame, Fault},
@@ -17,17 +28,48 @@ use x_msrv_core::{
     source::{PendingMessage, Publisher, SourceError},
 };
 
-/// How long an idle connection is kept. nsqd closes one that does not answer a heartbeat, which it sends
-/// every 30 s by default; reconnecting costs a millisecond.
-const MOST_IDLE: Duration = Duration::from_secs(20);
-
-/// nsqd as a [`Publisher`]: the first one that answers. Each batch in progress has its own connection.
+/// nsqd as a [`Publisher`]: the first one that answers. Each batch in progress has its own connection, which is
+/// kept for the next one. While idle, [`keep_alive`](Publisher::keep_alive) answers its heartbeats.
 pub struct NsqPublisher {
     settings: Settings,
     identity: Identity,
     /// The one that answered last is first.
     places: RefCell<Vec<Place>>,
-    idle: RefCell<Vec<(Connection, Instant)>>,
+    idle: RefCell<Vec<Idle>>,
+    /// Signals that other idle connections must be polled, or by another task.
+    changed: Notify,
+}
+
+/// A connection that publishes nothing at the moment.
+struct Idle {
+    connection: Connection,
+    /// When nsqd last sent something.
+    heard: Instant,
+}
+
+impl Idle {
+    /// Answers heartbeats. Returns whether the connection can be used.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let lost = |connection: &Connection, cause: &str| {
+            debug!(address = connection.address().to_string(), cause = cause; "idle connection to nsqd lost");
+            false
+        };
+        loop {
+            match self.connection.poll_heartbeats(cx) {
+                Poll::Ready(Ok(())) => self.heard = Instant::now(),
+                Poll::Ready(Err(cause)) => return lost(&self.connection, &cause.to_string()),
+                Poll::Pending if self.lost_at().is_some_and(|at| at <= Instant::now()) => {
+                    return lost(&self.connection, "no heartbeat");
+                }
+                Poll::Pending => return true,
+            }
+        }
+    }
+
+    /// Returns when it counts as lost if nothing arrives.
+    fn lost_at(&self) -> Option<Instant> {
+        Some(self.heard + self.connection.longest_silence()?)
+    }
 }
 
 impl NsqPublisher {
@@ -36,13 +78,14 @@ impl NsqPublisher {
     /// # Errors
     /// None answers.
     pub async fn connect(settings: &Settings) -> Result<Self, SourceError> {
-        let identity = Identity { msg_timeout: None, ..settings.identity()? };
+        let identity = Identity { role: Role::PUBLISHER, ..settings.identity()? };
         let found = discover(settings, Instant::now() + settings.connect_timeout).await?;
         let publisher = Self {
             settings: settings.clone(),
             identity,
             places: RefCell::new(found.places),
             idle: RefCell::default(),
+            changed: Notify::new(),
         };
         match publisher.open().await {
             Some(Ok(connection)) => publisher.keep(connection),
@@ -58,7 +101,8 @@ impl NsqPublisher {
     }
 
     fn keep(&self, connection: Connection) {
-        self.idle.borrow_mut().push((connection, Instant::now()));
+        self.idle.borrow_mut().push(Idle { connection, heard: Instant::now() });
+        self.changed.notify_one();
     }
 
     /// Connects to the first nsqd that answers, or returns the last error; `None` if there is no nsqd.
@@ -76,11 +120,23 @@ impl NsqPublisher {
         failure
     }
 
+    /// Answers the heartbeats of all idle connections, and drops the lost ones.
+    fn poll_idle(&self, cx: &mut Context<'_>) {
+        self.idle.borrow_mut().retain_mut(|idle| idle.poll(cx));
+    }
+
     async fn connection(&self) -> Result<Connection, Fault> {
-        self.idle.borrow_mut().retain(|(_, since)| since.elapsed() < MOST_IDLE);
+        // What arrived while the task did something else is known after a yield.
+        yield_now().await;
+        poll_fn(|cx| {
+            self.poll_idle(cx);
+            Poll::Ready(())
+        })
+        .await;
+        self.changed.notify_one();
         let idle = self.idle.borrow_mut().pop();
         match idle {
-            Some((connection, _)) => Ok(connection),
+            Some(idle) => Ok(idle.connection),
             None => match self.open().await {
                 Some(Ok(connection)) => Ok(connection),
                 Some(Err(error)) => Err(Fault { in_doubt: false, ..fault(&error) }),
@@ -125,5 +181,22 @@ impl Publisher for NsqPublisher {
                 }) as BoxFuture<'_, ()>
             }),
         )
+    }
+
+    fn keep_alive(&self) -> BoxFuture<'_, Infallible> {
+        Box::pin(async move {
+            loop {
+                let lost_at = self.idle.borrow().iter().filter_map(Idle::lost_at).min();
+                tokio::select! {
+                    biased;
+                    never = poll_fn(|cx| {
+                        self.poll_idle(cx);
+                        Poll::Pending
+                    }) => return never,
+                    () = self.changed.notified() => {}
+                    () = sleep_until(lost_at.unwrap_or_else(Instant::now)), if lost_at.is_some() => {}
+                }
+            }
+        })
     }
 }

@@ -18,7 +18,11 @@ use super::{
 };
 use crate::{
     cli::DeadReplayArgs,
-    commands::{CommandError, publish::publish, say},
+    commands::{
+        CommandError,
+        publish::{alive_until, publish},
+        say,
+    },
     config::Settings,
     timer::Now,
 };
@@ -205,7 +209,7 @@ async fn from_queue(
     let mut letters = topic::Letters::start(source, false).await?;
     let (mut acknowledged, mut failure) = (0, None);
     while failure.is_none() {
-        let mut taken = match letters.next(filter).await {
+        let mut taken = match alive_until(publisher, letters.next(filter)).await {
             Ok(taken) if taken.is_empty() => break,
             Ok(taken) => taken,
             Err(cause) => {
