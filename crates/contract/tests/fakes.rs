@@ -4,6 +4,8 @@ use std::{num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
 use x_msrv_contract::{
+    dead_letter::OnQueue,
+    dead_letter_suite,
     memory::{
         no_delay::NoDelayQueue, position::PositionQueue, requests::Requests, source::MemoryQueue,
         store::MemoryStore,
@@ -156,5 +158,7 @@ publisher_suite!(memory_publisher, Memory, [every, order, refusals]);
 publisher_suite!(position_publisher, Position, [every, order]);
 publisher_suite!(no_delay_publisher, NoDelay, [every, order, ids, headers]);
 publisher_suite!(requests_publisher, Asked, [every, order]);
+dead_letter_suite!(memory_letters, OnQueue<Memory>, [every, refusals]);
+dead_letter_suite!(no_delay_letters, OnQueue<NoDelay>, [every]);
 store_suite!(memory_store, MemoryDatabase);
 store_suite!(whole_batch, Whole);

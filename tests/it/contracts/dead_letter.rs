@@ -1,28 +1,34 @@
-//! The contract of [`DeadLetter`].
+//! The places for dead letters run the suite, with the commands of the program; and what is particular to each.
 
 use std::{
     num::NonZeroU64,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use x_msrv_contract::memory::dead_letter::MemoryDeadLetter;
+use x_msrv_contract::{
+    dead_letter::{ID, Letters, RefusingLetters},
+    dead_letter_suite,
+    memory::dead_letter::MemoryDeadLetter,
+};
 use x_msrv_core::{
-    answer,
+    BoxFuture, answer,
     dead_letter::{DeadLetter, DeadLetterError, Kept, Letter, fallback::Fallback, published::Published},
     decode::Rejection,
     message::{Message, Origin},
-    source::Publisher,
+    source::{Publisher, SourceError},
 };
 use x_msrv_letters::file::{self, FileDeadLetter};
 use x_msrv_net::address::HostPort;
 use x_msrv_nsq::source::{self as nsq, NsqPublisher, Servers};
+use x_msrv_sqlite::source::{self as sqlite, SqlitePublisher};
 
 use crate::support::{
     PATIENCE, block_on,
     nsqd::{Nsqd, unused_address},
-    program::Program,
+    program::{Ended, Program},
 };
 
 /// The answer for each dead letter; `None` if there is none.
@@ -46,6 +52,20 @@ async fn keep_none(dead_letter: &mut dyn DeadLetter) {
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Some(Err(_)))), "{verdicts:?}");
 }
 
+/// A queue as a destination: it connects for the first letter.
+fn published<P: Publisher + 'static>(
+    place: &str,
+    connect: impl Fn() -> BoxFuture<'static, Result<P, SourceError>> + 'static,
+    probe: impl Fn() -> BoxFuture<'static, Result<(), SourceError>> + 'static,
+) -> Published {
+    let boxed = move || {
+        let connecting = connect();
+        Box::pin(async move { Ok(Box::new(connecting.await?) as Box<dyn Publisher>) })
+            as BoxFuture<'static, _>
+    };
+    Published::new(place.to_owned(), Box::new(boxed), Box::new(probe))
+}
+
 /// The topic `dead` at the first of these nsqd that answers.
 fn topic(nsqd: Vec<HostPort>, timeout: Duration) -> Published {
     let settings = nsq::Settings {
@@ -61,20 +81,185 @@ fn topic(nsqd: Vec<HostPort>, timeout: Duration) -> Published {
         longest_run: Duration::from_secs(2),
     };
     let probed = settings.clone();
-    Published::new(
-        "the topic dead".to_owned(),
-        Box::new(move || {
+    published(
+        "the topic dead",
+        move || {
             let settings = settings.clone();
-            Box::pin(
-                async move { Ok(Box::new(NsqPublisher::connect(&settings).await?) as Box<dyn Publisher>) },
-            )
-        }),
-        Box::new(move || {
+            Box::pin(async move { NsqPublisher::connect(&settings).await })
+        },
+        move || {
             let settings = probed.clone();
             Box::pin(async move { nsq::answers(&settings).await })
-        }),
+        },
     )
 }
+
+/// A kind of place that a configuration can name.
+trait Kind {
+    /// Starts what it needs.
+    fn start() -> Self;
+
+    /// Returns the value of `dead-letter`.
+    fn section(&self) -> String;
+
+    /// Returns the destination of a run in this folder.
+    fn destination(&self, folder: &Path) -> Box<dyn DeadLetter>;
+
+    /// Returns the same with a place that cannot be reached.
+    fn unreachable(&self, folder: &Path) -> Box<dyn DeadLetter>;
+}
+
+struct InFile;
+
+fn file_at(path: PathBuf) -> Box<dyn DeadLetter> {
+    Box::new(FileDeadLetter::new(file::Settings { path, max_size: 1 << 30, max_files: None, max_age: None }))
+}
+
+impl Kind for InFile {
+    fn start() -> Self {
+        Self
+    }
+
+    fn section(&self) -> String {
+        "{file: {path: dead.ndjson}}".to_owned()
+    }
+
+    fn destination(&self, folder: &Path) -> Box<dyn DeadLetter> {
+        file_at(folder.join("dead.ndjson"))
+    }
+
+    fn unreachable(&self, folder: &Path) -> Box<dyn DeadLetter> {
+        file_at(folder.join("x-msrv.yml/dead.ndjson"))
+    }
+}
+
+struct InEmbeddedQueue;
+
+fn queue_at(path: PathBuf) -> Box<dyn DeadLetter> {
+    let settings = sqlite::Settings {
+        path,
+        max_in_flight: NonZeroU64::new(100).expect("not zero"),
+        lease_timeout: Duration::from_secs(60),
+    };
+    let open = move || SqlitePublisher::connect(&settings);
+    let probed = open.clone();
+    Box::new(published(
+        "the embedded queue",
+        move || Box::pin(std::future::ready(open())),
+        move || Box::pin(std::future::ready(probed().map(drop))),
+    ))
+}
+
+impl Kind for InEmbeddedQueue {
+    fn start() -> Self {
+        Self
+    }
+
+    fn section(&self) -> String {
+        "{publish: {embedded-queue: {path: dead.db}}}".to_owned()
+    }
+
+    fn destination(&self, folder: &Path) -> Box<dyn DeadLetter> {
+        queue_at(folder.join("dead.db"))
+    }
+
+    fn unreachable(&self, folder: &Path) -> Box<dyn DeadLetter> {
+        queue_at(folder.join("x-msrv.yml/dead.db"))
+    }
+}
+
+struct InTopic(Nsqd);
+
+impl Kind for InTopic {
+    fn start() -> Self {
+        Self(Nsqd::start())
+    }
+
+    fn section(&self) -> String {
+        format!("{{publish: {{nsq: {{topic: dead, nsqd-tcp-address: ['{}']}}}}}}", self.0.tcp)
+    }
+
+    fn destination(&self, _: &Path) -> Box<dyn DeadLetter> {
+        Box::new(topic(vec![self.0.tcp.clone()], PATIENCE))
+    }
+
+    fn unreachable(&self, _: &Path) -> Box<dyn DeadLetter> {
+        Box::new(topic(vec![unused_address()], PATIENCE))
+    }
+}
+
+/// Dead letters that the program's own commands list, replay to an embedded queue, and purge.
+struct OfProgram<K> {
+    program: Program,
+    kind: K,
+}
+
+impl<K: Kind> OfProgram<K> {
+    fn dead(&self, arguments: &[&str]) -> Ended {
+        self.program.run(&[&["dead"], arguments].concat())
+    }
+}
+
+impl<K: Kind> Letters for OfProgram<K> {
+    async fn open() -> Self {
+        let kind = K::start();
+        let configuration = format!(
+            "embedded-queue: {{path: queue.db}}\nsqlite: {{path: store.db, set: s}}\ndead-letter: {}\n",
+            kind.section()
+        );
+        let program = Program::new(&configuration);
+        assert_eq!(program.drain(&[])["received"], 0);
+        Self { program, kind }
+    }
+
+    fn destination(&self) -> Box<dyn DeadLetter> {
+        self.kind.destination(&self.program.path("."))
+    }
+
+    fn unreachable(&self) -> Box<dyn DeadLetter> {
+        self.kind.unreachable(&self.program.path("."))
+    }
+
+    async fn list(&self) -> Vec<Letter> {
+        let listed = self.dead(&["list", "--all", "--json"]);
+        assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+        if listed.stdout.is_empty() {
+            return Vec::new();
+        }
+        let shown = self.dead(&["show", ID]); // whole letters; all of them have this id
+        assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+        let letters: Vec<Letter> =
+            shown.stdout.lines().map(|line| serde_json::from_str(line).expect("a letter")).collect();
+        assert_eq!(letters.len(), listed.stdout.lines().count());
+        letters
+    }
+
+    async fn replay(&self, reason: &str) -> Vec<Bytes> {
+        let replayed = self.dead(&["replay", "--reason", reason]);
+        assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+        let queue = rusqlite::Connection::open(self.program.path("queue.db")).expect("the queue");
+        let mut statement = queue.prepare("SELECT body FROM messages ORDER BY id").expect("the table");
+        let bodies = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("rows");
+        let bodies = bodies.map(|body| body.expect("a row").into()).collect();
+        queue.execute("DELETE FROM messages", []).expect("deleted");
+        bodies
+    }
+
+    async fn purge(&self, reason: &str) {
+        let purged = self.dead(&["purge", "--reason", reason]);
+        assert_eq!(purged.code, Some(0), "{}", purged.stderr);
+    }
+}
+
+impl RefusingLetters for OfProgram<InTopic> {
+    fn too_large(&self) -> usize {
+        1 << 20
+    }
+}
+
+dead_letter_suite!(in_file, OfProgram<InFile>, [every]);
+dead_letter_suite!(in_embedded_queue, OfProgram<InEmbeddedQueue>, [every]);
+dead_letter_suite!(in_topic, OfProgram<InTopic>, [every, refusals]);
 
 pub(crate) fn letter(body: &'static [u8]) -> Letter {
     let message = Message {
