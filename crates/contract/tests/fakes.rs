@@ -160,5 +160,6 @@ publisher_suite!(no_delay_publisher, NoDelay, [every, order, ids, headers]);
 publisher_suite!(requests_publisher, Asked, [every, order]);
 dead_letter_suite!(memory_letters, OnQueue<Memory>, [every, refusals]);
 dead_letter_suite!(no_delay_letters, OnQueue<NoDelay>, [every]);
+dead_letter_suite!(position_letters, OnQueue<Position>, [every]);
 store_suite!(memory_store, MemoryDatabase);
 store_suite!(whole_batch, Whole);
