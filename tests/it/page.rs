@@ -177,7 +177,7 @@ fn many_runs_fit_on_a_phone_whatever_their_duration() {
     let history = Connection::open(program.path("history.db")).expect("the history");
     let rows = "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 100000)
         INSERT INTO runs SELECT n + 1, CAST(unixepoch() AS INTEGER) * 1000 - (100001 - n) * 10000, n % 977 * 100000 + 3000, n % 50 / 49 * 69, 'limit-reached',
-            n % 11, n % 11, 0, 0, 0, 0, 0, 0, n * 100, NULL, CASE WHEN n % 5000 > 300 THEN n * 17 END, NULL FROM counted";
+            n % 11, n % 11, 0, 0, 0, 0, 0, 0, n * 100, NULL, CASE WHEN n % 5000 > 300 THEN n * 17 END, NULL, 0, 0 FROM counted";
     assert_eq!(history.execute(rows, []).expect("rows"), 100_000);
     for since in ["30d", "1d", "61m", "5m", "70s"] {
         let page = write_page(&program, &["--since", since]);

@@ -1,7 +1,7 @@
 //! Servers of the queue that are missing for a long time. Each run drains the others and succeeds, so a
 //! single run does not show it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     nsqd::{Lookupd, Nsqd, unused_address},
@@ -71,6 +71,14 @@ fn messages_in_an_nsqd_that_nsqlookupd_no_longer_lists_are_unknown_and_not_zero(
             "{way}"
         );
         assert!(ended.stderr.contains("nsqlookupd lists no nsqd for the topic"), "{way}: {}", ended.stderr);
+        let (gone, last) = (format!("nsqd at {}", nsqd.tcp), program.run(&["history", "--json"]));
+        let last: Value = serde_json::from_str(last.stdout.lines().last().expect("runs")).expect("JSON");
+        assert_eq!((&report["unreached"], &last["unreached"]), (&json!([gone]), &json!([gone])), "{way}");
+        assert!(
+            ended.stderr.contains(&format!("messages may be waiting there server=\"{gone}\"")),
+            "{way}: {}",
+            ended.stderr
+        );
         is(
             &program,
             1,

@@ -446,7 +446,7 @@ async fn the_last_delivery_of_a_message_is_kept_as_a_dead_letter_and_never_reque
     let letters = scene.dead_letter.letters();
     assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "last-delivery"));
     let last = reports.last().expect("three runs");
-    assert_eq!((last.exit(), last.given_up), (Exit::TemporaryFailure, 1), "{last}");
+    assert_eq!((last.exit(), last.counters.given_up), (Exit::TemporaryFailure, 1), "{last}");
     // A message that was not started, and would be dropped, is kept as well.
     let queue = NoDelayQueue::new(WINDOW, Some(1));
     let mut scene =
@@ -518,7 +518,11 @@ async fn redeliveries_after_a_pinned_position_are_reported() {
         scene.queue.publish(0..8).await;
         scene.store().fail_once(Key::Int(2), Fault::new(Blame::Outage, "down"));
         let report = scene.run().await;
-        assert_eq!((report.behind, report.counters.requeued), (behind, 1), "{marks} marks: {report}");
+        assert_eq!(
+            (report.counters.behind, report.counters.requeued),
+            (behind, 1),
+            "{marks} marks: {report}"
+        );
         scene.drain().await;
         scene.assert_stored("log", 0..8);
     }

@@ -34,6 +34,14 @@ pub struct Counters {
     pub unconfirmed: u64,
     /// Bytes of the bodies of received messages.
     pub received_bytes: u64,
+    /// Of the rejected messages: those that would have been retried or released if the queue delivered them
+    /// again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_up: u64,
+    /// Messages that are stored and are delivered again anyway, because an earlier one pins the queue's
+    /// position.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub behind: u64,
 }
 
 /// The progress of a run, for display.
@@ -61,9 +69,6 @@ pub struct Tally {
     pub counters: Counters,
     /// The rejected messages by [`Rejection::reason`](crate::decode::Rejection::reason).
     pub reasons: BTreeMap<&'static str, Rejected>,
-    /// Of the rejected messages: those that would have been retried or released if the queue delivered them
-    /// again.
-    pub given_up: u64,
 }
 
 /// The queue's depth, if it is known: messages that no consumer holds, including delayed and paused ones.
@@ -83,7 +88,7 @@ impl Tally {
         self.counters.count(outcome);
         self.counters.received_bytes += bytes as u64;
         if let Outcome::Rejected(rejection) = outcome {
-            self.given_up += u64::from(matches!(rejection, Rejection::LastDelivery { .. }));
+            self.counters.given_up += u64::from(matches!(rejection, Rejection::LastDelivery { .. }));
             let rejected = self.reasons.entry(rejection.reason()).or_default();
             rejected.messages += 1;
             rejected.detail = rejection.to_string();
@@ -114,6 +119,7 @@ impl Counters {
         self.received += closed.received;
         self.requeued += closed.returned;
         self.unconfirmed += closed.unconfirmed;
+        self.behind += closed.behind;
     }
 
     /// Adds the counters of another run.
@@ -128,6 +134,8 @@ impl Counters {
             deferred,
             unconfirmed,
             received_bytes,
+            given_up,
+            behind,
         } = other;
         self.received += received;
         self.stored += stored;
@@ -138,6 +146,8 @@ impl Counters {
         self.deferred += deferred;
         self.unconfirmed += unconfirmed;
         self.received_bytes += received_bytes;
+        self.given_up += given_up;
+        self.behind += behind;
     }
 
     /// Returns the number of messages with an outcome.
@@ -165,13 +175,6 @@ pub struct RunReport {
     /// The reasons of rejected messages.
     #[serde(serialize_with = "messages")]
     pub reasons: BTreeMap<&'static str, Rejected>,
-    /// Of the rejected messages: those that the queue would not have delivered again.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub given_up: u64,
-    /// Messages that are stored and are delivered again anyway, because an earlier one pins the queue's
-    /// position.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub behind: u64,
     /// The depth of the queue.
     #[serde(flatten)]
     pub depth: Depth,
@@ -186,24 +189,18 @@ pub struct RunReport {
     /// The first cause of requeued messages or of a lost queue. Set only if the exit code reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The queue's servers, if the run asked for messages; in JSON, the names of the unreached ones.
-    #[serde(rename = "unreached", skip_serializing_if = "are_all_reached", serialize_with = "unreached")]
+    /// The queue's servers as the run found them, if it asked for messages.
+    #[serde(skip)]
     pub servers: Option<Servers>,
+    /// The names of the queue's known servers that were not reached. The history adds those that earlier runs
+    /// found and this one did not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn are_all_reached(servers: &Option<Servers>) -> bool {
-    servers.as_ref().is_none_or(Servers::are_all_reached)
-}
-
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn unreached<S: serde::Serializer>(servers: &Option<Servers>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(servers.iter().flat_map(Servers::unreached))
 }
 
 /// Serializes a duration as seconds with microseconds.
@@ -232,7 +229,7 @@ impl RunReport {
         elapsed: Duration,
         fault: Option<String>,
     ) -> Self {
-        let Tally { counters, reasons, given_up } = tally;
+        let Tally { counters, reasons } = tally;
         let fault = if counters.add_up() {
             fault
         } else {
@@ -245,16 +242,21 @@ impl RunReport {
             stop_reason,
             counters,
             reasons,
-            given_up,
-            behind: 0,
             depth,
             elapsed,
             messages_per_second: 0,
             fault,
             cause: None,
             servers: None,
+            unreached: Vec::new(),
         };
         report.took(elapsed)
+    }
+
+    /// Sets the servers of the queue.
+    #[must_use]
+    pub fn found(self, servers: Servers) -> Self {
+        Self { unreached: servers.unreached().map(str::to_owned).collect(), servers: Some(servers), ..self }
     }
 
     /// Sets the duration of the run.
@@ -283,7 +285,7 @@ impl RunReport {
             _ if !self.counters.add_up() => Exit::Software,
             StopReason::StoreSetup => Exit::Configuration,
             StopReason::QueueClosed => Exit::Unavailable,
-            _ if self.counters.deferred + self.counters.unconfirmed + self.given_up > 0 => {
+            _ if self.counters.deferred + self.counters.unconfirmed + self.counters.given_up > 0 => {
                 Exit::TemporaryFailure
             }
             _ => Exit::Success,

@@ -164,8 +164,7 @@ pub async fn run(
         tally.counters.deferred += closed.late; // the run had room for them: the queue was not empty
     }
     let depth = Depth { before, after: closed.depth.waiting() };
-    let report = RunReport::new(reason, tally, depth, began.elapsed(), fault);
-    let report = RunReport { servers: Some(servers), behind: closed.behind, ..report };
+    let report = RunReport::new(reason, tally, depth, began.elapsed(), fault).found(servers);
     Ok(report.because(cause.or(closed.trouble)))
 }
 

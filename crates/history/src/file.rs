@@ -33,7 +33,7 @@ const LOG: u64 = 100 << 10;
 
 /// The statements that upgrade the tables to each version from the one before; the file's `user_version` is
 /// its version.
-const VERSIONS: [&str; 2] = [FIRST, servers::SCHEMA];
+const VERSIONS: [&str; 3] = [FIRST, servers::SCHEMA, MORE_COUNTERS];
 
 const FIRST: &str = "
     CREATE TABLE runs (
@@ -68,6 +68,11 @@ const FIRST: &str = "
         value REAL NOT NULL,
         PRIMARY KEY (name, label)
     ) STRICT, WITHOUT ROWID;
+";
+
+const MORE_COUNTERS: &str = "
+    ALTER TABLE runs ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// An error of the history file, of any kind.
@@ -159,11 +164,16 @@ impl History {
     }
 
     /// Appends a row, adds it to the totals, updates the known servers if the run connected to the queue, and
-    /// deletes the runs that exceed a limit.
+    /// deletes the runs that exceed a limit. Returns the names of the known servers that the run did not reach.
     ///
     /// # Errors
     /// The file cannot be written, or another process holds its lock for too long; nothing is changed then.
-    pub fn append(&self, run: &Run, servers: Option<&Servers>, settings: &Settings) -> rusqlite::Result<()> {
+    pub fn append(
+        &self,
+        run: &Run,
+        servers: Option<&Servers>,
+        settings: &Settings,
+    ) -> rusqlite::Result<Vec<String>> {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let unreached =
             servers.map_or(Ok(Vec::new()), |servers| servers::enter(&transaction, run.started, servers))?;
@@ -176,7 +186,7 @@ impl History {
         if std::fs::metadata(log).is_ok_and(|log| log.len() > LOG) {
             self.shorten_log();
         }
-        Ok(())
+        Ok(unreached)
     }
 
     /// Writes the write-ahead log into the file. If another process is reading it, or the disk is full, a
@@ -332,10 +342,10 @@ mod tests {
         History::open(&path)
             .expect("a file")
             .connection
-            .pragma_update(None, "user_version", 3)
+            .pragma_update(None, "user_version", 4)
             .expect("written");
         for error in [History::open(&path).err(), History::open_existing(&path).err()] {
-            assert!(error.expect("refused").to_string().contains("its version is 3"));
+            assert!(error.expect("refused").to_string().contains("its version is 4"));
         }
         std::fs::remove_file(&path).expect("removed");
         Connection::open(&path)

@@ -36,24 +36,29 @@ impl Logbook {
     }
 
     /// Records a run, and the servers that it found if it connected to the queue. The machine was booted at
-    /// `booted`. An error is logged as a warning.
-    pub fn enter(mut self, run: &Run, servers: Option<&Servers>, booted: SystemTime) {
+    /// `booted`. Adds to the run's unreached servers those that only earlier runs have found, and logs a
+    /// warning for each. An error is logged as a warning.
+    pub fn enter(mut self, run: &mut Run, servers: Option<&Servers>, booted: SystemTime) {
         self.open();
         let (Some(settings), Some(opened)) = (&self.settings, self.opened) else { return };
         let path = settings.path.display().to_string();
         let recorded = opened.and_then(|history| {
             history.count_since(booted)?;
-            history.append(run, servers, settings)?;
-            Ok(history)
+            let unreached = history.append(run, servers, settings)?;
+            Ok((history, unreached))
         });
-        let history = match recorded {
-            Ok(history) => history,
+        let (history, unreached) = match recorded {
+            Ok(recorded) => recorded,
             Err(cause) => {
                 let cause = sqlite::in_plain_words(&settings.path, cause);
                 warn!(path = path, cause = error_chain::text(&*cause); "the run is not in the history");
                 return;
             }
         };
+        for name in unreached.iter().filter(|name| !run.unreached.contains(name)) {
+            warn!(server = name.as_str(); "a known server of the queue was not found; messages may be waiting there");
+        }
+        run.unreached = unreached;
         let Some(metrics) = &self.metrics else { return };
         let written = history.with_totals(|totals, servers| {
             metrics::write(&metrics.textfile, &metrics::text(metrics, totals, servers, run))

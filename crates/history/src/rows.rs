@@ -26,7 +26,8 @@ impl History {
         };
         let mut statement = self.connection.prepare(&format!(
             "SELECT id, started_at, elapsed, exit_code, stop_reason, received, stored, duplicate, rejected, requeued, dead_lettered, deferred,
-                unconfirmed, received_bytes, depth_before, depth_after, error FROM runs {condition}"
+                unconfirmed, received_bytes, depth_before, depth_after, error, {} FROM runs {condition}",
+            if self.version < 3 { "0, 0" } else { "given_up, behind" }
         ))?;
         let runs = statement.query_map([parameter], |row| Ok((row.get::<_, i64>(0)?, run(row)?)))?;
         let whole = |found: rusqlite::Result<(i64, Run)>| {
@@ -77,6 +78,8 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
             deferred: count(row, 11)?,
             unconfirmed: count(row, 12)?,
             received_bytes: count(row, 13)?,
+            given_up: count(row, 17)?,
+            behind: count(row, 18)?,
         },
         reasons: BTreeMap::new(),
         depth: Depth { before: depth(14)?, after: depth(15)? },
@@ -101,11 +104,13 @@ pub(crate) fn insert(
         deferred,
         unconfirmed,
         received_bytes,
+        given_up,
+        behind,
     } = run.counters;
     transaction.execute(
         "INSERT INTO runs (started_at, elapsed, exit_code, stop_reason, received, stored, duplicate, rejected, requeued, dead_lettered, deferred,
-            unconfirmed, received_bytes, depth_before, depth_after, error)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            unconfirmed, received_bytes, depth_before, depth_after, error, given_up, behind)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         params![
             millis(run.started),
             i64::try_from(run.elapsed.as_micros()).unwrap_or(i64::MAX),
@@ -123,6 +128,8 @@ pub(crate) fn insert(
             run.depth.before.map(u64::cast_signed),
             run.depth.after.map(u64::cast_signed),
             run.error,
+            given_up.cast_signed(),
+            behind.cast_signed(),
         ],
     )?;
     let id = transaction.last_insert_rowid();

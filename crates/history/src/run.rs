@@ -11,7 +11,6 @@ use x_msrv_core::{
     error_chain,
     exit::Exit,
     report::{Counters, Depth, Rejected, RunReport},
-    servers::Servers,
 };
 
 /// The stop reason of a run that failed before it could request a message.
@@ -62,7 +61,7 @@ impl Run {
             reasons: report.reasons.iter().map(rejects).collect(),
             depth: report.depth,
             error: report.fault.as_deref().or(report.cause.as_deref()).map(error_chain::one_line),
-            unreached: report.servers.iter().flat_map(Servers::unreached).map(str::to_owned).collect(),
+            unreached: report.unreached.clone(),
         }
     }
 
@@ -91,4 +90,46 @@ impl Run {
 
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_rfc3339_millis(*time))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use x_msrv_core::{
+        budget::StopReason,
+        report::Tally,
+        servers::{Server, Servers},
+    };
+
+    /// The report had no `unreached` where the history had it. What differs is listed in docs/runs.md.
+    #[test]
+    fn the_history_has_every_field_of_the_report_except_the_listed_ones() {
+        let counters =
+            Counters { received: 3, stored: 2, rejected: 1, given_up: 1, behind: 1, ..Counters::default() };
+        let rejected = Rejected { messages: 1, detail: "the last delivery".to_owned() };
+        let tally = Tally { counters, reasons: [("last-delivery", rejected)].into_iter().collect() };
+        let servers = Servers {
+            named: vec![Server { name: "a".to_owned(), is_found: true, is_reached: false }],
+            scope: None,
+        };
+        let depth = Depth { before: Some(3), after: Some(1) };
+        let report = RunReport::new(StopReason::QueueEmpty, tally, depth, Duration::from_secs(1), None);
+        let report = report.found(servers).because(Some("no space left".to_owned()));
+        let run = Run::of_report(SystemTime::UNIX_EPOCH, &report);
+        let (report, run) = (report.to_string(), serde_json::to_string(&run).expect("JSON"));
+        let fields = |json: &str| -> BTreeMap<String, serde_json::Value> {
+            serde_json::from_str(json).expect("an object")
+        };
+        let (report, run) = (fields(&report), fields(&run));
+        let only_in = |one: &BTreeMap<String, _>, other: &BTreeMap<String, _>| -> BTreeSet<String> {
+            one.keys().filter(|key| !other.contains_key(*key)).cloned().collect()
+        };
+        assert_eq!(only_in(&report, &run), ["cause", "messages-per-second"].map(str::to_owned).into());
+        assert_eq!(only_in(&run, &report), ["error", "exit-code", "started"].map(str::to_owned).into());
+        let differ = report.iter().filter(|(key, value)| run.get(*key).is_some_and(|other| other != *value));
+        assert_eq!(differ.map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["reasons"]);
+        assert_eq!(run["error"], report["cause"]);
+    }
 }

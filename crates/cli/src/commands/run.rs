@@ -25,13 +25,15 @@ use x_msrv_state::failures::FailureFile;
 pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
     let (time, began) = (now(), Instant::now());
     let mut logbook = Logbook::new(settings.history.clone(), settings.metrics.clone());
-    let outcome = attempt(settings, &mut logbook, began).await;
-    if let Ok(outcome) = &outcome {
-        announce(outcome, report);
-    }
+    let mut outcome = attempt(settings, &mut logbook, began).await;
     let servers = outcome.as_ref().ok().and_then(|report| report.servers.as_ref());
     let previous = logbook.previous();
-    logbook.enter(&recorded(time, began.elapsed(), &outcome), servers, booted());
+    let mut recorded = recorded(time, began.elapsed(), &outcome);
+    logbook.enter(&mut recorded, servers, booted());
+    if let Ok(outcome) = &mut outcome {
+        outcome.unreached = recorded.unreached; // with those that only the history knows
+        announce(outcome, report);
+    }
     if let Some(file) = settings.dead_letter.file()
         && let Err(cause) = tidy(file, now(), previous).await
     {
