@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::Permissions,
     io::Write as _,
+    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
     time::Duration,
@@ -14,8 +15,8 @@ use rusqlite::Connection;
 
 use crate::support::{
     nsqd::{Nsqd, unused_address},
-    program::{Ended, Program},
-    project,
+    program::{Ended, Program, signal, wait_while_running},
+    project, wait_until,
 };
 
 const EMBEDDED: &str =
@@ -388,6 +389,61 @@ fn status_has_the_state_in_its_first_line_and_exit_code() {
             && line
                 .starts_with("x-msrv: warning: the last run ended with exit code 78: cannot use the schema"),
         "{line}"
+    );
+}
+
+/// Otherwise the status would be ok at most looks, because the delays of the messages grow and a run between
+/// two deliveries succeeds.
+#[test]
+fn status_warns_about_messages_that_come_again_between_their_deliveries_as_well() {
+    let program = with("dead-letter: {file: {path: folder}}\n");
+    std::fs::create_dir(program.path("folder")).expect("a folder in its place");
+    assert_eq!(program.run_with_input(&["send"], b"[]\n").code, Some(0));
+    assert_eq!(program.run(&[]).code, Some(75));
+    wait_until("a run between two deliveries", || program.run(&[]).code == Some(0));
+    let status = program.run(&["status"]);
+    let words = "warning: messages are delivered again and again; a run requeued 1 of them ";
+    assert!(status.code == Some(1) && status.stdout.contains(words), "{}", status.stdout);
+    assert!(status.stdout.contains("cannot keep dead letters in "), "{}", status.stdout);
+    std::fs::remove_dir(program.path("folder")).expect("there");
+    wait_until("the message is rejected", || {
+        program.run(&[]);
+        program.letters_in("folder").len() == 1
+    });
+    assert_eq!(program.run(&["status"]).code, Some(0));
+}
+
+/// Otherwise the backlog before a run that was killed would be shown as the current one, and the killed run
+/// would not be shown at all.
+#[test]
+fn status_knows_a_run_by_hand_from_its_start() {
+    let program = with("");
+    send(&program, 12);
+    program.drain(&[]);
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("an address");
+    let waiting_for_the_store = format!(
+        "embedded-queue: {{path: queue.db}}\naerospike: {{hosts: ['{silent}'], namespace: test, set: s}}\nconnect-timeout: 1h\n"
+    );
+    program.write("x-msrv.yml", &waiting_for_the_store);
+    let mut run = program.spawn(&["run"]);
+    let status = || program.run(&["status"]);
+    wait_while_running(&mut run, || status().stdout.contains("next run   running now, by hand"));
+    let is_unknown = |text: &str| text.contains("2 messages left ") && text.contains("unknown since then");
+    let ended = status();
+    assert!(ended.code == Some(0) && is_unknown(&ended.stdout), "{}", ended.stdout);
+    signal(&run, "KILL");
+    run.wait().expect("it is killed");
+    let ended = status();
+    assert!(ended.code == Some(1) && is_unknown(&ended.stdout), "{}", ended.stdout);
+    assert!(ended.stdout.contains(" ago has not reported: it was killed"), "{}", ended.stdout);
+    program.write("x-msrv.yml", EMBEDDED);
+    program.drain(&[]);
+    let ended = status();
+    assert!(
+        ended.code == Some(0) && ended.stdout.contains("  backlog    nothing left\n"),
+        "{}",
+        ended.stdout
     );
 }
 

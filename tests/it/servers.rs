@@ -106,7 +106,7 @@ fn a_topic_that_never_existed_is_no_missing_server() {
     let lookupd = Lookupd::start();
     let program = program(&format!("lookupd-http-address: ['{}']", lookupd.http));
     assert_eq!(depths(&run(&program)), (None, None));
-    is(&program, 0, "unknown: the queue does not report its depth");
+    is(&program, 0, "unknown: runs could not determine it");
 }
 
 /// Only the other nsqlookupd may know an nsqd with messages.

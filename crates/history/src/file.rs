@@ -15,7 +15,7 @@ use x_msrv_core::servers::Servers;
 use x_msrv_state::{sqlite, state_file};
 
 use crate::{
-    KnownServer, Run, Settings,
+    KnownServer, Run, Settings, Unrecorded, mark,
     rows::{count, insert, millis, remove, time},
     servers, totals,
 };
@@ -261,6 +261,23 @@ impl History {
     pub(crate) fn last_started(&self) -> rusqlite::Result<Option<SystemTime>> {
         let sql = "SELECT started_at FROM runs ORDER BY id DESC LIMIT 1";
         self.connection.query_row(sql, [], |row| Ok(time(count(row, 0)?))).optional()
+    }
+
+    /// Returns the newest run if it has started and has no row. Call this before rows are read; otherwise a run
+    /// that ends in between seems to be killed. `path` is the file's. A mark that this user cannot read shows
+    /// nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn unrecorded(&self, path: &Path) -> Result<Option<Unrecorded>, AnyError> {
+        let marked = mark::read(path).unwrap_or_else(|cause| {
+            debug!(cause = cause.to_string(); "the mark of the newest run cannot be read");
+            None
+        });
+        let Some(newest) = marked else { return Ok(None) };
+        let sql = "SELECT EXISTS (SELECT 1 FROM (SELECT started_at FROM runs ORDER BY id DESC LIMIT 100) WHERE started_at = ?1)";
+        let is_recorded: bool = self.connection.query_row(sql, [millis(newest.started)], |row| row.get(0))?;
+        Ok((!is_recorded).then_some(newest))
     }
 
     /// Returns the known servers of the queue, by name.

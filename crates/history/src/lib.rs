@@ -6,6 +6,7 @@
 
 mod file;
 mod logbook;
+mod mark;
 pub mod metrics;
 mod rows;
 mod run;
@@ -18,6 +19,7 @@ pub mod words;
 
 pub use file::{AnyError, History};
 pub use logbook::Logbook;
+pub use mark::Unrecorded;
 pub use run::{FAILED, Run};
 pub use servers::{KnownServer, REMEMBERED};
 pub use settings::{Keys, Settings};

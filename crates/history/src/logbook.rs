@@ -1,10 +1,10 @@
 //! Records a run: its row in the history, and the metrics. No error here fails a run.
 
-use std::time::SystemTime;
+use std::{fs::File, time::SystemTime};
 
-use log::warn;
+use log::{debug, warn};
 
-use super::{AnyError, History, Run, Settings, metrics};
+use super::{AnyError, History, Run, Settings, mark, metrics};
 use x_msrv_core::{error_chain, servers::Servers};
 use x_msrv_state::sqlite;
 
@@ -13,13 +13,24 @@ pub struct Logbook {
     settings: Option<Settings>,
     metrics: Option<metrics::Settings>,
     opened: Option<Result<History, AnyError>>,
+    /// Held until the run has its row.
+    mark: Option<File>,
 }
 
 impl Logbook {
     /// Creates a logbook; nothing is opened yet.
     #[must_use]
     pub fn new(settings: Option<Settings>, metrics: Option<metrics::Settings>) -> Self {
-        Self { settings, metrics, opened: None }
+        Self { settings, metrics, opened: None, mark: None }
+    }
+
+    /// Marks the start of a run, so that a run that is killed is known as well.
+    pub fn begin(&mut self, started: SystemTime) {
+        let set = self.settings.as_ref().map(|settings| mark::set(&settings.path, started));
+        match set.transpose() {
+            Ok(mark) => self.mark = mark,
+            Err(cause) => debug!(cause = cause.to_string(); "the start of the run cannot be marked"),
+        }
     }
 
     /// Opens the history, while the run waits for queue and store anyway.

@@ -8,6 +8,7 @@ use std::{
 use serde::{Serialize, Serializer};
 
 use x_msrv_core::{
+    budget::StopReason,
     error_chain,
     exit::Exit,
     report::{Counters, Depth, Rejected, RunReport},
@@ -65,6 +66,15 @@ impl Run {
         }
     }
 
+    /// Returns whether it got as far as to ask the queue for messages.
+    #[must_use]
+    pub fn asked_queue(&self) -> bool {
+        let was_stopped_before = self.stop_reason == StopReason::Signal.as_str()
+            && self.counters.received == 0
+            && self.depth == Depth::default();
+        self.stop_reason != FAILED && !was_stopped_before
+    }
+
     /// Returns when it ended.
     #[must_use]
     pub fn ended(&self) -> SystemTime {
@@ -98,7 +108,6 @@ mod tests {
 
     use super::*;
     use x_msrv_core::{
-        budget::StopReason,
         report::Tally,
         servers::{Server, Servers},
     };

@@ -1,9 +1,15 @@
 //! The section `history` of the configuration.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use x_msrv_settings::{self as settings, Places, StateFile};
+use x_msrv_settings::{self as settings, FileKind, Places, StateFile};
 use x_msrv_state::sqlite::Database;
+
+use crate::mark;
 
 /// The settings of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +20,16 @@ pub struct Settings {
     pub max_age: Duration,
     /// The oldest runs over this number are deleted.
     pub max_runs: NonZeroU64,
+}
+
+/// A database with the mark of the newest run beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Log;
+
+impl FileKind for Log {
+    fn is_beside(place: &Path, other: &Path) -> bool {
+        Database::is_beside(place, other) || mark::path(place) == other
+    }
 }
 
 /// The keys of `history`.
@@ -27,7 +43,7 @@ pub struct Keys {
         words = "`history.db`; `NAME-history.db` beside a configuration `NAME.yml` that is not below `/etc`",
         example = "history.db"
     )]
-    path: Option<StateFile<Database>>,
+    path: Option<StateFile<Log>>,
     /// Runs that started longer ago are deleted.
     #[setting(default = "30d")]
     max_age: Duration,

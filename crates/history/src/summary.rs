@@ -61,8 +61,10 @@ pub struct Trend {
     /// Their growth per second, negative if they become fewer. `None` if there are too few runs since the
     /// last event.
     pub per_second: Option<f64>,
-    /// Messages that arrive per second.
+    /// Messages that arrived per second.
     pub arriving: f64,
+    /// The time over which they arrived, up to the last run that knew the depth.
+    pub over: Duration,
 }
 
 /// The fewest runs that show a trend.
@@ -114,6 +116,7 @@ impl Trend {
             depth: runs[to.index].depth.after.unwrap_or_default(),
             per_second: newest.map(|(_, slope)| slope),
             arriving: arriving.max(0.0),
+            over: Duration::try_from_secs_f64(span).unwrap_or_default(),
         })
     }
 

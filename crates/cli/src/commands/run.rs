@@ -25,6 +25,7 @@ use x_msrv_state::failures::FailureFile;
 pub(super) async fn run(settings: &Settings, report: Option<ReportFormat>) -> Result<Exit, CommandError> {
     let (time, began) = (now(), Instant::now());
     let mut logbook = Logbook::new(settings.history.clone(), settings.metrics.clone());
+    logbook.begin(time);
     let mut outcome = attempt(settings, &mut logbook, began).await;
     let servers = outcome.as_ref().ok().and_then(|report| report.servers.as_ref());
     let previous = logbook.previous();

@@ -19,7 +19,7 @@ use crate::{
 };
 use x_msrv_core::{error_chain::one_line, report::Counters};
 use x_msrv_history::{
-    History, KnownServer, Run,
+    History, KnownServer, Run, Unrecorded,
     status::{Known, Level, Problem, Timer, interval, level},
     summary::Summary,
     words::{number, span},
@@ -64,12 +64,17 @@ struct Unreached<'a> {
 #[serde(rename_all = "kebab-case")]
 struct Backlog {
     messages: u64,
+    /// When a run found them.
+    as_of: String,
+    /// Whether no run has started since then.
+    is_current: bool,
     /// Its growth in messages per second, if enough runs are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     growth_per_second: Option<f64>,
     arriving_per_second: f64,
-    /// The most messages per second that runs can take: N / M.
-    capacity_per_second: f64,
+    /// The most messages per second that runs can take: N / M, if a timer starts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     drained_in_seconds: Option<u64>,
 }
@@ -95,6 +100,7 @@ pub(super) struct Asked {
     window: Duration,
     runs: Vec<Run>,
     last: Option<Run>,
+    unrecorded: Option<Unrecorded>,
     last_success: Option<SystemTime>,
     timer: Option<Result<Timer, String>>,
     servers: Vec<KnownServer>,
@@ -111,8 +117,10 @@ impl Asked {
         let window =
             LOOKED_AT.0.max(interval(period, now.realtime, timer.as_ref(), None).saturating_mul(LOOKED_AT.1));
         let since = now.realtime.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
+        let path = settings.history.as_ref().map(|history| &history.path);
         let all = |history: &History| {
             Ok((
+                path.map(|path| history.unrecorded(path)).transpose()?.flatten(), // before any row
                 history.runs(since)?,
                 history.last(1)?.pop(),
                 history.last_success()?,
@@ -120,7 +128,8 @@ impl Asked {
                 history.may_have_received()?,
             ))
         };
-        let (runs, last, last_success, servers, has_received) = read(settings, all)?.unwrap_or_default();
+        let (unrecorded, runs, last, last_success, servers, has_received) =
+            read(settings, all)?.unwrap_or_default();
         let silent_topic = settings.source.created_on_demand().filter(|_| !has_received);
         let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
         Ok(Self {
@@ -131,6 +140,7 @@ impl Asked {
             window,
             runs,
             last,
+            unrecorded,
             last_success,
             timer,
             servers,
@@ -148,6 +158,7 @@ impl Asked {
             max_messages: self.max_messages,
             runs: &self.runs,
             last: self.last.as_ref(),
+            unrecorded: self.unrecorded,
             last_success: self.last_success,
             timer: self.timer.as_ref(),
             servers: &self.servers,
@@ -201,8 +212,10 @@ fn in_full<'a>(known: &'a Known<'a>, problems: &'a [Problem], window: Duration) 
         last_run: known.last,
         last_success: known.success().map(|time| humantime::format_rfc3339_millis(time).to_string()),
         timer: known.timer.and_then(|timer| timer.as_ref().ok()),
-        backlog: known.trend().map(|trend| Backlog {
-            messages: trend.depth,
+        backlog: known.trend().zip(known.waiting()).map(|(trend, waiting)| Backlog {
+            messages: waiting.messages,
+            as_of: humantime::format_rfc3339_millis(waiting.at).to_string(),
+            is_current: waiting.is_current,
             growth_per_second: trend.per_second,
             arriving_per_second: trend.arriving,
             capacity_per_second: known.capacity(),
@@ -322,6 +335,7 @@ fn outcomes(counters: &Counters) -> String {
 
 fn next_run(known: &Known<'_>) -> String {
     match known.timer {
+        None if known.unrecorded.is_some_and(|run| run.is_running) => "running now, by hand".to_owned(),
         None => "none: this configuration has no timer".to_owned(),
         Some(Err(why)) => format!("unknown: {why}"),
         Some(Ok(timer)) if timer.is_running => format!("running now ({})", timer.unit),

@@ -1,8 +1,8 @@
 //! The backlog: how large it is, how it changes, and whether runs keep up.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::Known;
+use super::{CLOCKS_DIFFER, Known};
 use crate::{
     Run,
     summary::Trend,
@@ -16,6 +16,22 @@ const RUNS_OF_A_TREND: usize = 30;
 /// problem, not a burst.
 const FULL_RUNS: usize = 3;
 
+/// Why the depth is unknown if no run in the history has asked for messages.
+pub(super) const NEVER_ASKED: &str = "every recent run failed before it asked the queue for messages";
+
+/// The newest known number of messages that wait in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub messages: u64,
+    /// When a run found them.
+    pub at: SystemTime,
+    /// Whether that was at the start of a run, before it took any.
+    is_before: bool,
+    /// Whether no run has started or ended since then.
+    pub is_current: bool,
+}
+
 impl Known<'_> {
     /// Returns the trend of the backlog.
     #[must_use]
@@ -28,48 +44,70 @@ impl Known<'_> {
         let is_full = |run: &&Run| run.stop_reason == "limit-reached" && run.depth.after.is_some();
         let full = self.runs.iter().rev().take(FULL_RUNS).filter(is_full).count() == FULL_RUNS;
         (full && trend.per_second.is_some_and(|growth| growth > 0.0)).then(|| {
-            let room = rate(self.capacity());
-            format!("the backlog is growing: {} arrive, runs take at most {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
+            let room = self.capacity().map_or("`max-messages` each".to_owned(), |room| format!("at most {}", rate(room)));
+            format!("the backlog is growing: {} arrive, runs take {room} (raise `max-messages`, or run more often)", rate(trend.arriving))
         })
     }
 
-    /// Returns the last known depth of the queue.
+    /// Returns the newest known depth of the queue.
     #[must_use]
-    pub fn depth(&self) -> Option<u64> {
-        self.last_with_depth().and_then(|run| run.depth.after)
+    pub fn waiting(&self) -> Option<Waiting> {
+        let found = |run: &Run| {
+            let after = run.depth.after.map(|messages| (messages, run.ended(), false));
+            after.or_else(|| run.depth.before.map(|messages| (messages, run.started, true)))
+        };
+        let (messages, at, is_before) = self.newest().find_map(found)?;
+        let is_current = !is_before && self.last_change().is_none_or(|last| last <= at);
+        Some(Waiting { messages, at, is_before, is_current })
     }
 
-    /// Returns the last run that knew the depth of the queue.
-    fn last_with_depth(&self) -> Option<&Run> {
-        self.newest().find(|run| run.depth.after.is_some())
+    /// Returns when the depth may have changed because of a run: when the newest one started or ended, by the
+    /// timer, the mark of a run without a row, and the history. A time in the future proves nothing.
+    fn last_change(&self) -> Option<SystemTime> {
+        let by_timer = self.timer.and_then(|timer| timer.as_ref().ok()?.last);
+        let by_mark = self.unrecorded.map(|run| run.started);
+        let times = [by_timer, by_mark, self.last.map(Run::ended)].into_iter().flatten();
+        times.filter(|time| *time <= self.now + CLOCKS_DIFFER).max()
+    }
+
+    fn why_unknown(&self) -> &'static str {
+        match self.newest().find(|run| run.asked_queue()) {
+            None => NEVER_ASKED,
+            Some(run) if !run.unreached.is_empty() => "the last run did not reach all servers of the queue",
+            Some(_) => "runs could not determine it",
+        }
     }
 
     /// Returns in words what the last run left in the queue, if that is known, and its trend.
     #[must_use]
     pub fn backlog(&self) -> String {
-        let Some(depth) = self.depth() else {
-            return "unknown: the queue does not report its depth".to_owned();
+        let Some(Waiting { messages, at, is_before, is_current }) = self.waiting() else {
+            return format!("unknown: {}", self.why_unknown());
         };
-        let waiting = match depth {
-            0 => "nothing left".to_owned(),
-            1 => "1 message left".to_owned(),
-            _ => format!("{} messages left", number(depth)),
+        let waiting = match messages {
+            0 => "nothing".to_owned(),
+            1 => "1 message".to_owned(),
+            _ => format!("{} messages", number(messages)),
         };
-        let ago = |run: &Run| span(self.now.duration_since(run.ended()).unwrap_or_default());
-        match self.last_with_depth() {
-            Some(run) if self.last.is_some_and(|last| last.started != run.started) => {
-                return format!("{waiting} {} ago; unknown since then", ago(run));
-            }
-            Some(run) if self.runs.is_empty() => return format!("{waiting} {} ago", ago(run)),
-            _ => {}
+        let ago = span(self.now.duration_since(at).unwrap_or_default());
+        if is_before {
+            return format!("{waiting} waiting when a run started {ago} ago; unknown since then");
+        }
+        let waiting = format!("{waiting} left");
+        if !is_current {
+            return format!("{waiting} {ago} ago; unknown since then");
+        }
+        if self.runs.is_empty() {
+            return format!("{waiting} {ago} ago");
         }
         let Some(trend) = self.trend() else { return waiting };
-        let arriving = if trend.arriving > 0.0 {
-            format!("{} arrive", rate(trend.arriving))
-        } else {
-            "nothing arrives".to_owned()
-        };
-        let flow = format!("{arriving}, runs take at most {}", rate(self.capacity()));
+        let arrived = if trend.arriving > 0.0 { rate(trend.arriving) } else { "nothing".to_owned() };
+        let capacity = self.capacity().map(|room| format!(", runs take at most {}", rate(room)));
+        let flow = format!(
+            "{arrived} arrived in the {} up to the last run{}",
+            span(trend.over),
+            capacity.unwrap_or_default()
+        );
         match (trend.per_second, trend.time_to_drain()) {
             (None, _) | (_, Some(Duration::ZERO)) => format!("{waiting}; {flow}"),
             (Some(growth), Some(time)) => {
@@ -80,20 +118,25 @@ impl Known<'_> {
         }
     }
 
-    /// Returns how many messages per second runs can take: N / M.
+    /// Returns how many messages per second runs can take: N / M. `None` if no timer starts them.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
-    pub fn capacity(&self) -> f64 {
-        self.max_messages as f64 / self.interval().as_secs_f64()
+    pub fn capacity(&self) -> Option<f64> {
+        match self.timer? {
+            Ok(timer) if !timer.is_active => None,
+            _ => Some(self.max_messages as f64 / self.interval().as_secs_f64()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Level,
+        Known, Level,
         tests::{at, judged, known, run, timer},
     };
+    use crate::{FAILED, Run, Unrecorded};
+    use x_msrv_core::report::{Counters, Depth};
 
     #[test]
     fn a_backlog_known_from_an_earlier_run_is_shown_with_its_age() {
@@ -101,6 +144,62 @@ mod tests {
         runs[1].depth.after = None;
         let active = timer(true, Some(at(20)));
         assert_eq!(known(&runs, 15, &active).backlog(), "40 messages left 14 s ago; unknown since then");
+    }
+
+    /// Runs were killed, or were in progress, and the backlog before them was shown as the current one.
+    #[test]
+    fn a_backlog_is_unknown_since_the_start_of_a_run_without_a_row() {
+        let runs = [run(0, "queue-empty", 0)];
+        let none = timer(true, None);
+        let unrecorded = Some(Unrecorded { started: at(10), is_running: false });
+        let killed = Known { unrecorded, ..known(&runs, 15, &none) };
+        assert_eq!(killed.backlog(), "nothing left 14 s ago; unknown since then");
+        let by_timer = timer(true, Some(at(20)));
+        let started = known(&runs, 15, &by_timer); // by the timer, at second 10
+        assert_eq!(started.backlog(), "nothing left 14 s ago; unknown since then");
+        assert_eq!(known(&runs, 5, &timer(true, Some(at(10)))).backlog(), "nothing left");
+    }
+
+    /// After the connection to the queue was lost, the figure of the run before was shown.
+    #[test]
+    fn a_run_that_lost_the_queue_shows_what_waited_at_its_start() {
+        let mut runs = [run(0, "queue-empty", 0), run(10, "queue-closed", 0)];
+        runs[1].depth = Depth { before: Some(20_000), after: None };
+        let text = "20,000 messages waiting when a run started 5 s ago; unknown since then";
+        assert_eq!(known(&runs, 15, &timer(true, Some(at(20)))).backlog(), text);
+    }
+
+    /// Runs that failed in the store were said to drain a queue that does not report its depth.
+    #[test]
+    fn an_unknown_backlog_has_the_true_reason() {
+        let active = timer(true, Some(at(20)));
+        let mut unknown = run(0, "queue-empty", 0);
+        unknown.depth.after = None;
+        let failed = Run { stop_reason: FAILED.to_owned(), exit_code: 69, ..unknown.clone() };
+        let stopped =
+            Run { stop_reason: "signal".to_owned(), counters: Counters::default(), ..unknown.clone() };
+        let missing = Run { unreached: vec!["nsqd at a:1".to_owned()], ..unknown.clone() };
+        for (run, text) in [
+            (&failed, "unknown: every recent run failed before it asked the queue for messages"),
+            (&stopped, "unknown: every recent run failed before it asked the queue for messages"),
+            (&missing, "unknown: the last run did not reach all servers of the queue"),
+            (&unknown, "unknown: runs could not determine it"),
+        ] {
+            assert_eq!(known(std::slice::from_ref(run), 15, &active).backlog(), text);
+        }
+    }
+
+    /// Long after the last message, "719/s arrive" was shown. A pipeline without a timer has no capacity.
+    #[test]
+    fn the_flow_names_its_time_and_what_runs_take_only_with_a_timer() {
+        let runs = [run(0, "queue-empty", 0), run(10, "queue-empty", 0), run(20, "queue-empty", 0)];
+        let ticking = timer(true, Some(at(30)));
+        let text = "nothing left; 1.0/s arrived in the 20 s up to the last run";
+        let with_timer = known(&runs, 25, &ticking);
+        assert_eq!(with_timer.backlog(), format!("{text}, runs take at most 1.0/s"));
+        let inactive = timer(false, None);
+        assert_eq!(Known { timer: None, ..known(&runs, 25, &ticking) }.backlog(), text);
+        assert_eq!(known(&runs, 25, &inactive).backlog(), text);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The state of a pipeline, derived from its runs and its timer. Pure: the caller passes what is known, and
 //! the time.
 
+mod again;
 mod backlog;
 mod lateness;
 mod servers;
@@ -14,8 +15,9 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{KnownServer, Run, words::span};
+use crate::{KnownServer, Run, Unrecorded, words::span};
 
+pub use backlog::Waiting;
 pub use threshold::Threshold;
 pub use timer::{Timer, interval};
 
@@ -84,6 +86,8 @@ pub struct Known<'a> {
     pub runs: &'a [Run],
     /// The last run, even if it is older.
     pub last: Option<&'a Run>,
+    /// The newest run, if it has started and is not in the history.
+    pub unrecorded: Option<Unrecorded>,
     /// When the last successful run ended by its own clock, even if it is older.
     pub last_success: Option<SystemTime>,
     /// What systemd reports; `None` if the pipeline has no timer, so that runs are started by hand.
@@ -140,7 +144,13 @@ impl Known<'_> {
             let error = last.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
             add(Level::Warning, format!("the last run ended with exit code {}{error}", last.exit_code));
         }
-        self.timer_problems(last, &mut add);
+        self.timer_problems(&mut add);
+        if let Some(text) = self.unreported(last) {
+            add(Level::Warning, text);
+        }
+        if let Some(text) = self.come_again() {
+            add(Level::Warning, text);
+        }
         if let Some((level, text)) = self.unreached(last) {
             add(level, text);
         }
@@ -217,6 +227,7 @@ mod tests {
             max_messages: 10,
             runs,
             last,
+            unrecorded: None,
             last_success,
             timer: Some(timer),
             servers: &[],
@@ -267,7 +278,8 @@ mod tests {
         old.counters.rejected = 10;
         let known = Known { last: Some(&old), last_success: Some(at(0)), ..known(&[], 18_000, &active) };
         judged(&known, &["rejected=5%", "age=6h", "backlog=7"], &[]);
-        assert_eq!(known.backlog(), "7 messages left 4 h 59 min ago");
+        assert_eq!(known.backlog(), "7 messages left 4 h 59 min ago; unknown since then");
+        assert_eq!(Known { timer: None, ..known.clone() }.backlog(), "7 messages left 4 h 59 min ago");
         judged(&known, &[], &[(Level::Critical, "no successful run in the last 5 h")]);
     }
 

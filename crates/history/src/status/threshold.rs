@@ -4,9 +4,8 @@ use std::{str::FromStr, time::Duration};
 
 use x_msrv_settings::duration;
 
-use super::{Known, Level};
+use super::{Known, Level, backlog::NEVER_ASKED};
 use crate::{
-    FAILED,
     summary::{Summary, Trend},
     words::{number, span},
 };
@@ -62,7 +61,7 @@ impl Known<'_> {
     ) {
         let summary = Summary::of(self.runs);
         // What an earlier run reported may have changed.
-        let newest = self.newest().find(|run| run.stop_reason != FAILED);
+        let newest = self.newest().find(|run| run.asked_queue());
         let depth = newest.and_then(|run| run.depth.after);
         if depth.is_none()
             && thresholds
@@ -73,7 +72,7 @@ impl Known<'_> {
                 Some(_) => {
                     "the last run could not determine it (nsqd reports it in its HTTP statistics; with `log.level: debug` a run logs why they are unavailable)"
                 }
-                None => "no recent run reached the queue",
+                None => NEVER_ASKED,
             };
             add(
                 Level::Unknown,
@@ -175,10 +174,7 @@ mod tests {
         judged(
             &known(&unreached[3..], 35, &active),
             &["backlog=1"],
-            &[
-                (Level::Unknown, "no recent run reached the queue"),
-                (Level::Warning, "ended with exit code 69"),
-            ],
+            &[(Level::Unknown, NEVER_ASKED), (Level::Warning, "ended with exit code 69")],
         );
         judged(
             &known(&never, 3_000, &ticking(3_000)),

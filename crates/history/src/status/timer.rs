@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use super::{Known, Level};
-use crate::Run;
+use crate::{Run, words::span};
 
 /// What is known about a timer and its service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,7 +63,7 @@ pub fn interval(
 
 impl Known<'_> {
     /// Adds the problems that the timer shows.
-    pub(super) fn timer_problems(&self, last: &Run, add: &mut impl FnMut(Level, String)) {
+    pub(super) fn timer_problems(&self, add: &mut impl FnMut(Level, String)) {
         let Some(Ok(timer)) = self.timer else { return };
         if !timer.is_active {
             add(
@@ -76,19 +76,30 @@ impl Known<'_> {
                 format!("{0} is active, but has no next run (systemctl status {0})", timer.unit),
             );
         }
+    }
+
+    /// Returns the problem of a run that ended without a report, as systemd or its mark shows it.
+    pub(super) fn unreported(&self, last: &Run) -> Option<String> {
+        self.failed_service(last).or_else(|| {
+            let run = self.unrecorded.filter(|run| !run.is_running)?;
+            let ago = span(self.now.duration_since(run.started).unwrap_or_default());
+            Some(format!(
+                "the run that started {ago} ago has not reported: it was killed, or could not write the history"
+            ))
+        })
+    }
+
+    fn failed_service(&self, last: &Run) -> Option<String> {
+        let Some(Ok(timer)) = self.timer else { return None };
         // A run by hand may have succeeded since then, whether or not the failed one left a row.
         let has_reported = timer
             .last
             .is_some_and(|started| self.newest().any(|run| run.exit_code != 0 && run.started >= started));
-        if let (Some(failure), 0, false) = (&timer.failure, last.exit_code, has_reported) {
-            let service = timer.unit.replace(".timer", "");
-            let is_killed = ["signal", "core-dump", "oom-kill", "timeout", "watchdog"].contains(&&**failure);
-            let ended = if is_killed { "was killed" } else { "ended" };
-            add(
-                Level::Warning,
-                format!("the last run {ended} before it could report ({failure}): journalctl -u {service}"),
-            );
-        }
+        let failure = timer.failure.as_deref().filter(|_| last.exit_code == 0 && !has_reported)?;
+        let service = timer.unit.replace(".timer", "");
+        let is_killed = ["signal", "core-dump", "oom-kill", "timeout", "watchdog"].contains(&failure);
+        let ended = if is_killed { "was killed" } else { "ended" };
+        Some(format!("the last run {ended} before it could report ({failure}): journalctl -u {service}"))
     }
 }
 
@@ -98,6 +109,7 @@ mod tests {
         super::tests::{at, judged, known, run, timer},
         *,
     };
+    use crate::Unrecorded;
     use x_msrv_core::exit::Exit;
 
     #[test]
@@ -141,6 +153,22 @@ mod tests {
             &known(&[runs[0].clone(), by_hand], 15, &killed),
             &[],
             &[(Level::Warning, "was killed before it could report (oom-kill)")],
+        );
+    }
+
+    /// A run that was started by hand and killed did not show at all.
+    #[test]
+    fn a_run_by_hand_that_has_not_reported_is_a_problem_unless_it_is_in_progress() {
+        let (runs, active) = ([run(0, "queue-empty", 0)], timer(true, Some(at(20))));
+        let by_hand = |is_running| {
+            let unrecorded = Some(Unrecorded { started: at(5), is_running });
+            Known { timer: None, unrecorded, ..known(&runs, 15, &active) }
+        };
+        judged(&by_hand(true), &[], &[]);
+        judged(
+            &by_hand(false),
+            &[],
+            &[(Level::Warning, "the run that started 10 s ago has not reported: it was killed, or")],
         );
     }
 }

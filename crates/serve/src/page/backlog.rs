@@ -15,7 +15,7 @@ impl Page<'_> {
         const NAME: &str = "backlog";
         const TITLE: &str = "Backlog";
         let Some(most) = self.runs.iter().filter_map(|run| run.depth.after).max() else {
-            without_plot(html, TITLE, "Unknown: the queue does not report its depth.");
+            without_plot(html, TITLE, "Unknown: no run of this time could determine it.");
             return;
         };
         let scale = Linear::up_to(most);

@@ -147,7 +147,7 @@ impl Page<'_> {
                 &class("odd", rejected),
                 &By(number, rejected),
                 &By(share, (rejected, received)),
-                &By(number_or_dash, self.known.depth()),
+                &By(number_or_dash, self.known.waiting().map(|waiting| waiting.messages)),
                 &self.prospect(),
             ],
         );
@@ -155,9 +155,13 @@ impl Page<'_> {
 
     /// Returns the expected development of the backlog.
     fn prospect(&self) -> String {
-        let trend = self.known.trend();
+        let (trend, waiting) = (self.known.trend(), self.known.waiting());
+        if let Some(waiting) = waiting.filter(|waiting| !waiting.is_current) {
+            let ago = self.known.now.duration_since(waiting.at).unwrap_or_default();
+            return format!("{} ago; unknown since then", span(ago));
+        }
         match (
-            self.known.depth(),
+            waiting.map(|waiting| waiting.messages),
             trend.and_then(|trend| trend.per_second),
             trend.and_then(|trend| trend.time_to_drain()),
         ) {
@@ -228,6 +232,7 @@ mod tests {
             max_messages: 10,
             runs,
             last,
+            unrecorded: None,
             last_success: None,
             timer: None,
             servers: &[],
