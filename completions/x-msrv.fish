@@ -92,7 +92,7 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s q -l quiet -d 
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand records" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also check that queue, store and dead letter answer'
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -l connect -d 'Also test queue, store and dead letter, and show what was proven'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s q -l quiet -d 'Log errors only'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -417,14 +417,16 @@ fn configuration(nsqd: &HostPort) -> String {
 fn check_connect_tests_queue_and_store_and_takes_no_message() {
     let nsqd = Nsqd::start();
     nsqd.publish("t", ["{}"]);
-    let ended = Program::new(&configuration(&nsqd.tcp)).run(&["check", "--connect"]);
+    let program = Program::new(&configuration(&nsqd.tcp));
+    let ended = program.run(&["check", "--connect"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(
-        ended.stdout.contains("nsq.topic: t\n")
-            && ended.stdout.ends_with("# queue, store and dead letter answer\n"),
-        "{}",
-        ended.stdout
+    let proven = format!(
+        "# queue: nsqd at {} answers\n# store: the file {} can be created\n# dead letter: the file {} can be created\n",
+        nsqd.tcp,
+        program.path("s.db").display(),
+        program.path("dead-letter.ndjson").display()
     );
+    assert!(ended.stdout.contains("nsq.topic: t\n") && ended.stdout.ends_with(&proven), "{}", ended.stdout);
     let depths = nsqd.depths("t");
     assert_eq!((depths.waiting, depths.in_flight), (1, 0));
     assert_eq!(Program::new(&configuration(&unused_address())).run(&["check", "--connect"]).code, Some(69));
@@ -433,6 +435,52 @@ fn check_connect_tests_queue_and_store_and_takes_no_message() {
         Some(0),
         "without --connect no server is asked"
     );
+}
+
+/// The check said that all answer, and the next run could not keep a dead letter or open its files.
+#[test]
+fn check_connect_fails_where_a_file_cannot_be_created() {
+    const PLACE: &str = "/proc/nonexistent/file";
+    let nsqd = Nsqd::start();
+    let letters = |section: &str| format!("{}dead-letter: {section}\n", configuration(&nsqd.tcp));
+    for (text, words) in [
+        (letters(&format!("{{file: {{path: {PLACE}}}}}")), "cannot keep dead letters in"),
+        (
+            letters(&format!("{{publish: {{embedded-queue: {{path: {PLACE}}}}}}}")),
+            "cannot keep dead letters in",
+        ),
+        (configuration(&nsqd.tcp).replace("s.db", PLACE), "the database"),
+        (
+            format!("embedded-queue: {{path: {PLACE}}}\nsqlite: {{path: s.db, set: s}}\n"),
+            "the embedded queue",
+        ),
+    ] {
+        let ended = Program::new(&text).run(&["check", "--connect"]);
+        assert!(ended.code == Some(69) && ended.stderr.contains(words), "{text}: {ended:?}");
+    }
+}
+
+/// The check said that the queue answers, although the only nsqd was stopped.
+#[test]
+fn check_connect_fails_where_nsqlookupd_lists_no_nsqd_and_says_how_many_answer() {
+    let lookupd = Lookupd::start();
+    let program = Program::new(&format!(
+        "nsq: {{lookupd-http-address: ['{}'], topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n",
+        lookupd.http
+    ));
+    let ended = program.run(&["check", "--connect"]);
+    let words = "lists none, so no nsqd was tested";
+    assert!(ended.code == Some(69) && ended.stderr.contains(words), "{ended:?}");
+    assert!(!ended.stdout.contains("# queue: ") && ended.stdout.contains("# store: "), "{}", ended.stdout);
+    let nsqd = Nsqd::start();
+    let both = format!("['{}', '{}']", nsqd.tcp, unused_address());
+    program.write(
+        "x-msrv.yml",
+        &format!("nsq: {{nsqd-tcp-address: {both}, topic: t, channel: c}}\nsqlite: {{path: s.db, set: s}}\n"),
+    );
+    let ended = program.run(&["check", "--connect"]);
+    let words = format!("# queue: 1 of 2 nsqd answer: {}\n", nsqd.tcp);
+    assert!(ended.code == Some(0) && ended.stdout.contains(&words), "{ended:?}");
 }
 
 /// Otherwise the command would stop at the queue's fault and not report that the store and the dead letter

@@ -149,8 +149,11 @@ fn a_topic_of_dead_letters_keeps_its_connection_between_letters() {
         let settings = settings.clone();
         Box::pin(async move { Ok(Box::new(NsqPublisher::connect(&settings).await?) as Box<dyn Publisher>) })
     };
-    let published =
-        Published::new("the topic t".to_owned(), Box::new(connect), Box::new(|| Box::pin(async { Ok(()) })));
+    let published = Published::new(
+        "the topic t".to_owned(),
+        Box::new(connect),
+        Box::new(|| Box::pin(async { Ok(String::new()) })),
+    );
     let mut letters = Fallback { first: Box::new(published), second: Box::new(MemoryDeadLetter::broken()) };
     let letter = super::contracts::dead_letter::letter(b"{");
     block_on(async {

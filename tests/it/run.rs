@@ -492,7 +492,7 @@ impl DeadLetter for Watched {
         self.0.keep(letters)
     }
 
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>> {
         self.0.probe()
     }
 
@@ -524,7 +524,7 @@ impl DeadLetter for FaultyDeadLetter {
         self.0.keep(letters)
     }
 
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>> {
         self.0.probe()
     }
 }

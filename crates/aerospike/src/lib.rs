@@ -229,24 +229,26 @@ impl AerospikeStore {
         Ok(Self::of(connect::connect(settings).await?.0, settings))
     }
 
-    /// Asks every node whether it would accept records, and disconnects.
+    /// Asks every node whether it would accept records, and disconnects. Returns what that proves, as text for
+    /// the user.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect); or one of the nodes would not accept records.
-    pub async fn probe(settings: &Settings) -> Result<(), StoreError> {
+    pub async fn probe(settings: &Settings) -> Result<String, StoreError> {
         let store = Self::connect(settings).await?;
-        let (place, mut found) = (connect::place(settings), Vec::new());
+        let (place, mut found, mut asked) = (connect::place(settings), Vec::new(), 0);
         for set in settings.set.names() {
             let nodes = store.ask(set, true).await;
             let nodes = nodes
                 .map_err(|cause| StoreError::Unreachable { place: place.clone(), cause: cause.into() })?;
+            asked = nodes.len();
             found.extend(nodes.iter().filter_map(|node| node.any_condition(settings, set)));
         }
         if let Err(error) = Box::new(store).close().await {
             log::debug!(cause = error_chain::text(&error); "cannot close the connection to Aerospike");
         }
         match first(found.into_iter()) {
-            None => Ok(()),
+            None => Ok(format!("{place}: by their statistics, {asked} nodes accept records")),
             Some(Condition::Setup(fault)) => Err(StoreError::Setup { place, fault }),
             Some(Condition::Outage(fault)) => Err(StoreError::Outage { place, fault }),
         }

@@ -252,7 +252,7 @@ impl StoreSection for StoreKeys {
         Ok(Ok(Box::new(store)))
     }
 
-    async fn probe(settings: &Settings) -> Result<(), StoreError> {
+    async fn probe(settings: &Settings) -> Result<String, StoreError> {
         AerospikeStore::probe(settings).await
     }
 

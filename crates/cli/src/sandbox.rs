@@ -2,6 +2,8 @@
 //! cannot.
 
 use std::{
+    collections::BTreeSet,
+    fmt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -120,8 +122,54 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     judged(settings, &Sandbox::of(&units), may)
 }
 
-/// A permission to check for the service's user: `test FLAG PATH`.
+/// What the service's user cannot write, although root can: permissions, quotas and blocks that are reserved for
+/// root do not apply to root. The user itself tries. The history is not included: without it a run only warns.
+#[must_use]
+pub fn unwritable(settings: &Settings) -> Option<Unwritable> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let sandbox = Sandbox::of(&Units::of(&settings.file)?);
+    tried(settings, &sandbox)
+}
+
+/// Folders that a user cannot write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwritable {
+    /// The user.
+    pub user: String,
+    /// The folders.
+    pub folders: Vec<PathBuf>,
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folders: Vec<_> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        let folders = folders.join(", ");
+        write!(f, "the service's user {} cannot write to {folders}: no permission, or no room", self.user)
+    }
+}
+
+fn tried(settings: &Settings, sandbox: &Sandbox) -> Option<Unwritable> {
+    let is_needed = |file: &&NamedFile| file.access == Access::Write && !file.key.starts_with("history");
+    let files = settings.files().iter().filter(is_needed);
+    let folders: BTreeSet<_> = files
+        .filter(|file| sandbox.hides(&file.path).is_none())
+        .map(|file| state_file::folder(&file.path).to_owned())
+        .filter(|folder| folder.is_dir())
+        .collect();
+    let questions: Vec<_> = folders.into_iter().map(|folder| (TRIAL, folder)).collect();
+    let answers = may(&sandbox.user, &questions)?;
+    let refused = questions.into_iter().zip(answers).filter(|(_, may)| !may);
+    let folders: Vec<_> = refused.map(|((_, folder), _)| folder).collect();
+    (!folders.is_empty()).then(|| Unwritable { user: sandbox.user.clone(), folders })
+}
+
+/// A permission to check for the service's user: `test FLAG PATH`, or [`TRIAL`] of a folder.
 type Question = (&'static str, PathBuf);
+
+/// Whether the user can write a page to a file in the folder, which is removed.
+const TRIAL: &str = "trial";
 
 fn judged(
     settings: &Settings,
@@ -181,8 +229,13 @@ fn judged(
 /// Checks permissions of a user. The kernel decides, including groups and ACLs. Returns `None` if it cannot
 /// be asked.
 fn may(user: &str, questions: &[Question]) -> Option<Vec<bool>> {
-    const SCRIPT: &str =
-        r#"while [ $# -gt 0 ]; do if test "$1" "$2"; then echo yes; else echo no; fi; shift 2; done"#;
+    const SCRIPT: &str = r#"
+        try() { (set -C; head -c 4096 /dev/zero >"$1") 2>/dev/null; written=$?; rm -f "$1"; return $written; }
+        while [ $# -gt 0 ]; do
+            if if [ "$1" = trial ]; then try "$2/.x-msrv.$$"; else test "$1" "$2"; fi
+            then echo yes; else echo no; fi
+            shift 2
+        done"#;
     let is_root = rustix::process::geteuid().is_root();
     let mut command = if is_root { Command::new("runuser") } else { Command::new("sh") };
     if is_root {
@@ -211,6 +264,23 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Overrides};
+
+    /// Root could write, so the check said that the dead letter answers, and each run of the service failed.
+    #[test]
+    #[ignore = "only root can try as another user: .ci/test"]
+    fn what_only_root_can_write_is_refused_for_the_service() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state");
+        fs::create_dir(&state).expect("a folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("ours");
+        let settings = settings(folder.path(), &format!("{REST}sqlite: {{path: s.db, set: s}}\n"));
+        let user = "nobody".to_owned();
+        let tried = || tried(&settings, &Sandbox { user: user.clone(), ..open() });
+        assert_eq!(tried(), Some(Unwritable { user: user.clone(), folders: vec![state.clone()] }));
+        fs::set_permissions(&state, Permissions::from_mode(0o777)).expect("ours");
+        assert_eq!(tried(), None);
+        assert_eq!(state.read_dir().expect("a folder").count(), 0, "the trial leaves nothing");
+    }
 
     const ADAPTERS: x_msrv_core::adapter::Adapters = x_msrv_core::adapter::Adapters {
         list: &[&x_msrv_nsq::ADAPTER, &x_msrv_sqlite::ADAPTER],

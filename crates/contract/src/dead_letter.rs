@@ -101,7 +101,7 @@ impl<Q: Queue + 'static> Letters for OnQueue<Q> {
             let letters = Rc::clone(&letters);
             Box::pin(async move { Ok(letters.publisher().await) })
         });
-        let probe: Attempt<()> = Box::new(|| Box::pin(std::future::ready(Ok(()))));
+        let probe: Attempt<String> = Box::new(|| Box::pin(std::future::ready(Ok("in memory".to_owned()))));
         Box::new(Published::new("the queue for letters".to_owned(), connect, probe))
     }
 

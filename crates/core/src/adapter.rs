@@ -168,14 +168,15 @@ pub trait ConfiguredSource: fmt::Debug + Any {
     /// No message was taken.
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Source>, SourceError>>;
 
-    /// Checks that the queue answers, without subscribing or taking messages.
+    /// Checks that the queue answers, without subscribing or taking messages, and returns what that proves, as
+    /// text for the user.
     ///
     /// # Errors
     /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
     /// No message was taken.
-    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>>;
+    fn probe(&self) -> BoxFuture<'_, Result<String, SourceError>>;
 
     /// Shows at most `limit` waiting messages without taking them, if the queue supports that.
     ///
@@ -240,14 +241,15 @@ pub trait ConfiguredStore: fmt::Debug {
     /// Only reads.
     fn existing(&self) -> BoxFuture<'_, Result<Existing, StoreError>>;
 
-    /// Checks that the store answers, can do what is configured, and accepts records now. Writes nothing.
+    /// Checks that the store answers, can do what is configured, and accepts records now. Writes no record.
+    /// Returns what that proves, as text for the user.
     ///
     /// # Errors
     /// The store cannot be reached, cannot do what is configured, or accepts no record.
     ///
     /// # Cancel safety
     /// Only reads.
-    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn probe(&self) -> BoxFuture<'_, Result<String, StoreError>>;
 
     /// Returns how keys of records are made.
     fn key(&self) -> KeyRule;
@@ -291,14 +293,14 @@ pub trait ConfiguredLetters: fmt::Debug {
     /// Nothing was published.
     fn publisher(&self) -> BoxFuture<'_, Result<Box<dyn Publisher>, SourceError>>;
 
-    /// Checks that it answers. Publishes nothing.
+    /// Checks that it answers, and returns what that proves, as text for the user. Publishes nothing.
     ///
     /// # Errors
     /// The queue cannot be reached, or it refuses the connection.
     ///
     /// # Cancel safety
     /// Nothing was published.
-    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>>;
+    fn probe(&self) -> BoxFuture<'_, Result<String, SourceError>>;
 
     /// Connects to the letters as to a queue of their own, where they can be read.
     ///

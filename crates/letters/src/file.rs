@@ -306,12 +306,9 @@ impl DeadLetter for FileDeadLetter {
         })
     }
 
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
-        let opened = match state_file::open(&self.settings.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // it is created for the first letter
-            other => other.map(drop),
-        };
-        Box::pin(std::future::ready(opened.map_err(|cause| self.error(&cause))))
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>> {
+        let tried = state_file::try_to_write(&self.settings.path);
+        Box::pin(std::future::ready(tried.map_err(|cause| self.error(&cause))))
     }
 }
 

@@ -199,7 +199,7 @@ impl SourceSection for QueueKeys {
         Ok(Some(format!("{}@", settings.topic)))
     }
 
-    async fn probe(settings: &source::Settings) -> Result<(), SourceError> {
+    async fn probe(settings: &source::Settings) -> Result<String, SourceError> {
         source::probe(settings).await
     }
 
@@ -298,7 +298,7 @@ impl LettersSection for LetterKeys {
         format!("the topic {}", settings.topic)
     }
 
-    async fn probe(settings: &source::Settings) -> Result<(), SourceError> {
+    async fn probe(settings: &source::Settings) -> Result<String, SourceError> {
         source::answers(settings).await
     }
 

@@ -69,6 +69,11 @@ impl PostgresStore {
         Self { writer: Writer::new(link, plan, settings.exists, settings.timeout) }
     }
 
+    /// Returns the server, as text for the user.
+    pub(crate) fn place(&self) -> &str {
+        &self.writer.link.place
+    }
+
     async fn write_batch(&self, records: Vec<Pending>) {
         let (mut rows, mut answers) = (Vec::with_capacity(records.len()), Vec::with_capacity(records.len()));
         for (index, Item { item, answer }) in records.into_iter().enumerate() {

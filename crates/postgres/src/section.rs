@@ -160,6 +160,13 @@ impl StoreSection for StoreKeys {
         Ok(found.map(|store| Box::new(store) as Box<dyn Store>).ok_or_else(missing))
     }
 
+    async fn probe(settings: &Settings) -> Result<String, StoreError> {
+        let store = PostgresStore::connect(settings).await?;
+        let proven = format!("{} accepts the statement that stores records; it was planned", store.place());
+        Box::new(store).close().await?;
+        Ok(proven)
+    }
+
     fn check_record(settings: &Settings, record: &Record) -> Result<(), String> {
         rows::check(settings, record)
     }

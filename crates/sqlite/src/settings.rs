@@ -82,7 +82,7 @@ impl SourceSection for QueueKeys {
         source::origin(settings)
     }
 
-    async fn probe(settings: &source::Settings) -> Result<(), SourceError> {
+    async fn probe(settings: &source::Settings) -> Result<String, SourceError> {
         source::probe(settings)
     }
 
@@ -125,7 +125,7 @@ impl LettersSection for LetterKeys {
         format!("the embedded queue {}", settings.path.display())
     }
 
-    async fn probe(settings: &source::Settings) -> Result<(), SourceError> {
+    async fn probe(settings: &source::Settings) -> Result<String, SourceError> {
         source::check(settings)
     }
 }
@@ -182,7 +182,7 @@ impl StoreSection for StoreKeys {
         Ok(found.map(|store| Box::new(store) as Box<dyn Store>).ok_or_else(missing))
     }
 
-    async fn probe(settings: &store::Settings) -> Result<(), StoreError> {
+    async fn probe(settings: &store::Settings) -> Result<String, StoreError> {
         SqliteStore::probe(settings)
     }
 }

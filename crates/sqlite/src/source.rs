@@ -196,30 +196,32 @@ pub fn origin(settings: &Settings) -> Result<Option<String>, SourceError> {
     queue.map(|id| Some(format!("queue-{id}"))).map_err(|cause| unreachable(path, cause))
 }
 
-/// Checks that the file, if it exists, can be opened and is a queue. Takes and creates nothing.
+/// As [`check`], and logs a warning if the queue does not exist.
 ///
 /// # Errors
-/// It cannot be opened, or is not a queue.
-pub fn probe(settings: &Settings) -> Result<(), SourceError> {
+/// As with [`check`].
+pub fn probe(settings: &Settings) -> Result<String, SourceError> {
     let path = &settings.path;
-    check(settings)?;
+    let proven = check(settings)?;
     if !state_file::exists(path).unwrap_or(true) {
         warn!(path = path.display().to_string(); "the embedded queue does not exist; the first message or run creates it");
     }
-    Ok(())
+    Ok(proven)
 }
 
-/// Checks that the file, if it exists, can be opened and is a queue. Creates nothing.
+/// Checks that the file can be created or written, that its disk has room, and that it is a queue if it exists.
+/// Takes and creates nothing. Returns what that proves, as text for the user.
 ///
 /// # Errors
-/// It cannot be opened, or is not a queue.
-pub fn check(settings: &Settings) -> Result<(), SourceError> {
+/// One of these checks fails.
+pub fn check(settings: &Settings) -> Result<String, SourceError> {
     let path = &settings.path;
-    match state_file::exists(path) {
-        Ok(true) => open(path).map(drop),
-        Ok(false) => Ok(()),
-        Err(cause) => Err(open_error(path, cause.into())),
+    let failed = |cause: std::io::Error| open_error(path, cause.into());
+    let proven = state_file::try_to_write(path).map_err(failed)?;
+    if state_file::exists(path).map_err(failed)? {
+        open(path)?;
     }
+    Ok(proven)
 }
 
 /// Shows at most `limit` messages that a source would take next, and returns how many could be taken now.

@@ -106,13 +106,18 @@ impl SqliteStore {
         }
     }
 
-    /// Checks that the file, if it exists, can be opened, and that its table, if it exists, has the right
-    /// shape. Creates no file.
+    /// Checks that the file can be created or written, that its disk has room, and that its table, if it
+    /// exists, has the right shape. Creates no file. Returns what that proves, as text for the user.
     ///
     /// # Errors
     /// One of these checks fails.
-    pub fn probe(settings: &Settings) -> Result<(), StoreError> {
-        if Self::is_there(settings)? { Self::connect(settings).map(drop) } else { Ok(()) }
+    pub fn probe(settings: &Settings) -> Result<String, StoreError> {
+        let path = &settings.path;
+        let proven = state_file::try_to_write(path).map_err(|cause| connect_error(path, cause.into()))?;
+        if Self::is_there(settings)? {
+            Self::connect(settings)?;
+        }
+        Ok(proven)
     }
 
     fn is_there(settings: &Settings) -> Result<bool, StoreError> {

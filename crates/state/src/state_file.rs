@@ -38,6 +38,41 @@ pub fn open_to_overwrite(path: &Path) -> io::Result<File> {
     options().append(false).write(true).open(path).map_err(in_plain_words)
 }
 
+/// Proves that the file can be written, and returns that as text for the user: opens it if it exists, and writes
+/// a page beside it, which is removed. The folders of a missing file are created with it; until then the page is
+/// written to the nearest folder that exists.
+///
+/// # Errors
+/// The file or the folder cannot be written, or the disk has no room.
+pub fn try_to_write(path: &Path) -> io::Result<String> {
+    let file = path.display();
+    let proven = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => format!("the file {file} can be created"),
+        opened => opened.map(|_| format!("the file {file} can be written"))?,
+    };
+    let existing = folder(path).ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let of_folder =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", existing.display()));
+    let trial = new_name(&existing.join(path.file_name().unwrap_or_default()));
+    let mut page = File::create_new(&trial).map_err(of_folder)?;
+    let written = page.write_all(&[0; PAGE]).and_then(|()| page.sync_data());
+    let removed = std::fs::remove_file(&trial);
+    written.and(removed).and_then(|()| leaves_room_for_others(existing)).map_err(of_folder)?;
+    Ok(proven)
+}
+
+/// The size of what is written to prove that there is room.
+const PAGE: usize = 4 << 10;
+
+/// A file system keeps its last blocks for root, whose trial proves nothing for the service.
+fn leaves_room_for_others(folder: &Path) -> io::Result<()> {
+    let disk = rustix::fs::statvfs(folder)?;
+    if rustix::process::geteuid().is_root() && disk.f_bavail == 0 && disk.f_bfree > 0 {
+        return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on its disk, except for root"));
+    }
+    Ok(())
+}
+
 /// Returns whether the path exists, as a file or anything else.
 ///
 /// # Errors
@@ -195,6 +230,25 @@ mod tests {
             assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o137, 0);
         }
         assert_eq!(folder(&path).metadata().expect("a folder").permissions().mode() & 0o027, 0);
+    }
+
+    /// A check said that dead letters can be kept where nothing can be created.
+    #[test]
+    fn the_trial_writes_beside_the_file_and_leaves_nothing() {
+        let top = tempfile::tempdir().expect("a folder");
+        let path = top.path().join("a/b/file");
+        let names = |folder: &Path| {
+            let entries = std::fs::read_dir(folder).expect("a folder");
+            entries.map(|entry| entry.expect("an entry").file_name()).collect::<Vec<_>>()
+        };
+        assert!(try_to_write(&path).expect("it can").ends_with("/a/b/file can be created"));
+        assert_eq!(names(top.path()), [""; 0]);
+        open_or_create(&path).expect("created");
+        assert!(try_to_write(&path).expect("it can").ends_with("/a/b/file can be written"));
+        assert_eq!(names(&top.path().join("a/b")), ["file"]);
+        for refused in ["/proc/nonexistent/file", "/proc/version/file"] {
+            try_to_write(Path::new(refused)).expect_err(refused);
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ async fn keep_none(dead_letter: &mut dyn DeadLetter) {
 fn published<P: Publisher + 'static>(
     place: &str,
     connect: impl Fn() -> BoxFuture<'static, Result<P, SourceError>> + 'static,
-    probe: impl Fn() -> BoxFuture<'static, Result<(), SourceError>> + 'static,
+    probe: impl Fn() -> BoxFuture<'static, Result<String, SourceError>> + 'static,
 ) -> Published {
     let boxed = move || {
         let connecting = connect();
@@ -146,7 +146,7 @@ fn queue_at(path: PathBuf) -> Box<dyn DeadLetter> {
     Box::new(published(
         "the embedded queue",
         move || Box::pin(std::future::ready(open())),
-        move || Box::pin(std::future::ready(probed().map(drop))),
+        move || Box::pin(std::future::ready(probed().map(|_| "opened".to_owned()))),
     ))
 }
 

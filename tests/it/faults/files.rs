@@ -67,6 +67,29 @@ fn a_full_or_read_only_disk_for_dead_letters_loses_none() {
     });
 }
 
+/// The check said that all answer, and the next run could not keep its dead letters.
+#[test]
+#[ignore = "only root can mount a small disk: test/faults"]
+fn check_connect_fails_on_a_full_disk() {
+    for (text, words) in [
+        ("dead-letter: {file: {path: disk/d.ndjson}}", "cannot keep dead letters in"),
+        ("dead-letter: {publish: {embedded-queue: {path: disk/d.db}}}", "cannot keep dead letters in"),
+        ("sqlite: {path: disk/s.db, set: s}", "the database"),
+        ("embedded-queue: {path: disk/q.db}", "the embedded queue"),
+    ] {
+        let rest = ["embedded-queue: {path: queue.db}", "sqlite: {path: store.db, set: s}"];
+        let rest = rest.into_iter().filter(|line| line.split(':').next() != text.split(':').next());
+        let program = Program::new(&rest.chain([text]).collect::<Vec<_>>().join("\n"));
+        let _disk = Disk::new(&program.path("disk"), "16k");
+        let check = || program.run(&["check", "--connect"]);
+        assert_eq!(check().code, Some(0), "{text}: {}", check().stderr);
+        std::fs::write(program.path("disk/full"), vec![0; 32 << 10]).expect_err("larger than the disk");
+        let ended = check();
+        let is_told = ended.stderr.contains(words) && ended.stderr.contains("No space left on device");
+        assert!(ended.code == Some(69) && is_told, "{text}: {ended:?}");
+    }
+}
+
 /// Otherwise messages would be acknowledged that the store has not written.
 #[test]
 #[ignore = "only root can mount a small disk: test/faults"]

@@ -42,7 +42,7 @@ pub(crate) struct RecordsArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) which: NameArg,
-    /// Also check that queue, store and dead letter answer
+    /// Also test queue, store and dead letter, and show what was proven
     #[arg(long)]
     pub(crate) connect: bool,
 }

@@ -20,20 +20,28 @@ pub(super) fn warn_about_service(settings: &Settings) {
     }
 }
 
-/// Checks that queue, store and dead letter answer, and reports all that do not.
+/// Tests queue, store and dead letter, shows what was proven of each, and names all that failed.
 pub(super) async fn connect(settings: &Settings) -> Result<(), CommandError> {
     let mut dead_letter = settings.dead_letter.open();
     let (source, store, letters) =
         tokio::join!(settings.source.probe(), settings.store.probe(), dead_letter.probe());
-    let mut faults: Vec<CommandError> =
-        [source.err().map(Into::into), store.err().map(Into::into), letters.err().map(Into::into)]
-            .into_iter()
-            .flatten()
-            .collect();
-    // A fault that only the user can correct determines the exit code, even if others are unreachable.
+    let tested: [(&str, Result<String, CommandError>); 3] = [
+        ("queue", source.map_err(Into::into)),
+        ("store", store.map_err(Into::into)),
+        ("dead letter", letters.map_err(Into::into)),
+    ];
+    let mut faults = Vec::new();
+    for (part, result) in tested {
+        match result {
+            Ok(proven) => written(writeln!(io::stdout(), "# {part}: {proven}"))?,
+            Err(fault) => faults.push(fault),
+        }
+    }
+    faults.extend(sandbox::unwritable(settings).map(CommandError::Unwritable));
+    // A fault that only the configuration can correct decides the exit code, whatever else is down.
     let decides = faults.iter().position(|fault| fault.exit() == Exit::Configuration).unwrap_or(0);
     if faults.is_empty() {
-        return written(writeln!(io::stdout(), "# queue, store and dead letter answer"));
+        return Ok(());
     }
     let fault = faults.remove(decides);
     for other in faults {

@@ -21,6 +21,7 @@ use crate::{
     config::{self, ConfigError, Flag, Overrides, Settings},
     logging::{self, say},
     pipeline::Pipeline,
+    sandbox::Unwritable,
 };
 use x_msrv_config::UnusableSchema;
 use x_msrv_core::{
@@ -113,6 +114,9 @@ pub enum CommandError {
         /// How many.
         count: u64,
     },
+    /// The service cannot write what the user of this command can.
+    #[error("{0}")]
+    Unwritable(Unwritable),
     /// The configuration disables the history.
     #[error("{file}: `history` is `false`: runs are not recorded")]
     NoHistory {
@@ -194,6 +198,7 @@ impl CommandError {
             Self::Missing { .. } | Self::SeveralLetters { .. } | Self::SeveralBodies { .. } => Exit::Usage,
             Self::Config(_)
             | Self::NotReadable
+            | Self::Unwritable(_)
             | Self::Publish(Fault { blame: Blame::Setup, .. })
             | Self::NoHistory { .. }
             | Self::Schema(_)

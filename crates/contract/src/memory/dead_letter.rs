@@ -44,7 +44,7 @@ impl DeadLetter for MemoryDeadLetter {
         Box::pin(std::future::ready(()))
     }
 
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>> {
+        Box::pin(std::future::ready(Ok("in memory".to_owned())))
     }
 }

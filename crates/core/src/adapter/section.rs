@@ -55,13 +55,16 @@ pub trait SourceSection: NamedSection + Setting + fmt::Debug + 'static {
     /// The queue is a file that cannot be read.
     fn letter_source(settings: &Self::Settings) -> Result<Option<String>, SourceError>;
 
-    /// Checks that the queue answers, without subscribing or taking messages. Override it if connecting creates
-    /// something, or proves less.
+    /// Checks that the queue answers, without subscribing or taking messages, and returns what that proves, as
+    /// text for the user. Override it if connecting creates something, or proves less.
     ///
     /// # Errors
     /// The queue cannot be reached, or it refuses the connection.
-    async fn probe(settings: &Self::Settings) -> Result<(), SourceError> {
-        Self::connect(settings).await.map(drop)
+    async fn probe(settings: &Self::Settings) -> Result<String, SourceError> {
+        let servers = Self::connect(settings).await?.servers();
+        let reached = servers.named.iter().filter(|server| server.is_reached);
+        let reached: Vec<_> = reached.map(|server| server.name.as_str()).collect();
+        Ok(format!("connected to {}", reached.join(", ")))
     }
 
     /// Shows at most `_limit` waiting messages to `_see` without taking them, if the queue supports that.
@@ -73,7 +76,7 @@ pub trait SourceSection: NamedSection + Setting + fmt::Debug + 'static {
         _limit: NonZeroU64,
         _see: &mut dyn FnMut(&Message),
     ) -> Result<Peek, SourceError> {
-        Self::probe(settings).await.map(|()| Peek::Hidden { waiting: None })
+        Self::probe(settings).await.map(|_| Peek::Hidden { waiting: None })
     }
 
     /// Returns the origin of a sample message. Parts that only the queue knows have a placeholder in angle
@@ -135,13 +138,15 @@ pub trait StoreSection: NamedSection + Setting + fmt::Debug + 'static {
         Self::connect(settings).await.map(Ok)
     }
 
-    /// Checks that the store answers, can do what is configured, and accepts records now. Writes nothing.
-    /// Override it if connecting creates something, or proves less.
+    /// Checks that the store answers, can do what is configured, and accepts records now. Writes no record.
+    /// Returns what that proves, as text for the user. Override it if connecting creates something, or proves
+    /// less or more.
     ///
     /// # Errors
     /// The store cannot be reached, cannot do what is configured, or accepts no record.
-    async fn probe(settings: &Self::Settings) -> Result<(), StoreError> {
-        Self::connect(settings).await?.close().await
+    async fn probe(settings: &Self::Settings) -> Result<String, StoreError> {
+        Self::connect(settings).await?.close().await?;
+        Ok(format!("connected to {}", Self::SECTION.name))
     }
 
     /// Returns which fields of a message control where and how long its record is stored.
@@ -186,12 +191,12 @@ pub trait LettersSection: NamedSection + Setting + fmt::Debug + 'static {
     /// Returns its name for the user, such as `the topic orders-dead`.
     fn place(settings: &QueueOf<Self>) -> String;
 
-    /// Checks that it answers. Publishes nothing. Override it if reading from it takes more than publishing
-    /// to it.
+    /// Checks that it answers, and returns what that proves, as text for the user. Publishes nothing. Override
+    /// it if reading from it takes more than publishing to it.
     ///
     /// # Errors
     /// The queue cannot be reached, or it refuses the connection.
-    async fn probe(settings: &QueueOf<Self>) -> Result<(), SourceError> {
+    async fn probe(settings: &QueueOf<Self>) -> Result<String, SourceError> {
         Self::Queue::probe(settings).await
     }
 
@@ -273,7 +278,7 @@ impl<K: SourceSection> ConfiguredSource for Configured<K, K::Settings> {
         Box::pin(K::connect(&self.settings))
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn probe(&self) -> BoxFuture<'_, Result<String, SourceError>> {
         Box::pin(K::probe(&self.settings))
     }
 
@@ -315,7 +320,7 @@ impl<K: StoreSection> ConfiguredStore for Configured<K, K::Settings> {
         Box::pin(K::existing(&self.settings))
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn probe(&self) -> BoxFuture<'_, Result<String, StoreError>> {
         Box::pin(K::probe(&self.settings))
     }
 
@@ -375,7 +380,7 @@ impl<K: LettersSection> ConfiguredLetters for LettersOf<K, QueueOf<K>> {
         Box::pin(K::Queue::publisher(&self.letters.settings))
     }
 
-    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn probe(&self) -> BoxFuture<'_, Result<String, SourceError>> {
         Box::pin(K::probe(&self.letters.settings))
     }
 

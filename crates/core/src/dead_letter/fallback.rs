@@ -41,13 +41,13 @@ impl DeadLetter for Fallback {
         })
     }
 
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>> {
         Box::pin(async move {
             let (first, second) = (self.first.probe().await, self.second.probe().await);
             if let (Err(_), Err(DeadLetterError { place, cause, .. })) = (&first, &second) {
                 warn!(place = place.as_str(), cause = cause.as_str(); "dead letters cannot go to the fallback file either");
             }
-            first.and(second)
+            Ok(format!("{}; as the fallback, {}", first?, second?))
         })
     }
 

@@ -13,7 +13,7 @@ impl DeadLetter for LogOnly {
         Box::pin(std::future::ready(()))
     }
 
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>> {
+        Box::pin(std::future::ready(Ok("rejected messages are only logged, as configured".to_owned())))
     }
 }

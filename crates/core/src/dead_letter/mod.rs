@@ -21,14 +21,15 @@ pub trait DeadLetter {
     /// Not cancel safe: the letters may have been kept. The adapter limits the time.
     fn keep<'a>(&'a mut self, letters: Vec<Pending<'a>>) -> BoxFuture<'a, ()>;
 
-    /// Checks that dead letters can be kept, as far as that is possible without writing or creating anything.
+    /// Checks that dead letters can be kept, as far as that is possible without keeping one, and returns what
+    /// that proves, as text for the user.
     ///
     /// # Errors
     /// They cannot be kept.
     ///
     /// # Cancel safety
     /// Leaves nothing behind.
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>>;
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>>;
 
     /// Keeps an open connection alive until the next dead letter. Polled while the run waits for other events.
     ///

@@ -29,7 +29,7 @@ pub type Attempt<T> = Box<dyn Fn() -> BoxFuture<'static, Result<T, SourceError>>
 pub struct Published {
     place: String,
     connect: Attempt<Box<dyn Publisher>>,
-    probe: Attempt<()>,
+    probe: Attempt<String>,
     publisher: Option<Box<dyn Publisher>>,
     failures: u32,
     /// Why it is not tried again in this run.
@@ -39,7 +39,7 @@ pub struct Published {
 impl Published {
     /// Creates a destination. `place` is its name for the user.
     #[must_use]
-    pub fn new(place: String, connect: Attempt<Box<dyn Publisher>>, probe: Attempt<()>) -> Self {
+    pub fn new(place: String, connect: Attempt<Box<dyn Publisher>>, probe: Attempt<String>) -> Self {
         Self { place, connect, probe, publisher: None, failures: 0, down: None }
     }
 
@@ -112,7 +112,7 @@ impl DeadLetter for Published {
         })
     }
 
-    fn probe(&mut self) -> BoxFuture<'_, Result<(), DeadLetterError>> {
+    fn probe(&mut self) -> BoxFuture<'_, Result<String, DeadLetterError>> {
         Box::pin(async { (self.probe)().await.map_err(|error| self.unusable(&error)) })
     }
 

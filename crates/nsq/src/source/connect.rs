@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     Servers, Settings,
     flow::{LaneStart, Statistics},
+    list,
     lookup::{self, Waiting},
     proof::Proof,
 };
@@ -223,11 +224,12 @@ pub(super) fn connect_error(error: NsqError) -> SourceError {
     }
 }
 
-/// Checks that nsqd, and nsqlookupd if configured, answer. Subscribes to nothing.
+/// Checks that nsqd, and nsqlookupd if configured, answer. Subscribes to nothing. Returns what that proves, as
+/// text for the user.
 ///
 /// # Errors
-/// None of them answers, or nsqd refuses the connection.
-pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
+/// None of them answers, nsqd refuses the connection, or nsqlookupd lists no nsqd.
+pub async fn probe(settings: &Settings) -> Result<String, SourceError> {
     if let Servers::Lookupd(addresses) = &settings.servers {
         for address in addresses {
             // A name that cannot be resolved does not answer either.
@@ -240,21 +242,47 @@ pub async fn probe(settings: &Settings) -> Result<(), SourceError> {
             }
         }
     }
-    let found = probed(settings).await?;
-    warn_of_what_is_missing(settings, &found.places).await;
-    Ok(())
+    let probed = probed(settings).await?;
+    if probed.found.places.is_empty() {
+        let topic = &settings.topic;
+        let cause = format!(
+            "{} lists none, so no nsqd was tested (nsqd creates the topic for its first message, or for POST /topic/create?topic={})",
+            settings.place(),
+            lookup::escape(topic)
+        );
+        return Err(SourceError::unreachable(format!("an nsqd with the topic `{topic}`"), cause));
+    }
+    warn_of_what_is_missing(settings, &probed.found.places).await;
+    Ok(probed.in_words())
 }
 
-/// Checks that at least one nsqd answers, and logs a warning for each one that does not.
+/// Checks that at least one nsqd answers, and logs a warning for each one that does not. Returns what that
+/// proves, as text for the user.
 ///
 /// # Errors
 /// None of them answers, or they refuse the connection.
-pub async fn answers(settings: &Settings) -> Result<(), SourceError> {
-    probed(settings).await.map(drop)
+pub async fn answers(settings: &Settings) -> Result<String, SourceError> {
+    probed(settings).await.map(|probed| probed.in_words())
 }
 
-/// Returns the discovered nsqd, at least one of which answers.
-async fn probed(settings: &Settings) -> Result<Found, SourceError> {
+/// The discovered nsqd, and those that answer.
+struct Probed {
+    found: Found,
+    reached: Vec<HostPort>,
+}
+
+impl Probed {
+    fn in_words(&self) -> String {
+        let (all, reached) = (self.found.places.len(), list(&self.reached));
+        match self.reached.len() {
+            1 if all == 1 => format!("nsqd at {reached} answers"),
+            some => format!("{some} of {all} nsqd answer: {reached}"),
+        }
+    }
+}
+
+/// Returns the discovered nsqd, at least one of which answers if there are any.
+async fn probed(settings: &Settings) -> Result<Probed, SourceError> {
     let until = Instant::now() + settings.connect_timeout;
     let identity = settings.identity()?;
     let found = discover(settings, until).await?;
@@ -264,8 +292,11 @@ async fn probed(settings: &Settings) -> Result<Found, SourceError> {
         connection.probe(left(until)).await
     };
     let attempts = join_all(found.places.iter().map(probe)).await;
+    let of_reached =
+        |(place, attempt): (&Place, &Result<(), NsqError>)| attempt.is_ok().then(|| place.tcp.clone());
+    let reached = found.places.iter().zip(&attempts).filter_map(of_reached).collect();
     those_that_answer(&found.places, attempts)?;
-    Ok(found)
+    Ok(Probed { found, reached })
 }
 
 /// Returns how many messages could be taken now, by the statistics of all nsqd, at the addresses that a run
@@ -275,7 +306,7 @@ async fn probed(settings: &Settings) -> Result<Found, SourceError> {
 /// # Errors
 /// Neither nsqlookupd nor nsqd answers, or nsqd refuses the connection.
 pub async fn waiting(settings: &Settings) -> Result<Option<u64>, SourceError> {
-    let Found { places, are_all, .. } = probed(settings).await?;
+    let Found { places, are_all, .. } = probed(settings).await?.found;
     if !are_all {
         return Ok(None);
     }

@@ -274,7 +274,7 @@ pub(super) async fn waiting(
 }
 
 /// A name contains at most one byte that a query must escape: the `#` of `#ephemeral`.
-fn escape(name: &impl Display) -> String {
+pub(super) fn escape(name: &impl Display) -> String {
     name.to_string().replace('#', "%23")
 }
 
