@@ -106,7 +106,7 @@ fn verdict(answer: Answer) -> Result<Put, fault::Fault> {
     match answer {
         Ok(Written::Now) => Ok(Put::Stored),
         Ok(Written::Before) => Ok(Put::Duplicate),
-        Err(Fault { verdict, in_doubt, text }) => {
+        Err(Fault { verdict, in_doubt, text, .. }) => {
             let blame = match verdict {
                 Verdict::Refused => Blame::Record,
                 Verdict::Suspect => Blame::Suspect,

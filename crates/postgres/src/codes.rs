@@ -120,6 +120,13 @@ pub(crate) fn told(error: &DbError) -> String {
     format!("{words} (SQLSTATE {code}){}", of_pool(error).unwrap_or_default())
 }
 
+/// Returns the value that an error about data quotes. It must not be shown.
+pub(crate) fn value(error: &DbError) -> Option<&str> {
+    let message = error.message();
+    let (first, last) = (message.find('"')?, message.rfind('"')?);
+    (error.code().code().starts_with("22") && first < last).then(|| &message[first + 1..last])
+}
+
 /// A message in which values stand in double quotes, without them.
 fn without_values(message: &str) -> String {
     match (message.find('"'), message.rfind('"')) {

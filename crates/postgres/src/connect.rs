@@ -26,6 +26,7 @@ use x_msrv_net::{
 use crate::{
     codes::{self, Verdict},
     settings::Settings,
+    sql,
     tls::MakeRustls,
 };
 
@@ -49,6 +50,7 @@ pub(crate) struct Link {
     end: Arc<OnceLock<String>>,
     /// The server, for a person.
     pub(crate) place: String,
+    settings: Settings,
 }
 
 impl Link {
@@ -56,6 +58,7 @@ impl Link {
         client: Client,
         mut connection: Connection<Socket, S>,
         place: String,
+        settings: Settings,
     ) -> Self {
         let end = Arc::new(OnceLock::new());
         let told = Arc::clone(&end);
@@ -74,7 +77,7 @@ impl Link {
                 told.set(words(&error)).ok(); // it is set once
             }
         });
-        Self { client, task, end, place }
+        Self { client, task, end, place, settings }
     }
 
     /// Returns what an error means for records, and its text for the user.
@@ -84,7 +87,10 @@ impl Link {
             Some(end) if error.is_closed() => end.clone(),
             _ => words(error),
         };
-        (verdict, cause)
+        match error.as_db_error().and_then(|answer| sql::grant(&self.settings, answer.message())) {
+            Some(grant) => (verdict, format!("{cause}; this grants it: {grant}")),
+            None => (verdict, cause),
+        }
     }
 
     /// Says goodbye, and waits within a bound until that is sent.
@@ -111,7 +117,7 @@ pub(crate) async fn connect(settings: &Settings, access: Access) -> Result<Link,
         if let Some(password) = &password {
             config.password(password);
         }
-        match timeout(bound, connect_to(config, place(host), tls.as_ref())).await {
+        match timeout(bound, connect_to(settings, config, place(host), tls.as_ref())).await {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(error)) => failures.push((host, failure(settings, &error))),
             Err(_) => {
@@ -123,16 +129,22 @@ pub(crate) async fn connect(settings: &Settings, access: Access) -> Result<Link,
     Err(no_host(&failures))
 }
 
-async fn connect_to(mut config: Config, place: String, tls: Option<&Tls>) -> Result<Link, Error> {
+async fn connect_to(
+    settings: &Settings,
+    mut config: Config,
+    place: String,
+    tls: Option<&Tls>,
+) -> Result<Link, Error> {
+    let settings = settings.clone();
     Ok(match tls {
         None => {
             let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
-            Link::new(client, connection, place)
+            Link::new(client, connection, place, settings)
         }
         Some(tls) => {
             let tls = MakeRustls(tls.clone());
             let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls).await?;
-            Link::new(client, connection, place)
+            Link::new(client, connection, place, settings)
         }
     })
 }
@@ -180,9 +192,12 @@ fn failure(settings: &Settings, error: &Error) -> (Verdict, String) {
     if text.contains("server does not support TLS") {
         return (Verdict::Setup, "the server does not offer TLS, and `postgres.tls` is set".to_owned());
     }
-    let is_refusal = tls::is_refusal_of_ours(&text)
-        || text.contains("password missing")
-        || text.contains("unsupported authentication method");
+    if text.contains("password missing") {
+        let fault = "the server requires a password, and `postgres.password` is not set: set it to `{file: PATH}` or \
+                     `{credential: NAME}`";
+        return (Verdict::Setup, fault.to_owned());
+    }
+    let is_refusal = tls::is_refusal_of_ours(&text) || text.contains("unsupported authentication method");
     let verdict = if is_refusal { Verdict::Setup } else { Verdict::Unavailable };
     (verdict, tls::in_plain_words(&text).into_owned())
 }

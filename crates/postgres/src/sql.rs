@@ -117,6 +117,20 @@ pub(crate) fn create_table(settings: &Settings) -> String {
     format!("CREATE TABLE {} ({columns});", table(&settings.table))
 }
 
+/// Returns the statement that grants a denied permission on our table or on a schema, from the server's message.
+pub(crate) fn grant(settings: &Settings, message: &str) -> Option<String> {
+    let user = quoted(&settings.user);
+    match message.strip_prefix("permission denied for ")?.split_once(' ')? {
+        ("schema", name) => Some(format!("GRANT USAGE ON SCHEMA {} TO {user};", quoted(name))),
+        // Any other table is one that a trigger uses.
+        ("table" | "view", name) if name == settings.table.table.as_str() => {
+            let update = if settings.exists == Exists::CreateOnly { "" } else { ", UPDATE" };
+            Some(format!("GRANT SELECT, INSERT{update} ON {} TO {user};", table(&settings.table)))
+        }
+        _ => None,
+    }
+}
+
 fn join(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }

@@ -7,7 +7,7 @@ use x_msrv_core::{record::KEY_FIELD, store::StoreError};
 use crate::{
     codes::Verdict,
     connect::Link,
-    rows::{self, Source},
+    rows::{self, Row, Source},
     settings::Settings,
     sql::{self, DOCUMENT, Statements, Target},
 };
@@ -16,6 +16,22 @@ use crate::{
 pub(crate) struct Plan {
     pub(crate) statements: Statements,
     pub(crate) sources: Vec<Source>,
+    /// The column with the key, and those that the sources fill.
+    pub(crate) targets: Vec<Target>,
+}
+
+impl Plan {
+    /// Returns the quoted names of the columns for which a row has this value. The server's error names the type
+    /// of the column at fault in most cases, but never the column itself.
+    pub(crate) fn columns_with(&self, value: &str, row: &Row, fault: &str) -> Vec<String> {
+        let values = std::iter::once(Some(row.key.as_str())).chain(row.values.iter().map(Option::as_deref));
+        let with_value = self.targets.iter().zip(values).filter(|(_, found)| *found == Some(value));
+        let (of_type, others): (Vec<_>, Vec<_>) = with_value
+            .map(|(column, _)| column)
+            .partition(|column| fault.contains(&format!("type {}", column.data_type)));
+        let found = if of_type.is_empty() { others } else { of_type };
+        found.into_iter().map(|column| sql::quoted(&column.name)).collect()
+    }
 }
 
 /// A column as the server describes it.
@@ -109,6 +125,7 @@ pub(crate) async fn plan(client: &Client, settings: &Settings) -> Result<Plan, M
     Ok(Plan {
         statements: Statements::new(settings, &key, &others),
         sources: rows::sources(settings.columns.as_ref()),
+        targets: std::iter::once(key).chain(others).collect(),
     })
 }
 
@@ -195,17 +212,17 @@ fn check_types(settings: &Settings, found: &[Found]) -> Result<(), Misfit> {
     let table = sql::table(&settings.table);
     let wrong = |name: &str, is: &str, wanted: &str| {
         let name = sql::quoted(name);
-        Err(Misfit::Shape(format!("the column {name} of {table} has the type {is}, and {wanted} is wanted")))
+        Err(Misfit::Shape(format!("the column {name} of {table} is {is}; {wanted}")))
     };
     let Some(columns) = &settings.columns else {
         let is = |name: &str, types: &[&str]| {
             found.iter().find(|column| column.name == name && !types.contains(&column.data_type.as_str()))
         };
         if let Some(column) = is(KEY_FIELD, &["text", "character varying"]) {
-            return wrong(KEY_FIELD, &column.data_type, "text");
+            return wrong(KEY_FIELD, &column.data_type, "text is required");
         }
         return match is(DOCUMENT, &["jsonb"]) {
-            Some(column) => wrong(DOCUMENT, &column.data_type, "jsonb"),
+            Some(column) => wrong(DOCUMENT, &column.data_type, "jsonb is required"),
             None => Ok(()),
         };
     };
@@ -214,7 +231,7 @@ fn check_types(settings: &Settings, found: &[Found]) -> Result<(), Misfit> {
     for (name, data_type) in key.into_iter().chain(configured) {
         if let Some(column) = found.iter().find(|column| column.name == name && column.has_type != Some(true))
         {
-            return wrong(name, &column.data_type, &format!("`{data_type}` by the configuration"));
+            return wrong(name, &column.data_type, &format!("the configuration says {data_type}"));
         }
     }
     Ok(())

@@ -45,6 +45,8 @@ pub(crate) struct Fault {
     pub(crate) in_doubt: bool,
     /// For a person.
     pub(crate) text: String,
+    /// The value that the server quotes. It must not be shown.
+    value: Option<String>,
 }
 
 /// Writes rows over one connection.
@@ -128,8 +130,11 @@ impl Writer {
             Err(fault) => fault,
         };
         drop(one);
-        if rows.len() == 1 || !fault.verdict.may_be_one_record() {
-            return vec![Err(alone(fault)); rows.len()];
+        if let [row] = rows {
+            return vec![Err(self.alone(row, fault))];
+        }
+        if !fault.verdict.may_be_one_record() {
+            return vec![Err(fault); rows.len()];
         }
         let _alone = self.turn.write().await;
         self.write_apart(rows).await.unwrap_or_else(|fault| vec![Err(fault); rows.len()])
@@ -185,8 +190,8 @@ impl Writer {
             simple("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
             match rows {
                 // A server that is too slow for one row would take as long for each of the others.
-                [_] if fault.verdict == Verdict::Slow => return Err(alone(fault)),
-                [_] => return Ok(vec![Err(alone(fault))]),
+                [row] if fault.verdict == Verdict::Slow => return Err(self.alone(row, fault)),
+                [row] => return Ok(vec![Err(self.alone(row, fault))]),
                 _ => {}
             }
             let (first, second) = rows.split_at(rows.len() / 2);
@@ -264,7 +269,7 @@ impl Writer {
 
     fn unavailable(&self, why: &str) -> Fault {
         let text = format!("{}: {why}", self.link.place);
-        Fault { verdict: Verdict::Unavailable, in_doubt: false, text }
+        Fault { verdict: Verdict::Unavailable, in_doubt: false, text, value: None }
     }
 
     fn fault(&self, error: &Error) -> Fault {
@@ -273,20 +278,27 @@ impl Writer {
             Verdict::Refused | Verdict::Suspect | Verdict::Unknown => cause,
             _ => format!("{}: {cause}", self.link.place),
         };
-        Fault { verdict, in_doubt: codes::is_in_doubt(error), text }
+        let value = error.as_db_error().and_then(codes::value).map(str::to_owned);
+        Fault { verdict, in_doubt: codes::is_in_doubt(error), text, value }
+    }
+
+    /// Returns the fault of a single row, with the column at fault if it is known.
+    fn alone(&self, row: &Row, mut fault: Fault) -> Fault {
+        if matches!(fault.verdict, Verdict::Fewer | Verdict::Slow) {
+            fault.verdict = Verdict::Unavailable;
+        }
+        if let Some(value) = fault.value.take() {
+            let columns = self.plan.columns_with(&value, row, &fault.text);
+            if !columns.is_empty() {
+                fault.text = format!("column {}: {}", columns.join(" or "), fault.text);
+            }
+        }
+        fault
     }
 }
 
 fn not_taken() -> Fault {
-    Fault { verdict: Verdict::Suspect, in_doubt: false, text: NOT_TAKEN.to_owned() }
-}
-
-/// What a fault is that came for one row alone.
-fn alone(fault: Fault) -> Fault {
-    match fault.verdict {
-        Verdict::Fewer | Verdict::Slow => Fault { verdict: Verdict::Unavailable, ..fault },
-        _ => fault,
-    }
+    Fault { verdict: Verdict::Suspect, in_doubt: false, text: NOT_TAKEN.to_owned(), value: None }
 }
 
 /// Rows with different keys, which go into one statement, and the rest. The last row of a key is written where

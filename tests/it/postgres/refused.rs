@@ -123,6 +123,50 @@ fn a_row_that_the_server_refuses_is_refused_alone_with_any_code() {
     });
 }
 
+/// Otherwise a user with ten columns of one type would have to guess.
+#[test]
+#[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
+fn a_refused_value_is_reported_with_its_column() {
+    block_on(async {
+        let server = Postgres::shared();
+        let (schema, settings) = server.schema().await;
+        server
+            .sql(&format!(
+                "CREATE TABLE {schema}.t (gid text PRIMARY KEY, a bigint, b bigint, c text, d date, e date, f varchar(3), \
+                 g varchar(3))"
+            ))
+            .await;
+        let types = [
+            ("a", "bigint"),
+            ("b", "bigint"),
+            ("c", "text"),
+            ("d", "date"),
+            ("e", "date"),
+            ("f", "varchar"),
+            ("g", "varchar"),
+        ];
+        let store =
+            connect(&x_msrv_postgres::Settings { columns: Some(columns("gid", &types)), ..settings }).await;
+        let cases = [
+            (r#"{"a":1,"b":"secret","c":"secret"}"#, "column \"b\": invalid input syntax"),
+            (r#"{"a":"1\"2","b":2}"#, "column \"a\": invalid input syntax"),
+            (r#"{"a":"secret","b":"secret"}"#, "column \"a\" or \"b\": invalid input syntax"),
+            (r#"{"d":"2026-01-01","e":"2026-02-30"}"#, "column \"e\": date/time field value out of range"),
+            // The server says neither the value nor the column.
+            (r#"{"f":"secret"}"#, "value too long for type character varying(3)"),
+        ];
+        let batch = cases.iter().enumerate().map(|(place, (bad, _))| record(&format!("k{place}"), bad));
+        let together = put(&*store, batch.chain([record("good", "{}")]).collect()).await;
+        for (place, (bad, words)) in cases.into_iter().enumerate() {
+            for result in [&together[place], &put(&*store, vec![record("k", bad)]).await[0]] {
+                let Err(Fault { text, .. }) = result else { panic!("{bad}: {result:?}") };
+                assert!(text.starts_with(words) && !text.contains("secret"), "{bad}: {text}");
+            }
+        }
+        assert_eq!(together.last(), Some(&Ok(Put::Stored)));
+    });
+}
+
 /// A partition that does not exist yet concerns only the rows that belong into it, and a database in another encoding
 /// has no place for some characters.
 #[test]
