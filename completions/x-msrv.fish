@@ -55,21 +55,21 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s q -l quiet -d 'Log
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s v -l verbose -d 'Also log each step'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l queue -d 'Where messages come from' -r -f -a "nsq\t'A topic of NSQ, from nsqd directly or found by nsqlookupd.'
-embedded\t'A queue and a store in files of the state directory, for a machine that has no other.'"
+embedded\t'An SQLite file in the state directory, for a machine that has no other server.'"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l store -d 'Where records go' -r -f -a "aerospike\t'A set of an Aerospike cluster; each field of a message is a bin.'
 postgres\t'A table of a PostgreSQL database: the message as `jsonb`, or its fields in columns.'
-sqlite\t'A queue and a store in files of the state directory, for a machine that has no other.'"
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l nsqd -d 'The nsqd to take messages from, by their TCP ports (4150 by default); or lookupd-http-address' -r
+sqlite\t'An SQLite file in the state directory, for a machine that has no other server.'"
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l nsqd -d 'The nsqd to take messages from, by their TCP ports (4150 by default)' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l lookupd -d 'Used instead of nsqd-tcp-address: nsqlookupd, by its HTTP port (4161 by default; 4160 is its port for nsqd), which knows the nsqd that have the topic' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l topic -d 'The topic to consume: 1 to 64 of a-zA-Z0-9._-, optionally followed by #ephemeral' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l channel -d 'The channel; it gets every message of the topic, and its consumers share them [default: x-msrv for a configuration x-msrv.yml, and x-msrv-NAME for NAME.yml]' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Used instead of address: several nodes to start from' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'The namespace; it must exist' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'set, or table' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l postgres -d 'Servers as HOST:PORT; the first one that answers and takes writes is used' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l database -d 'The database; it must exist' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l user -d 'The user to log in as' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'N, the most messages that a run takes [default: 10]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Used instead of address: several nodes to start from [default: localhost:3000]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'The namespace; it must exist [default: test]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'In the store: set in Aerospike, or table in PostgreSQL (it must exist), or table in the SQLite file' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l postgres -d 'Servers as HOST:PORT; the first one that answers and takes writes is used [default: localhost:5432]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l database -d 'The database; it must exist [default: postgres]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l user -d 'The user to log in as [default: x-msrv]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l max-messages -d 'N, the most messages that a run takes [default: 1000]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l period -d 'How often the timer starts a run [default: 10s]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -s c -l config -d 'The configuration (YAML, TOML or JSON): a path, or a name in /etc/x-msrv [default: x-msrv]' -r -F
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l force -d 'Overwrite an existing configuration (a backup is kept as NAME.old, NAME.old.1 and so on)'

@@ -107,6 +107,7 @@ fn a_configuration_is_found_by_name_unless_a_file_has_that_name() {
     for arguments in [
         &["check", "-c", "nonesuch"][..],
         &["check", "nonesuch"],
+        &["run", "nonesuch"],
         &["records", "nonesuch"],
         &["status", "nonesuch"],
         &["history", "nonesuch"],
@@ -621,6 +622,22 @@ fn an_unreachable_broadcast_address_names_the_option_of_nsqd() {
     }
 }
 
+/// nsqlookupd lists no nsqd for a new topic, and a user would not know how to create it.
+#[test]
+fn send_through_nsqlookupd_to_a_new_topic_shows_the_command_that_creates_it() {
+    let lookupd = Lookupd::start();
+    let text = format!(
+        "nsq: {{lookupd-http-address: ['{}'], topic: t#ephemeral}}\nsqlite: {{path: s.db, set: s}}\n",
+        lookupd.http
+    );
+    let ended = Program::new(&text).run_with_input(&["send"], b"{}\n");
+    let words = [
+        "cannot reach an nsqd with the topic t#ephemeral",
+        "curl -X POST 'http://NSQD:4151/topic/create?topic=t%23ephemeral'",
+    ];
+    assert!(ended.code == Some(69) && words.iter().all(|word| ended.stderr.contains(word)), "{ended:?}");
+}
+
 /// Without the number a user could not continue after a failure.
 #[test]
 fn send_reports_how_many_messages_nsqd_has_and_a_dead_nsqd_is_exit_69() {
@@ -874,6 +891,15 @@ fn a_key_without_a_value_is_refused_and_not_treated_as_absent() {
                 ended.stderr
             );
         }
+    }
+    for (key, parent) in
+        [("nsq.topic", "nsq"), ("aerospike.namespace", "aerospike"), ("aerospike.set", "aerospike")]
+    {
+        let mut tree = whole.clone();
+        tree[parent][&key[parent.len() + 1..]].take();
+        let ended = Program::new(&tree.to_string()).run(&["check"]);
+        let wanted = format!("x-msrv.yml: {key}: has no value; it is required\n");
+        assert!(ended.code == Some(78) && ended.stderr.ends_with(&wanted), "{}", ended.stderr);
     }
     let chosen =
         "sqlite: {path: s, set: s, key: {message: }}\nembedded-queue: {path: q}\ndead-letter:\n  log:\n";

@@ -172,6 +172,29 @@ fn options_of_another_kind_and_missing_values_are_refused() {
     has(&in_force(&scene, "a.yml"), &["nsq.topic: o#ephemeral", "sqlite.set: o"]);
 }
 
+/// Otherwise a user would rely on a default that the new file does not contain.
+#[test]
+fn the_defaults_in_the_help_are_what_init_writes() {
+    let scene = Program::new("");
+    let help = scene.bare(&["init", "--help"]).stdout;
+    let default = |option: &str| {
+        let (_, text) = help.split_once(&format!("--{option} <")).expect(option);
+        let (_, text) = text.split_once("[default: ").expect(option);
+        text.split(']').next().expect("an end").to_owned()
+    };
+    let ended = scene.bare(&["init", "-c", "a.yml", "--queue", "embedded", "--store", "sqlite"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let in_force = in_force(&scene, "a.yml");
+    for key in ["max-messages", "period"] {
+        has(&in_force, &[&format!("{key}: {}", default(key))]);
+    }
+    scene.bare(&["init", "-c", "b.yml", "--nsqd", "h:1", "--topic", "t", "--aerospike", "h:2"]);
+    has(&self::in_force(&scene, "b.yml"), &[&format!("aerospike.namespace: {}", default("namespace"))]);
+    scene.bare(&["init", "-c", "c.yml", "--nsqd", "h:1", "--topic", "t", "--postgres", "h:2"]);
+    let names = ["database", "user"].map(|key| format!("postgres.{key}: {}", default(key)));
+    has(&self::in_force(&scene, "c.yml"), &names.each_ref().map(String::as_str));
+}
+
 /// Otherwise a user would not see which other settings exist.
 #[test]
 fn every_key_of_the_shipped_configuration_is_written_with_its_comment() {

@@ -130,7 +130,32 @@ fn a_missing_unreadable_or_wrong_secret_is_exit_78_and_named() {
         &["cannot read the file /", "/nonesuch: No such file"],
     );
     let credential = program(&nsqd, ", auth-secret: {credential: nsq}");
-    fails(&credential.run(&[]), &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY"]);
+    fails(
+        &credential.run(&[]),
+        &["cannot read the credential nsq", "$CREDENTIALS_DIRECTORY", "{file: PATH}", "systemd-run"],
+    );
+}
+
+/// Otherwise `check` would find no fault in a configuration that no run can use.
+#[test]
+fn check_warns_about_a_missing_file_and_check_connect_fails() {
+    let program = Program::new(
+        "nsq: {nsqd-tcp-address: 'h:1', topic: t, auth-secret: {file: nonesuch}, tls: {ca-file: none.pem}}\n\
+         sqlite: {path: s.db, set: s}\n",
+    );
+    let ended = program.run(&["check"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for (key, name) in [("nsq.auth-secret", "nonesuch"), ("nsq.tls.ca-file", "none.pem")] {
+        let file = program.path(name);
+        let warning = format!("{key}: {}: the file does not exist", file.display());
+        assert_eq!(ended.stderr.matches(&warning).count(), 1, "{}", ended.stderr);
+    }
+    assert_eq!(program.run(&["check", "--connect"]).code, Some(78));
+    for name in ["nonesuch", "none.pem"] {
+        program.write(name, "x");
+    }
+    let ended = program.run(&["check"]);
+    assert!(!ended.stderr.contains("does not exist"), "{}", ended.stderr);
 }
 
 /// An outage of the server must not count as a wrong configuration. nsqd gives the same answer if the server

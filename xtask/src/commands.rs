@@ -81,17 +81,30 @@ fn arguments(command: &Command) -> Vec<&Arg> {
     arguments
 }
 
-/// Returns whether it is the default command: it takes the same arguments as the program.
+/// Returns whether it is the default command: it takes the arguments of the program, and perhaps others.
 fn is_default(program: &Command, command: &Command) -> bool {
     let ids = |command| arguments(command).into_iter().map(Arg::get_id).collect::<BTreeSet<_>>();
-    ids(command) == ids(program)
+    ids(command).is_superset(&ids(program))
+}
+
+/// Returns whether the entry of a command describes this argument: the options of the program have entries of
+/// their own.
+fn is_described(program: &Command, command: &Command, argument: &Arg) -> bool {
+    let is_program_s = || arguments(program).into_iter().any(|other| other.get_id() == argument.get_id());
+    let is_own = !argument.is_global_set() && !is_standard(argument);
+    is_own && !(is_default(program, command) && is_program_s())
 }
 
 /// Returns a paragraph for the program and for each command except the default one.
 fn synopsis(program: &Command) -> String {
     let (default, others): (Vec<_>, Vec<_>) =
         commands(program).into_iter().partition(|(_, command)| is_default(program, command));
-    let default: String = default.iter().map(|(name, _)| format!("[{}]\n", bold(name))).collect();
+    let default_usage = |(name, command): &(String, &Command)| {
+        let own = arguments(command).into_iter().filter(|argument| is_described(program, command, argument));
+        let own: String = own.filter_map(value).map(|value| format!("\\ [{value}]")).collect();
+        format!("[{}{own}]\n", bold(name))
+    };
+    let default: String = default.iter().map(default_usage).collect();
     let mut text = format!(".SY {}\n{}{default}.YS\n", escape(program.get_name()), usage(program));
     for (name, command) in others {
         text += &format!(".SY \"{} {}\"\n{}.YS\n", escape(program.get_name()), escape(&name), usage(command));
@@ -146,8 +159,7 @@ fn section(program: &Command, name: &str, command: &Command) -> String {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let paragraphs: Vec<_> = about.split("\n\n").map(|paragraph| fill(&sentence(paragraph))).collect();
     // Another command's option may have the same name as one of the program's and a different meaning.
-    let is_own = |argument: &&Arg| !argument.is_global_set() && !is_standard(argument);
-    let own = command.get_arguments().filter(|argument| is_own(argument) && !is_default(program, command));
+    let own = command.get_arguments().filter(|argument| is_described(program, command, argument));
     let own: String = own.map(entry).collect();
     format!(".SS {}\n{}{own}{}", escape(name), paragraphs.join(".PP\n"), examples(command.get_after_help()))
 }

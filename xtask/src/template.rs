@@ -14,12 +14,11 @@ const HEADER: &str = "\
 ";
 
 /// The active keys and their values: the example of the original.
-const IN_FORCE: [(&str, &str); 10] = [
+const IN_FORCE: [(&str, &str); 9] = [
     ("timeout", "2s"),
     ("nsq.nsqd-tcp-address", "[\"queue:4150\"]"),
     ("nsq.topic", "testtopic"),
     ("nsq.channel", "testchannel"),
-    ("nsq.max-in-flight", "10"),
     ("nsq.max-messages", "10"),
     ("aerospike.address.host", "db"),
     ("aerospike.address.port", "3000"),

@@ -68,7 +68,7 @@ struct StoreKeys {
     /// If the namespace already has as many sets as the server allows (4095), the run exits with 78. A full
     /// set (`stop-writes-count`, `stop-writes-size`) is an outage: messages wait in the queue, and the run
     /// exits with 75.
-    #[setting(example = "orders", flag = "set", ask = "set, or table", subject)]
+    #[setting(example = "orders", flag = "set", ask = "set in Aerospike", subject)]
     set: TextOr<SetName, SetKeys>,
     /// What a record's key is made of.
     #[setting(default = "message", example = "{field: /id}")]
@@ -93,7 +93,7 @@ struct StoreKeys {
     #[setting(example = "x-msrv")]
     user: Option<String>,
     /// The user's password; a secret.
-    #[setting(example = "{credential: aerospike}")]
+    #[setting(example = "{file: aerospike.secret}")]
     password: Option<Secret>,
     /// Where the password of `user` is verified.
     #[setting(words = "`internal`", example = "external")]

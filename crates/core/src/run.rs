@@ -544,7 +544,7 @@ impl<'a> Drain<'a> {
         decided
     }
 
-    /// Logs a lasting cause once; the report has the number of messages.
+    /// Logs a lasting cause once, with the messages known by then; the report has the number of all of them.
     fn log_retries(&mut self, decided: &[(Delivery, Outcome)]) {
         let mut causes = decided.iter().filter_map(|(_, outcome)| match outcome {
             Outcome::Deferred { cause, .. } => Some(cause),
@@ -552,7 +552,7 @@ impl<'a> Drain<'a> {
         });
         let Some(cause) = causes.next() else { return };
         let level = if self.retried_for.as_ref() == Some(cause) { Level::Debug } else { Level::Warn };
-        log!(level, messages = 1 + causes.count(), cause = cause.as_str(); "messages requeued for later");
+        log!(level, messages = 1 + causes.count(), cause = cause.as_str(); "messages requeued for later so far");
         self.retried_for = Some(cause.clone());
         self.cause.get_or_insert_with(|| cause.clone());
     }

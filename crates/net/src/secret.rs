@@ -39,7 +39,8 @@ impl Secret {
                 .ok_or_else(|| {
                     io::Error::new(
                         io::ErrorKind::NotFound,
-                        "$CREDENTIALS_DIRECTORY is not set: the service manager passed no credentials",
+                        "$CREDENTIALS_DIRECTORY is not set: systemd passes credentials to the service only; for commands \
+                         by hand use `{file: PATH}`, or systemd-run as x-msrv.yml(5) shows",
                     )
                 }),
         };

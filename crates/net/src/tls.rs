@@ -74,7 +74,7 @@ pub struct Keys {
     #[setting(example = "x-msrv.pem")]
     certificate: Option<Place>,
     /// The private key of `certificate`, in PEM and without a passphrase. It is a secret.
-    #[setting(example = "{credential: tls-key}")]
+    #[setting(example = "{file: x-msrv.key}")]
     key: Option<Secret>,
     /// The name or address that the server's certificate must contain.
     #[setting(

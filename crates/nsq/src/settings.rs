@@ -43,7 +43,8 @@ pub static ADAPTER: Adapter = Adapter {
 #[derive(Debug, Clone, Settings)]
 #[setting(section = "nsq")]
 struct QueueKeys {
-    /// The nsqd to take messages from, by their TCP ports (4150 by default); or `lookupd-http-address`.
+    /// The nsqd to take messages from, by their TCP ports (4150 by default). Required without
+    /// `lookupd-http-address`.
     ///
     /// One that does not answer is a warning as long as another one does. With `key: message` the address is
     /// part of each record's key: if it changes while messages are in flight, those that are delivered again
@@ -104,7 +105,7 @@ struct QueueKeys {
     /// The secret for nsqd's `AUTH`: `{credential: NAME}`, `{file: PATH}`, or the text itself.
     ///
     /// `x-msrv send` and `dead-letter.nsq` use it as well.
-    #[setting(example = "{credential: nsq}")]
+    #[setting(example = "{file: nsq.secret}")]
     auth_secret: Option<Secret>,
     /// Whether connections to nsqd are encrypted: `true`, `false` or a section.
     ///
@@ -136,7 +137,7 @@ struct LetterKeys {
     /// The secret for that nsqd's `AUTH`.
     #[setting(
         words = "`nsq.auth-secret`, or none if this section sets `tls`",
-        example = "{credential: nsq}"
+        example = "{file: nsq.secret}"
     )]
     auth_secret: Option<Secret>,
     /// Whether connections to that nsqd are encrypted: `true`, `false` or a section.

@@ -64,13 +64,19 @@ struct StoreKeys {
     database: String,
     /// The user to log in as. It needs the privileges SELECT, INSERT and UPDATE on the table, without UPDATE if
     /// `exists` is `create-only`.
-    #[setting(example = "x-msrv", flag = "user", ask = "user of the database", suggest = "x-msrv")]
+    #[setting(
+        example = "x-msrv",
+        flag = "user",
+        ask = "user of the database; a password is set in the file afterwards",
+        suggest = "x-msrv"
+    )]
     user: String,
     /// The user's password; a secret. Without `tls` an attacker on the network path can ask for it in plain text.
-    #[setting(example = "{credential: postgres}")]
+    #[setting(example = "{file: postgres.secret}")]
     password: Option<Secret>,
-    /// The table as `TABLE` or `SCHEMA.TABLE`, in upper and lower case as the database has it.
-    #[setting(example = "orders", flag = "set", ask = "set, or table", subject)]
+    /// The table as `TABLE` or `SCHEMA.TABLE`, in upper and lower case as the database has it. It must exist;
+    /// `x-msrv check --connect` shows the statement that creates it.
+    #[setting(example = "orders", flag = "set", ask = "table in PostgreSQL (it must exist)", subject)]
     table: TableName,
     /// What a record's key is made of.
     #[setting(default = "message", example = "{field: /id}")]

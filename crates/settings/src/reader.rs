@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::{Bounds, Fault, Key, Known, Map, Origins, Places, Setting, Value, Word, fault, join};
 
 const NO_VALUE: &str = "has no value; set one or remove the key";
+const NO_REQUIRED_VALUE: &str = "has no value; it is required";
 
 /// Collects the faults of a tree while it is parsed, and keeps the path of the current value.
 #[derive(Debug)]
@@ -101,6 +102,10 @@ impl<'a> Reader<'a> {
             self.fault(format!("`{}` is required", key.name));
             return None;
         };
+        if found.is_null() {
+            self.fault_at(key.name, NO_REQUIRED_VALUE);
+            return None;
+        }
         self.key(key, found)
     }
 

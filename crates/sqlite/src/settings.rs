@@ -25,7 +25,7 @@ text_setting!(TableName, Kind::Text);
 pub static ADAPTER: Adapter = Adapter {
     name: "SQLite file",
     feature: "sqlite",
-    summary: "A queue and a store in files of the state directory, for a machine that has no other.",
+    summary: "An SQLite file in the state directory, for a machine that has no other server.",
     source: Some(SourceRole::of::<QueueKeys>()),
     store: Some(StoreRole::of::<StoreKeys>()),
     letters: Some(LettersRole::of::<LetterKeys>()),
@@ -146,7 +146,7 @@ struct StoreKeys {
     path: StateFile<Database>,
     /// The table; it is created if it does not exist. 1 to 63 of `a-zA-Z0-9_.-`; the name must not begin with
     /// `sqlite_`.
-    #[setting(example = "orders", flag = "set", ask = "set, or table", subject)]
+    #[setting(example = "orders", flag = "set", ask = "table in the SQLite file", subject)]
     set: TableName,
     /// What a record's key is made of.
     #[setting(default = "message", example = "{field: /id}")]

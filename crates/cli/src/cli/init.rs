@@ -111,11 +111,17 @@ pub(super) fn command(init: Command, adapters: Adapters) -> Command {
 fn option(flag: &'static str, keys: &[&'static Key]) -> Arg {
     let ask = keys[0].ask.expect("only keys with a question have an option");
     let sentence = keys[0].doc.split("\n\n").next().and_then(|first| first.split(". ").next());
-    let help = match keys {
-        [_] => sentence.unwrap_or_default().trim_end_matches('.').replace('`', ""),
-        _ => ask.question.to_owned(),
+    let help = if let [_] = keys {
+        sentence.unwrap_or_default().trim_end_matches('.').replace('`', "")
+    } else {
+        let questions = keys.iter().filter_map(|key| key.ask).map(|ask| ask.question);
+        format!("In the store: {}", questions.collect::<Vec<_>>().join(", or "))
     };
+    // `init` writes its suggestion, which may differ from the value that a missing key has.
     let help = match keys[0].presence {
+        _ if !ask.suggest.is_empty() && ask.instead.is_empty() => {
+            format!("{help} [default: {}]", ask.suggest)
+        }
         Presence::Words(words) => format!("{help} [default: {}]", words.replace('`', "")),
         _ => help,
     };

@@ -20,6 +20,7 @@ use crate::{
     config::{self, Flag},
     pipeline::Pipeline,
 };
+pub(crate) use names::NameArg;
 use names::NameOrFileArg;
 use x_msrv_core::NAME;
 
@@ -154,10 +155,16 @@ pub(crate) enum Command {
     ///
     /// Its options may also precede it. If an option is given in both places, the one after the command
     /// counts.
-    #[command(
-        after_help = "Examples:\n  x-msrv run -c orders.yml --max-messages 1000 --timeout 5s\n  x-msrv run --dry-run"
-    )]
-    Run(RunArgs),
+    #[command(after_help = "Examples:
+  x-msrv run orders --max-messages 1000 --timeout 5s
+  x-msrv run -c orders.yml
+  x-msrv run --dry-run")]
+    Run {
+        #[command(flatten)]
+        which: NameArg,
+        #[command(flatten)]
+        arguments: RunArgs,
+    },
     /// Create and check a configuration, prompting for missing values
     ///
     /// It creates /etc/x-msrv/x-msrv.yml, with a name /etc/x-msrv/NAME.yml, or the file given with -c. The
@@ -259,7 +266,8 @@ impl Command {
     /// Returns the configuration that is given by its name.
     fn configuration(&self) -> Option<PathBuf> {
         match self {
-            Self::Init(InitArgs { which, .. })
+            Self::Run { which, .. }
+            | Self::Init(InitArgs { which, .. })
             | Self::Records(RecordsArgs { which, .. })
             | Self::Check(CheckArgs { which, .. })
             | Self::Status(StatusArgs { which, .. })
@@ -268,7 +276,7 @@ impl Command {
                 input.which.configuration()
             }
             Self::Dead(command) => command.select().which.configuration(),
-            Self::Run(_) | Self::Explain(_) => None,
+            Self::Explain(_) => None,
         }
     }
 }

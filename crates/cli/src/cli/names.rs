@@ -7,7 +7,7 @@ use clap::Args;
 use crate::config::{self, SYSTEM};
 
 /// A configuration by its name.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct NameArg {
     /// The name of a configuration in /etc/x-msrv, such as orders for orders.yml
     #[arg(value_name = "NAME", conflicts_with = "config", value_parser = name)]

@@ -54,7 +54,9 @@ fn read(adapters: Adapters, arguments: &[OsString]) -> Result<Cli, clap::Error> 
     if cli.global.quiet && cli.global.verbose {
         return contradiction("--quiet and --verbose cannot be used together");
     }
-    if !matches!(cli.command, None | Some(Command::Run(_))) && (cli.run.dry_run || cli.run.report.is_some()) {
+    if !matches!(cli.command, None | Some(Command::Run { .. }))
+        && (cli.run.dry_run || cli.run.report.is_some())
+    {
         return contradiction(
             "--dry-run and --report before a command are options of run; put the options of another command after it",
         );
@@ -149,6 +151,7 @@ mod tests {
             "x-msrv -c a.yml status orders",
             "x-msrv history orders -c a.yml",
             "x-msrv -c a.yml init orders",
+            "x-msrv -c a.yml run orders",
             "x-msrv --dry-run dead purge --all",
             "x-msrv --dry-run send",
             "x-msrv --report json dead list",
@@ -191,10 +194,11 @@ mod tests {
     #[test]
     fn run_is_the_default_command_and_has_the_same_options() {
         let before = parse(&["x-msrv", "--max-messages", "7"]).run.overrides();
-        let Some(Command::Run(after)) = parse(&["x-msrv", "run", "--max-messages", "7"]).command else {
+        let Some(Command::Run { arguments, .. }) = parse(&["x-msrv", "run", "--max-messages", "7"]).command
+        else {
             panic!("a run")
         };
-        assert_eq!(before, after.overrides());
+        assert_eq!(before, arguments.overrides());
         assert_eq!(before, [("--max-messages", "max-messages", "7".to_owned())]);
     }
 }

@@ -5,12 +5,25 @@ use std::io::{self, Write as _};
 use super::{CommandError, written};
 use crate::{cli::CheckArgs, config::Settings, logging, sandbox};
 use x_msrv_core::exit::Exit;
+use x_msrv_settings::{Access, NamedFile};
 
 pub(super) async fn check(settings: &Settings, arguments: &CheckArgs) -> Result<(), CommandError> {
     settings.decoder()?;
     written(write!(io::stdout(), "{settings}"))?;
     warn_about_service(settings);
-    if arguments.connect { connect(settings).await } else { Ok(()) }
+    if arguments.connect {
+        return connect(settings).await;
+    }
+    for file in missing_files(settings) {
+        log::warn!("{}: {}: the file does not exist", file.key, file.path.display());
+    }
+    Ok(())
+}
+
+/// Returns the files to read that do not exist. Connecting reports them as faults.
+fn missing_files(settings: &Settings) -> impl Iterator<Item = &NamedFile> {
+    let is_read = |file: &&NamedFile| matches!(file.access, Access::Read | Access::ReadSecret);
+    settings.files().iter().filter(is_read).filter(|file| file.path.try_exists().is_ok_and(|exists| !exists))
 }
 
 /// Warns about files that the service cannot use although the current user can.

@@ -17,7 +17,7 @@ mod try_out;
 use std::{error::Error, io, path::Path, process::ExitCode};
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, NameArg},
     config::{self, ConfigError, Flag, Overrides, Settings},
     logging::{self, say},
     pipeline::Pipeline,
@@ -282,10 +282,10 @@ pub fn execute(adapters: Adapters, cli: Cli) -> Result<ExitCode, CommandError> {
     let (path, pipeline) = (cli.configuration(), cli.pipeline());
     let Cli { global, run: before, command } = cli;
     let (flags, command) = match command {
-        None => (before.overrides(), Command::Run(before)),
-        Some(Command::Run(arguments)) => {
+        None => (before.overrides(), Command::Run { which: NameArg::default(), arguments: before }),
+        Some(Command::Run { which, arguments }) => {
             let arguments = arguments.or(before);
-            (arguments.overrides(), Command::Run(arguments))
+            (arguments.overrides(), Command::Run { which, arguments })
         }
         Some(other) => (before.overrides(), other),
     };
@@ -301,10 +301,10 @@ pub fn execute(adapters: Adapters, cli: Cli) -> Result<ExitCode, CommandError> {
     };
     let done = |()| Exit::Success;
     let exit = match command {
-        Command::Run(arguments) if arguments.dry_run => {
+        Command::Run { arguments, .. } if arguments.dry_run => {
             wait(dry_run::dry_run(&load()?, arguments.report))?.map(done)
         }
-        Command::Run(arguments) => wait(run::run(&load()?, arguments.report))?,
+        Command::Run { arguments, .. } => wait(run::run(&load()?, arguments.report))?,
         Command::Init(arguments) => {
             let path = global.config.as_deref().map_or_else(|| arguments.configuration(), config::place);
             let settings = init::init(adapters, &path, &arguments)?;

@@ -72,6 +72,16 @@ impl Idle {
     }
 }
 
+/// nsqlookupd lists only nsqd that have the topic, so none for a new one.
+fn lists_none(settings: &Settings) -> String {
+    format!(
+        "{} lists none; to create the topic, with one of your nsqd as NSQD: \
+         curl -X POST 'http://NSQD:4151/topic/create?topic={}'",
+        settings.place(),
+        settings.topic.to_string().replace('#', "%23")
+    )
+}
+
 impl NsqPublisher {
     /// Connects to the first nsqd that answers.
     ///
@@ -93,7 +103,7 @@ impl NsqPublisher {
             None => {
                 return Err(SourceError::Unreachable {
                     place: format!("an nsqd with the topic {}", settings.topic),
-                    cause: format!("{} lists none", settings.place()).into(),
+                    cause: lists_none(settings).into(),
                 });
             }
         }
