@@ -86,15 +86,14 @@ impl Answers {
 
     pub(super) fn text(&self) -> String {
         let mut template = Template::shipped();
-        for (key, value) in &self.top {
-            // N is in the section of the queue, as in the original.
-            let section = if key.name == "max-messages" { self.source.role.section.name } else { "" };
-            if section.is_empty() {
-                template.set("", key.name, &key.written(value));
-            }
+        // N is in the section of the queue, as in the original, if that section has such a key.
+        let own = self.source.role.section.kind.keys();
+        let is_own = |key: &Key| key.name == "max-messages" && own.iter().any(|own| own.name == key.name);
+        let (n, top): (Vec<_>, Vec<_>) = self.top.iter().partition(|(key, _)| is_own(key));
+        for (key, value) in top {
+            template.set("", key.name, &key.written(value));
         }
-        let n = self.top.iter().filter(|(key, _)| key.name == "max-messages");
-        let sections = [(&self.source, n.collect::<Vec<_>>()), (&self.store, Vec::new())];
+        let sections = [(&self.source, n), (&self.store, Vec::new())];
         template.only(&sections.each_ref().map(|(section, _)| section.role.section.name));
         for (section, more) in sections {
             let keys = section.keys.iter().chain(more);
@@ -276,7 +275,12 @@ mod tests {
     use crate::config::{self, Overrides};
 
     const ADAPTERS: Adapters = Adapters {
-        list: &[&x_msrv_nsq::ADAPTER, &x_msrv_aerospike::ADAPTER, &x_msrv_sqlite::ADAPTER],
+        list: &[
+            &x_msrv_nsq::ADAPTER,
+            &x_msrv_aerospike::ADAPTER,
+            &x_msrv_sqlite::ADAPTER,
+            &x_msrv_example_adapter::ADAPTER,
+        ],
         codec: x_msrv_json::codec,
     };
 
@@ -361,5 +365,24 @@ mod tests {
                 assert!(shown.contains(&format!("\n{key}: {name}\n")), "{key}: {shown}");
             }
         }
+    }
+
+    /// N was written into the section of every queue, and refused there as an unknown key.
+    #[test]
+    fn n_is_at_the_top_if_the_section_of_the_queue_has_no_such_key() {
+        fn not_asked(question: Question<'_>) -> Result<String, CommandError> {
+            panic!("{}", question.text)
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.yml");
+        let options = ["--queue", "folder", "--store", "folder", "--max-messages", "7", "--period", "1m"];
+        let answers = Answers::take(ADAPTERS, &path, &arguments(&options), not_asked);
+        fs::write(&path, answers.expect("all values are known").text()).expect("written");
+        // `init` does not ask for these keys of the example.
+        let paths = ["X_MSRV__FOLDER_QUEUE__PATH", "X_MSRV__FOLDER__PATH"];
+        let environment = paths.map(|name| (name.to_owned(), name.to_ascii_lowercase()));
+        let overrides = Overrides { environment: environment.into(), ..Overrides::default() };
+        let settings = config::load(ADAPTERS, Some(&path), &overrides).expect("a configuration");
+        assert_eq!(settings.limits.max_messages.get(), 7);
     }
 }
