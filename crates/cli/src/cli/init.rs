@@ -125,11 +125,47 @@ fn option(flag: &'static str, keys: &[&'static Key]) -> Arg {
         Presence::Words(words) => format!("{help} [default: {}]", words.replace('`', "")),
         _ => help,
     };
-    let value_name = match keys[0].kind {
-        Kind::List(Kind::Address) => "ADDRESS",
+    Arg::new(flag).long(flag).value_name(value_name(&keys[0].kind)).action(ArgAction::Set).help(help)
+}
+
+/// Returns how the help shows a value of this type.
+fn value_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::List(kind) | Kind::WordOr(_, kind) | Kind::TextOr(kind, _) => value_name(kind),
+        Kind::Address => "ADDRESS",
+        Kind::Path { .. } => "PATH",
         Kind::Span => "DURATION",
+        Kind::Size => "SIZE",
         Kind::Whole => "N",
         _ => "NAME",
-    };
-    Arg::new(flag).long(flag).value_name(value_name).action(ArgAction::Set).help(help)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use x_msrv_settings::Ask;
+
+    use super::*;
+
+    /// The help of an adapter with one server showed `--redis-address <NAME>`, for a value that must be
+    /// HOST:PORT.
+    #[test]
+    fn the_help_shows_what_kind_of_value_an_option_takes() {
+        const fn asked(kind: Kind) -> Key {
+            let ask = Ask { flag: "a", question: "a", suggest: "", instead: "", is_subject: false };
+            Key { kind, ask: Some(ask), ..Key::section("a", "An example.", &[]) }
+        }
+        static KEYS: [(Key, &str); 6] = [
+            (asked(Kind::Address), "ADDRESS"),
+            (asked(Kind::List(&Kind::Address)), "ADDRESS"),
+            (asked(Kind::WordOr(&["any"], &Kind::Address)), "ADDRESS"),
+            (asked(Kind::Path { is_state: true }), "PATH"),
+            (asked(Kind::TextOr(&Kind::Text, &[])), "NAME"),
+            (asked(Kind::Size), "SIZE"),
+        ];
+        for (key, shown) in &KEYS {
+            let option = option("a", &[key]);
+            assert_eq!(option.get_value_names(), Some(&[(*shown).into()][..]), "{:?}", key.kind);
+        }
+    }
 }
