@@ -694,7 +694,7 @@ fn a_mistyped_topic_is_reported_by_check_status_and_the_run_that_creates_it() {
     let status = program.run(&["status"]);
     assert!(
         status.code == Some(1)
-            && status.stdout.contains("no run has received a message yet: is the topic `odrers` correct?"),
+            && status.stdout.contains("no run has received a message yet: is `nsq.topic: odrers` correct?"),
         "{status:?}"
     );
     nsqd.publish("odrers", bodies(0..1));

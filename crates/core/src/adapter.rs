@@ -211,7 +211,7 @@ pub trait ConfiguredSource: fmt::Debug + Any {
     fn letter_source(&self) -> Result<Option<String>, SourceError>;
 
     /// Returns the setting that may be mistyped if no run has ever received a message: a name that the queue
-    /// creates for every client that asks for it.
+    /// creates for every client that asks for it. In the form `SECTION.KEY: VALUE`.
     fn created_on_demand(&self) -> Option<String>;
 }
 

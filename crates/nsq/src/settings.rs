@@ -216,8 +216,8 @@ impl SourceSection for QueueKeys {
         Origin::of_topic(&settings.topic.to_string(), "<nsqd>")
     }
 
-    fn created_on_demand(settings: &source::Settings) -> Option<String> {
-        Some(settings.topic.to_string())
+    fn created_on_demand(settings: &source::Settings) -> Option<(&'static str, String)> {
+        Some(("topic", settings.topic.to_string()))
     }
 
     fn suggestion(key: &str, pipeline: &str) -> Option<String> {

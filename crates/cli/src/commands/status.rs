@@ -105,7 +105,7 @@ pub(super) struct Asked {
     timer: Option<Result<Timer, String>>,
     servers: Vec<KnownServer>,
     command: String,
-    silent_topic: Option<String>,
+    silent_name: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -130,7 +130,7 @@ impl Asked {
         };
         let (unrecorded, runs, last, last_success, servers, has_received) =
             read(settings, all)?.unwrap_or_default();
-        let silent_topic = settings.source.created_on_demand().filter(|_| !has_received);
+        let silent_name = settings.source.created_on_demand().filter(|_| !has_received);
         let (name, max_messages) = (settings.name(), settings.limits.max_messages.get());
         Ok(Self {
             name,
@@ -145,7 +145,7 @@ impl Asked {
             timer,
             servers,
             command: Pipeline::of(&settings.file).command("status"),
-            silent_topic,
+            silent_name,
             warnings: settings.warnings.clone(),
         })
     }
@@ -163,7 +163,7 @@ impl Asked {
             timer: self.timer.as_ref(),
             servers: &self.servers,
             command: &self.command,
-            silent_topic: self.silent_topic.as_deref(),
+            silent_name: self.silent_name.as_deref(),
             warnings: &self.warnings,
         }
     }

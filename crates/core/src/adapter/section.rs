@@ -86,9 +86,9 @@ pub trait SourceSection: NamedSection + Setting + fmt::Debug + 'static {
         Origin::new("<queue>")
     }
 
-    /// Returns the setting that may be mistyped if no run has ever received a message: a name that the queue
-    /// creates for every client that asks for it.
-    fn created_on_demand(settings: &Self::Settings) -> Option<String> {
+    /// Returns the key and the value of the setting that may be mistyped if no run has ever received a
+    /// message: a name that the queue creates for every client that asks for it.
+    fn created_on_demand(settings: &Self::Settings) -> Option<(&'static str, String)> {
         let _ = settings;
         None
     }
@@ -303,7 +303,8 @@ impl<K: SourceSection> ConfiguredSource for Configured<K, K::Settings> {
     }
 
     fn created_on_demand(&self) -> Option<String> {
-        K::created_on_demand(&self.settings)
+        let (key, value) = K::created_on_demand(&self.settings)?;
+        Some(format!("{}.{key}: {value}", K::SECTION.name))
     }
 }
 

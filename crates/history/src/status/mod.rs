@@ -96,8 +96,8 @@ pub struct Known<'a> {
     pub servers: &'a [KnownServer],
     /// The command that shows the status of this pipeline.
     pub command: &'a str,
-    /// The topic, if messages come from one and no run has ever received a message.
-    pub silent_topic: Option<&'a str>,
+    /// The setting that may be mistyped, if no run has ever received a message.
+    pub silent_name: Option<&'a str>,
     /// Settings that work but are not advisable.
     pub warnings: &'a [String],
 }
@@ -154,12 +154,9 @@ impl Known<'_> {
         if let Some((level, text)) = self.unreached(last) {
             add(level, text);
         }
-        // nsqd creates a topic when a consumer subscribes, so a mistyped name is not an error there.
-        if let Some(topic) = self.silent_topic.filter(|_| self.runs.len() >= SILENT_RUNS) {
-            add(
-                Level::Warning,
-                format!("no run has received a message yet: is the topic `{topic}` correct?"),
-            );
+        // A queue that creates what a consumer asks for does not report a mistyped name.
+        if let Some(name) = self.silent_name.filter(|_| self.runs.len() >= SILENT_RUNS) {
+            add(Level::Warning, format!("no run has received a message yet: is `{name}` correct?"));
         }
         if let Some(trend) = trend
             && let Some(text) = self.falls_behind(&trend)
@@ -232,7 +229,7 @@ mod tests {
             timer: Some(timer),
             servers: &[],
             command: "x-msrv status",
-            silent_topic: None,
+            silent_name: None,
             warnings: &[],
         }
     }
@@ -264,6 +261,20 @@ mod tests {
         judged(&known(&runs, 25, &active), &[], &[]);
         judged(&known(&runs, 25, &Err("systemd does not answer".to_owned())), &[], &[]);
         assert_eq!(level(&[]), Level::Ok);
+    }
+
+    /// `is the topic … correct?` was asked of queues that have no topics.
+    #[test]
+    fn after_some_runs_without_a_message_the_setting_that_may_be_mistyped_is_named() {
+        let empty = |second| {
+            let counters = Counters::default();
+            Run { counters, ..run(second, "queue-empty", 0) }
+        };
+        let (runs, active) = ([empty(0), empty(10), empty(20)], timer(true, Some(at(30))));
+        let named = |runs| Known { silent_name: Some("redis.stream: odrers"), ..known(runs, 25, &active) };
+        let expected = "no run has received a message yet: is `redis.stream: odrers` correct?";
+        judged(&named(&runs), &[], &[(Level::Warning, expected)]);
+        judged(&named(&runs[1..]), &[], &[]);
     }
 
     /// Returns a timer that starts a run every ten seconds, the next one a second from now.

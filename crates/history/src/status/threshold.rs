@@ -70,7 +70,7 @@ impl Known<'_> {
         {
             let why = match newest {
                 Some(_) => {
-                    "the last run could not determine it (nsqd reports it in its HTTP statistics; with `log.level: debug` a run logs why they are unavailable)"
+                    "the last run could not determine it (not every queue reports it; with `log.level: debug` a run may log why)"
                 }
                 None => NEVER_ASKED,
             };

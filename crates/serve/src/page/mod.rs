@@ -237,7 +237,7 @@ mod tests {
             timer: None,
             servers: &[],
             command: "x-msrv status",
-            silent_topic: None,
+            silent_name: None,
             warnings: &[],
         };
         let (problems, since) = (known.problems(&[]), Duration::from_secs(86_400));
