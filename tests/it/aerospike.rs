@@ -673,6 +673,8 @@ fn settlements_that_nsqd_does_not_confirm_are_reported_and_exit_75() {
         "{}",
         ended.stderr
     );
+    let logged = "settlements may not have reached the queue messages=10";
+    assert!(ended.stderr.contains(logged), "{}", ended.stderr);
 }
 
 /// Closing a store that hangs takes time too: without it a run of 3.1 s would report 1.1 s.

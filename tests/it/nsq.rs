@@ -482,6 +482,24 @@ fn a_signal_ends_a_run_that_listens_to_a_silent_queue() {
     assert!(ended.stderr.contains("stop-reason=signal"), "{}", ended.stderr);
 }
 
+/// A run with `--quiet` that lost its queue ended with 69 and said nothing.
+#[test]
+fn a_run_that_loses_its_queue_logs_the_cause_as_an_error() {
+    let mut nsqd = Nsqd::start();
+    let program = program(&[&nsqd], ", max-messages: 5");
+    let child = program.spawn(&["run", "--quiet", "--idle-timeout", "1h", "--timeout", "2h"]);
+    wait_until("the run listens", || consumers(&nsqd) == 1);
+    nsqd.stop();
+    let ended = wait(child);
+    let cause = format!("connection to nsqd at {} lost: ", nsqd.tcp);
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains(" ERROR connection to the queue lost") && ended.stderr.contains(&cause),
+        "{}",
+        ended.stderr
+    );
+}
+
 fn consumers(nsqd: &Nsqd) -> usize {
     use x_msrv_net::http::{Answer, Bounds, get_json};
     let answer = crate::support::block_on(get_json::<serde_json::Value>(

@@ -186,7 +186,7 @@ pub struct RunReport {
     /// The setup fault that stopped the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// The first cause of requeued messages or of a lost queue. Set only if the exit code reports it.
+    /// Why the queue was lost, or else the first cause of requeued messages. Set only if the exit code reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// The queue's servers as the run found them, if it asked for messages.

@@ -17,7 +17,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use log::{Level, debug, log, warn};
+use log::{Level, debug, error, log, warn};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep_until},
@@ -34,7 +34,8 @@ use crate::{
     record::Key,
     report::{Depth, Progress, RunReport, Tally},
     source::{
-        Attempts, Consumer, Demand, Event, Lease, Proof, Retry, Source, SourceError, SourceTraits, Started,
+        Attempts, Closed, Consumer, Demand, Event, Lease, Proof, Retry, Source, SourceError, SourceTraits,
+        Started,
     },
     store::{Put, Store},
 };
@@ -159,13 +160,26 @@ pub async fn run(
     let reason = drain.work(Box::pin(shutdown)).await;
     let Drain { consumer, mut tally, fault, cause, .. } = drain;
     let closed = consumer.close().await;
+    log_trouble(reason, &closed);
     tally.counters.count_closed(&closed);
     if reason == StopReason::QueueEmpty {
         tally.counters.deferred += closed.late; // the run had room for them: the queue was not empty
     }
     let depth = Depth { before, after: closed.depth.waiting() };
     let report = RunReport::new(reason, tally, depth, began.elapsed(), fault).found(servers);
+    // An outage of the store may have come first, and is not why the queue was lost.
+    let cause = if reason == StopReason::QueueClosed { None } else { cause };
     Ok(report.because(cause.or(closed.trouble)))
+}
+
+/// Logs why the queue was lost, or why its messages may be delivered again. An adapter has to log neither.
+fn log_trouble(reason: StopReason, closed: &Closed) {
+    let cause = closed.trouble.as_deref().unwrap_or("unknown");
+    if reason == StopReason::QueueClosed {
+        error!(cause; "connection to the queue lost");
+    } else if closed.unconfirmed > 0 {
+        warn!(messages = closed.unconfirmed, cause; "settlements may not have reached the queue");
+    }
 }
 
 struct Drain<'a> {

@@ -162,7 +162,8 @@ pub struct Closed {
     /// The queue's depth at that time, over all its servers. A part is `None` if one of the servers was not
     /// reached or does not report it.
     pub depth: Depth,
-    /// The first cause why the queue could not be read, or why settlements may not have reached it.
+    /// The first cause why the queue could not be read, or why settlements may not have reached it. A run
+    /// logs it, and it is the error in the history.
     pub trouble: Option<String>,
 }
 
