@@ -27,7 +27,8 @@ pub const BYTES_IN_FLIGHT: usize = 16 << 20;
 pub struct Demand {
     /// The maximum number of messages for the run: N.
     pub max_messages: NonZeroU64,
-    /// How long to wait after the last message, on a queue that may receive more at any time.
+    /// How long to wait after the last message, on a queue that others may fill during the run. A queue that
+    /// only this machine fills may ignore it.
     pub idle_timeout: Duration,
 }
 
@@ -213,8 +214,9 @@ pub trait Consumer {
     fn next(&mut self) -> BoxFuture<'_, Event>;
 
     /// Sets how many deliveries may arrive from now on; with 0, the queue is asked for no more. It may be
-    /// called again with a larger number, for example if a delivery shows that the queue was not empty. After
-    /// it has returned for 0, a message that is requeued is not delivered to this consumer again.
+    /// called again with a larger number, for example if a delivery shows that the queue was not empty. From
+    /// its return for 0 until a later call with more, a message that is requeued is not delivered to this
+    /// consumer again. After that call, it may be, as to any other consumer.
     ///
     /// # Cancel safety
     /// Not cancel safe. The adapter limits the time.

@@ -130,7 +130,8 @@ impl Source for NoDelaySource {
         let Self(queue) = *self;
         let depth = Depth { ready: Some(queue.counts().0), later: Some(0), elsewhere: None };
         let books = Books::new(&demand, queue.window);
-        let consumer = Box::new(NoDelayConsumer { queue, books, stopped: false, ours: Vec::new() });
+        let consumer =
+            Box::new(NoDelayConsumer { queue, books, stopped: false, ours: Vec::new(), arrived: Vec::new() });
         Box::pin(std::future::ready(Ok(Started { consumer, depth })))
     }
 }
@@ -142,6 +143,8 @@ struct NoDelayConsumer {
     stopped: bool,
     /// Unsettled.
     ours: Vec<u64>,
+    /// Pushed by the queue, and not handed out yet.
+    arrived: Vec<Delivery>,
 }
 
 impl NoDelayConsumer {
@@ -175,21 +178,19 @@ impl NoDelayConsumer {
 impl Consumer for NoDelayConsumer {
     fn next(&mut self) -> BoxFuture<'_, Event> {
         Box::pin(async move {
-            if self.stopped {
-                // Messages that were on their way when the queue was asked for no more; they are still within
-                // N.
-                self.books.left = self.books.left.max(1);
-                let late = if self.books.left > 0 { self.take(1) } else { Vec::new() };
-                self.books.left = 0;
-                if !late.is_empty() {
-                    return Event::Deliveries(late);
-                }
+            if self.stopped && self.arrived.is_empty() {
+                // A message that was on its way when the queue was asked for no more; it is still within N.
+                self.arrived = self.take(1);
             }
-            let most = match self.books.room().await {
-                Ok(most) => most,
-                Err(event) => return event,
-            };
-            match self.take(most) {
+            if self.arrived.is_empty() {
+                let most = match self.books.room().await {
+                    Ok(most) => most,
+                    Err(event) => return event,
+                };
+                self.arrived = self.take(most);
+                tokio::task::yield_now().await; // the call may be cancelled when messages have arrived
+            }
+            match std::mem::take(&mut self.arrived) {
                 deliveries if deliveries.is_empty() => Event::Idle(Proof::Inferred),
                 deliveries => Event::Deliveries(deliveries),
             }
@@ -216,10 +217,14 @@ impl Consumer for NoDelayConsumer {
         Box::pin(std::future::ready(()))
     }
 
-    fn close(self: Box<Self>) -> BoxFuture<'static, Closed> {
-        let depth = Depth { ready: Some(self.queue.counts().0), later: Some(0), elsewhere: None };
-        let closed = Closed { depth, ..self.books.closed.clone() };
-        Box::pin(std::future::ready(closed))
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, Closed> {
+        Box::pin(async move {
+            let arrived = std::mem::take(&mut self.arrived);
+            self.books.closed.returned += arrived.len() as u64;
+            self.settle(arrived.into_iter().map(|delivery| (delivery, Settlement::Release)).collect()).await;
+            let depth = Depth { ready: Some(self.queue.counts().0), later: Some(0), elsewhere: None };
+            Closed { depth, ..self.books.closed.clone() }
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::message::{Delivery, Settlement, bytes};
 /// wanted. It returns [`closed`](Self::closed) at the end, with the queue's depth.
 #[derive(Debug)]
 pub struct Books {
-    /// Deliveries that may still be handed out.
+    /// Messages that may still arrive.
     pub left: u64,
     /// What [`Consumer::close`](super::Consumer::close) returns; `received` is counted here.
     pub closed: Closed,
@@ -63,15 +63,17 @@ impl Books {
         BYTES_IN_FLIGHT.saturating_sub(self.bytes)
     }
 
-    /// Enters a message that arrived.
+    /// Enters a message that arrived, handed out or not. One that was under way when nothing more was wanted is
+    /// entered as well.
     pub fn took(&mut self, delivery: &Delivery) {
         self.bytes += delivery.message.body.len();
         self.closed.received += 1;
-        self.left -= 1;
+        self.left = self.left.saturating_sub(1);
         self.unsettled += 1;
     }
 
-    /// Enters how many more are wanted.
+    /// Enters how many more may arrive. The answer to a pending request for messages is entered first: otherwise
+    /// its messages come in addition.
     pub fn want(&mut self, more: u64) {
         (self.left, self.reported) = (more, None);
     }
@@ -118,5 +120,16 @@ mod tests {
         books.want(5);
         assert!(matches!(next(&mut books), Some(Ok(1))), "one of the two in the window is unsettled");
         assert_eq!(books.closed.received, 2);
+    }
+
+    /// A message that was under way made the number that may still arrive huge: the run exceeded N.
+    #[test]
+    fn a_message_that_arrives_after_no_more_is_wanted_admits_no_other() {
+        let demand =
+            Demand { max_messages: 3.try_into().expect("three"), idle_timeout: std::time::Duration::ZERO };
+        let mut books = Books::new(&demand, 2);
+        books.want(0);
+        books.took(&delivery(1));
+        assert_eq!((books.left, books.closed.received), (0, 1));
     }
 }
