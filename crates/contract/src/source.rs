@@ -3,7 +3,7 @@
 //! An adapter's test is its fixture and one line:
 //!
 //! ```ignore
-//! x_msrv_contract::source_suite!(nsqd, Nsq, [every, window, delays, leases]);
+//! x_msrv_contract::source_suite!(nsqd, Nsq, [every, window, listens, delays, leases]);
 //! ```
 
 #![expect(clippy::missing_panics_doc, reason = "each claim panics if it does not hold")]
@@ -14,12 +14,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::PATIENCE;
 use x_msrv_core::{
     answer,
     message::{Delivery, Settlement},
-    source::{Attempts, BYTES_IN_FLIGHT, Consumer, Demand, Event, Outgoing, Publisher, Source, Started},
+    source::{
+        Attempts, BYTES_IN_FLIGHT, Consumer, Demand, Event, Outgoing, Proof, Publisher, Source, Started,
+    },
 };
 
 /// The lease in the claims about leases.
@@ -310,7 +313,7 @@ pub async fn a_requeued_message_is_delivered_unchanged_with_one_more_attempt(que
         deliveries.iter().map(|delivery| delivery.message.published).collect::<Vec<_>>()
     };
     let before = (ids(&first), published(&first));
-    source.settle(all(first, Settlement::Release)).await;
+    source.settle(all(first, Settlement::Retry { after: Duration::ZERO })).await;
     let again = take(&mut source, 3).await;
     assert_eq!((ids(&again), published(&again)), before);
     assert!(again.iter().all(|delivery| known_attempts(queue, delivery, Some(2))));
@@ -366,7 +369,8 @@ pub async fn an_unsettled_message_is_delivered_again(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (0, 0));
 }
 
-/// A settlement after the end of the lease is reported as unconfirmed.
+/// The queue refuses a settlement after the end of the lease, and another consumer has the message. A run that
+/// does not count it reports a message as settled that is delivered again.
 pub async fn a_late_settlement_is_reported_as_unconfirmed(queue: &impl Queue) {
     publish(queue, 1).await;
     let mut source = started(queue, 1).await; // so that it does not get the message again itself
@@ -379,17 +383,30 @@ pub async fn a_late_settlement_is_reported_as_unconfirmed(queue: &impl Queue) {
     assert_eq!(second.close().await.unconfirmed, 0);
 }
 
-/// Extending a lease keeps the message with this consumer.
+/// Another consumer would get a message that is being stored. The settlement does not show it: a queue may
+/// accept it for as long as no other consumer has asked.
 pub async fn an_extended_lease_keeps_the_message(queue: &impl Queue) {
     publish(queue, 1).await;
-    let mut source = started(queue, 10).await;
+    let mut source = started(queue, 1).await; // so that it does not get the message again itself
     let deliveries = take(&mut source, 1).await;
-    for _ in 0..6 {
-        tokio::time::sleep(LEASE / 3).await;
-        source.extend(deliveries.iter().collect()).await;
-    }
+    let extended = async {
+        for _ in 0..8 {
+            sleep(LEASE / 3).await;
+            source.extend(deliveries.iter().collect()).await;
+        }
+    };
+    let other = async {
+        sleep(LEASE * 3 / 2).await;
+        let mut other = started(queue, 10).await;
+        let event = receive(&mut other).await;
+        other.close().await;
+        event
+    };
+    let ((), event) = tokio::join!(extended, other);
+    assert!(matches!(event, Event::Idle(_)), "its lease was extended: {event:?}");
+    assert_eq!(queue.counts().await, (0, 1));
     source.settle(all(deliveries, Settlement::Done)).await;
-    assert_eq!(source.close().await.unconfirmed, 0, "it was held for twice the lease");
+    assert_eq!(source.close().await.unconfirmed, 0, "it was held for more than twice the lease");
     assert_eq!(queue.counts().await, (0, 0));
 }
 
@@ -459,9 +476,99 @@ pub async fn closing_leaves_nothing_in_flight(queue: &impl Queue) {
     assert_eq!(queue.counts().await, (50, 0));
 }
 
+/// Polls `next` once and drops it, then lets the server answer. Returns what was handed out at once.
+async fn begin_and_cancel(source: &mut Box<dyn Consumer>) -> Vec<Delivery> {
+    let event = tokio::select! {
+        biased;
+        event = source.next() => Some(event),
+        () = std::future::ready(()) => None,
+    };
+    sleep(Duration::from_millis(100)).await;
+    match event {
+        None => Vec::new(),
+        Some(Event::Deliveries(deliveries)) => deliveries,
+        Some(other) => panic!("five are waiting: {other:?}"),
+    }
+}
+
+/// A run that is stopped between a request and its answer would keep the messages until their lease ends, or
+/// could not account for them.
+pub async fn closing_releases_messages_that_arrived_and_were_not_handed_out(queue: &impl Queue) {
+    publish(queue, 5).await;
+    let mut source = started(queue, 10).await;
+    let deliveries = begin_and_cancel(&mut source).await;
+    let handed_out = deliveries.len() as u64;
+    source.settle(all(deliveries, Settlement::Release)).await;
+    let closed = source.close().await;
+    assert_eq!((closed.received - closed.returned, closed.unconfirmed), (handed_out, 0));
+    assert_eq!(queue.counts().await, (5, 0));
+}
+
+/// A run that ends while messages are under way would not count them. They are handed out or, if the adapter
+/// does not know of them, released by `close`.
+pub async fn messages_under_way_when_no_more_is_wanted_are_accounted_for(queue: &impl Queue) {
+    publish(queue, 5).await;
+    let mut source = started(queue, 10).await;
+    let mut deliveries = begin_and_cancel(&mut source).await;
+    source.want(0).await;
+    let proof = loop {
+        match receive(&mut source).await {
+            Event::Deliveries(mut more) => deliveries.append(&mut more),
+            Event::Idle(proof) => break proof,
+            other => panic!("expected deliveries or idle: {other:?}"),
+        }
+    };
+    let handed_out = deliveries.len() as u64;
+    source.settle(all(deliveries, Settlement::Release)).await;
+    let closed = source.close().await;
+    assert_eq!((closed.received - closed.returned, closed.unconfirmed), (handed_out, 0));
+    assert!(proof == Proof::Inferred || closed.returned == 0, "nothing was under way: {closed:?}");
+    assert_eq!(queue.counts().await, (5, 0));
+}
+
+/// A run that requeues everything because the store is down would receive it again without end.
+pub async fn a_message_that_is_requeued_after_no_more_is_wanted_is_for_the_next_run(queue: &impl Queue) {
+    publish(queue, 3).await;
+    let mut source = started(queue, 10).await;
+    let mut first = take(&mut source, 3).await;
+    assert!(matches!(receive(&mut source).await, Event::Idle(_)));
+    source.want(0).await;
+    let retried = first.split_off(1);
+    source.settle(all(first, Settlement::Release)).await;
+    source.settle(all(retried, Settlement::Retry { after: Duration::ZERO })).await;
+    assert!(matches!(receive(&mut source).await, Event::Idle(_)), "this consumer has had them");
+    let none = timeout(Duration::from_millis(100), source.next()).await;
+    assert!(none.is_err(), "this consumer has had them: {none:?}");
+    source.close().await;
+    assert_eq!(queue.counts().await, (3, 0));
+}
+
+/// A run that listens would end at the first gap between messages, or never: `next` is cancelled all the time.
+pub async fn an_empty_queue_is_reported_after_the_idle_timeout(queue: &impl Queue) {
+    const IDLE: Duration = Duration::from_secs(2);
+    let demand = Demand { idle_timeout: IDLE, ..demand(10) };
+    let mut source = queue.source().await.start(demand).await.expect("started").consumer;
+    let (event, ()) = tokio::join!(receive(&mut source), publish(queue, 1));
+    let Event::Deliveries(deliveries) = event else { panic!("it was published in time: {event:?}") };
+    let received_at = Instant::now();
+    source.settle(all(deliveries, Settlement::Done)).await;
+    let event = timeout(PATIENCE, async {
+        loop {
+            if let Ok(event) = timeout(Duration::from_millis(50), source.next()).await {
+                break event;
+            }
+        }
+    });
+    assert!(matches!(event.await.expect("it does not wait forever"), Event::Idle(_)));
+    // The adapter may have read the message earlier than it handed it out.
+    assert!(received_at.elapsed() >= IDLE / 2);
+    source.close().await;
+    assert_eq!(queue.counts().await, (0, 0));
+}
+
 /// Runs groups of claims on a queue: `every` for every queue; `window` for queues with a limit on unsettled
-/// messages; `delays` for queues that can requeue a message during a run; `leases` for queues whose leases
-/// end and can be extended.
+/// messages; `listens` for queues that others may fill during a run; `delays` for queues that can requeue a
+/// message during a run; `leases` for queues whose leases end and can be extended.
 #[macro_export]
 macro_rules! source_suite {
     ($kind:ident, $queue:ty, [$($group:ident),*]) => {
@@ -479,11 +586,19 @@ macro_rules! source_suite {
             a_requeued_message_is_delivered_unchanged_to_a_later_consumer,
             a_stopped_consumer_reports_it_and_continues_when_more_is_wanted,
             a_cancelled_receive_loses_nothing, closing_leaves_nothing_in_flight,
+            closing_releases_messages_that_arrived_and_were_not_handed_out,
+            messages_under_way_when_no_more_is_wanted_are_accounted_for,
+            a_message_that_is_requeued_after_no_more_is_wanted_is_for_the_next_run,
         ]);
     };
     (@window $queue:ty) => {
         $crate::source_suite!(@claims $queue, 10, LONG_LEASE, [
             a_full_window_is_reported_once_and_stays_within_the_limit,
+        ]);
+    };
+    (@listens $queue:ty) => {
+        $crate::source_suite!(@claims $queue, 100, LONG_LEASE, [
+            an_empty_queue_is_reported_after_the_idle_timeout,
         ]);
     };
     (@delays $queue:ty) => {

@@ -150,10 +150,10 @@ impl Database for Whole {
     }
 }
 
-source_suite!(memory, Memory, [every, window, delays, leases]);
+source_suite!(memory, Memory, [every, window, listens, delays, leases]);
 source_suite!(position, Position, [every, window]);
 source_suite!(no_delay, NoDelay, [every, window]);
-source_suite!(requests, Asked, [every]);
+source_suite!(requests, Asked, [every, listens]);
 publisher_suite!(memory_publisher, Memory, [every, order, refusals]);
 publisher_suite!(position_publisher, Position, [every, order]);
 publisher_suite!(no_delay_publisher, NoDelay, [every, order, ids, headers]);

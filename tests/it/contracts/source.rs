@@ -75,6 +75,9 @@ impl Refusing for Embedded {
 /// The longest interval of heartbeats that nsqd allows: the shortest that it accepts.
 const IMPATIENT_WITH_IDLE: [&str; 1] = ["-max-heartbeat-interval=1s"];
 
+/// The number of leases that nsqd holds a message for, at most.
+const MOST_LEASES: u32 = 10;
+
 /// nsqd with its statistics at the expected port, or without them.
 struct Nsq<const STATISTICS: bool> {
     server: Nsqd,
@@ -90,7 +93,9 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
     async fn open(max_in_flight: u64, lease: Duration) -> Self {
         // Starting a server and asking it blocks for a moment; no other task runs in these tests.
         let start = move || {
-            let timeouts = ["msg", "max-msg"].map(|kind| format!("-{kind}-timeout={}s", lease.as_secs()));
+            // Leases can be extended only up to the second limit.
+            let timeouts = [("msg", lease), ("max-msg", lease * MOST_LEASES)]
+                .map(|(kind, time)| format!("-{kind}-timeout={}s", time.as_secs()));
             let options =
                 [&timeouts.each_ref().map(String::as_str)[..], &HOLDS_BACK, &IMPATIENT_WITH_IDLE].concat();
             let server =
@@ -109,7 +114,7 @@ impl<const STATISTICS: bool> Queue for Nsq<STATISTICS> {
             connect_timeout: PATIENCE,
             auth_secret: None,
             tls: None,
-            longest_run: Duration::from_secs(2),
+            longest_run: lease * MOST_LEASES, // nsqd refuses to wait that long, and keeps to its own lease
         };
         let proxy = Proxy::new(socket(&server.tcp), &Injected::default());
         Self { server, settings, proxy }
@@ -151,5 +156,5 @@ impl<const STATISTICS: bool> Remote for Nsq<STATISTICS> {
 publisher_suite!(embedded_publisher, Embedded, [every, order, refusals]);
 publisher_suite!(nsqd_publisher, Nsq<true>, [every, order, refusals, network]);
 source_suite!(embedded, Embedded, [every, window, delays, leases]);
-source_suite!(nsqd, Nsq<true>, [every, window, delays, leases]);
-source_suite!(nsqd_without_statistics, Nsq<false>, [every, window, delays, leases]);
+source_suite!(nsqd, Nsq<true>, [every, window, listens, delays, leases]);
+source_suite!(nsqd_without_statistics, Nsq<false>, [every, window, listens, delays, leases]);

@@ -1,11 +1,11 @@
 //! Requests that expect a reply, like those of core NATS: the reply is the settlement. A request without a
 //! reply is sent again by its requester.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use bytes::Bytes;
-use tokio::time::sleep;
 
+use super::Silence;
 use x_msrv_core::{
     BoxFuture,
     message::{Delivery, Details, Message, Origin, Receipt, Settlement},
@@ -104,8 +104,8 @@ impl Source for RequestSource {
             state.waiting.extend(state.unanswered.drain(..));
         }
         let books = Books::new(&demand, u64::MAX);
-        let consumer =
-            Box::new(RequestConsumer { requests: self.0, books, idle_timeout: demand.idle_timeout });
+        let silence = Silence::new(demand.idle_timeout);
+        let consumer = Box::new(RequestConsumer { requests: self.0, books, silence });
         Box::pin(std::future::ready(Ok(Started { consumer, depth: Depth::default() })))
     }
 }
@@ -113,7 +113,7 @@ impl Source for RequestSource {
 struct RequestConsumer {
     requests: Requests,
     books: Books,
-    idle_timeout: Duration,
+    silence: Silence,
 }
 
 impl RequestConsumer {
@@ -134,6 +134,7 @@ impl RequestConsumer {
             };
             let delivery = Delivery { message, receipt: Receipt(request.id) };
             self.books.took(&delivery);
+            self.silence.restart();
             state.taken.push(request);
             deliveries.push(delivery);
         }
@@ -152,7 +153,7 @@ impl Consumer for RequestConsumer {
             if !deliveries.is_empty() {
                 return Event::Deliveries(deliveries);
             }
-            sleep(self.idle_timeout).await;
+            self.silence.is_over().await;
             match self.take(most) {
                 deliveries if deliveries.is_empty() => Event::Idle(Proof::Inferred),
                 deliveries => Event::Deliveries(deliveries),
@@ -162,6 +163,7 @@ impl Consumer for RequestConsumer {
 
     fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
         self.books.want(more);
+        self.silence.restart();
         Box::pin(std::future::ready(()))
     }
 

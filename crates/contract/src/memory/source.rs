@@ -9,8 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use super::Silence;
 use x_msrv_core::{
     BoxFuture,
     fault::{Blame, Fault},
@@ -161,8 +162,8 @@ impl Source for MemorySource {
     fn start(self: Box<Self>, demand: Demand) -> BoxFuture<'static, Result<Started, SourceError>> {
         let depth = self.queue.held();
         let books = Books::new(&demand, self.queue.max_in_flight);
-        let (number, idle_timeout) = (self.number, demand.idle_timeout);
-        let consumer = Box::new(MemoryConsumer { queue: self.queue, number, idle_timeout, books });
+        let silence = Silence::new(demand.idle_timeout);
+        let consumer = Box::new(MemoryConsumer { queue: self.queue, number: self.number, silence, books });
         Box::pin(std::future::ready(Ok(Started { consumer, depth })))
     }
 }
@@ -172,7 +173,7 @@ impl Source for MemorySource {
 struct MemoryConsumer {
     queue: MemoryQueue,
     number: u64,
-    idle_timeout: Duration,
+    silence: Silence,
     books: Books,
 }
 
@@ -194,6 +195,7 @@ impl MemoryConsumer {
             };
             let delivery = Delivery { message, receipt: Receipt(row.id) };
             self.books.took(&delivery);
+            self.silence.restart();
             deliveries.push(delivery);
         }
         deliveries
@@ -235,7 +237,7 @@ impl Consumer for MemoryConsumer {
             if !deliveries.is_empty() {
                 return Event::Deliveries(deliveries);
             }
-            sleep_until(Instant::now() + self.idle_timeout).await;
+            self.silence.is_over().await;
             match self.take(most) {
                 deliveries if deliveries.is_empty() => Event::Idle(Proof::Proven),
                 deliveries => Event::Deliveries(deliveries),
@@ -245,6 +247,7 @@ impl Consumer for MemoryConsumer {
 
     fn want(&mut self, more: u64) -> BoxFuture<'_, ()> {
         self.books.want(more);
+        self.silence.restart();
         Box::pin(std::future::ready(()))
     }
 
