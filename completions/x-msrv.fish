@@ -60,10 +60,10 @@ complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l store -d 'Where r
 postgres\t'A table of a PostgreSQL database: the message as `jsonb`, or its fields in columns.'
 sqlite\t'An SQLite file in the state directory, for a machine that has no other server.'"
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l nsqd -d 'The nsqd to take messages from, by their TCP ports (4150 by default)' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l lookupd -d 'Used instead of nsqd-tcp-address: nsqlookupd, by its HTTP port (4161 by default; 4160 is its port for nsqd), which knows the nsqd that have the topic' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l lookupd -d 'The nsqlookupd that know the nsqd with the topic, by their HTTP ports (4161 by default; 4160 is the port for nsqd)' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l topic -d 'The topic to consume: 1 to 64 of a-zA-Z0-9._-, optionally followed by #ephemeral' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l channel -d 'The channel; it gets every message of the topic, and its consumers share them [default: x-msrv for a configuration x-msrv.yml, and x-msrv-NAME for NAME.yml]' -r
-complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Used instead of address: several nodes to start from [default: localhost:3000]' -r
+complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l aerospike -d 'Several nodes to start from [default: localhost:3000]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l namespace -d 'The namespace; it must exist [default: test]' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l set -d 'In the store: set in Aerospike, or table in PostgreSQL (it must exist), or table in the SQLite file' -r
 complete -c x-msrv -n "__fish_x_msrv_using_subcommand init" -l postgres -d 'Servers as HOST:PORT; the first one that answers and takes writes is used [default: localhost:5432]' -r

@@ -50,7 +50,7 @@ struct StoreKeys {
     /// One node by host and port, which names the others; or `hosts`.
     #[setting(example = "{host: db, port: 3000}")]
     address: Option<AddressKeys>,
-    /// Used instead of `address`: several nodes to start from.
+    /// Several nodes to start from. Used instead of `address`.
     #[setting(
         min = 1,
         example = "[\"db:3000\"]",

@@ -58,8 +58,8 @@ struct QueueKeys {
         suggest = "localhost:4150"
     )]
     nsqd_tcp_address: Option<Vec<HostPort>>,
-    /// Used instead of `nsqd-tcp-address`: nsqlookupd, by its HTTP port (4161 by default; 4160 is its port
-    /// for nsqd), which knows the nsqd that have the topic.
+    /// The nsqlookupd that know the nsqd with the topic, by their HTTP ports (4161 by default; 4160 is the port
+    /// for nsqd). Used instead of `nsqd-tcp-address`.
     ///
     /// A run then takes more messages from those where more are waiting.
     #[setting(
