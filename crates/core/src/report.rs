@@ -266,10 +266,14 @@ impl RunReport {
         Self { elapsed, messages_per_second: u64::try_from(per_second).unwrap_or(u64::MAX), ..self }
     }
 
-    /// Sets the first cause of the exit code; nothing is set if the run succeeded, or if `fault` describes
-    /// the cause.
+    /// Sets the cause of the exit code: of the first retry or of the trouble with the queue, whichever caused
+    /// it. Nothing is set if the run succeeded, or if `fault` describes the cause.
     #[must_use]
-    pub fn because(self, cause: Option<String>) -> Self {
+    pub fn because(self, retry: Option<String>, trouble: Option<String>) -> Self {
+        let cause = match self.stop_reason {
+            StopReason::QueueClosed => trouble,
+            _ => retry.or(trouble),
+        };
         let is_wanted = self.exit() != Exit::Success && self.fault.is_none();
         let otherwise = || match self.stop_reason {
             StopReason::QueueClosed => "the connection to the queue was lost",
@@ -388,6 +392,17 @@ mod tests {
 
     /// The sum was checked only in debug builds, against a number that was counted together with its parts: a
     /// dropped message went unnoticed.
+    /// An outage of the store before the queue was lost was reported as the cause of exit code 69.
+    #[test]
+    fn a_lost_queue_has_its_own_cause_and_not_that_of_an_earlier_retry() {
+        for (reason, cause) in
+            [(StopReason::QueueClosed, "queue gone"), (StopReason::StoreUnavailable, "store down")]
+        {
+            let (retry, trouble) = ("store down".to_owned(), "queue gone".to_owned());
+            assert_eq!(report(reason, 1).because(Some(retry), Some(trouble)).cause.as_deref(), Some(cause));
+        }
+    }
+
     #[test]
     fn a_message_that_is_not_accounted_for_is_reported_as_a_bug_in_every_build() {
         for (received, stored) in [(5, 4), (4, 5)] {

@@ -167,9 +167,7 @@ pub async fn run(
     }
     let depth = Depth { before, after: closed.depth.waiting() };
     let report = RunReport::new(reason, tally, depth, began.elapsed(), fault).found(servers);
-    // An outage of the store may have come first, and is not why the queue was lost.
-    let cause = if reason == StopReason::QueueClosed { None } else { cause };
-    Ok(report.because(cause.or(closed.trouble)))
+    Ok(report.because(cause, closed.trouble))
 }
 
 /// Logs why the queue was lost, or why its messages may be delivered again. An adapter has to log neither.

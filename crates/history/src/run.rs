@@ -125,7 +125,7 @@ mod tests {
         };
         let depth = Depth { before: Some(3), after: Some(1) };
         let report = RunReport::new(StopReason::QueueEmpty, tally, depth, Duration::from_secs(1), None);
-        let report = report.found(servers).because(Some("no space left".to_owned()));
+        let report = report.found(servers).because(Some("no space left".to_owned()), None);
         let run = Run::of_report(SystemTime::UNIX_EPOCH, &report);
         let (report, run) = (report.to_string(), serde_json::to_string(&run).expect("JSON"));
         let fields = |json: &str| -> BTreeMap<String, serde_json::Value> {
