@@ -65,12 +65,9 @@ fn messages_that_time_out_before_the_store_answers_are_stored_once() {
             let ended = wait(child);
             scene.look_at(&ended, Interference::Nothing);
             assert_eq!(ended.code, Some(75), "its settlements were too late: {}", ended.stdout);
-            assert_eq!(
-                ended.stderr.matches("nsqd refused a command").count(),
-                1,
-                "not once for each: {}",
-                ended.stderr
-            );
+            // A lease may have been extended too late as well: that is another command.
+            let refused = ended.stderr.matches(r#"answer="E_FIN_FAILED "#).count();
+            assert_eq!(refused, 1, "not once for each: {}", ended.stderr);
             scene.check();
         },
     );

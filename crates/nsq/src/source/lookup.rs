@@ -164,6 +164,14 @@ impl Waiting {
         self.put_off.saturating_add(self.on_paused_topic).saturating_add(self.on_paused_channel)
     }
 
+    /// The same at the end of a run. What this connection still holds then is ready again: nsqd may have sent
+    /// a released message once more before it read that no more is wanted, and it is released again.
+    #[must_use]
+    pub fn at_the_end(mut self) -> Self {
+        self.available = self.available.saturating_add(self.ours.map_or(0, |ours| ours.in_flight));
+        self
+    }
+
     /// Returns the number of messages that wait or are under way, given that `delivered` have arrived; at
     /// least one if nsqd may still send one. Returns `None` if the statistics may be from another nsqd.
     #[must_use]
@@ -400,6 +408,20 @@ mod tests {
         assert_eq!(client("[::1]:50000"), Some(Ours { sent: 9, in_flight: 7, rdy: 8 }));
         assert_eq!(client("[::1]:50001"), None);
         assert_eq!(waiting(&one_topic(r#"{"channel_name":"c","depth":0,"clients":null}"#)).ours, None);
+    }
+
+    /// Otherwise the depth after a run would lack what nsqd sends once more while the run releases it.
+    #[test]
+    fn what_the_connection_still_holds_at_the_end_is_left() {
+        let client =
+            r#"{"remote_address":"[::1]:50000","message_count":9,"in_flight_count":2,"ready_count":0}"#;
+        let told = waiting(&one_topic(&format!(
+            r#"{{"channel_name":"c","depth":3,"deferred_count":1,"clients":[{client}]}}"#
+        )));
+        assert_eq!((told.available, told.at_the_end().available), (503, 505));
+        assert_eq!(depth(told.at_the_end()), 506);
+        assert_eq!(Waiting { available: u64::MAX, ..told }.at_the_end().available, u64::MAX);
+        assert_eq!(Waiting { ours: None, ..told }.at_the_end().available, 503);
     }
 
     #[test]

@@ -161,7 +161,8 @@ impl NsqConsumer {
         Box::pin(async move {
             while let Some(answers) = asked.pop() {
                 let answers = answers.await;
-                let depth = depth(answers.into_iter().map(|Answer { told, .. }| told?.ok()));
+                let depth =
+                    depth(answers.into_iter().map(|Answer { told, .. }| Some(told?.ok()?.at_the_end())));
                 if depth.is_some() {
                     return depth;
                 }
