@@ -65,9 +65,10 @@ fn messages_that_time_out_before_the_store_answers_are_stored_once() {
             let ended = wait(child);
             scene.look_at(&ended, Interference::Nothing);
             assert_eq!(ended.code, Some(75), "its settlements were too late: {}", ended.stdout);
-            // A lease may have been extended too late as well: that is another command.
-            let refused = ended.stderr.matches(r#"answer="E_FIN_FAILED "#).count();
-            assert_eq!(refused, 1, "not once for each: {}", ended.stderr);
+            // Which commands are refused depends on what the frozen run was about to send.
+            let refused = ["FIN", "REQ", "TOUCH"]
+                .map(|command| ended.stderr.matches(&format!(r#"answer="E_{command}_FAILED "#)).count());
+            assert_eq!(refused.into_iter().max(), Some(1), "not once for each message: {}", ended.stderr);
             scene.check();
         },
     );
