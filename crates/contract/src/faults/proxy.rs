@@ -432,6 +432,8 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
     }
 
     async fn forward(&mut self, bytes: &[u8], to: &mut WriteHalf<'_>) {
+        // Before they are sent: the receiver finds them counted.
+        (self.passed)(self.way, bytes.len() as u64);
         for piece in bytes.chunks(self.piece) {
             if self.swallow {
                 break;
@@ -443,6 +445,5 @@ impl<'a, H: Fn(Way, &[u8]), F: Fn(Way, u64)> Pump<'a, H, F> {
             }
         }
         self.offset += bytes.len() as u64;
-        (self.passed)(self.way, bytes.len() as u64);
     }
 }
