@@ -66,7 +66,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Otherwise a user with several pipelines is told to check the default one.
+    /// Otherwise the hint for a user with several pipelines names the default one.
     #[test]
     fn commands_in_a_text_are_for_the_pipeline_in_use() {
         let text = "see `x-msrv status`, `period` and `x-msrv --help`, or journalctl -u x-msrv.";

@@ -82,7 +82,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Creates a gate, and the receiver that is told when bytes wait at it.
+    /// Creates a gate, and the receiver of its signal that bytes wait at it.
     #[must_use]
     pub fn new() -> (Arc<Self>, mpsc::Receiver<()>) {
         let (reached, is_reached) = mpsc::channel();
