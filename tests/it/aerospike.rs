@@ -317,7 +317,7 @@ async fn a_missing_namespace_and_an_unreachable_server_have_different_errors() {
     connect(&one_of_two).await;
 }
 
-/// Otherwise `connect` would wait for ever.
+/// Otherwise `connect` would wait forever.
 #[tokio::test]
 async fn a_server_that_accepts_but_never_answers_fails_after_the_connect_timeout() {
     let server = StandIn::start().await;

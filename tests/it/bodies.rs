@@ -224,7 +224,7 @@ async fn stored(
         Ok(Put::Duplicate) => panic!("nothing was there before"),
         Err(error) => match Outcome::of_failure(error, Some(1), 0) {
             Outcome::Rejected(rejection) => return Err(rejection),
-            other => panic!("it would be delivered for ever: {other:?}"),
+            other => panic!("it would be delivered forever: {other:?}"),
         },
     }
     let mut records = crate::support::records(store, 10).await;

@@ -204,7 +204,7 @@ fn replay_refuses_files_without_dead_letters_and_continues_after_a_malformed_lin
     );
 }
 
-/// Otherwise rejected messages would be delivered for ever.
+/// Otherwise rejected messages would be delivered forever.
 #[test]
 fn with_dead_letter_log_a_rejected_message_is_logged_and_acknowledged() {
     let program = Program::new(&format!("{CONFIGURATION}dead-letter: log\n"));

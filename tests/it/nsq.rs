@@ -686,7 +686,7 @@ fn the_risk_of_an_ephemeral_name_is_reported_by_check_status_and_run() {
     }
 }
 
-/// Otherwise a run with static addresses would create the mistyped topic and drain it for ever with exit 0
+/// Otherwise a run with static addresses would create the mistyped topic and drain it forever with exit 0
 /// and status ok.
 #[test]
 fn a_mistyped_topic_is_reported_by_check_status_and_the_run_that_creates_it() {

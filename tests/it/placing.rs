@@ -88,7 +88,7 @@ fn each_record_is_stored_in_the_set_named_by_its_message_and_a_message_without_o
     assert_eq!(ids(&scene.program.run(&["records"])), [1, 2, 3]);
 }
 
-/// Otherwise a record could live for ever or expire too early.
+/// Otherwise a record could live forever or expire too early.
 #[test]
 fn each_record_has_the_ttl_of_its_message_or_the_message_is_a_dead_letter() {
     for (ttl, stored, rejected) in [("{field: /ttl}", 1, 4), ("{field: /ttl, default: never}", 3, 2)] {

@@ -141,7 +141,7 @@ async fn an_empty_queue_ends_the_run_after_the_idle_timeout() {
     assert!(report.elapsed < Duration::from_millis(50), "{:?}", report.elapsed);
 }
 
-/// Otherwise an invalid message would be delivered for ever.
+/// Otherwise an invalid message would be delivered forever.
 #[tokio::test(start_paused = true)]
 async fn messages_that_cannot_be_stored_are_dead_letters_and_acknowledged() {
     let mut scene = Scene::new(10, 100);
@@ -184,7 +184,7 @@ async fn a_store_outage_requeues_with_a_delay_and_exits_75() {
     assert_eq!(scene.store.records().len(), 3);
 }
 
-/// Otherwise one poison message would be delivered for ever.
+/// Otherwise one poison message would be delivered forever.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_fails_too_often_for_unknown_reasons_is_a_dead_letter() {
     let mut scene = Scene::with(10, 1);
@@ -225,7 +225,7 @@ async fn records_that_all_fail_alike_before_any_is_stored_are_requeued() {
     }
 }
 
-/// One poison message must not stop the pipeline for ever.
+/// One poison message must not stop the pipeline forever.
 #[tokio::test(start_paused = true)]
 async fn a_refused_record_is_a_dead_letter_at_once_among_others_and_after_its_attempts_alone() {
     let suspect = || Fault::new(Blame::Suspect, "code 4");
@@ -332,7 +332,7 @@ async fn a_wrong_setup_stops_the_run_without_further_attempts_and_exits_78() {
 }
 
 /// Otherwise an existing record would be counted as stored a second time, or its message would be delivered
-/// for ever.
+/// forever.
 #[tokio::test(start_paused = true)]
 async fn an_existing_record_is_acknowledged_and_counted_as_duplicate() {
     let mut scene = Scene::with(10, 3);

@@ -161,7 +161,7 @@ fn a_missing_nsqd_is_a_warning_a_metric_and_later_critical() {
     assert_eq!(sample(&program, "x_msrv_unreached_servers"), "0");
 }
 
-/// Otherwise a server that was removed on purpose would be reported as missing for ever.
+/// Otherwise a server that was removed on purpose would be reported as missing forever.
 #[test]
 fn a_removed_server_is_forgotten_by_configuration_or_command() {
     let lookupd = Lookupd::start();

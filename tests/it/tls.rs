@@ -157,7 +157,7 @@ fn a_certificate_with_another_name_is_refused_unless_that_name_is_expected() {
     works(&nsqd, &named("queue.example"));
 }
 
-/// Otherwise a stolen key could be used for ever.
+/// Otherwise a stolen key could be used forever.
 #[test]
 fn an_expired_certificate_is_refused() {
     let authority = Authority::new();

@@ -275,7 +275,7 @@ pub async fn letters_that_cannot_be_kept_are_reported_and_go_to_the_fallback(pla
 }
 
 /// A letter is larger than its message, so the largest messages make letters that a queue refuses. Without the
-/// fallback their messages would be retried for ever.
+/// fallback their messages would be retried forever.
 pub async fn a_refused_letter_goes_to_the_fallback_alone(place: &impl RefusingLetters) {
     let large = Letter { detail: "x".repeat(place.too_large()), ..letter("not-json", b"large") };
     let mut many = letters();

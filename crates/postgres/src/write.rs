@@ -74,7 +74,7 @@ impl Writer {
         // One statement takes a key once. Nearly always there is one round only.
         while !rows.is_empty() {
             let (mut now, later) = divide(rows, self.exists);
-            // Two statements that lock the same rows in different orders would wait for each other for ever.
+            // Two statements that lock the same rows in different orders would wait for each other forever.
             now.sort_by(|a, b| a.key.cmp(&b.key));
             let written = self.write_unique(&now).await;
             rows = self.left_over(&now, &written, later, &mut answers);

@@ -154,7 +154,7 @@ fn an_nsqd_that_cannot_subscribe_is_not_blamed_on_the_configuration() {
     assert!(ended.stderr.contains("SUB failed exiting"), "{}", ended.stderr);
 }
 
-/// Otherwise a limit of zero could stop a run for ever.
+/// Otherwise a limit of zero could stop a run forever.
 #[test]
 fn impossible_limits_from_nsqd_do_not_stop_or_break_a_run() {
     for limits in [

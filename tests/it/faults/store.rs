@@ -52,7 +52,7 @@ fn every_code_for_an_outage_requeues_and_exits_75() {
     });
 }
 
-/// Otherwise an invalid record would be retried for ever, or take its neighbours with it.
+/// Otherwise an invalid record would be retried forever, or take its neighbours with it.
 #[test]
 fn every_code_that_blames_the_record_makes_only_that_message_a_dead_letter() {
     Schedule::each(

@@ -60,7 +60,7 @@ fn messages_go_through_pgbouncer_and_are_read_back() {
     assert_eq!((shown.code, shown.stdout.lines().count()), (Some(0), 2), "{}", shown.stderr);
 }
 
-/// Each batch with a row at fault would fail for ever: to find that row takes a transaction. And a login that a
+/// Each batch with a row at fault would fail forever: to find that row takes a transaction. And a login that a
 /// pool refuses would look like an outage, because it has the same code as all that a pool refuses.
 #[test]
 #[cfg_attr(not(have_pgbouncer), ignore = "pgbouncer is not installed")]

@@ -110,7 +110,7 @@ fn records_are_read_from_a_hot_standby_and_written_to_the_primary_only() {
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
 }
 
-/// Reading through a server that answers nothing would wait for ever.
+/// Reading through a server that answers nothing would wait forever.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn reading_from_a_frozen_server_ends() {

@@ -26,7 +26,7 @@ fn of_type(code: &'static str, data_type: &'static str, table: &'static str, bad
     case(code, table, Some(columns("gid", &[("v", data_type)])), bad)
 }
 
-/// Without isolation, one bad row would make its 999 neighbours wait for ever, or become dead letters with
+/// Without isolation, one bad row would make its 999 neighbours wait forever, or become dead letters with
 /// it.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]

@@ -118,7 +118,7 @@ fn a_statement_that_loses_a_deadlock_is_sent_again() {
     });
 }
 
-/// With serializable transactions a conflict is normal. A statement that is sent again for ever would never end.
+/// With serializable transactions a conflict is normal. A statement that is sent again forever would never end.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_conflict_that_does_not_go_away_is_an_outage() {
@@ -264,7 +264,7 @@ fn a_read_only_server_is_skipped_and_is_an_outage_during_a_run() {
 }
 
 /// A server on a frozen machine does not end our statements: without a limit of our own the run would wait
-/// for ever.
+/// forever.
 #[test]
 #[cfg_attr(not(have_postgres), ignore = "PostgreSQL is not installed")]
 fn a_frozen_server_times_out_and_nothing_more_is_sent_to_it() {
